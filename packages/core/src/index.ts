@@ -1,0 +1,50 @@
+export { fromQemuFormat, toQemuFormat } from './disk-format.ts'
+export { ImageError } from './errors/image-error.ts'
+export type { ImageErrorInit, ImageErrorKind } from './errors/image-error.ts'
+export { ImageDownloadFailedError } from './errors/image-download-failed-error.ts'
+export type { ImageDownloadFailedErrorInit } from './errors/image-download-failed-error.ts'
+export { ImageNotAuthorizedError } from './errors/image-not-authorized-error.ts'
+export { ImageNotFoundError } from './errors/image-not-found-error.ts'
+export { ImageTooBigError } from './errors/image-too-big-error.ts'
+export type { ImageTooBigErrorInit } from './errors/image-too-big-error.ts'
+export { ImageUnacceptableError } from './errors/image-unacceptable-error.ts'
+export type { ImageUnacceptableErrorInit } from './errors/image-unacceptable-error.ts'
+export { InvalidError } from './errors/invalid-error.ts'
+export { NotSupportedOperationError } from './errors/not-supported-operation-error.ts'
+export { ProcessExecutionError } from './errors/process-execution-error.ts'
+export type { ProcessEndReason, ProcessExecutionErrorInit } from './errors/process-execution-error.ts'
+export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } from './image-record.ts'
+export type { CertificateSource } from './ports/certificates.ts'
+export type { Clock } from './ports/clock.ts'
+export type {
+  ByteSink,
+  DetailOptions,
+  DownloadHash,
+  DownloadOptions,
+  DownloadReport,
+  ImageMember,
+  ImageService,
+  ImageStore,
+  ResumePoint,
+  UpdateOptions,
+  UploadSource,
+  VerifyPolicy,
+} from './ports/image-service.ts'
+export { silentLogger } from './ports/logger.ts'
+export type { Logger } from './ports/logger.ts'
+export type {
+  Command,
+  ProcessFileAccess,
+  ProcessLimits,
+  ProcessResult,
+  ProcessRunner,
+  RunOptions,
+} from './ports/process-runner.ts'
+export type { RandomAccessReader } from './ports/random-access-reader.ts'
+export type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from './ports/temporary-files.ts'
+export type { CallOptions, Progress, ProgressListener, ProgressStage } from './progress.ts'
+export type { ImageSnapshot, QemuImgInfo } from './qemu-img-info.ts'
+export { accepted } from './refusal.ts'
+export type { Refusal, Verdict } from './refusal.ts'
+export type { RequestContext } from './request-context.ts'
+export { formatBytes, GiB, KiB, MiB, toSafeNumber } from './units.ts'

@@ -1,0 +1,172 @@
+import type { ImageLocation, ImageMetadata, ImageRecord } from '../image-record.ts'
+import type { CallOptions } from '../progress.ts'
+import type { RequestContext } from '../request-context.ts'
+
+/**
+ * Takes an image's bytes in order.
+ *
+ * The chunk is lent: it may be used until the returned promise settles, and is overwritten afterwards.
+ * The next `write` comes only after that. An error ends the transfer and is passed on as it is.
+ */
+export interface ByteSink {
+  write(chunk: Uint8Array): Promise<void> | void
+}
+
+/** What is demanded of a downloaded image's hash. */
+export type VerifyPolicy =
+  /** `os_hash_*` must be there, be known, and match. */
+  | 'strict'
+  /** The best hash that the record has: `os_hash_*`, else the MD5 `checksum`, else only the size. */
+  | 'fallback'
+  /** Only the size. */
+  | 'none'
+
+/** Options of {@link ImageService.download}. */
+export interface DownloadOptions extends CallOptions {
+  /** @default 'fallback' */
+  readonly verify?: VerifyPolicy | undefined
+  /** Further hashes of the same bytes, by Node's names; they come back in the report. */
+  readonly additionalHashes?: readonly string[] | undefined
+  /** Continue behind these bytes, which the caller already has; they are re-read for the hash. */
+  readonly resumeFrom?: ResumePoint | undefined
+  /** Parallel Range requests, where the service can. @default 1 */
+  readonly connections?: number | undefined
+}
+
+/** Bytes of an image that an earlier download left. */
+export interface ResumePoint {
+  readonly bytes: number
+  /** Reads what is there, from the start, to bring the hash up to it. */
+  read(): AsyncIterable<Uint8Array>
+}
+
+/** What a download came to. It is only returned when everything demanded was true. */
+export interface DownloadReport {
+  /** Bytes handed to the sink, without those before a resume point. */
+  readonly bytes: number
+  /** How often a broken connection was continued. */
+  readonly resumes: number
+  readonly hash: DownloadHash | undefined
+  /** Hex digests of the additional hashes. */
+  readonly additionalHashes: Readonly<Record<string, string>>
+  readonly durationMs: number
+}
+
+/** The hash over the whole image, and whether it was compared with the record's. */
+export interface DownloadHash {
+  /** The record's name of it, for example `sha512`. */
+  readonly algorithm: string
+  /** Lower-case hex. */
+  readonly value: string
+  readonly verified: boolean
+}
+
+/** Where an upload's bytes come from. */
+export interface UploadSource {
+  /** Bytes, where known. Then exactly so many are sent. */
+  readonly size?: number | undefined
+  /** Opens the bytes from the start. A source that can do so only once throws the second time. */
+  open(): AsyncIterable<Uint8Array>
+}
+
+/** Options of {@link ImageService.update}. */
+export interface UpdateOptions extends CallOptions {
+  /** The image's data, for an image that has none yet. */
+  readonly data?: UploadSource | undefined
+  /** Remove properties that are not given. @default true */
+  readonly purgeProperties?: boolean | undefined
+  /** The store that shall take the data. */
+  readonly storeId?: string | undefined
+  /** The image that this one was made from. */
+  readonly baseImageRef?: string | undefined
+}
+
+/** Options of {@link ImageService.detail}. Unknown filters are passed on as they are. */
+export interface DetailOptions extends CallOptions {
+  readonly filters?: Readonly<Record<string, string | number | boolean>> | undefined
+  readonly marker?: string | undefined
+  readonly limit?: number | undefined
+  readonly pageSize?: number | undefined
+  /** Sort keys, most important first. */
+  readonly sortKeys?: readonly string[] | undefined
+  readonly sortDirections?: readonly ('asc' | 'desc')[] | undefined
+  readonly memberStatus?: string | undefined
+}
+
+/** A place in which an image service keeps data. Flags are strings, as on Glance's wire. */
+export interface ImageStore {
+  readonly id: string
+  readonly description?: string | undefined
+  readonly default?: string | boolean | undefined
+  readonly 'read-only'?: string | boolean | undefined
+}
+
+/** A project that an image is shared with. */
+export interface ImageMember {
+  readonly image_id?: string | undefined
+  readonly member_id: string
+  readonly status?: string | undefined
+}
+
+/**
+ * Where images are: Glance, a folder, or your own.
+ *
+ * Every call rejects with the family's errors (`ImageNotFoundError`, `ImageNotAuthorizedError`,
+ * `ImageDownloadFailedError`, `InvalidError` …) and with the signal's reason after an abort.
+ *
+ * @see cinder.image.glance.GlanceImageService
+ */
+export interface ImageService {
+  show(context: RequestContext, imageId: string, options?: CallOptions): Promise<ImageRecord>
+  detail(context: RequestContext, options?: DetailOptions): Promise<ImageRecord[]>
+  create(
+    context: RequestContext,
+    metadata: ImageMetadata,
+    options?: CallOptions & { readonly data?: UploadSource | undefined },
+  ): Promise<ImageRecord>
+  update(
+    context: RequestContext,
+    imageId: string,
+    metadata: ImageMetadata,
+    options?: UpdateOptions,
+  ): Promise<ImageRecord>
+  /**
+   * Hands the image's bytes to the sink, in order, each once, and resolves only when size and hash are
+   * right. After a rejection the bytes already handed over must not be trusted.
+   */
+  download(
+    context: RequestContext,
+    imageId: string,
+    sink: ByteSink,
+    options?: DownloadOptions,
+  ): Promise<DownloadReport>
+  delete(context: RequestContext, imageId: string, options?: CallOptions): Promise<void>
+  getStores(
+    context: RequestContext,
+    options?: CallOptions,
+  ): Promise<{ readonly stores: readonly ImageStore[] }>
+  getLocation(
+    context: RequestContext,
+    imageId: string,
+    options?: CallOptions,
+  ): Promise<{ readonly directUrl: string | undefined; readonly locations: readonly ImageLocation[] }>
+  addLocation(
+    context: RequestContext,
+    imageId: string,
+    url: string,
+    metadata: ImageLocation['metadata'],
+    options?: CallOptions,
+  ): Promise<ImageRecord>
+  listMembers(context: RequestContext, imageId: string, options?: CallOptions): Promise<ImageMember[]>
+  /**
+   * Reads part of the stored data, where the service can. Used to look at an image's head without
+   * fetching it. Absent: the service can't.
+   */
+  readRange?(
+    context: RequestContext,
+    imageId: string,
+    offset: number,
+    length: number,
+    options?: CallOptions,
+  ): Promise<Uint8Array>
+}

@@ -1,0 +1,31 @@
+/** The stages an operation can be in. */
+export type ProgressStage =
+  | 'inspect'
+  | 'download'
+  | 'verify'
+  | 'convert'
+  | 'write'
+  | 'upload'
+  | 'coalesce'
+  | 'extract'
+
+/** One report of progress. `completed` and `total` are bytes, or percent where `unit` says so. */
+export interface Progress {
+  readonly stage: ProgressStage
+  readonly completed: number
+  /** Absent where the end is not known. */
+  readonly total?: number | undefined
+  readonly unit: 'bytes' | 'percent'
+  /** How often a broken transfer was continued so far. */
+  readonly resumes?: number
+}
+
+/** Called synchronously and often: it must be quick, and what it throws ends the operation. */
+export type ProgressListener = (progress: Progress) => void
+
+/** What every call that does I/O takes in its last argument. */
+export interface CallOptions {
+  /** Ends the call, which then rejects with the signal's reason, unwrapped. */
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ProgressListener | undefined
+}

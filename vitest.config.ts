@@ -1,0 +1,35 @@
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+
+const packages = ['core', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd', 'image-utils', 'cli']
+
+/** `NAME:unit` needs nothing but Node; `NAME:integration` runs the real tools and services. */
+function projects(name: string): TestProjectInlineConfiguration[] {
+  const root = `packages/${name}`
+  return [
+    {
+      extends: true,
+      test: { name: `${name}:unit`, root, include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'] },
+    },
+    {
+      extends: true,
+      test: {
+        name: `${name}:integration`,
+        root,
+        include: ['test/integration/**/*.test.ts'],
+        testTimeout: 120_000,
+        hookTimeout: 180_000,
+      },
+    },
+  ]
+}
+
+export default defineConfig({
+  resolve: { conditions: ['@disk-image/source', 'node', 'import', 'default'] },
+  ssr: { resolve: { conditions: ['@disk-image/source', 'node', 'import', 'default'] } },
+  test: {
+    projects: packages.flatMap(projects),
+    execArgv: ['--conditions=@disk-image/source'],
+    passWithNoTests: true,
+    maxWorkers: 2,
+  },
+})
