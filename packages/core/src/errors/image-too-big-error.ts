@@ -1,4 +1,5 @@
-import { ImageError } from './image-error.ts'
+import type { ImageErrorKind } from './image-error.ts'
+import { InvalidError } from './invalid-error.ts'
 
 /** Init of {@link ImageTooBigError}. */
 export interface ImageTooBigErrorInit {
@@ -12,18 +13,17 @@ export interface ImageTooBigErrorInit {
  *
  * @see cinder.exception.ImageTooBig
  */
-export class ImageTooBigError extends ImageError {
-  readonly code = 'IMAGE_TOO_BIG'
-  readonly kind = 'refused'
+export class ImageTooBigError extends InvalidError {
+  override readonly code: string = 'IMAGE_TOO_BIG'
+  override readonly kind: ImageErrorKind = 'refused'
   readonly imageId: string
-  readonly reason: string
 
   constructor(init: ImageTooBigErrorInit) {
     super({
+      reason: init.reason,
       message: `Image ${init.imageId} size exceeded available disk space: ${init.reason}`,
       cause: init.cause,
     })
     this.imageId = init.imageId
-    this.reason = init.reason
   }
 }

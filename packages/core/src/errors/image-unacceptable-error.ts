@@ -1,5 +1,6 @@
 import type { Refusal } from '../refusal.ts'
-import { ImageError } from './image-error.ts'
+import type { ImageErrorKind } from './image-error.ts'
+import { InvalidError } from './invalid-error.ts'
 
 /** Init of {@link ImageUnacceptableError}: the image and the refusal it got. */
 export interface ImageUnacceptableErrorInit extends Partial<Omit<Refusal, 'reason'>> {
@@ -13,11 +14,10 @@ export interface ImageUnacceptableErrorInit extends Partial<Omit<Refusal, 'reaso
  *
  * @see cinder.exception.ImageUnacceptable
  */
-export class ImageUnacceptableError extends ImageError {
-  readonly code = 'IMAGE_UNACCEPTABLE'
-  readonly kind = 'refused'
+export class ImageUnacceptableError extends InvalidError {
+  override readonly code: string = 'IMAGE_UNACCEPTABLE'
+  override readonly kind: ImageErrorKind = 'refused'
   readonly imageId: string
-  readonly reason: string
   /** The rule that refused, for example `qcow2-backing-file`. */
   readonly rule: string | undefined
   /** What was found where the rule looked. */
@@ -30,9 +30,12 @@ export class ImageUnacceptableError extends ImageError {
   readonly reference: string | undefined
 
   constructor(init: ImageUnacceptableErrorInit) {
-    super({ message: `Image ${init.imageId} is unacceptable: ${init.reason}`, cause: init.cause })
+    super({
+      reason: init.reason,
+      message: `Image ${init.imageId} is unacceptable: ${init.reason}`,
+      cause: init.cause,
+    })
     this.imageId = init.imageId
-    this.reason = init.reason
     this.rule = init.rule
     this.found = init.found
     this.offset = init.offset
