@@ -1,0 +1,197 @@
+import { spawn } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { chmod, copyFile, link, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { requireTool } from './require-tool.ts'
+
+/** A file that nginx offers as an image. */
+export interface NginxImage {
+  readonly file: string
+  /** @default a random one */
+  readonly id?: string
+  /** @default 'raw' */
+  readonly diskFormat?: string
+  /** @default 'bare' */
+  readonly containerFormat?: string
+  /** Hex SHA-512, where it is known already. @default computed */
+  readonly sha512?: string
+  /** Further fields of the image's JSON. */
+  readonly fields?: Readonly<Record<string, unknown>>
+}
+
+/** An nginx that looks like a Glance to whoever only reads. */
+export interface RunningNginx extends AsyncDisposable {
+  readonly url: string
+  readonly directory: string
+  /** In the order of the images given. */
+  readonly images: readonly { readonly id: string; readonly size: number; readonly sha512: string }[]
+  stop(): Promise<void>
+}
+
+/** Options of {@link startNginx}. */
+export interface NginxOptions {
+  readonly images: readonly NginxImage[]
+  /** Raw JSON of `/v2/schemas/image`. @default an object without properties */
+  readonly imageSchema?: unknown
+  /** Bytes per second and connection. @default unlimited */
+  readonly bytesPerSecond?: number
+  /** The parent of the temporary directory; on the images' own file system they are hard-linked. @default the system's */
+  readonly parentDirectory?: string
+}
+
+/** Serves files in Glance's layout on an ephemeral loopback port, at a speed at which Glance is no bottleneck. */
+export async function startNginx(options: NginxOptions): Promise<RunningNginx> {
+  const nginx = requireTool('nginx')
+  const directory = await mkdtemp(path.join(options.parentDirectory ?? tmpdir(), 'disk-image-nginx-'))
+  try {
+    await chmod(directory, 0o755)
+    const images = []
+    for (const image of options.images) images.push(await offer(directory, image))
+    const schema = options.imageSchema ?? {
+      name: 'image',
+      properties: {},
+      additionalProperties: { type: 'string' },
+    }
+    await mkdir(path.join(directory, 'root/v2/schemas'), { recursive: true })
+    await writeFile(path.join(directory, 'root/v2/schemas/image'), JSON.stringify(schema))
+    const port = await freePort()
+    const configuration = path.join(directory, 'nginx.conf')
+    await writeFile(configuration, nginxConfiguration(directory, port, options.bytesPerSecond))
+    const url = `http://127.0.0.1:${port}`
+    const stop = await run(nginx, configuration, directory, `${url}/v2/schemas/image`)
+    return { url, directory, images, stop, [Symbol.asyncDispose]: stop }
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function run(
+  nginx: string,
+  configuration: string,
+  directory: string,
+  probe: string,
+): Promise<() => Promise<void>> {
+  const child = spawn(
+    nginx,
+    ['-p', directory, '-c', configuration, '-e', path.join(directory, 'error.log')],
+    {
+      stdio: 'ignore',
+    },
+  )
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.once('error', () => resolve())
+  })
+  const killAtExit = (): void => void child.kill('SIGKILL')
+  process.once('exit', killAtExit)
+  const stop = async (): Promise<void> => {
+    process.removeListener('exit', killAtExit)
+    child.kill('SIGTERM')
+    await Promise.race([ended, delay(5000).then(() => child.kill('SIGKILL'))])
+    await ended
+    await rm(directory, { recursive: true, force: true })
+  }
+  for (let attempt = 0; attempt < 200 && child.exitCode === null; attempt += 1) {
+    try {
+      const response = await fetch(probe)
+      await response.arrayBuffer()
+      if (response.ok) return stop
+    } catch {
+      // Not listening yet.
+    }
+    await delay(25)
+  }
+  await stop()
+  throw new Error('nginx did not start')
+}
+
+async function offer(
+  directory: string,
+  image: NginxImage,
+): Promise<{ id: string; size: number; sha512: string }> {
+  const id = image.id ?? randomUUID()
+  const folder = path.join(directory, 'root/v2/images', id)
+  await mkdir(folder, { recursive: true })
+  const target = path.join(folder, 'file')
+  await link(image.file, target).catch(() => copyFile(image.file, target))
+  const { size } = await stat(image.file)
+  const sha512 = image.sha512 ?? (await hashFile(image.file))
+  const now = new Date().toISOString().replace(/\.\d+/, '')
+  const record = {
+    id,
+    name: path.basename(image.file),
+    status: 'active',
+    visibility: 'public',
+    protected: false,
+    disk_format: image.diskFormat ?? 'raw',
+    container_format: image.containerFormat ?? 'bare',
+    size,
+    checksum: null,
+    os_hash_algo: 'sha512',
+    os_hash_value: sha512,
+    os_hidden: false,
+    owner: null,
+    min_disk: 0,
+    min_ram: 0,
+    virtual_size: null,
+    tags: [],
+    created_at: now,
+    updated_at: now,
+    file: `/v2/images/${id}/file`,
+    self: `/v2/images/${id}`,
+    schema: '/v2/schemas/image',
+    ...image.fields,
+  }
+  await writeFile(path.join(folder, 'index.json'), JSON.stringify(record))
+  return { id, size, sha512 }
+}
+
+async function hashFile(file: string): Promise<string> {
+  const hash = createHash('sha512')
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}
+
+function nginxConfiguration(directory: string, port: number, bytesPerSecond: number | undefined): string {
+  const user = process.getuid?.() === 0 ? 'user root;' : ''
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${directory}/${name};`)
+    .join('\n  ')
+  return `${user}
+daemon off;
+worker_processes 1;
+pid ${directory}/nginx.pid;
+error_log ${directory}/error.log warn;
+events { worker_connections 256; }
+http {
+  access_log off;
+  sendfile on;
+  default_type application/octet-stream;
+  ${temporary}
+  server {
+    listen 127.0.0.1:${port};
+    root ${directory}/root;
+    ${bytesPerSecond === undefined ? '' : `limit_rate ${Math.round(bytesPerSecond)};`}
+    location = /v2/schemas/image { default_type application/json; }
+    location ~ ^/v2/images/[^/]+$ { default_type application/json; try_files $uri/index.json =404; }
+  }
+}
+`
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
+}
