@@ -27,7 +27,13 @@ export default defineConfig({
   resolve: { conditions: ['@disk-image/source', 'node', 'import', 'default'] },
   ssr: { resolve: { conditions: ['@disk-image/source', 'node', 'import', 'default'] } },
   test: {
-    projects: packages.flatMap(projects),
+    projects: [
+      ...packages.flatMap(projects),
+      {
+        extends: true,
+        test: { name: 'tools:unit', root: 'tools', include: ['checks/**/*.test.ts', 'bench/**/*.test.ts'] },
+      },
+    ],
     execArgv: ['--conditions=@disk-image/source'],
     passWithNoTests: true,
     maxWorkers: 2,

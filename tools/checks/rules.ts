@@ -1,0 +1,56 @@
+/** The scope of every package in `packages/`. */
+export const scope = '@disk-image/'
+
+/**
+ * Who may import whom: a star, not a web.
+ *
+ * core knows nobody, siblings know core, the facade knows the siblings, the command knows the facade.
+ */
+export const allowedPackages: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  host: ['core'],
+  'qemu-img': ['core'],
+  'format-policy': ['core'],
+  'glance-client': ['core'],
+  vhd: ['core'],
+  'image-utils': ['core', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
+  cli: ['core', 'image-utils'],
+}
+
+/** Modules with an effect, and the only places that may import them. */
+export interface EffectRule {
+  readonly modules: readonly string[]
+  /** Folders, relative to the repository. */
+  readonly allowedIn: readonly string[]
+  readonly reason: string
+}
+
+/** Effects stand at the rim. */
+export const effectRules: readonly EffectRule[] = [
+  {
+    modules: ['execa', 'node:child_process', 'node:cluster'],
+    allowedIn: ['packages/host/src/'],
+    reason: 'only host starts processes; take a ProcessRunner',
+  },
+  {
+    modules: ['undici', 'node:http', 'node:https', 'node:http2', 'node:net', 'node:tls', 'node:dgram'],
+    allowedIn: ['packages/glance-client/src/'],
+    reason: 'only glance-client talks to the network; take an ImageService',
+  },
+  {
+    modules: ['tar'],
+    allowedIn: ['packages/vhd/src/'],
+    reason: 'only vhd reads archives',
+  },
+  {
+    modules: ['node:worker_threads'],
+    allowedIn: ['packages/glance-client/src/', 'packages/qemu-img/src/qcow2/'],
+    reason: 'worker threads are for hashing and for decoding qcow2',
+  },
+]
+
+/** Packages that run anywhere, a browser included. */
+export const withoutNode: readonly string[] = ['core', 'format-policy']
+
+/** Packages that are programs: only they read the environment. */
+export const programs: readonly string[] = ['cli']

@@ -1,0 +1,63 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+
+/** The parts of a `package.json` that the checks read. */
+export interface Manifest {
+  readonly name: string
+  readonly private?: boolean
+  readonly description?: string
+  readonly license?: string
+  readonly type?: string
+  readonly files?: readonly string[]
+  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly bin?: Readonly<Record<string, string>>
+  readonly engines?: Readonly<Record<string, string>>
+  readonly publishConfig?: Readonly<Record<string, unknown>>
+  readonly repository?: { readonly directory?: string }
+  readonly sideEffects?: boolean | readonly string[]
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+/** One folder of `packages/`. */
+export interface WorkspacePackage {
+  /** The folder's name: `core`, `qemu-img` … */
+  readonly folder: string
+  /** Relative to the repository, with `/`. */
+  readonly directory: string
+  readonly manifest: Manifest
+}
+
+/** Reads a JSON file that we wrote ourselves. */
+export function readJson(file: string): unknown {
+  return JSON.parse(readFileSync(file, 'utf8'))
+}
+
+/** Every package under `packages/`, in the order of their names. */
+export function readPackages(root: string): WorkspacePackage[] {
+  const base = path.join(root, 'packages')
+  return readdirSync(base)
+    .toSorted()
+    .filter((folder) => existsSync(path.join(base, folder, 'package.json')))
+    .map((folder) => ({
+      folder,
+      directory: `packages/${folder}`,
+      manifest: readJson(path.join(base, folder, 'package.json')) as Manifest,
+    }))
+}
+
+/** Folders that hold data, or what another tool made. */
+const skipped = new Set(['node_modules', 'dist', 'fixtures', 'vectors', '.turbo', 'coverage'])
+
+/** Every file under a folder of the repository, relative to the root; none where the folder is missing. */
+export function listFiles(root: string, directory: string): string[] {
+  const absolute = path.join(root, directory)
+  if (!existsSync(absolute)) return []
+  return readdirSync(absolute, { withFileTypes: true }).flatMap((entry) => {
+    const file = `${directory}/${entry.name}`
+    if (entry.isDirectory()) return skipped.has(entry.name) ? [] : listFiles(root, file)
+    return entry.isFile() ? [file] : []
+  })
+}
