@@ -1,0 +1,87 @@
+import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { InvalidError } from '@disk-image/core'
+import type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from '@disk-image/core'
+import { spaceError } from '../volume/space-error.ts'
+import { hostTag, startTicks } from './process-identity.ts'
+import { parseTemporaryName, temporaryName } from './temporary-name.ts'
+import type { TemporaryOwner } from './temporary-name.ts'
+
+/**
+ * Temporary files, mode 0600 (directories 0700), in one directory, which is made (0700) when it is missing.
+ * Their names tell the process that made them, so that what a killed one left can be found:
+ * see `findLeftovers`.
+ *
+ * @throws {InvalidError} where the directory isn't an absolute path
+ * @see cinder.image.image_utils.create_temporary_file, temporary_file, temporary_dir, cleanup_temporary_file
+ */
+export function createTemporaryFiles(options: { readonly directory: string }): TemporaryFiles {
+  const { directory } = options
+  if (!path.isAbsolute(directory)) {
+    throw new InvalidError({
+      reason: `The directory for temporary files must be an absolute path, not '${directory}'`,
+    })
+  }
+  let owner: Promise<TemporaryOwner> | undefined
+
+  const newPath = async ({ prefix = '', suffix = '' }: TemporaryFileOptions): Promise<string> => {
+    owner ??= ownIdentity()
+    return path.join(directory, temporaryName(await owner, prefix, suffix))
+  }
+
+  const createFile = async (fileOptions: TemporaryFileOptions = {}): Promise<string> => {
+    const file = await newPath(fileOptions)
+    await make(directory, async () => {
+      const handle = await open(file, 'wx', 0o600)
+      await handle.close()
+    })
+    return file
+  }
+
+  return Object.freeze({
+    directory,
+    createFile,
+    async file(fileOptions: TemporaryFileOptions = {}): Promise<TemporaryPath> {
+      return handleOf(await createFile(fileOptions))
+    },
+    async temporaryDirectory(fileOptions: TemporaryFileOptions = {}): Promise<TemporaryPath> {
+      const name = await newPath(fileOptions)
+      await make(directory, () => mkdir(name, { mode: 0o700 }))
+      return handleOf(name)
+    },
+    async cleanup(suffix: string): Promise<void> {
+      for (const name of await namesIn(directory)) {
+        if (!name.endsWith(suffix) || parseTemporaryName(name) === undefined) continue
+        await rm(path.join(directory, name), { recursive: true, force: true })
+      }
+    },
+  })
+}
+
+async function ownIdentity(): Promise<TemporaryOwner> {
+  return { hostTag: hostTag(), processId: process.pid, startTicks: (await startTicks(process.pid)) ?? 0 }
+}
+
+async function make(directory: string, create: () => Promise<unknown>): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await create()
+  } catch (error) {
+    throw (await spaceError(error, { path: directory })) ?? error
+  }
+}
+
+function handleOf(name: string): TemporaryPath {
+  const remove = (): Promise<void> => rm(name, { recursive: true, force: true })
+  return Object.freeze({ path: name, [Symbol.asyncDispose]: remove })
+}
+
+/** The names in a directory; none where it does not exist. */
+export async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}

@@ -1,0 +1,38 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+
+/**
+ * When a process started, in the kernel's clock ticks since boot: with the process id it names one process
+ * for good, where the id alone is given out again. Undefined where there is no such process, or no `/proc`.
+ *
+ * @see proc_pid_stat(5), field 22
+ */
+export async function startTicks(processId: number): Promise<number | undefined> {
+  try {
+    const text = await readFile(`/proc/${processId}/stat`, 'latin1')
+    // The second field is the program's name in brackets and may itself hold brackets and spaces.
+    const ticks = Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19])
+    return Number.isSafeInteger(ticks) ? ticks : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Six characters for this host: on a shared folder, process ids of another one mean nothing here. */
+export function hostTag(): string {
+  return createHash('sha256').update(hostname()).digest('hex').slice(0, 6)
+}
+
+/** Whether the process that is meant still runs. */
+export async function isAlive(processId: number, started: number): Promise<boolean> {
+  const ticks = await startTicks(processId)
+  if (ticks !== undefined) return started === 0 || ticks === started
+  try {
+    process.kill(processId, 0)
+    // It runs, but can't be told from another one with its id: nothing of it is touched.
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

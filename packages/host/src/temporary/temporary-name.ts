@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto'
+import { InvalidError } from '@disk-image/core'
+
+/** Who made a temporary file. */
+export interface TemporaryOwner {
+  readonly hostTag: string
+  readonly processId: number
+  /** The process's start in clock ticks, 0 where unknown. */
+  readonly startTicks: number
+}
+
+const mark = /disk-image-([0-9a-f]{6})-(\d{1,10})-([0-9a-z]{1,11})-[0-9a-f]{16}/
+
+/**
+ * A new name: `PREFIX` `disk-image-HOST-PID-START-RANDOM` `SUFFIX`, where HOST is a hash of the host's name,
+ * PID and START (base 36) name the process, and RANDOM is 64 random bits. {@link parseTemporaryName} reads it.
+ *
+ * @throws {InvalidError} where prefix or suffix would lead out of the directory, or make the name too long
+ */
+export function temporaryName(owner: TemporaryOwner, prefix: string, suffix: string): string {
+  for (const [what, part] of Object.entries({ prefix, suffix })) {
+    if (/[/\0]/.test(part)) {
+      throw new InvalidError({ reason: `A temporary file's ${what} must have no '/' in it: '${part}'` })
+    }
+  }
+  const process = `${owner.hostTag}-${owner.processId}-${owner.startTicks.toString(36)}`
+  const name = `${prefix}disk-image-${process}-${randomBytes(8).toString('hex')}${suffix}`
+  if (Buffer.byteLength(name) > 255) {
+    throw new InvalidError({
+      reason: `A temporary file's prefix and suffix are too long: '${prefix}', '${suffix}'`,
+    })
+  }
+  return name
+}
+
+/** The owner that a name tells of, or undefined for a name that is none of ours. */
+export function parseTemporaryName(name: string): TemporaryOwner | undefined {
+  const [, hostTag, processId, start] = mark.exec(name) ?? []
+  if (hostTag === undefined || processId === undefined || start === undefined) return undefined
+  return { hostTag, processId: Number(processId), startTicks: Number.parseInt(start, 36) }
+}

@@ -1,0 +1,86 @@
+import { open, readFile, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { InvalidError } from '@disk-image/core'
+import type { ProcessRunner } from '@disk-image/core'
+
+/** Whether a path is a block device, also through a symbolic link. False where there is nothing. */
+export async function isBlockDevice(name: string): Promise<boolean> {
+  try {
+    return (await stat(name)).isBlockDevice()
+  } catch {
+    return false
+  }
+}
+
+/** Options of {@link blockDeviceSize}. */
+export interface BlockDeviceSizeOptions {
+  /** Asks `blockdev --getsize64` where neither sysfs nor reading the device tells. */
+  readonly runner?: ProcessRunner | undefined
+  readonly asRoot?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Bytes of a block device: from sysfs, which anybody may read; else by finding the last readable byte; else
+ * from `blockdev`.
+ *
+ * @throws {InvalidError} where it is no block device, or nothing tells its size
+ */
+export async function blockDeviceSize(name: string, options: BlockDeviceSizeOptions = {}): Promise<number> {
+  if (!(await isBlockDevice(name))) throw new InvalidError({ reason: `${name} is not a block device` })
+  const known = (await sizeFromSysfs(name)) ?? (await sizeByReading(name))
+  if (known !== undefined) return known
+  const printed = await options.runner?.run(
+    { file: 'blockdev', args: ['--getsize64', path.resolve(name)] },
+    { asRoot: options.asRoot, signal: options.signal, timeoutMs: 30_000, maxOutputBytes: 4096 },
+  )
+  const text = printed?.stdout.trim() ?? ''
+  const size = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(size))
+    throw new InvalidError({ reason: `The size of ${name} can't be found out` })
+  return size
+}
+
+/** sysfs' folder of a block device, by its number: names may be links, numbers are what is opened. */
+export async function sysfsFolder(name: string): Promise<string> {
+  const { rdev } = await stat(name, { bigint: true })
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn)
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn)
+  return `/sys/dev/block/${major}:${minor}`
+}
+
+async function sizeFromSysfs(name: string): Promise<number | undefined> {
+  try {
+    const sectors = Number((await readFile(path.join(await sysfsFolder(name), 'size'), 'latin1')).trim())
+    return Number.isSafeInteger(sectors * 512) ? sectors * 512 : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Doubles, then halves: at most 106 reads of one byte. */
+async function sizeByReading(name: string): Promise<number | undefined> {
+  try {
+    await using handle = await open(name, 'r')
+    const byte = new Uint8Array(1)
+    const has = async (offset: number): Promise<boolean> => {
+      try {
+        return (await handle.read(byte, 0, 1, offset)).bytesRead === 1
+      } catch {
+        return false
+      }
+    }
+    if (!(await has(0))) return 0
+    let low = 0
+    let high = 1
+    while (high < 2 ** 52 && (await has(high))) [low, high] = [high, high * 2]
+    while (high - low > 1) {
+      const middle = low + Math.floor((high - low) / 2)
+      if (await has(middle)) low = middle
+      else high = middle
+    }
+    return low + 1
+  } catch {
+    return undefined
+  }
+}
