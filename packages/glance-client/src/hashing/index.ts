@@ -1,1 +1,7 @@
-export {}
+export { isHexDigest, toNodeHashName } from './hash-names.ts'
+export type { ExpectedImage } from './hash-plan.ts'
+export { createStreamHash } from './stream-hash.ts'
+export type { StreamHash, StreamHashOptions } from './stream-hash.ts'
+export { transferVerified } from './transfer-verified.ts'
+export type { TransferOptions } from './transfer-verified.ts'
+export type { VerifiedPipeOptions } from './verified-pipe.ts'

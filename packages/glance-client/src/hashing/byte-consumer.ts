@@ -1,0 +1,103 @@
+import { Worker } from 'node:worker_threads'
+import { runByteTask } from './byte-task.ts'
+import type { ByteTask, RunningByteTask } from './byte-task.ts'
+
+/** Something that takes bytes in order, at its own pace. */
+export interface ByteConsumer {
+  /** Takes bytes of shared memory, which must not change until the promise settles. */
+  update(bytes: Uint8Array): Promise<void>
+  finish(): Promise<string>
+  /** Frees what it holds; afterwards nothing may be called. */
+  close(): Promise<void>
+  readonly inWorker: boolean
+}
+
+/** Runs a task in this thread: for little data, and where no worker can be had. */
+export function localByteConsumer(task: ByteTask): ByteConsumer {
+  const running = runByteTask(task)
+  return {
+    // Async, so that what a task throws is a rejection.
+    update: async (bytes) => running.update(bytes),
+    finish: async () => running.finish(),
+    close: () => Promise.resolve(),
+    inWorker: false,
+  }
+}
+
+interface Waiting {
+  readonly bytes: Uint8Array | null
+  readonly resolve: (result: string) => void
+  readonly reject: (error: Error) => void
+}
+
+/**
+ * Runs a task in a thread of its own. Where the thread can't start, the task runs in this one: nothing is lost,
+ * because bytes stay lent until they are answered.
+ */
+export function workerByteConsumer(task: ByteTask): ByteConsumer {
+  const waiting: Waiting[] = []
+  let local: RunningByteTask | undefined
+  let answered = false
+  const worker = startWorker(task)
+
+  const runHere = (): RunningByteTask => {
+    local = runByteTask(task)
+    for (const { bytes, resolve } of waiting.splice(0)) resolve(feed(local, bytes))
+    return local
+  }
+  const failed = (error: Error): void => {
+    if (answered) for (const entry of waiting.splice(0)) entry.reject(error)
+    else if (local === undefined) runHere()
+  }
+  worker?.on('message', (result: string | undefined) => {
+    answered = true
+    waiting.shift()?.resolve(result ?? '')
+  })
+  worker?.once('error', failed)
+  worker?.once('exit', () => failed(new Error('The hashing thread ended early')))
+
+  const post = (bytes: Uint8Array | null): Promise<string> => {
+    if (worker === undefined || local !== undefined) {
+      return Promise.resolve(feed(local ?? runHere(), bytes))
+    }
+    return new Promise((resolve, reject) => {
+      waiting.push({ bytes, resolve, reject })
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+      worker.postMessage(bytes)
+    })
+  }
+  return {
+    update: async (bytes) => void (await post(bytes)),
+    finish: async () => await post(null),
+    close: async () => {
+      worker?.removeAllListeners('exit')
+      const error = new Error('The hash was closed')
+      for (const entry of waiting.splice(0)) entry.reject(error)
+      await worker?.terminate()
+    },
+    get inWorker() {
+      return worker !== undefined && local === undefined
+    },
+  }
+}
+
+function feed(task: RunningByteTask, bytes: Uint8Array | null): string {
+  if (bytes === null) return task.finish()
+  task.update(bytes)
+  return ''
+}
+
+function startWorker(task: ByteTask): Worker | undefined {
+  // Beside this file lies the worker's TypeScript in the sources and its JavaScript in the build.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  try {
+    return new Worker(new URL(`./hash-worker.${extension}`, import.meta.url), {
+      workerData: task,
+      execArgv: [],
+      env: {},
+      name: 'disk-image-hash',
+    })
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,155 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { ImageDownloadFailedError } from '@disk-image/core'
+import { describe, expect, it } from 'vitest'
+import { createStreamHash, toNodeHashName, transferVerified } from './index.ts'
+
+const data = randomBytes(9 * 1024 * 1024 + 123)
+const sha512 = createHash('sha512').update(data).digest('hex')
+const image = { id: 'some-image', size: data.length, os_hash_algo: 'sha512', os_hash_value: sha512 }
+
+async function* pieces(bytes: Uint8Array, size = 65_536): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) {
+    // The same memory again and again, as a socket would do it.
+    yield Uint8Array.from(bytes.subarray(at, at + size))
+  }
+}
+
+function collect(): { write(bytes: Uint8Array): Promise<void>; bytes(): Buffer } {
+  const parts: Buffer[] = []
+  return {
+    async write(bytes) {
+      await new Promise((resolve) => setImmediate(resolve))
+      parts.push(Buffer.from(bytes))
+    },
+    bytes: () => Buffer.concat(parts),
+  }
+}
+
+describe('transferVerified', () => {
+  it.each([1, 65_536, 700_000])('moves every byte in order and in portions of %i', async (size) => {
+    const sink = collect()
+    const source = size === 1 ? data.subarray(0, 5000) : data
+    const expected = createHash('sha512').update(source).digest('hex')
+    const report = await transferVerified(pieces(source, size), sink, {
+      image: { ...image, size: source.length, os_hash_value: expected },
+      additionalHashes: ['md5', 'sha512'],
+    })
+    expect(sink.bytes().equals(source)).toBe(true)
+    expect(report.hash).toEqual({ algorithm: 'sha512', value: expected, verified: true })
+    expect(report.additionalHashes).toEqual({
+      md5: createHash('md5').update(source).digest('hex'),
+      sha512: expected,
+    })
+    expect(report.bytes).toBe(source.length)
+  })
+
+  it('refuses a wrong hash, and says that the sink has bytes', async () => {
+    const wrong = Buffer.from(data)
+    wrong[4_000_000] = wrong[4_000_000]! ^ 1
+    const error = await transferVerified(pieces(wrong), collect(), { image }).catch((error: unknown) => error)
+    expect(error).toBeInstanceOf(ImageDownloadFailedError)
+    expect(error).toMatchObject({ tainted: true, code: 'IMAGE_DOWNLOAD_FAILED' })
+  })
+
+  it.each([-1, 1])(
+    'refuses %i bytes more than the record says, and never hands on one too many',
+    async (more) => {
+      const sink = collect()
+      const promise = transferVerified(pieces(data), sink, { image: { ...image, size: data.length - more } })
+      await expect(promise).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED' })
+      expect(sink.bytes().length).toBeLessThanOrEqual(data.length - more)
+    },
+  )
+
+  it('passes on what the sink throws, and what the source throws', async () => {
+    const full = new Error('no space')
+    const sink = {
+      write: () => {
+        throw full
+      },
+    }
+    await expect(transferVerified(pieces(data), sink, { image })).rejects.toBe(full)
+    const broken = new Error('source')
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield* pieces(data.subarray(0, 100_000))
+      throw broken
+    }
+    await expect(transferVerified(failing(), collect(), { image })).rejects.toBe(broken)
+  })
+
+  it("rejects with the signal's reason, even where the source never answers", async () => {
+    const reason = new Error('stop')
+    const controller = new AbortController()
+    async function* stalled(): AsyncGenerator<Uint8Array> {
+      yield data.subarray(0, 1000)
+      await new Promise(() => undefined)
+    }
+    setTimeout(() => controller.abort(reason), 20)
+    await expect(transferVerified(stalled(), collect(), { image, signal: controller.signal })).rejects.toBe(
+      reason,
+    )
+  })
+
+  it('goes on behind bytes that the caller has', async () => {
+    const sink = collect()
+    const had = 5_000_001
+    const report = await transferVerified(pieces(data.subarray(had)), sink, {
+      image,
+      resumeFrom: { bytes: had, read: () => pieces(data, 1_000_000) },
+    })
+    expect(sink.bytes().equals(data.subarray(had))).toBe(true)
+    expect(report).toMatchObject({ bytes: data.length - had, hash: { verified: true } })
+  })
+
+  it('keeps to the policy', async () => {
+    const none = { ...image, os_hash_algo: null, os_hash_value: null }
+    await expect(
+      transferVerified(pieces(data), collect(), { image: none, verify: 'strict' }),
+    ).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: false })
+    const md5 = createHash('md5').update(data).digest('hex')
+    const report = await transferVerified(pieces(data), collect(), { image: { ...none, checksum: md5 } })
+    expect(report.hash).toEqual({ algorithm: 'md5', value: md5, verified: true })
+    const wrong = { ...image, os_hash_value: 'a'.repeat(128) }
+    expect((await transferVerified(pieces(data), collect(), { image: wrong, verify: 'none' })).hash).toBe(
+      undefined,
+    )
+  })
+})
+
+describe('createStreamHash', () => {
+  it.each([true, false])('hashes copied and shared bytes in order (worker: %s)', async (worker) => {
+    await using hash = createStreamHash(['sha512', 'blake2b512'], { worker })
+    await hash.write(data.subarray(0, 3_000_000))
+    const shared = new Uint8Array(new SharedArrayBuffer(1_000_000))
+    shared.set(data.subarray(3_000_000, 4_000_000))
+    await hash.write(shared)
+    const reused = Buffer.alloc(65_536)
+    for (let at = 4_000_000; at < data.length; at += reused.length) {
+      const length = data.copy(reused, 0, at)
+      await hash.write(reused.subarray(0, length))
+    }
+    expect(hash.inWorker).toBe(worker)
+    expect(await hash.digest()).toEqual({
+      sha512,
+      blake2b512: createHash('blake2b512').update(data).digest('hex'),
+    })
+  })
+})
+
+describe('toNodeHashName', () => {
+  it("knows Python's names and nothing else", () => {
+    expect(['sha512', 'sha3_512', 'blake2b', 'blake2s', 'sha512_256'].map(toNodeHashName)).toEqual([
+      'sha512',
+      'sha3-512',
+      'blake2b512',
+      'blake2s256',
+      'sha512-256',
+    ])
+    expect(['constructor', 'SHA512', 'shake_128', ''].map(toNodeHashName)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ])
+  })
+})

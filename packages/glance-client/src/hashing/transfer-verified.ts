@@ -1,0 +1,96 @@
+import { performance } from 'node:perf_hooks'
+import type { ByteSink, DownloadReport, ResumePoint } from '@disk-image/core'
+import { createVerifiedPipe } from './verified-pipe.ts'
+import type { VerifiedPipe, VerifiedPipeOptions } from './verified-pipe.ts'
+
+/** Options of {@link transferVerified}. */
+export interface TransferOptions extends VerifiedPipeOptions {
+  readonly signal?: AbortSignal | undefined
+  /** The caller has these bytes already: they go into the hash only, and the source begins behind them. */
+  readonly resumeFrom?: ResumePoint | undefined
+}
+
+/**
+ * Moves all bytes of a source to a sink, and resolves only if size and hash are those of the image's record.
+ *
+ * The source is read on while the sink writes and other threads hash, up to the ring's 8 MiB.
+ *
+ * @throws {ImageDownloadFailedError} where size or hash is wrong; `tainted` says whether the sink got bytes
+ * @throws what the source or the sink threw, as it is; after an abort the signal's reason
+ */
+export async function transferVerified(
+  source: AsyncIterable<Uint8Array>,
+  sink: ByteSink,
+  options: TransferOptions,
+): Promise<DownloadReport> {
+  const { signal } = options
+  signal?.throwIfAborted()
+  const start = performance.now()
+  const pipe = createVerifiedPipe(sink, options)
+  try {
+    if (options.resumeFrom !== undefined) await readAgain(pipe, options.resumeFrom, signal)
+    await pushAll(pipe, source, signal)
+    const result = await pipe.finish()
+    signal?.throwIfAborted()
+    return { ...result, resumes: 0, durationMs: performance.now() - start }
+  } finally {
+    await pipe.close()
+  }
+}
+
+/** Brings a pipe's hashes up to the point from which a transfer goes on. */
+export async function readAgain(
+  pipe: VerifiedPipe,
+  point: ResumePoint,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (point.bytes === 0) return
+  for await (const bytes of point.read()) {
+    signal?.throwIfAborted()
+    const missing = point.bytes - pipe.received
+    const wait = pipe.push(bytes.length > missing ? bytes.subarray(0, missing) : bytes, false)
+    if (wait !== undefined) await wait
+    if (pipe.received === point.bytes) return
+  }
+  throw new RangeError(`The resume point has ${pipe.received} bytes where ${point.bytes} were promised`)
+}
+
+async function pushAll(
+  pipe: VerifiedPipe,
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const iterator = source[Symbol.asyncIterator]()
+  const aborted = abortRace(signal)
+  try {
+    for (;;) {
+      const next = iterator.next()
+      const result = await (aborted === undefined ? next : Promise.race([next, aborted.promise]))
+      if (result.done === true) return
+      const wait = pipe.push(result.value)
+      if (wait !== undefined) await (aborted === undefined ? wait : Promise.race([wait, aborted.promise]))
+    }
+  } catch (error) {
+    // A source that never answers must not hold up the end.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined)
+    throw error
+  } finally {
+    aborted?.stop()
+  }
+}
+
+function abortRace(
+  signal: AbortSignal | undefined,
+): { readonly promise: Promise<never>; stop(): void } | undefined {
+  if (signal === undefined) return undefined
+  let listener: (() => void) | undefined
+  const promise = new Promise<never>((_, reject) => {
+    // The signal's reason is passed on as it is, whatever it is.
+    // oxlint-disable-next-line typescript/prefer-promise-reject-errors
+    listener = (): void => reject(signal.reason)
+    if (signal.aborted) listener()
+    else signal.addEventListener('abort', listener, { once: true })
+  })
+  promise.catch(() => undefined)
+  return { promise, stop: () => listener !== undefined && signal.removeEventListener('abort', listener) }
+}

@@ -1,0 +1,219 @@
+import { ImageDownloadFailedError } from '@disk-image/core'
+import type { ByteSink, ProgressListener, VerifyPolicy } from '@disk-image/core'
+import { localByteConsumer, workerByteConsumer } from './byte-consumer.ts'
+import type { ByteConsumer } from './byte-consumer.ts'
+import { planHash } from './hash-plan.ts'
+import type { ExpectedImage, HashPlan } from './hash-plan.ts'
+import { createSlotRing } from './slot-ring.ts'
+import type { Slot } from './slot-ring.ts'
+
+/** Options of {@link createVerifiedPipe}. */
+export interface VerifiedPipeOptions {
+  readonly image: ExpectedImage
+  readonly verify?: VerifyPolicy | undefined
+  /** By Node's names. */
+  readonly additionalHashes?: readonly string[] | undefined
+  readonly onProgress?: ProgressListener | undefined
+  /** @default 512 KiB */
+  readonly slotBytes?: number | undefined
+  /** @default 16 */
+  readonly slots?: number | undefined
+  /** Hash in a thread of its own from this size on, and where the size is not known. @default 4 MiB */
+  readonly workerFromBytes?: number | undefined
+}
+
+/** What went through a pipe. */
+export interface PipeResult {
+  /** Bytes handed to the sink. */
+  readonly bytes: number
+  readonly hash:
+    | { readonly algorithm: string; readonly value: string; readonly verified: boolean }
+    | undefined
+  readonly additionalHashes: Readonly<Record<string, string>>
+}
+
+/** Bytes go in at one end, in any portions; the sink and the hashes take them at the other, side by side. */
+export interface VerifiedPipe {
+  /** Bytes taken so far, with those read again. */
+  readonly received: number
+  /** Whether bytes have been handed to the sink. */
+  readonly tainted: boolean
+  /**
+   * Copies the bytes. A promise means: the ring is full, wait before the next bytes.
+   * @throws what the sink threw; and where there are more bytes than the image has
+   */
+  push(bytes: Uint8Array, forSink?: boolean): Promise<void> | undefined
+  /** Waits for sink and hashes and compares. @throws {ImageDownloadFailedError} where size or hash is wrong */
+  finish(): Promise<PipeResult>
+  /** Waits for what is lent, frees everything. Must be called once, whatever the end. */
+  close(): Promise<void>
+}
+
+/** One slot is filled while others are with the sink and the hashing threads; memory stays the same throughout. */
+export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions): VerifiedPipe {
+  const { image, onProgress } = options
+  const plan = planHash(image, options.verify ?? 'fallback')
+  const slotBytes = options.slotBytes ?? 512 * 1024
+  const total = typeof image.size === 'number' && image.size >= 0 ? image.size : undefined
+  const ring = createSlotRing(slotBytes, options.slots ?? 16)
+  const consumers = createConsumers(plan, options, total)
+  const lent = new Set<Promise<void>>()
+  let wakeWriter: (() => void) | undefined
+  let sinkDone: Promise<void> = Promise.resolve()
+  let slot: Slot | undefined = ring.take()
+  let received = 0
+  let handedOver = 0
+  let passed = 0
+  let failure: { readonly error: unknown } | undefined
+
+  const fail = (error: unknown): void => {
+    failure ??= { error }
+  }
+  const toSink = async (bytes: Uint8Array, before: Promise<void>): Promise<void> => {
+    await before
+    if (failure !== undefined) return
+    handedOver += bytes.length
+    await sink.write(bytes)
+  }
+  const give = async (full: Slot): Promise<void> => {
+    const bytes = full.memory.subarray(0, full.used)
+    const takers: Promise<void>[] = []
+    if (full.forSink) takers.push((sinkDone = toSink(bytes, sinkDone)))
+    for (const consumer of consumers.values()) takers.push(consumer.update(bytes))
+    try {
+      await Promise.all(takers)
+      passed += bytes.length
+      onProgress?.({ stage: 'download', completed: passed, total, unit: 'bytes' })
+      // After a failure slots may still be with others: none is used again.
+      if (failure === undefined) ring.release(full)
+    } catch (error) {
+      fail(error)
+    }
+  }
+  const lend = (full: Slot): void => {
+    const done: Promise<void> = give(full).finally(() => {
+      lent.delete(done)
+      wakeWriter?.()
+    })
+    lent.add(done)
+  }
+  const waitForSlot = async (): Promise<void> => {
+    while (slot === undefined) {
+      if (failure !== undefined) throw failure.error
+      slot = ring.take()
+      if (slot === undefined) {
+        await new Promise<void>((resolve) => {
+          wakeWriter = resolve
+        })
+        wakeWriter = undefined
+      }
+    }
+  }
+  /** Fills slots as long as there are free ones; returns how many bytes were copied. */
+  const copy = (bytes: Uint8Array, start: number, forSink: boolean): number => {
+    let position = start
+    while (position < bytes.length) {
+      slot ??= ring.take()
+      if (slot === undefined) break
+      if (slot.forSink !== forSink && slot.used > 0) {
+        lend(slot)
+        slot = undefined
+        continue
+      }
+      slot.forSink = forSink
+      const length = Math.min(bytes.length - position, slotBytes - slot.used)
+      slot.memory.set(
+        length === bytes.length ? bytes : bytes.subarray(position, position + length),
+        slot.used,
+      )
+      slot.used += length
+      position += length
+      if (slot.used === slotBytes) {
+        lend(slot)
+        slot = undefined
+      }
+    }
+    return position
+  }
+  const copyRest = async (bytes: Uint8Array, start: number, forSink: boolean): Promise<void> => {
+    for (let position = start; position < bytes.length;) {
+      await waitForSlot()
+      position = copy(bytes, position, forSink)
+    }
+  }
+  const settle = async (): Promise<void> => {
+    while (lent.size > 0) await Promise.all(lent)
+    await sinkDone.catch(() => undefined)
+  }
+
+  return {
+    get received() {
+      return received
+    },
+    get tainted() {
+      return handedOver > 0
+    },
+    push(bytes, forSink = true) {
+      if (failure !== undefined) throw failure.error
+      if (total !== undefined && received + bytes.length > total) {
+        const error = new ImageDownloadFailedError({
+          imageId: image.id,
+          reason: `more data arrived than the image's ${total} bytes.`,
+          tainted: handedOver > 0,
+        })
+        fail(error)
+        throw error
+      }
+      received += bytes.length
+      const copied = copy(bytes, 0, forSink)
+      if (copied < bytes.length) return copyRest(bytes, copied, forSink)
+      return undefined
+    },
+    async finish() {
+      if (slot !== undefined && slot.used > 0) lend(slot)
+      slot = undefined
+      await settle()
+      if (failure !== undefined) throw failure.error
+      const wrong = (reason: string): ImageDownloadFailedError =>
+        new ImageDownloadFailedError({ imageId: image.id, reason, tainted: handedOver > 0 })
+      if (total !== undefined && received !== total) {
+        throw wrong(`${received} bytes arrived, the image has ${total}.`)
+      }
+      const values = new Map<string, string>()
+      for (const [algorithm, consumer] of consumers) values.set(algorithm, await consumer.finish())
+      const value = plan === undefined ? undefined : values.get(plan.nodeAlgorithm)
+      if (plan?.expected !== undefined && value !== plan.expected) {
+        throw wrong(
+          `the ${plan.algorithm} hash of the data is ${value}, the image's record says ${plan.expected}.`,
+        )
+      }
+      return {
+        bytes: handedOver,
+        hash:
+          plan === undefined || value === undefined
+            ? undefined
+            : { algorithm: plan.algorithm, value, verified: plan.expected !== undefined },
+        additionalHashes: Object.fromEntries(
+          (options.additionalHashes ?? []).map((name) => [name, values.get(name) ?? '']),
+        ),
+      }
+    },
+    async close() {
+      fail(new Error('The transfer is over'))
+      await settle()
+      await Promise.all([...consumers.values()].map((consumer) => consumer.close()))
+    },
+  }
+}
+
+function createConsumers(
+  plan: HashPlan | undefined,
+  options: VerifiedPipeOptions,
+  total: number | undefined,
+): Map<string, ByteConsumer> {
+  const inWorker = total === undefined || total >= (options.workerFromBytes ?? 4 * 1024 * 1024)
+  const create = inWorker ? workerByteConsumer : localByteConsumer
+  const names = new Set(options.additionalHashes ?? [])
+  if (plan !== undefined) names.add(plan.nodeAlgorithm)
+  return new Map([...names].map((algorithm) => [algorithm, create({ kind: 'hash', algorithm })]))
+}
