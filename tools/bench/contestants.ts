@@ -1,0 +1,92 @@
+import path from 'node:path'
+import type { Arena } from './arena.ts'
+import { cinder, floor, ours, type Contestant } from './job.ts'
+import type { MeasuredRun } from './measure.ts'
+
+const driver = path.join(import.meta.dirname, 'peers/cinder_driver.py')
+
+/** A pipeline in which any part may fail. */
+function shell(script: string): readonly string[] {
+  return ['bash', '-euo', 'pipefail', '-c', script]
+}
+
+/** The last line of what a command printed, as JSON. */
+function lastLine(run: MeasuredRun): unknown {
+  return JSON.parse(run.stdout.trimEnd().split('\n').at(-1) ?? '')
+}
+
+/** Our fetch. It counts only where it says itself that the hash was compared. */
+export function oursFetch(arena: Arena, file: string, destination: string): Contestant {
+  return {
+    name: ours,
+    description: 'disk-image fetch',
+    environment: { TMPDIR: arena.folder },
+    command: () => [
+      ...arena.command,
+      'fetch',
+      arena.idOf(file),
+      destination,
+      '--glance',
+      arena.url,
+      '--json',
+    ],
+    read: (run) => {
+      const report = JSON.parse(run.stdout) as { hash?: { verified?: boolean } }
+      if (report.hash?.verified !== true) throw new Error(`the hash was not verified: ${run.stdout}`)
+      return undefined
+    },
+  }
+}
+
+/** The original. It verifies inside its client library, and says how long the call took without Python's start. */
+export function cinderFetch(arena: Arena, file: string, destination: string): Contestant {
+  return cinderCall(() => ['fetch_to_raw', arena.url, arena.idOf(file), destination, arena.folder])
+}
+
+/** The original on any operation of the driver. */
+export function cinderCall(args: () => readonly string[]): Contestant {
+  return {
+    name: cinder,
+    description: 'cinder.image.image_utils',
+    command: () => ['/usr/bin/python3', driver, ...args()],
+    read: (run) => (lastLine(run) as { seconds: number }).seconds,
+  }
+}
+
+const hashLine = /([0-9a-f]{128})/
+
+/** Compares what openssl printed with what it must be. */
+function readHash(expected: string): NonNullable<Contestant['read']> {
+  return (run) => {
+    const [, found] = hashLine.exec(run.stdout) ?? []
+    if (found !== expected) throw new Error(`wrong hash: ${run.stdout}`)
+    return undefined
+  }
+}
+
+/** The least that a verified download of a raw image is. */
+export function floorRaw(arena: Arena, file: string, destination: string): Contestant {
+  const url = `${arena.url}/v2/images/${arena.idOf(file)}/file`
+  return {
+    name: floor,
+    description: 'curl | tee | openssl',
+    command: () => shell(`curl -sSf '${url}' | tee '${destination}' | openssl dgst -sha512`),
+    read: readHash(arena.sha512Of(file)),
+  }
+}
+
+/** Download, hash and convert, one after the other. */
+export function floorConvert(arena: Arena, file: string, destination: string): Contestant {
+  const url = `${arena.url}/v2/images/${arena.idOf(file)}/file`
+  const temporary = path.join(arena.folder, 'floor.tmp')
+  return {
+    name: floor,
+    description: 'curl; openssl; qemu-img',
+    command: () =>
+      shell(
+        `curl -sSf -o '${temporary}' '${url}'; openssl dgst -sha512 '${temporary}'; ` +
+          `qemu-img convert -f qcow2 -O raw '${temporary}' '${destination}'; rm '${temporary}'`,
+      ),
+    read: readHash(arena.sha512Of(file)),
+  }
+}

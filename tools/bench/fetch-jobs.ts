@@ -1,0 +1,135 @@
+import { execa } from 'execa'
+import { rm, truncate, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { Arena } from './arena.ts'
+import { cinderFetch, floorConvert, floorRaw, oursFetch } from './contestants.ts'
+import { cinder, floor, type Job, type Target } from './job.ts'
+
+const GiB = 1024 ** 3
+
+/** The targets of one job: against the floor in time and CPU, against the original in time. */
+function targets(floorAtMost: number, timesFasterThanCinder: number): Target[] {
+  return [
+    { against: floor, figure: 'wall', atMost: floorAtMost },
+    { against: cinder, figure: 'wall', atMost: 1 / timesFasterThanCinder },
+    { against: floor, figure: 'cpu', atMost: 1.3 },
+  ]
+}
+
+/** What is still to be written to disk from before must not slow down the next run. */
+async function settle(): Promise<void> {
+  await execa('sync')
+}
+
+/** Every byte of the volume is the disk's. */
+async function compare(disk: string, volume: string): Promise<void> {
+  await execa('cmp', [disk, volume])
+}
+
+/** An image into a file that is not there before. */
+function fileJob(
+  arena: Arena,
+  name: string,
+  image: string,
+  floorContestant: typeof floorRaw,
+  jobTargets: readonly Target[],
+): Job {
+  const destination = path.join(arena.folder, 'volume.raw')
+  return {
+    name,
+    sizeGiB: arena.images.sizeGiB,
+    targets: jobTargets,
+    contestants: [
+      oursFetch(arena, image, destination),
+      floorContestant(arena, image, destination),
+      cinderFetch(arena, image, destination),
+    ],
+    before: async () => {
+      await rm(destination, { force: true })
+      await settle()
+    },
+    check: () => compare(arena.images.raw, destination),
+    close: () => rm(destination, { force: true }),
+  }
+}
+
+/** A device of the images' size that holds old data everywhere. */
+async function loopDevice(
+  arena: Arena,
+): Promise<{ device: string; dirty(): Promise<void>; close(): Promise<void> }> {
+  const backing = path.join(arena.folder, 'device.img')
+  await writeFile(backing, '')
+  await truncate(backing, arena.images.sizeGiB * GiB)
+  const { stdout: device } = await execa('losetup', ['--find', '--show', backing])
+  return {
+    device,
+    dirty: async () => {
+      const bytes = arena.images.sizeGiB * GiB
+      await execa('bash', [
+        '-c',
+        `head -c ${bytes} /dev/zero | tr '\\0' '\\245' | dd of=${device} bs=4M iflag=fullblock status=none`,
+      ])
+      await settle()
+    },
+    close: async () => {
+      await execa('losetup', ['--detach', device])
+      await rm(backing, { force: true })
+    },
+  }
+}
+
+/** The raw image onto a block device full of old data. */
+async function deviceJob(arena: Arena): Promise<Job> {
+  const { raw, sizeGiB } = arena.images
+  const loop = await loopDevice(arena)
+  const { device } = loop
+  return {
+    name: 'raw-to-device',
+    sizeGiB,
+    targets: targets(0.9, 3),
+    contestants: [
+      oursFetch(arena, raw, device),
+      floorRaw(arena, raw, device),
+      cinderFetch(arena, raw, device),
+    ],
+    before: () => loop.dirty(),
+    check: () => compare(raw, device),
+    close: () => loop.close(),
+  }
+}
+
+/** One job, made when its turn comes; or the reason why it can't be run here. */
+export interface Offer {
+  readonly name: string
+  readonly impossible?: string | undefined
+  open(arena: Arena): Promise<Job>
+}
+
+/** Everything that brings an image into a volume. */
+export const fetchOffers: readonly Offer[] = [
+  {
+    name: 'raw-to-file',
+    open: async (arena) => fileJob(arena, 'raw-to-file', arena.images.raw, floorRaw, targets(0.75, 3.5)),
+  },
+  {
+    name: 'raw-to-device',
+    impossible: process.getuid?.() === 0 ? undefined : 'needs root, for a loop device',
+    open: deviceJob,
+  },
+  {
+    name: 'qcow2-to-file',
+    open: async (arena) =>
+      fileJob(arena, 'qcow2-to-file', arena.images.qcow2, floorConvert, targets(0.6, 2.5)),
+  },
+  {
+    name: 'compressed-qcow2-to-file',
+    open: async (arena) =>
+      fileJob(
+        arena,
+        'compressed-qcow2-to-file',
+        arena.images.compressedQcow2,
+        floorConvert,
+        targets(0.65, 1.6),
+      ),
+  },
+]

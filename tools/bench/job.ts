@@ -1,0 +1,50 @@
+import type { MeasuredRun } from './measure.ts'
+
+/** Our own command in every job. */
+export const ours = 'ours'
+/** What a careful shell script does. */
+export const floor = 'floor'
+/** The original. */
+export const cinder = 'cinder'
+
+/** One way of doing a job. */
+export interface Contestant {
+  readonly name: string
+  /** What is run, in a few words. */
+  readonly description: string
+  /** The command, which is made anew for every run. */
+  command(): readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+  /**
+   * Looks at what the command printed.
+   *
+   * @returns seconds inside the call, where the command measures them itself
+   * @throws where it does not say that the image was verified
+   */
+  read?(run: MeasuredRun): number | undefined
+}
+
+/** How ours must stand against another contestant. */
+export interface Target {
+  readonly against: string
+  readonly figure: 'wall' | 'cpu'
+  /** Most that ours may take, as a multiple of the other's. */
+  readonly atMost: number
+}
+
+/** Something that is measured: the contestants take turns. */
+export interface Job {
+  readonly name: string
+  readonly sizeGiB: number
+  readonly contestants: readonly Contestant[]
+  readonly targets: readonly Target[]
+  /** Puts everything as it was, before each run. */
+  before(): Promise<void>
+  /** @throws where the result is not byte for byte what it must be */
+  check(): Promise<void>
+  /** Gives back what the job holds. */
+  close(): Promise<void>
+}
+
+/** Most memory that our process may take, whatever the image's size. */
+export const rssLimitBytes: number = 200 * 1024 ** 2

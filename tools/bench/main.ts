@@ -1,0 +1,109 @@
+/** Measures the packages against a careful shell script and against the original; see docs/architecture/overview.md. */
+import { execa } from 'execa'
+import { existsSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { findMissing, openArena } from './arena.ts'
+import { fetchOffers } from './fetch-jobs.ts'
+import { parseOptions, usage, type BenchOptions } from './options.ts'
+import { describeJob } from './report.ts'
+import { runJob, type JobResult } from './run-job.ts'
+import { uploadOffers } from './upload-job.ts'
+
+const repository = path.resolve(import.meta.dirname, '../..')
+const offers = [...fetchOffers, ...uploadOffers]
+
+/** Benchmarks that a package brings along: programs of their own, with targets of their own. */
+const packageBenchmarks = [
+  { name: 'vhd-coalesce', file: 'packages/vhd/bench/coalesce.ts' },
+  { name: 'format-verdict', file: 'packages/format-policy/bench/inspector.ts' },
+]
+
+function wanted(options: BenchOptions, name: string): boolean {
+  return options.only === undefined || name.includes(options.only)
+}
+
+/** Every wanted job on images of one size. */
+async function runSize(
+  options: BenchOptions,
+  sizeGiB: number,
+  missing: Readonly<Record<string, string | undefined>>,
+): Promise<JobResult[]> {
+  const chosen = offers.filter(({ name }) => wanted(options, name))
+  if (chosen.length === 0) return []
+  console.error(`images of ${sizeGiB} GiB …`)
+  await using arena = await openArena(sizeGiB)
+  const results: JobResult[] = []
+  for (const offer of chosen) {
+    const { name, impossible } = offer
+    if (impossible !== undefined) {
+      console.log(`\n${name}: left out, ${impossible}`)
+      continue
+    }
+    const job = await offer.open(arena)
+    try {
+      const progress = (round: number): void =>
+        console.error(`${name}, ${sizeGiB} GiB: round ${round} of ${options.rounds}`)
+      const result = await runJob(job, options.rounds, missing, progress)
+      console.log(`\n${describeJob(result)}`)
+      results.push(result)
+    } finally {
+      await job.close()
+    }
+  }
+  return results
+}
+
+/** Runs the packages' own benchmarks; a failed one has missed its target. */
+async function runPackageBenchmarks(options: BenchOptions): Promise<Record<string, boolean>> {
+  const met: Record<string, boolean> = {}
+  for (const { name, file } of packageBenchmarks) {
+    if (!wanted(options, name) || !existsSync(path.join(repository, file))) continue
+    console.log(`\n${name}`)
+    const { exitCode } = await execa(process.execPath, ['--conditions=@disk-image/source', file], {
+      cwd: repository,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      reject: false,
+    })
+    met[name] = exitCode === 0
+  }
+  return met
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2))
+  if (options.help) {
+    console.log(usage)
+    return
+  }
+  const missing = await findMissing()
+  for (const [name, reason] of Object.entries(missing)) {
+    if (reason !== undefined) console.log(`${name} can't take part: ${reason}`)
+  }
+  const [load = 0] = os.loadavg()
+  if (load > 0.5) console.log(`This machine is busy (load ${load.toFixed(1)}): expect noise.`)
+  const machine = {
+    cpu: os.cpus()[0]?.model,
+    cores: os.cpus().length,
+    memoryBytes: os.totalmem(),
+    load,
+    node: process.version,
+  }
+  const startedAt = new Date().toISOString()
+  const jobs: JobResult[] = []
+  for (const sizeGiB of options.sizesGiB) jobs.push(...(await runSize(options, sizeGiB, missing)))
+  const packages = await runPackageBenchmarks(options)
+  if (options.jsonFile !== undefined) {
+    writeFileSync(
+      options.jsonFile,
+      `${JSON.stringify({ startedAt, machine, rounds: options.rounds, jobs, packages }, null, 2)}\n`,
+    )
+  }
+  const missed =
+    jobs.flatMap(({ judgements }) => judgements).filter(({ met }) => !met).length +
+    Object.values(packages).filter((met) => !met).length
+  console.log(missed === 0 ? '\nEvery target is met.' : `\n${missed} target(s) missed.`)
+  if (missed > 0) process.exitCode = 1
+}
+
+await main()

@@ -1,0 +1,53 @@
+import type { JobResult, Standing } from './run-job.ts'
+import type { Spread } from './statistics.ts'
+
+const MiB = 1024 ** 2
+
+function seconds({ median, min, max }: Spread): string {
+  return `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`
+}
+
+function mebibytes({ median }: Spread): string {
+  return (median / MiB).toFixed(0)
+}
+
+/** Columns as wide as their widest cell; numbers to the right. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          column < 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+function standingRow({ name, description, ...figures }: Standing): string[] {
+  return [
+    name,
+    description,
+    seconds(figures.seconds),
+    seconds(figures.cpuSeconds),
+    mebibytes(figures.peakRssBytes),
+    mebibytes(figures.storageWrittenBytes),
+    mebibytes(figures.storageReadBytes),
+  ]
+}
+
+/** One job as text: who took how long, and which target was met. */
+export function describeJob({ job, sizeGiB, standings, judgements, absent }: JobResult): string {
+  const header = ['', '', 'seconds (min–max)', 'CPU s (min–max)', 'RSS MiB', 'written MiB', 'read MiB']
+  return [
+    `${job}, ${sizeGiB} GiB`,
+    table([header, ...standings.map(standingRow)]).replace(/^/gm, '  '),
+    ...Object.entries(absent).map(([name, reason]) => `  ${name} did not take part: ${reason}`),
+    ...judgements.map(
+      ({ what, value, atMost, met }) =>
+        `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`,
+    ),
+  ].join('\n')
+}

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest'
+import { floor, ours, type Target } from './job.ts'
+import { judge, type Standing } from './run-job.ts'
+
+const spread = (median: number): { median: number; min: number; max: number } => ({
+  median,
+  min: median,
+  max: median,
+})
+
+function standing(name: string, seconds: number, memoryMiB = 100): Standing {
+  return {
+    name,
+    description: name,
+    runs: [],
+    seconds: spread(seconds),
+    cpuSeconds: spread(seconds),
+    peakRssBytes: spread(memoryMiB * 1024 ** 2),
+    storageWrittenBytes: spread(0),
+    storageReadBytes: spread(0),
+  }
+}
+
+const targets: Target[] = [{ against: floor, figure: 'wall', atMost: 0.75 }]
+
+test('a target is met up to its limit', () => {
+  const met = (seconds: number): boolean | undefined =>
+    judge({ targets }, [standing(ours, seconds), standing(floor, 1)])[0]?.met
+  expect([met(0.75), met(0.76)]).toEqual([true, false])
+})
+
+test('memory has a limit of its own', () => {
+  const [, memory] = judge({ targets }, [standing(ours, 0.1, 201), standing(floor, 1)])
+  expect(memory).toMatchObject({ met: false, atMost: 200 })
+})
+
+test('without ours every target is missed, without the other side it is not judged', () => {
+  expect(judge({ targets }, [standing(floor, 1)]).map(({ met }) => met)).toEqual([false, false])
+  expect(judge({ targets }, [standing(ours, 1)])).toHaveLength(1)
+})

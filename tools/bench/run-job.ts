@@ -1,0 +1,131 @@
+import { ours, rssLimitBytes, type Contestant, type Job } from './job.ts'
+import { measure, type MeasuredRun, type Measurement } from './measure.ts'
+import { spreadOf, type Spread } from './statistics.ts'
+
+/** One run of one contestant. */
+export interface Run extends Measurement {
+  /** Wall seconds, or those inside the call where the command tells them. */
+  readonly seconds: number
+}
+
+/** How a contestant did. */
+export interface Standing {
+  readonly name: string
+  readonly description: string
+  readonly runs: readonly Run[]
+  readonly seconds: Spread
+  readonly cpuSeconds: Spread
+  readonly peakRssBytes: Spread
+  readonly storageWrittenBytes: Spread
+  readonly storageReadBytes: Spread
+}
+
+/** A target, and what came of it. */
+export interface Judgement {
+  readonly what: string
+  readonly value: number
+  readonly atMost: number
+  readonly met: boolean
+}
+
+/** What one job showed. */
+export interface JobResult {
+  readonly job: string
+  readonly sizeGiB: number
+  readonly standings: readonly Standing[]
+  readonly judgements: readonly Judgement[]
+  /** Contestants that could not take part, and why. */
+  readonly absent: Readonly<Record<string, string>>
+}
+
+async function runOnce(job: Job, contestant: Contestant): Promise<Run> {
+  await job.before()
+  const measured: MeasuredRun = await measure(contestant.command(), contestant.environment)
+  const inside = contestant.read?.(measured)
+  await job.check()
+  const { stdout: _stdout, ...figures } = measured
+  return { ...figures, seconds: inside ?? measured.wallSeconds }
+}
+
+function standingOf({ name, description }: Contestant, runs: readonly Run[]): Standing {
+  return {
+    name,
+    description,
+    runs,
+    seconds: spreadOf(runs.map((run) => run.seconds)),
+    cpuSeconds: spreadOf(runs.map((run) => run.cpuSeconds)),
+    peakRssBytes: spreadOf(runs.map((run) => run.peakRssBytes)),
+    storageWrittenBytes: spreadOf(runs.map((run) => run.storageWrittenBytes)),
+    storageReadBytes: spreadOf(runs.map((run) => run.storageReadBytes)),
+  }
+}
+
+/** Compares ours with the others. A target whose other side is absent is not judged; without ours all are missed. */
+export function judge(job: Pick<Job, 'targets'>, standings: readonly Standing[]): Judgement[] {
+  const own = standings.find(({ name }) => name === ours)
+  const judgements = job.targets.flatMap(({ against, figure, atMost }) => {
+    const other = standings.find(({ name }) => name === against)
+    if (other === undefined) return []
+    const key = figure === 'wall' ? 'seconds' : 'cpuSeconds'
+    const value = own === undefined ? Infinity : own[key].median / other[key].median
+    return [{ what: `${figure} of ours / ${against}`, value, atMost, met: value <= atMost }]
+  })
+  const memory = own?.peakRssBytes.max ?? Infinity
+  return [
+    ...judgements,
+    {
+      what: 'peak memory of ours, MiB',
+      value: memory / 1024 ** 2,
+      atMost: rssLimitBytes / 1024 ** 2,
+      met: memory <= rssLimitBytes,
+    },
+  ]
+}
+
+/** Who takes part: everybody who is there and brings a right result in a first run that does not count. */
+async function warmUp(
+  job: Job,
+  missing: Readonly<Record<string, string | undefined>>,
+): Promise<{ present: Contestant[]; absent: Record<string, string> }> {
+  const present: Contestant[] = []
+  const absent: Record<string, string> = {}
+  for (const contestant of job.contestants) {
+    const reason = missing[contestant.name]
+    if (reason !== undefined) {
+      absent[contestant.name] = reason
+      continue
+    }
+    try {
+      await runOnce(job, contestant)
+      present.push(contestant)
+    } catch (error) {
+      absent[contestant.name] = error instanceof Error ? error.message : String(error)
+    }
+  }
+  return { present, absent }
+}
+
+/**
+ * Runs a job: all contestants in turn, as many rounds as asked for.
+ *
+ * @param missing why a contestant can't run at all, by its name
+ * @throws where a contestant that was right once brings a wrong result
+ */
+export async function runJob(
+  job: Job,
+  rounds: number,
+  missing: Readonly<Record<string, string | undefined>>,
+  onRound: (round: number) => void,
+): Promise<JobResult> {
+  const { present, absent } = await warmUp(job, missing)
+  const runs = new Map<string, Run[]>(present.map(({ name }) => [name, []]))
+  for (let round = 1; round <= rounds; round += 1) {
+    onRound(round)
+    // Every other round the other way round, so that nobody always follows the same one.
+    for (const contestant of round % 2 === 1 ? present : present.toReversed()) {
+      runs.get(contestant.name)?.push(await runOnce(job, contestant))
+    }
+  }
+  const standings = present.map((contestant) => standingOf(contestant, runs.get(contestant.name) ?? []))
+  return { job: job.name, sizeGiB: job.sizeGiB, standings, judgements: judge(job, standings), absent }
+}
