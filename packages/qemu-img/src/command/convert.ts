@@ -1,0 +1,168 @@
+import { InvalidError } from '@disk-image/core'
+import type { Command } from '@disk-image/core'
+import type { Cipher } from '../cipher.ts'
+import { checkFormat } from './image-formats.ts'
+import { imageArguments, imageOptions, keyOptions } from './image-reference.ts'
+import type { ImageReference, LocatedImage } from './image-reference.ts'
+import { checkPath, optionList, secretObject } from './option-list.ts'
+
+/** `qemu-img`'s ways with the page cache. */
+export type CacheMode = 'none' | 'writeback' | 'writethrough' | 'directsync' | 'unsafe'
+
+/** What is converted. */
+export interface ConvertSource extends ImageReference {
+  /** An internal snapshot's name: its state, instead of the current one. */
+  readonly snapshot?: string | undefined
+  /** Read although another process has it open. @default false */
+  readonly forceShare?: boolean | undefined
+}
+
+/** What it becomes. */
+export interface ConvertDestination extends ImageReference {
+  /** `fixed`, `dynamic`, `streamOptimized`, `monolithicSparse` … */
+  readonly subformat?: string | undefined
+  /** `vpc` only: exactly the source's size, instead of the next one that a disk geometry has. */
+  readonly forceSize?: boolean | undefined
+  /** The cipher of a new `luks` image. @default qemu-img's own: aes-256, xts, plain64 */
+  readonly cipher?: Cipher | undefined
+  /** `qcow2`: zlib or zstd; `vmdk`: zlib. @default 'none' */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
+}
+
+/** How an image is converted. */
+export interface ConvertRequest {
+  readonly source: ConvertSource
+  readonly destination: ConvertDestination
+  /** Leave out what is zero. Otherwise everything is written. @default true */
+  readonly sparse?: boolean | undefined
+  /** The destination exists: don't make it. @default false */
+  readonly noCreate?: boolean | undefined
+  /** With `noCreate`: it reads as zeros already. Never say so of what may hold old data. @default false */
+  readonly targetIsZero?: boolean | undefined
+  /** The destination takes O_DIRECT: around the page cache, several requests at once. @default false */
+  readonly directIo?: boolean | undefined
+  /** @default 'none' with `directIo`, otherwise 'writeback', which is on the disk when the call is done */
+  readonly cacheMode?: CacheMode | undefined
+  readonly sourceCacheMode?: CacheMode | undefined
+  /** Write as it comes. @default with `directIo`, where the destination has no tables to be scattered */
+  readonly outOfOrder?: boolean | undefined
+  readonly rateLimitBytesPerSecond?: number | undefined
+  /** Requests at once, 1 to 16. @default qemu-img's own: 8 */
+  readonly parallelism?: number | undefined
+}
+
+/** The same, with what the paths are. */
+export interface LocatedConvertRequest extends ConvertRequest {
+  readonly source: ConvertSource & LocatedImage
+  readonly destination: ConvertDestination & LocatedImage
+}
+
+const destinationSecret = 'destination'
+
+/**
+ * The command line of a conversion. Formats are always named, paths absolute, passphrases files.
+ *
+ * @throws {InvalidError} where the request does not fit together
+ * @see cinder.image.image_utils._get_qemu_convert_cmd, _get_qemu_convert_luks_cmd
+ */
+export function convertCommand(request: LocatedConvertRequest, progress = false): Command {
+  const { source, destination } = request
+  checkPath(destination.path, 'destination')
+  checkFormat(destination.format, 'destination')
+  const read = imageArguments([source])
+  const write = destinationArguments(request)
+  return {
+    file: 'qemu-img',
+    args: [
+      'convert',
+      ...(progress ? ['-p'] : []),
+      ...read.objects,
+      ...write.objects,
+      ...(read.asOptions ? ['--image-opts'] : ['-f', source.format]),
+      ...(source.forceShare === true ? ['-U'] : []),
+      ...(source.snapshot === undefined ? [] : ['-l', snapshotParameter(source.snapshot)]),
+      ...write.format,
+      ...flags(request),
+      ...read.names,
+      write.name,
+    ],
+  }
+}
+
+/** A name that begins like `snapshot.id=` would be read as options. */
+function snapshotParameter(name: string): string {
+  return `snapshot.name=${name.replaceAll(',', ',,')}`
+}
+
+function flags(request: ConvertRequest): string[] {
+  const { destination, directIo = false, rateLimitBytesPerSecond, parallelism } = request
+  const compressed = (destination.compression ?? 'none') !== 'none'
+  const outOfOrder =
+    request.outOfOrder ?? (directIo && !compressed && ['raw', 'luks'].includes(destination.format))
+  if (request.targetIsZero === true && request.noCreate !== true) {
+    throw new InvalidError({ reason: 'targetIsZero is about a destination that exists: it needs noCreate' })
+  }
+  checkRange('rateLimitBytesPerSecond', rateLimitBytesPerSecond, 1, Number.MAX_SAFE_INTEGER)
+  checkRange('parallelism', parallelism, 1, 16)
+  return [
+    '-t',
+    request.cacheMode ?? (directIo ? 'none' : 'writeback'),
+    ...(request.sourceCacheMode === undefined ? [] : ['-T', request.sourceCacheMode]),
+    ...(outOfOrder ? ['-W'] : []),
+    ...(parallelism === undefined ? [] : ['-m', String(parallelism)]),
+    ...(rateLimitBytesPerSecond === undefined ? [] : ['-r', String(rateLimitBytesPerSecond)]),
+    ...(request.sparse === false ? ['-S', '0'] : []),
+    ...(compressed ? ['-c'] : []),
+    ...(request.noCreate === true ? ['-n'] : []),
+    ...(request.targetIsZero === true ? ['--target-is-zero'] : []),
+  ]
+}
+
+function checkRange(name: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least && value <= most)) return
+  throw new InvalidError({ reason: `${name} must be a whole number from ${least} to ${most}, not ${value}` })
+}
+
+function destinationArguments(request: LocatedConvertRequest): {
+  readonly objects: readonly string[]
+  readonly format: readonly string[]
+  readonly name: string
+} {
+  const { destination, noCreate = false } = request
+  const { format, path, passphraseFile } = destination
+  if (format === 'luks' && passphraseFile === undefined) {
+    throw new InvalidError({ reason: 'A luks destination needs a passphrase file' })
+  }
+  const objects = passphraseFile === undefined ? [] : secretObject(destinationSecret, passphraseFile)
+  if (noCreate && passphraseFile !== undefined) {
+    const name = imageOptions(destination, destinationSecret)
+    return { objects, format: ['--target-image-opts'], name }
+  }
+  const options = noCreate ? '' : creationOptions(destination)
+  return { objects, format: ['-O', format, ...(options === '' ? [] : ['-o', options])], name: path }
+}
+
+/** What a new image is made with, as `-o` takes it. */
+export function creationOptions(destination: ConvertDestination): string {
+  const { format, subformat, forceSize = false, cipher, compression = 'none', passphraseFile } = destination
+  if (compression !== 'none' && format !== 'qcow2' && !(format === 'vmdk' && compression === 'zlib')) {
+    throw new InvalidError({ reason: `A ${format} image can't be compressed with ${compression}` })
+  }
+  if (forceSize && format !== 'vpc')
+    throw new InvalidError({ reason: `forceSize is about vpc, not ${format}` })
+  const cipherPrefix = format === 'qcow2' ? 'encrypt.' : ''
+  return optionList({
+    subformat: subformat === '' ? undefined : subformat,
+    force_size: forceSize ? 'on' : undefined,
+    // zlib is what every reader takes, and what images without the option have.
+    compression_type: compression === 'zstd' ? 'zstd' : undefined,
+    ...(passphraseFile === undefined ? {} : keyOptions(format, destinationSecret)),
+    ...(passphraseFile === undefined || cipher === undefined
+      ? {}
+      : {
+          [`${cipherPrefix}cipher-alg`]: cipher.cipherAlg,
+          [`${cipherPrefix}cipher-mode`]: cipher.cipherMode,
+          [`${cipherPrefix}ivgen-alg`]: cipher.ivgenAlg,
+        }),
+  })
+}

@@ -1,0 +1,73 @@
+import { InvalidError } from '@disk-image/core'
+import { checkFormat } from './image-formats.ts'
+import { checkPath, optionList, secretObject } from './option-list.ts'
+
+/** An image that is read or changed, and what it is. */
+export interface ImageReference {
+  readonly path: string
+  /** `qemu-img`'s name: `raw`, `qcow2`, `vpc` … */
+  readonly format: string
+  /** File that holds the passphrase of a `luks` image, or of an encrypted `qcow2`. */
+  readonly passphraseFile?: string | undefined
+}
+
+/** An image, with what its path is on this machine. */
+export interface LocatedImage extends ImageReference {
+  readonly blockDevice: boolean
+}
+
+/** Which image an argument list is about, in the two ways that `qemu-img` takes it. */
+export interface ImageArguments {
+  /** `--object …`, or nothing. */
+  readonly objects: readonly string[]
+  /** Whether the names are option lists, `--image-opts`. */
+  readonly asOptions: boolean
+  /** One for each image: the path, or the option list. */
+  readonly names: readonly string[]
+}
+
+/**
+ * Plain names (with `-f` elsewhere) where no passphrase is needed; option lists for all of them where one is,
+ * because `--image-opts` counts for every name.
+ *
+ * @throws {InvalidError} where a path isn't absolute, or a format isn't named or has no passphrase
+ */
+export function imageArguments(images: readonly LocatedImage[], forceOptions = false): ImageArguments {
+  for (const image of images) {
+    checkPath(image.path, 'image')
+    checkFormat(image.format, 'image')
+  }
+  const asOptions = forceOptions || images.some(({ passphraseFile }) => passphraseFile !== undefined)
+  if (!asOptions) return { objects: [], asOptions, names: images.map(({ path }) => path) }
+  return {
+    objects: images.flatMap(({ passphraseFile }, index) =>
+      passphraseFile === undefined ? [] : secretObject(`source${index}`, passphraseFile),
+    ),
+    asOptions,
+    names: images.map((image, index) => imageOptions(image, `source${index}`)),
+  }
+}
+
+/** One image as an option list: its driver, its key, its file. */
+export function imageOptions(image: LocatedImage, secretId: string): string {
+  return optionList({
+    driver: image.format,
+    ...(image.passphraseFile === undefined ? {} : keyOptions(image.format, secretId)),
+    'file.driver': image.blockDevice ? 'host_device' : 'file',
+    'file.filename': image.path,
+  })
+}
+
+/** Where a format wants the key that opens it. */
+export function keyOptions(format: string, secretId: string): Readonly<Record<string, string>> {
+  if (format === 'luks') return { 'key-secret': secretId }
+  if (format === 'qcow2') return { 'encrypt.format': 'luks', 'encrypt.key-secret': secretId }
+  throw new InvalidError({ reason: `A ${format} image can't have a passphrase; luks and qcow2 can` })
+}
+
+/** Every file that reading or writing these images touches. */
+export function filesOf(images: readonly ImageReference[]): string[] {
+  return images.flatMap(({ path, passphraseFile }) =>
+    passphraseFile === undefined ? [path] : [path, passphraseFile],
+  )
+}

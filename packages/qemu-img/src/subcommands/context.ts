@@ -1,0 +1,83 @@
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import { InvalidError } from '@disk-image/core'
+import type { Command, ProcessFileAccess, ProcessResult, ProcessRunner, RunOptions } from '@disk-image/core'
+import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
+import type { QemuImgLimits } from '../limits.ts'
+
+/** What every call takes. */
+export interface QemuImgCallOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Through the runner's root helper. @default false */
+  readonly asRoot?: boolean | undefined
+  /** Put before the command, for example `['ionice', '-c3']`. */
+  readonly throttlePrefix?: readonly string[] | undefined
+  /** Wall-clock limit. @default the instance's */
+  readonly timeoutMs?: number | undefined
+}
+
+/** What the subcommands share. */
+export interface QemuImgContext {
+  readonly runner: ProcessRunner
+  readonly limits: QemuImgLimits
+}
+
+/** How one call differs from the plain case. */
+export interface RunExtras {
+  readonly files: ProcessFileAccess
+  /** @default the instance's */
+  readonly cpuSeconds?: number | undefined
+  readonly onLine?: RunOptions['onLine']
+  readonly maxOutputBytes?: number | undefined
+}
+
+/** Runs one command with the instance's limits. */
+export async function runQemuImg(
+  context: QemuImgContext,
+  command: Command,
+  call: QemuImgCallOptions,
+  extras: RunExtras,
+): Promise<ProcessResult> {
+  const { cpuLimitSeconds, addressSpaceLimitBytes, timeoutMs } = context.limits
+  return context.runner.run(command, {
+    signal: call.signal,
+    asRoot: call.asRoot,
+    prefix: call.throttlePrefix,
+    timeoutMs: call.timeoutMs ?? timeoutMs,
+    limits: { cpuSeconds: extras.cpuSeconds ?? cpuLimitSeconds, addressSpaceBytes: addressSpaceLimitBytes },
+    files: extras.files,
+    onLine: extras.onLine,
+    maxOutputBytes: extras.maxOutputBytes,
+  })
+}
+
+/** What a path is: made absolute, and looked at. */
+export async function locate<Image extends ImageReference>(image: Image): Promise<Image & LocatedImage> {
+  if (typeof image.path !== 'string' || image.path === '') {
+    throw new InvalidError({ reason: 'An image needs a path' })
+  }
+  const absolute = path.resolve(image.path)
+  const passphraseFile =
+    image.passphraseFile === undefined ? {} : { passphraseFile: path.resolve(image.passphraseFile) }
+  return {
+    ...image,
+    ...passphraseFile,
+    path: absolute,
+    blockDevice: (await kindOf(absolute)) === 'block-device',
+  }
+}
+
+/** What is at a path. Where this user may not look, its name has to tell. */
+export async function kindOf(
+  name: string,
+): Promise<'block-device' | 'file' | 'missing' | 'other' | 'hidden'> {
+  try {
+    const found = await stat(name)
+    if (found.isBlockDevice()) return 'block-device'
+    return found.isFile() ? 'file' : 'other'
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return 'missing'
+    return 'hidden'
+  }
+}
