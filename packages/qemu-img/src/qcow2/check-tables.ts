@@ -1,0 +1,83 @@
+import type { Qcow2Header } from './header.ts'
+import { maximumL1Bytes, maximumSnapshotExtraBytes, maximumSnapshotTableBytes } from './limits.ts'
+import { refuse } from './qcow2-decode-error.ts'
+
+/** Reads tables; what lies outside the file is refused under the table's name. */
+export interface TableReader {
+  read(offset: number, length: number, table: string): Promise<Uint8Array>
+  requireInside(offset: number, length: number, table: string): Promise<void>
+}
+
+/** Notes that host bytes are in use, or refuses: they are already. */
+export type ClaimHost = (offset: number, length: number) => void
+
+const entryBytes = 40
+
+/**
+ * Walks the table of internal snapshots within qemu's own bounds. The snapshots themselves are not read.
+ *
+ * @throws {Qcow2DecodeError}
+ */
+export async function checkSnapshots(
+  header: Qcow2Header,
+  reader: TableReader,
+  claim: ClaimHost,
+): Promise<void> {
+  const start = header.snapshotsOffset
+  let offset = start
+  const l1Tables: { readonly offset: number; readonly length: number }[] = []
+  for (let index = 0; index < header.snapshotCount; index += 1) {
+    const bytes = await reader.read(offset, entryBytes, 'the snapshot table')
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const extraBytes = view.getUint32(36)
+    if (extraBytes > maximumSnapshotExtraBytes) {
+      refuse('qcow2-snapshot-table', 'a snapshot has too much extra data', offset)
+    }
+    const l1Offset = view.getBigUint64(0)
+    const l1Bytes = view.getUint32(8) * 8
+    const aligned = l1Offset % BigInt(header.clusterSize) === 0n
+    if (!aligned || l1Offset > BigInt(Number.MAX_SAFE_INTEGER - maximumL1Bytes) || l1Bytes > maximumL1Bytes) {
+      refuse('qcow2-snapshot-table', 'a snapshot has a misplaced or oversized L1 table', offset)
+    }
+    if (l1Bytes > 0) l1Tables.push({ offset: Number(l1Offset), length: l1Bytes })
+    const length = entryBytes + extraBytes + view.getUint16(12) + view.getUint16(14)
+    await reader.requireInside(offset, length, 'the snapshot table')
+    offset += Math.ceil(length / 8) * 8
+    if (offset - start > maximumSnapshotTableBytes) {
+      refuse('qcow2-snapshot-table', 'the snapshot table is too large', start)
+    }
+  }
+  if (offset > start) claim(start, offset - start)
+  for (const table of l1Tables) {
+    await reader.requireInside(table.offset, table.length, "a snapshot's L1 table")
+    claim(table.offset, table.length)
+  }
+}
+
+/**
+ * Makes sure that refcount table and blocks are in the file and nothing else is where they are. What they count
+ * is not compared: it changes no byte of the disk.
+ *
+ * @throws {Qcow2DecodeError}
+ */
+export async function checkRefcounts(
+  header: Qcow2Header,
+  reader: TableReader,
+  claim: ClaimHost,
+): Promise<void> {
+  const { clusterSize, refcountTableOffset, refcountTableBytes } = header
+  const bytes = await reader.read(refcountTableOffset, refcountTableBytes, 'the refcount table')
+  claim(refcountTableOffset, refcountTableBytes)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  for (let place = 0; place < bytes.byteLength; place += 8) {
+    const upper = view.getUint32(place)
+    const lower = view.getUint32(place + 4)
+    const block = upper * 2 ** 32 + lower
+    if (block === 0) continue
+    if (lower % clusterSize !== 0 || block > Number.MAX_SAFE_INTEGER - clusterSize) {
+      refuse('qcow2-refcount-table', 'a refcount block is misplaced', refcountTableOffset + place)
+    }
+    await reader.requireInside(block, clusterSize, 'a refcount block')
+    claim(block, clusterSize)
+  }
+}

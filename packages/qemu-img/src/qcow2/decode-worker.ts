@@ -1,0 +1,23 @@
+import { parentPort, type TransferListItem } from 'node:worker_threads'
+import { gather, type GatherReply, type GatherRequest } from './gather.ts'
+
+/** From the pool to a worker, and back with the same number. */
+export interface WorkerRequest {
+  readonly id: number
+  readonly request: GatherRequest
+}
+
+/** `ready` is sent once, before anything else. */
+export type WorkerMessage = { readonly ready: true } | { readonly id: number; readonly reply: GatherReply }
+
+const port = parentPort
+if (port !== null) {
+  port.on('message', ({ id, request }: WorkerRequest) => {
+    const reply = gather(request)
+    const message: WorkerMessage = { id, reply }
+    const transfer: TransferListItem[] = reply.kind === 'gathered' ? [reply.output] : []
+    port.postMessage(message, transfer)
+  })
+  const ready: WorkerMessage = { ready: true }
+  port.postMessage(ready)
+}

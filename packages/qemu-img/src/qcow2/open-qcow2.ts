@@ -1,0 +1,174 @@
+import { InvalidError, type RandomAccessReader } from '@disk-image/core'
+import { checkSnapshots, type TableReader } from './check-tables.ts'
+import { DiskReader } from './disk-reader.ts'
+import { parseL1Table } from './l1-table.ts'
+import { headBytes } from './limits.ts'
+import { requireHeader, type PlanQcow2Options } from './plan-qcow2.ts'
+import { refuse } from './qcow2-decode-error.ts'
+
+/** Options of {@link openQcow2}. */
+export interface OpenQcow2Options extends PlanQcow2Options {
+  /** Ends every read, from now until the disk is closed. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Neighbouring clusters of one kind. */
+export interface Qcow2Extent {
+  readonly offset: number
+  readonly length: number
+  /** `zero`: nothing is stored for it, or it is marked as zero. `data` may happen to be zero, too. */
+  readonly kind: 'data' | 'zero'
+}
+
+/** Options of {@link Qcow2Disk.stream}. */
+export interface Qcow2StreamOptions {
+  /** First byte. @default 0 */
+  readonly start?: number | undefined
+  /** Byte behind the last one. @default the disk's end */
+  readonly end?: number | undefined
+  /** @default 1 MiB */
+  readonly chunkSizeBytes?: number | undefined
+}
+
+/** The disk inside a qcow2 file, and so itself a reader. */
+export interface Qcow2Disk extends RandomAccessReader, AsyncDisposable {
+  readonly virtualSizeBytes: number
+  readonly clusterSize: number
+  /**
+   * At most `length` bytes from `offset`, fewer only at the disk's end, none behind it.
+   *
+   * @throws {Qcow2DecodeError} where a table or cluster that it needs is damaged
+   * @throws {InvalidError} on a negative or fractional place, or more than 1 GiB at once
+   */
+  read(offset: number, length: number): Promise<Uint8Array>
+  /** The whole disk in order; neighbours are of different kinds. */
+  extents(): AsyncIterable<Qcow2Extent>
+  /** The disk's bytes in order, zeros included. */
+  stream(options?: Qcow2StreamOptions): AsyncIterable<Uint8Array>
+  /** Ends all reads. The file's own reader stays open. */
+  close(): Promise<void>
+}
+
+const maximumReadBytes = 1024 ** 3
+const defaultChunkBytes = 1024 ** 2
+
+/**
+ * Opens the active disk of a qcow2 file for reading anywhere. Only tables and clusters that a read touches are
+ * read and checked; whether two clusters share their place is seen by {@link decodeQcow2} alone.
+ * Memory: the L1 table (8 bytes for each 512 MiB of disk at 64 KiB clusters) and some 8 MiB.
+ *
+ * @throws {Qcow2DecodeError} where the header, the L1 table or the snapshot table is damaged or not supported
+ */
+export async function openQcow2(
+  reader: RandomAccessReader,
+  options: OpenQcow2Options = {},
+): Promise<Qcow2Disk> {
+  const { signal } = options
+  signal?.throwIfAborted()
+  const header = requireHeader(await reader.read(0, headBytes), options)
+  const tables = tableReader(reader)
+  const l1 = parseL1Table(await tables.read(header.l1Offset, header.l1Entries * 8, 'the L1 table'), header)
+  await checkSnapshots(header, tables, () => undefined)
+  signal?.throwIfAborted()
+  return createDisk(new DiskReader(reader, header, l1), signal)
+}
+
+function tableReader(reader: RandomAccessReader): TableReader {
+  const requireInside = (offset: number, length: number, table: string): Promise<void> => {
+    if (offset + length <= reader.size) return Promise.resolve()
+    return refuse('qcow2-table-outside-file', `${table} lies outside the file`, offset)
+  }
+  const read = async (offset: number, length: number, table: string): Promise<Uint8Array> => {
+    await requireInside(offset, length, table)
+    const bytes = await reader.read(offset, length)
+    if (bytes.byteLength !== length) throw new Error('the qcow2 file is shorter than was said')
+    return bytes
+  }
+  return { read, requireInside }
+}
+
+function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Disk {
+  const { virtualSizeBytes, clusterSize } = disk.header
+  let isClosed = false
+  const requireOpen = (): void => {
+    signal?.throwIfAborted()
+    if (isClosed) throw new InvalidError({ reason: 'The qcow2 disk is closed.' })
+  }
+
+  async function read(offset: number, length: number): Promise<Uint8Array> {
+    requireOpen()
+    checkPlace('offset', offset)
+    checkPlace('length', length)
+    const end = Math.min(virtualSizeBytes, offset + length)
+    if (end <= offset) return new Uint8Array(0)
+    if (end - offset > maximumReadBytes) {
+      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
+    }
+    const bytes = new Uint8Array(end - offset)
+    for (let position = offset; position < end;) {
+      const cluster = Math.floor(position / clusterSize)
+      const stop = Math.min(end, (cluster + 1) * clusterSize)
+      const destination = bytes.subarray(position - offset, stop - offset)
+      await disk.readCluster(await disk.find(cluster), position - cluster * clusterSize, destination)
+      requireOpen()
+      position = stop
+    }
+    return bytes
+  }
+
+  async function* extents(): AsyncGenerator<Qcow2Extent> {
+    const perTable = clusterSize / 8
+    let current: Qcow2Extent | undefined
+    for (let cluster = 0; cluster * clusterSize < virtualSizeBytes;) {
+      requireOpen()
+      const missing = disk.isTableMissing(cluster)
+      const next = missing ? (Math.floor(cluster / perTable) + 1) * perTable : cluster + 1
+      const entry = missing ? undefined : await disk.find(cluster)
+      const kind = entry?.kind === 'plain' || entry?.kind === 'compressed' ? 'data' : 'zero'
+      const offset = cluster * clusterSize
+      const end = Math.min(virtualSizeBytes, next * clusterSize)
+      if (current?.kind === kind) {
+        current = { offset: current.offset, length: end - current.offset, kind }
+      } else {
+        if (current !== undefined) yield current
+        current = { offset, length: end - offset, kind }
+      }
+      cluster = next
+    }
+    if (current !== undefined) yield current
+  }
+
+  async function* stream(options: Qcow2StreamOptions = {}): AsyncGenerator<Uint8Array> {
+    const { start = 0, end = virtualSizeBytes, chunkSizeBytes = defaultChunkBytes } = options
+    checkPlace('start', start)
+    checkPlace('end', end)
+    if (!Number.isSafeInteger(chunkSizeBytes) || chunkSizeBytes <= 0) {
+      throw new InvalidError({ reason: `The chunk size ${chunkSizeBytes} is no number of bytes.` })
+    }
+    const stop = Math.min(end, virtualSizeBytes)
+    for (let offset = start; offset < stop; offset += chunkSizeBytes) {
+      yield await read(offset, Math.min(chunkSizeBytes, stop - offset))
+    }
+  }
+
+  const close = (): Promise<void> => {
+    isClosed = true
+    return Promise.resolve()
+  }
+  return {
+    size: virtualSizeBytes,
+    virtualSizeBytes,
+    clusterSize,
+    read,
+    extents,
+    stream,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+function checkPlace(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new InvalidError({ reason: `The ${name} ${value} is no number of bytes.` })
+  }
+}

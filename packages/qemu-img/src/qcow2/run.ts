@@ -1,0 +1,115 @@
+import type { ClusterEntry } from './l2-entry.ts'
+
+/** Host bytes of a run: `plain` ones are copied, `compressed` ones inflate to one cluster, `kept` ones are zero. */
+export interface Piece {
+  readonly kind: 'plain' | 'compressed' | 'kept'
+  readonly hostOffset: number
+  readonly hostLength: number
+  /** Guest bytes that it makes, before the virtual size cuts the last ones off. */
+  readonly guestLength: number
+}
+
+/** Neighbouring guest clusters that are read, and written, together. */
+export interface Run {
+  readonly guestOffset: number
+  /** Guest bytes, none behind the virtual size. */
+  readonly length: number
+  readonly pieces: readonly Piece[]
+  /** The file must be so long before the run can be read, unless it ends earlier. */
+  readonly needsBytes: number
+}
+
+/** How many guest clusters are of each kind. */
+export interface ClusterCounts {
+  plain: number
+  compressed: number
+  zero: number
+  unallocated: number
+}
+
+/** A run of scattered small clusters is not made longer than this, so that few of them wait for the last one. */
+const scatteredBytes = 256 * 1024
+
+/** Makes runs out of entries that come in guest order. */
+export class RunBuilder {
+  readonly #virtualSizeBytes: number
+  readonly #clusterSize: number
+  readonly #maximumBytes: number
+  readonly #emit: (run: Run) => void
+  #guestOffset = 0
+  #length = 0
+  #needsBytes = 0
+  #pieces: Piece[] = []
+
+  constructor(init: {
+    readonly virtualSizeBytes: number
+    readonly clusterSize: number
+    readonly maximumBytes: number
+    readonly emit: (run: Run) => void
+  }) {
+    this.#virtualSizeBytes = init.virtualSizeBytes
+    this.#clusterSize = init.clusterSize
+    this.#maximumBytes = Math.max(init.maximumBytes, init.clusterSize)
+    this.#emit = init.emit
+  }
+
+  add(guestOffset: number, entry: ClusterEntry): void {
+    if (entry.hostLength === 0) {
+      this.finish()
+      return
+    }
+    const piece: Piece = {
+      kind: entry.kind === 'plain' || entry.kind === 'compressed' ? entry.kind : 'kept',
+      hostOffset: entry.hostOffset,
+      hostLength: entry.hostLength,
+      guestLength: this.#clusterSize,
+    }
+    if (!this.#fits(guestOffset, piece)) this.finish()
+    if (this.#pieces.length === 0) this.#guestOffset = guestOffset
+    this.#append(piece)
+  }
+
+  /** Emits what is under way. */
+  finish(): void {
+    if (this.#pieces.length === 0) return
+    this.#emit({
+      guestOffset: this.#guestOffset,
+      length: Math.min(this.#length, this.#virtualSizeBytes - this.#guestOffset),
+      pieces: this.#pieces,
+      needsBytes: this.#needsBytes,
+    })
+    this.#pieces = []
+    this.#length = 0
+    this.#needsBytes = 0
+  }
+
+  #fits(guestOffset: number, piece: Piece): boolean {
+    const last = this.#pieces.at(-1)
+    if (last === undefined) return true
+    if (last.kind !== piece.kind || guestOffset !== this.#guestOffset + this.#length) return false
+    if (this.#length + piece.guestLength > this.#maximumBytes) return false
+    if (piece.kind === 'compressed' || continues(last, piece)) return true
+    // A long plain copy stays one copy; short scattered ones are gathered.
+    return piece.kind === 'plain' && this.#length < scatteredBytes
+  }
+
+  #append(piece: Piece): void {
+    const last = this.#pieces.at(-1)
+    if (last !== undefined && piece.kind !== 'compressed' && continues(last, piece)) {
+      this.#pieces[this.#pieces.length - 1] = {
+        kind: last.kind,
+        hostOffset: last.hostOffset,
+        hostLength: last.hostLength + piece.hostLength,
+        guestLength: last.guestLength + piece.guestLength,
+      }
+    } else {
+      this.#pieces.push(piece)
+    }
+    this.#length += piece.guestLength
+    this.#needsBytes = Math.max(this.#needsBytes, piece.hostOffset + piece.hostLength)
+  }
+}
+
+function continues(last: Piece, next: Piece): boolean {
+  return last.hostOffset + last.hostLength === next.hostOffset
+}

@@ -1,0 +1,46 @@
+import { open, type FileHandle } from 'node:fs/promises'
+import { InvalidError } from '@disk-image/core'
+
+/** A qcow2 file that is read at any place, from any thread. */
+export class SourceFile implements AsyncDisposable {
+  readonly #handle: FileHandle
+  readonly #owned: boolean
+
+  private constructor(handle: FileHandle, owned: boolean) {
+    this.#handle = handle
+    this.#owned = owned
+  }
+
+  /** A handle stays open afterwards; a path is opened and closed here. */
+  static async open(source: string | FileHandle): Promise<SourceFile> {
+    return typeof source === 'string'
+      ? new SourceFile(await open(source, 'r'), true)
+      : new SourceFile(source, false)
+  }
+
+  get descriptor(): number {
+    return this.#handle.fd
+  }
+
+  /** @throws {InvalidError} where it is no regular file, whose size could be something else */
+  async sizeBytes(): Promise<number> {
+    const stat = await this.#handle.stat()
+    if (!stat.isFile()) {
+      throw new InvalidError({ reason: 'A qcow2 source that is no regular file needs a frontier.' })
+    }
+    return stat.size
+  }
+
+  async readFully(bytes: Uint8Array, offset: number): Promise<void> {
+    let done = 0
+    while (done < bytes.byteLength) {
+      const { bytesRead } = await this.#handle.read(bytes, done, bytes.byteLength - done, offset + done)
+      if (bytesRead === 0) throw new Error('the qcow2 file is shorter than was said')
+      done += bytesRead
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#owned) await this.#handle.close()
+  }
+}
