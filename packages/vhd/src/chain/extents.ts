@@ -1,0 +1,163 @@
+import type { CallOptions } from '@disk-image/core'
+import { defaultBlockBytes } from '../format/constants.ts'
+import { isZero } from '../io/zeroes.ts'
+import type { DiskChain } from './open-chain.ts'
+import { readPieces } from './read-pieces.ts'
+import { resolveRange, type Piece } from './resolve.ts'
+
+/** A run of a disk's bytes: data, or known to read as zero. */
+export type Extent =
+  | { readonly offset: number; readonly length: number; readonly data: Uint8Array; readonly zero?: undefined }
+  | { readonly offset: number; readonly length: number; readonly zero: true; readonly data?: undefined }
+
+/** Options of everything that reads a chain from one end to the other. */
+export interface ReadOptions extends CallOptions {
+  /** Whether data that is all zeros is reported as zero, in steps of 64 KiB. @default true */
+  readonly findZeroes?: boolean | undefined
+}
+
+/** What is read ahead: the size of a window, and how many are under way. */
+const windowBytes: number = defaultBlockBytes
+const readAhead = 3
+const granuleBytes = 65_536
+
+interface Window {
+  readonly start: number
+  readonly end: number
+  readonly pieces: readonly Piece[]
+  readonly buffer: Uint8Array
+}
+
+/** Gives out buffers of one window's size. */
+interface BufferPool {
+  take(): Uint8Array
+  giveBack(buffer: Uint8Array): void
+}
+
+const freshBuffers: BufferPool = {
+  take: () => new Uint8Array(windowBytes),
+  giveBack: () => undefined,
+}
+
+function createBufferPool(): BufferPool {
+  const free: Uint8Array[] = []
+  return {
+    take: () => free.pop() ?? new Uint8Array(windowBytes),
+    giveBack: (buffer) => void free.push(buffer),
+  }
+}
+
+/**
+ * A chain's extents in order and without gaps; they add up to its size. The bytes of an extent belong to the
+ * receiver.
+ */
+export function readExtents(chain: DiskChain, options: ReadOptions = {}): AsyncGenerator<Extent, void, void> {
+  return extentsOf(chain, options, freshBuffers)
+}
+
+/** Receives extents one after the other. The bytes are only good until the returned promise is settled. */
+export interface ExtentSink {
+  data(offset: number, bytes: Uint8Array): Promise<void> | void
+  zero(offset: number, length: number): Promise<void> | void
+}
+
+/** The same as {@link readExtents} for a receiver that copies: the buffers are used again, so memory stays flat. */
+export async function copyExtents(
+  chain: DiskChain,
+  sink: ExtentSink,
+  options: ReadOptions = {},
+): Promise<void> {
+  for await (const { offset, length, data } of extentsOf(chain, options, createBufferPool())) {
+    await (data === undefined ? sink.zero(offset, length) : sink.data(offset, data))
+  }
+}
+
+async function* extentsOf(
+  chain: DiskChain,
+  { signal, onProgress, findZeroes = true }: ReadOptions,
+  pool: BufferPool,
+): AsyncGenerator<Extent, void, void> {
+  let zeroStart: number | undefined
+  for await (const window of windowsOf(chain, signal, pool)) {
+    signal?.throwIfAborted()
+    for (const { start, end, hasData } of runsOf(window, findZeroes)) {
+      if (!hasData) {
+        zeroStart ??= start
+        continue
+      }
+      if (zeroStart !== undefined) yield { offset: zeroStart, length: start - zeroStart, zero: true }
+      zeroStart = undefined
+      const data = window.buffer.subarray(start - window.start, end - window.start)
+      yield { offset: start, length: end - start, data }
+    }
+    pool.giveBack(window.buffer)
+    onProgress?.({ stage: 'convert', completed: window.end, total: chain.sizeBytes, unit: 'bytes' })
+  }
+  if (zeroStart !== undefined) yield { offset: zeroStart, length: chain.sizeBytes - zeroStart, zero: true }
+}
+
+async function* windowsOf(
+  chain: DiskChain,
+  signal: AbortSignal | undefined,
+  pool: BufferPool,
+): AsyncGenerator<Window, void, void> {
+  const queue: Promise<Window>[] = []
+  let next = 0
+  try {
+    while (queue.length > 0 || next < chain.sizeBytes) {
+      signal?.throwIfAborted()
+      while (queue.length < readAhead && next < chain.sizeBytes) {
+        const end = Math.min(next + windowBytes, chain.sizeBytes)
+        const window = loadWindow(chain, next, end, pool)
+        // It is awaited later; a failure until then is not an unhandled one.
+        window.catch(() => undefined)
+        queue.push(window)
+        next = end
+      }
+      yield await (queue.shift() as Promise<Window>)
+    }
+  } finally {
+    // Nothing may still read when the caller closes the files.
+    await Promise.allSettled(queue)
+  }
+}
+
+async function loadWindow(chain: DiskChain, start: number, end: number, pool: BufferPool): Promise<Window> {
+  const none: Window = { start, end, pieces: [], buffer: new Uint8Array() }
+  if (!chain.disks.some((disk) => start < disk.sizeBytes && disk.mayHaveData(start, end))) return none
+  const pieces = (await resolveRange(chain.disks, start, end)).filter(({ level }) => level !== undefined)
+  if (pieces.length === 0) return none
+  const buffer = pool.take()
+  await readPieces(chain.disks, pieces, buffer, start)
+  return { start, end, pieces, buffer }
+}
+
+interface Run {
+  readonly start: number
+  readonly end: number
+  readonly hasData: boolean
+}
+
+function runsOf(window: Window, findZeroes: boolean): Run[] {
+  const runs: Run[] = []
+  const add = (start: number, end: number, hasData: boolean): void => {
+    const last = runs[runs.length - 1]
+    if (start === end) return
+    if (last?.hasData === hasData) runs[runs.length - 1] = { start: last.start, end, hasData }
+    else runs.push({ start, end, hasData })
+  }
+  let at = window.start
+  for (const { start, end } of window.pieces) {
+    add(at, start, false)
+    if (findZeroes) {
+      for (let from = start; from < end;) {
+        const to = Math.min(end, Math.floor(from / granuleBytes + 1) * granuleBytes)
+        add(from, to, !isZero(window.buffer.subarray(from - window.start, to - window.start)))
+        from = to
+      }
+    } else add(start, end, true)
+    at = end
+  }
+  add(at, window.end, false)
+  return runs
+}

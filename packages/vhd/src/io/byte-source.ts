@@ -1,0 +1,107 @@
+import { constants } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import type { RandomAccessReader } from '@disk-image/core'
+import { VhdError } from '../errors/vhd-error.ts'
+
+/** Where a VHD is read from: a path, an open file, or anything that can be read anywhere. */
+export type VhdSource = string | FileHandle | RandomAccessReader
+
+/** A source that is open. */
+export interface ByteSource {
+  /** Bytes in all. */
+  readonly size: number
+  readonly path: string | undefined
+  /** The same text for the same file, whatever its names. */
+  readonly identity: string | undefined
+  /** When the file was last written, milliseconds since 1970; of files only. */
+  readonly modifiedMs: number | undefined
+  /**
+   * Fills the target from the offset on.
+   *
+   * @throws {VhdError} rule `truncated` where the source ends before
+   */
+  read(target: Uint8Array, offset: number): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Opens a source for reading. A path's file is closed by `close`; what was given open stays open.
+ *
+ * @throws {VhdError} rule `not-a-file` where the path is a folder, a device or a pipe
+ */
+export async function openSource(source: VhdSource): Promise<ByteSource> {
+  if (typeof source === 'string') {
+    // A pipe with nobody behind it would keep a plain open waiting for ever.
+    const handle = await open(source, constants.O_RDONLY | constants.O_NONBLOCK)
+    try {
+      return await fileSource(handle, source, () => handle.close())
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+  if ('fd' in source) return await fileSource(source, undefined, () => Promise.resolve())
+  return {
+    size: source.size,
+    path: undefined,
+    identity: undefined,
+    modifiedMs: undefined,
+    read: (target, offset) => readFromReader(source, target, offset),
+    close: () => Promise.resolve(),
+  }
+}
+
+async function fileSource(
+  handle: FileHandle,
+  path: string | undefined,
+  close: () => Promise<void>,
+): Promise<ByteSource> {
+  const stat = await handle.stat({ bigint: true })
+  if (!stat.isFile()) {
+    throw new VhdError({ path, rule: 'not-a-file', reason: 'it is not a regular file' })
+  }
+  return {
+    size: Number(stat.size),
+    path,
+    identity: `${stat.dev}:${stat.ino}`,
+    modifiedMs: Number(stat.mtimeMs),
+    read: (target, offset) => readFully(handle, target, offset, path),
+    close,
+  }
+}
+
+/** Fills the target from an open file. */
+export async function readFully(
+  handle: FileHandle,
+  target: Uint8Array,
+  offset: number,
+  path?: string,
+): Promise<void> {
+  let done = 0
+  while (done < target.length) {
+    const { bytesRead } = await handle.read(target, done, target.length - done, offset + done)
+    if (bytesRead === 0) throw truncated(path, offset + done)
+    done += bytesRead
+  }
+}
+
+async function readFromReader(reader: RandomAccessReader, target: Uint8Array, offset: number): Promise<void> {
+  let done = 0
+  while (done < target.length) {
+    const bytes = await reader.read(offset + done, target.length - done)
+    if (bytes.length === 0 || bytes.length > target.length - done) throw truncated(undefined, offset + done)
+    target.set(bytes, done)
+    done += bytes.length
+  }
+}
+
+function truncated(path: string | undefined, offset: number): VhdError {
+  return new VhdError({ path, rule: 'truncated', reason: 'the file ends before its contents', offset })
+}
+
+/** Bytes of their own, `length` of them from the offset. */
+export async function readBytes(source: ByteSource, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length)
+  await source.read(bytes, offset)
+  return bytes
+}

@@ -1,0 +1,179 @@
+import { batmapBytes, encodeBatmapHeader } from '../format/batmap.ts'
+import { fields } from '../format/checksum.ts'
+import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
+import { withSize } from '../format/footer.ts'
+import { sealHeader } from '../format/header.ts'
+import type { DynamicLayout, Layout } from '../inspect/layout.ts'
+import { readBytes } from '../io/byte-source.ts'
+import type { FileTarget } from '../io/file-target.ts'
+import { ensureZero } from '../io/zeroes.ts'
+
+/**
+ * Makes a file longer by writing its footer at the new end first, so that at no instant anything else is
+ * there: bytes of a guest could be taken for a footer.
+ */
+export async function extendFile(target: FileTarget, footer: Uint8Array, end: number): Promise<void> {
+  const size = await target.currentSize()
+  if (end <= size) return
+  const offset = Math.max(end - footerBytes, roundUp(size, sectorBytes))
+  await target.write(footer, offset)
+  await target.sync()
+}
+
+/**
+ * Makes a disk larger; what is new reads as zero. In the order of the writes the disk is at every instant
+ * whole, with its old size or with its new one.
+ */
+export async function growDisk(target: FileTarget, layout: Layout, sizeBytes: number): Promise<void> {
+  if (layout.dynamic === undefined) await growFixed(target, layout, sizeBytes)
+  else await growDynamic(target, layout, layout.dynamic, sizeBytes)
+}
+
+async function growFixed(target: FileTarget, { found }: Layout, sizeBytes: number): Promise<void> {
+  const oldSize = found.footer.currentSizeBytes
+  const end = Math.max(sizeBytes + footerBytes, roundUp(target.size, sectorBytes))
+  // The footer still says the old size: the old footer's bytes behind it are seen by nobody.
+  await extendFile(target, found.bytes, end)
+  await ensureZero(target, oldSize, Math.min(sizeBytes, (await target.currentSize()) - footerBytes))
+  await target.sync()
+  const fileEnd = (await target.currentSize()) - footerBytes
+  await target.write(withSize(found.bytes, sizeBytes), fileEnd)
+  await target.sync()
+  if (fileEnd > sizeBytes) {
+    await target.write(withSize(found.bytes, sizeBytes), sizeBytes)
+    await target.sync()
+    await target.truncate(sizeBytes + footerBytes)
+    await target.sync()
+  }
+}
+
+async function growDynamic(
+  target: FileTarget,
+  layout: Layout,
+  dynamic: DynamicLayout,
+  sizeBytes: number,
+): Promise<void> {
+  const { header } = dynamic
+  const entries = Math.ceil(sizeBytes / header.blockSizeBytes)
+  // The last block may be cut short by the footer.
+  await extendFile(target, layout.found.bytes, roundUp(dynamic.endOfData, sectorBytes) + footerBytes)
+  const end =
+    entries > header.maximumEntries || dynamic.overlapped.has('spare table')
+      ? await moveTable(target, layout, dynamic, entries)
+      : await clearSpareEntries(target, dynamic, entries)
+  await clearTail(target, dynamic, layout.found.footer.currentSizeBytes)
+  await target.sync()
+  await writeFooters(target, withSize(layout.found.bytes, sizeBytes), end ?? dynamic.endOfData)
+}
+
+/** Writes the copy at the start, then the footer at the end, and drops what is behind. */
+export async function writeFooters(target: FileTarget, footer: Uint8Array, endOfData: number): Promise<void> {
+  await target.write(footer, 0)
+  await target.sync()
+  await finishFile(target, footer, endOfData)
+}
+
+/** Puts the footer behind the data and drops what is behind it. */
+export async function finishFile(target: FileTarget, footer: Uint8Array, endOfData: number): Promise<void> {
+  const end = roundUp(endOfData, sectorBytes)
+  const size = await target.currentSize()
+  // First where readers look for it now, then where it stays.
+  if (size > end + footerBytes) await target.write(footer, Math.max(end, size - footerBytes))
+  await target.write(footer, end)
+  await target.sync()
+  if (size > end + footerBytes) {
+    await target.truncate(end + footerBytes)
+    await target.sync()
+  }
+}
+
+/** A larger table, and batmap, behind all data; the header's one write switches over. */
+async function moveTable(
+  target: FileTarget,
+  { found }: Layout,
+  dynamic: DynamicLayout,
+  entries: number,
+): Promise<number> {
+  const offset = roundUp(dynamic.endOfData, sectorBytes)
+  const table = new Uint8Array(roundUp(entries * 4, sectorBytes)).fill(0xff)
+  const view = fields(table)
+  for (const [index, entry] of dynamic.table.entries()) view.setUint32(index * 4, entry)
+  const parts: Uint8Array[] = [table]
+  const wantsBatmap =
+    found.footer.creatorApplication.startsWith('tap') && found.footer.creatorVersion > 0x1_00_00
+  if (wantsBatmap) {
+    const map = new Uint8Array(batmapBytes(entries))
+    if (dynamic.batmap !== undefined) {
+      const old = await readBytes(target, dynamic.batmap.mapOffset, dynamic.batmap.mapBytes)
+      map.set(old.subarray(0, Math.ceil(dynamic.blockCount / 8)))
+      clearBits(map, dynamic.blockCount)
+    }
+    parts.push(encodeBatmapHeader(offset + table.length, map), map)
+  }
+  const bytes = Buffer.concat(parts)
+  await extendFile(target, found.bytes, offset + bytes.length + footerBytes)
+  await target.write(bytes, offset)
+  await target.sync()
+  const header = Uint8Array.from(dynamic.headerBytes)
+  fields(header).setBigUint64(16, BigInt(offset))
+  fields(header).setUint32(28, entries)
+  await target.write(sealHeader(header), dynamic.headerOffset)
+  await target.sync()
+  return offset + bytes.length
+}
+
+/** Clears all bits of a map from `first` on. */
+export function clearBits(map: Uint8Array, first: number): void {
+  const byte = first >> 3
+  if (byte >= map.length) return
+  map[byte] = (map[byte] as number) & ~(0xff >> (first & 7))
+  map.fill(0, byte + 1)
+}
+
+/** Entries that the disk did not need until now may hold anything. */
+async function clearSpareEntries(
+  target: FileTarget,
+  { header, blockCount, batmap }: DynamicLayout,
+  entries: number,
+): Promise<undefined> {
+  if (entries <= blockCount) return undefined
+  const empty = new Uint8Array((entries - blockCount) * 4).fill(0xff)
+  await target.write(empty, header.tableOffset + blockCount * 4)
+  if (batmap !== undefined) {
+    const map = await readBytes(target, batmap.mapOffset, batmap.mapBytes)
+    clearBits(map, blockCount)
+    await writeBatmap(target, batmap, map)
+  }
+  return undefined
+}
+
+/** Writes a batmap and its checksum; in one write where they lie together. */
+export async function writeBatmap(
+  target: FileTarget,
+  batmap: NonNullable<DynamicLayout['batmap']>,
+  map: Uint8Array,
+): Promise<void> {
+  const header = await readBytes(target, batmap.headerOffset, sectorBytes)
+  const sealed = encodeBatmapHeader(batmap.headerOffset, map)
+  header.set(sealed.subarray(24, 28), 24)
+  if (batmap.mapOffset === batmap.headerOffset + sectorBytes) {
+    await target.write(Buffer.concat([header, map]), batmap.headerOffset)
+    return
+  }
+  await target.write(map, batmap.mapOffset)
+  await target.write(header, batmap.headerOffset)
+}
+
+/** What the last block has behind the old end of the disk must not come to light. */
+async function clearTail(target: FileTarget, dynamic: DynamicLayout, oldSize: number): Promise<void> {
+  const { table, bitmapBytes, header, blockCount } = dynamic
+  const inBlock = oldSize - (blockCount - 1) * header.blockSizeBytes
+  const entry = table[blockCount - 1]
+  if (entry === undefined || entry === unallocated || inBlock === header.blockSizeBytes) return
+  const start = entry * sectorBytes
+  await ensureZero(target, start + bitmapBytes + inBlock, start + bitmapBytes + header.blockSizeBytes)
+  const bitmap = await readBytes(target, start, bitmapBytes)
+  const before = Uint8Array.from(bitmap)
+  clearBits(bitmap, Math.ceil(inBlock / sectorBytes))
+  if (Buffer.compare(bitmap, before) !== 0) await target.write(bitmap, start)
+}

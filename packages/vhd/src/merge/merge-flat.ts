@@ -1,0 +1,75 @@
+import type { Disk } from '../chain/disk.ts'
+import { readPieces } from '../chain/read-pieces.ts'
+import { resolveRange, type Piece } from '../chain/resolve.ts'
+import { defaultBlockBytes } from '../format/constants.ts'
+import type { FileTarget } from '../io/file-target.ts'
+import { createGate } from '../io/gate.ts'
+import { ensureZero, isZero } from '../io/zeroes.ts'
+import type { MergeOptions } from './merge-options.ts'
+import { prepareAhead } from './read-ahead.ts'
+import { listWork, type Work } from './work.ts'
+
+interface Prepared extends Work {
+  readonly pieces: readonly Piece[]
+  readonly buffer: Uint8Array
+}
+
+/**
+ * Merges children into a base whose bytes lie where the disk has them: fixed, or raw. Only what the children
+ * hide is overwritten, so the chain reads the same at every instant.
+ *
+ * @param baseBytes size of the base before it was grown
+ */
+export async function mergeFlat(
+  children: readonly Disk[],
+  target: FileTarget,
+  baseBytes: number,
+  { signal, onProgress }: MergeOptions,
+): Promise<void> {
+  const free: Uint8Array[] = []
+  const works = (): Iterable<Work> => listWork(children, defaultBlockBytes, (start) => start < baseBytes)
+  let total = 0
+  for (const { start, end } of works()) total += end - start
+  const prepare = async (work: Work): Promise<Prepared> => {
+    const pieces = (await resolveRange(children, work.start, work.end)).filter(({ ended }) => ended)
+    const buffer = free.pop() ?? new Uint8Array(defaultBlockBytes)
+    await readPieces(children, pieces, buffer, work.start)
+    return { ...work, pieces, buffer }
+  }
+  const gate = createGate(2)
+  let completed = 0
+  try {
+    for await (const prepared of prepareAhead(works(), 2, prepare)) {
+      signal?.throwIfAborted()
+      await gate.add(async () => {
+        await writePieces(target, prepared)
+        free.push(prepared.buffer)
+      })
+      completed += prepared.end - prepared.start
+      onProgress?.({ stage: 'coalesce', completed, total, unit: 'bytes' })
+    }
+  } finally {
+    await gate.settle()
+  }
+  await gate.drain()
+  await target.sync()
+}
+
+async function writePieces(target: FileTarget, { pieces, buffer, start: base }: Prepared): Promise<void> {
+  for (const { start, end } of joinAdjacent(pieces)) {
+    const bytes = buffer.subarray(start - base, end - base)
+    if (isZero(bytes)) await ensureZero(target, start, end)
+    else await target.write(bytes, start)
+  }
+
+  function joinAdjacent(pieces: readonly Piece[]): { start: number; end: number }[] {
+    const joined: { start: number; end: number }[] = []
+    for (const { start, end, level } of pieces) {
+      if (level === undefined) buffer.fill(0, start - base, end - base)
+      const last = joined[joined.length - 1]
+      if (last?.end === start) last.end = end
+      else joined.push({ start, end })
+    }
+    return joined
+  }
+}

@@ -1,0 +1,100 @@
+import { randomUUID } from 'node:crypto'
+import { rename, rm } from 'node:fs/promises'
+import { InvalidError } from '@disk-image/core'
+import { findParent } from '../chain/find-parent.ts'
+import { openDisk, type RawSource } from '../chain/disk.ts'
+import { openDiskChain, type ChainRules } from '../chain/open-chain.ts'
+import { VhdError } from '../errors/vhd-error.ts'
+import { openTarget, type OpenTarget } from '../io/file-target.ts'
+import { copyFile } from '../io/copy-file.ts'
+import type { MergeOptions } from '../merge/merge-options.ts'
+import { mergeInto } from '../merge/merge-into.ts'
+
+/** Options of {@link coalesceChain} and {@link coalesceVhd}. */
+export interface CoalesceOptions extends MergeOptions, ChainRules {
+  /**
+   * `in-place` writes into the base; a run that was cut off is completed by running it again. `copy` merges
+   * into a copy that then takes the base's name: all or nothing, for chains that nobody vouches for.
+   * @default 'in-place'
+   */
+  readonly mode?: 'in-place' | 'copy' | undefined
+}
+
+/** A file of a chain that is written: a VHD's path, or a raw file that is named as such. */
+export type ChainFile = string | (RawSource & { readonly source: string })
+
+/**
+ * Merges a chain, leaf first and base last, into its base, in one pass whatever its length. Children are only
+ * read. A base that is smaller than the leaf is grown, a larger one keeps its size.
+ *
+ * @returns the base's path; of a single disk its own, untouched
+ * @throws {InvalidError} where the chain is empty
+ * @throws {VhdError} with the broken rule; nothing was written then
+ * @see cinder.image.image_utils.coalesce_chain
+ */
+export async function coalesceChain(
+  vhdChain: readonly ChainFile[],
+  options: CoalesceOptions = {},
+): Promise<string> {
+  return await coalesceFiles(vhdChain, options, true, openTarget)
+}
+
+/**
+ * Merges one differencing disk into its parent, which is found by the disk's locators.
+ *
+ * @throws {VhdError} with the broken rule; nothing was written then
+ * @see cinder.image.image_utils.coalesce_vhd
+ */
+export async function coalesceVhd(vhdPath: string, options: CoalesceOptions = {}): Promise<void> {
+  options.signal?.throwIfAborted()
+  const disk = await openDisk(vhdPath)
+  let parent: string
+  try {
+    parent = await findParent(disk, vhdPath)
+  } finally {
+    await disk.close()
+  }
+  await coalesceFiles([vhdPath, parent], options, false, openTarget)
+}
+
+/** Both of the above; `complete` says whether the base may have no parent itself. */
+export async function coalesceFiles(
+  files: readonly ChainFile[],
+  options: CoalesceOptions,
+  complete: boolean,
+  open: OpenTarget,
+): Promise<string> {
+  const last = files[files.length - 1]
+  if (last === undefined) throw new InvalidError({ reason: 'a chain needs at least one disk' })
+  options.signal?.throwIfAborted()
+  const basePath = typeof last === 'string' ? last : last.source
+  if (files.length === 1) return basePath
+  await using chain = await openDiskChain(files, options, complete)
+  const base = chain.disks[chain.disks.length - 1]
+  if (base === undefined) throw new RangeError('the chain lost its base')
+  const merge = async (path: string): Promise<void> => {
+    const target = await open(path)
+    try {
+      if (options.mode !== 'copy' && target.identity !== base.source.identity) {
+        throw new VhdError({ path, rule: 'changed', reason: 'another file took its place meanwhile' })
+      }
+      await mergeInto(chain.disks.slice(0, -1), base, target, options)
+    } finally {
+      await target.close()
+    }
+  }
+  if (options.mode !== 'copy') {
+    await merge(basePath)
+    return basePath
+  }
+  const copy = `${basePath}.${randomUUID()}.tmp`
+  try {
+    await copyFile(base.source, copy, options.signal)
+    await merge(copy)
+    await rename(copy, basePath)
+  } catch (error) {
+    await rm(copy, { force: true })
+    throw error
+  }
+  return basePath
+}
