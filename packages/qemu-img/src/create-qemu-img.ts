@@ -1,13 +1,28 @@
 import { ProcessExecutionError } from '@disk-image/core'
-import type { ProcessRunner, QemuImgInfo } from '@disk-image/core'
+import type { ImageSnapshot, ProcessRunner, QemuImgInfo } from '@disk-image/core'
+import type { ImageReference } from './command/image-reference.ts'
 import { resolveLimits } from './limits.ts'
 import type { QemuImgLimits } from './limits.ts'
 import { checkQemuImgVersion, parseVersion } from './parse/version.ts'
+import { check } from './subcommands/check.ts'
+import type { CheckOptions, CheckReport } from './subcommands/check.ts'
+import { compare } from './subcommands/compare.ts'
+import type { CompareOptions, Comparison } from './subcommands/compare.ts'
 import type { QemuImgContext } from './subcommands/context.ts'
 import { convert } from './subcommands/convert.ts'
 import type { ConvertOptions } from './subcommands/convert.ts'
+import { create } from './subcommands/create.ts'
+import type { CreateOptions } from './subcommands/create.ts'
 import { info } from './subcommands/info.ts'
 import type { InfoOptions } from './subcommands/info.ts'
+import { map } from './subcommands/map.ts'
+import type { MapExtent, MapOptions } from './subcommands/map.ts'
+import { measure } from './subcommands/measure.ts'
+import type { Measurement, MeasureOptions, MeasureSource } from './subcommands/measure.ts'
+import { resize } from './subcommands/resize.ts'
+import type { ResizeOptions } from './subcommands/resize.ts'
+import { changeSnapshot, snapshots } from './subcommands/snapshot.ts'
+import type { SnapshotOptions } from './subcommands/snapshot.ts'
 
 /** What {@link createQemuImg} needs. */
 export interface QemuImgDependencies {
@@ -28,7 +43,22 @@ export interface QemuImg {
   /** @throws {VolumeBackendError} where it is older than `minimum`, `'7.2'` for example */
   requireVersion(minimum: string, signal?: AbortSignal): Promise<void>
   info(path: string, options: InfoOptions): Promise<QemuImgInfo>
+  /**
+   * @throws {InvalidError} for a request that doesn't fit together, a missing node under `/dev`, and a
+   *   destination that is neither file nor block device
+   */
   convert(options: ConvertOptions): Promise<void>
+  resize(path: string, sizeBytes: number, options: ResizeOptions): Promise<void>
+  create(path: string, sizeBytes: number, options: CreateOptions): Promise<void>
+  /** Corruptions and leaks are a report, not an error. */
+  check(path: string, options: CheckOptions): Promise<CheckReport>
+  compare(left: ImageReference, right: ImageReference, options?: CompareOptions): Promise<Comparison>
+  map(path: string, options: MapOptions): Promise<readonly MapExtent[]>
+  measure(source: MeasureSource, options: MeasureOptions): Promise<Measurement>
+  snapshots(path: string, options: SnapshotOptions): Promise<readonly ImageSnapshot[]>
+  createSnapshot(path: string, name: string, options: SnapshotOptions): Promise<void>
+  applySnapshot(path: string, name: string, options: SnapshotOptions): Promise<void>
+  deleteSnapshot(path: string, name: string, options: SnapshotOptions): Promise<void>
 }
 
 /** @throws {InvalidError} for a limit that can't be */
@@ -44,8 +74,22 @@ export function createQemuImg(dependencies: QemuImgDependencies, options: QemuIm
     async requireVersion(minimum: string, signal?: AbortSignal): Promise<void> {
       checkQemuImgVersion(await version(signal), minimum)
     },
-    info: (path: string, infoOptions: InfoOptions) => info(context, path, infoOptions),
-    convert: (convertOptions: ConvertOptions) => convert(context, convertOptions),
+    info: (path: string, call: InfoOptions) => info(context, path, call),
+    convert: (call: ConvertOptions) => convert(context, call),
+    resize: (path: string, sizeBytes: number, call: ResizeOptions) => resize(context, path, sizeBytes, call),
+    create: (path: string, sizeBytes: number, call: CreateOptions) => create(context, path, sizeBytes, call),
+    check: (path: string, call: CheckOptions) => check(context, path, call),
+    compare: (left: ImageReference, right: ImageReference, call: CompareOptions = {}) =>
+      compare(context, left, right, call),
+    map: (path: string, call: MapOptions) => map(context, path, call),
+    measure: (source: MeasureSource, call: MeasureOptions) => measure(context, source, call),
+    snapshots: (path: string, call: SnapshotOptions) => snapshots(context, path, call),
+    createSnapshot: (path: string, name: string, call: SnapshotOptions) =>
+      changeSnapshot(context, path, 'create', name, call),
+    applySnapshot: (path: string, name: string, call: SnapshotOptions) =>
+      changeSnapshot(context, path, 'apply', name, call),
+    deleteSnapshot: (path: string, name: string, call: SnapshotOptions) =>
+      changeSnapshot(context, path, 'delete', name, call),
   })
 }
 

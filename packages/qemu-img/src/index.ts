@@ -1,13 +1,8 @@
 export { decodeCipher } from './cipher.ts'
 export type { Cipher } from './cipher.ts'
 export { convertCommand } from './command/convert.ts'
-export type {
-  CacheMode,
-  ConvertDestination,
-  ConvertRequest,
-  ConvertSource,
-  LocatedConvertRequest,
-} from './command/convert.ts'
+export type { CacheMode, ConvertRequest, ConvertSource, LocatedConvertRequest } from './command/convert.ts'
+export type { CreationOptions } from './command/creation-options.ts'
 export { imageFormats } from './command/image-formats.ts'
 export type { ImageFormat } from './command/image-formats.ts'
 export type { ImageReference, LocatedImage } from './command/image-reference.ts'
@@ -20,7 +15,21 @@ export type { QemuImgLimits } from './limits.ts'
 export { parseInfo } from './parse/info.ts'
 export { parseProgress } from './parse/progress.ts'
 export { checkQemuImgVersion, parseVersion } from './parse/version.ts'
+export { checkCommand } from './subcommands/check.ts'
+export type { CheckOptions, CheckReport } from './subcommands/check.ts'
+export { compareCommand } from './subcommands/compare.ts'
+export type { CompareOptions, Comparison } from './subcommands/compare.ts'
 export type { QemuImgCallOptions } from './subcommands/context.ts'
 export type { ConvertOptions } from './subcommands/convert.ts'
+export { createCommand } from './subcommands/create.ts'
+export type { CreateOptions } from './subcommands/create.ts'
 export { infoCommand } from './subcommands/info.ts'
 export type { InfoOptions } from './subcommands/info.ts'
+export { mapCommand } from './subcommands/map.ts'
+export type { MapExtent, MapOptions } from './subcommands/map.ts'
+export { measureCommand } from './subcommands/measure.ts'
+export type { MeasureOptions, MeasureSource, Measurement } from './subcommands/measure.ts'
+export { resizeCommand } from './subcommands/resize.ts'
+export type { ResizeOptions } from './subcommands/resize.ts'
+export { snapshotCommand } from './subcommands/snapshot.ts'
+export type { SnapshotAction, SnapshotOptions } from './subcommands/snapshot.ts'

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { formatBytes, ImageTooBigError } from '@disk-image/core'
+import { formatBytes, ImageTooBigError, ProcessExecutionError } from '@disk-image/core'
 import { freeSpace } from './free-space.ts'
 
 /** What was being written when there was no more room. */
@@ -11,17 +11,34 @@ export interface SpaceNeed {
 
 const codes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
+/** What a tool's message says, in the C locale that the runner gives it. */
+const messages = [
+  [/No space left on device/i, 'ENOSPC'],
+  [/Disk quota exceeded/i, 'EDQUOT'],
+  [/File too large/i, 'EFBIG'],
+] as const
+const reasons: Readonly<Record<string, string>> = {
+  EDQUOT: 'the quota is used up',
+  EFBIG: 'the file system takes no file of that size',
+}
+
+function spaceCode(error: unknown): string | undefined {
+  if (error instanceof ProcessExecutionError) return messages.find(([text]) => text.test(error.stderr))?.[1]
+  const code = (error as NodeJS.ErrnoException | undefined)?.code
+  return code !== undefined && codes.has(code) ? code : undefined
+}
+
 /**
- * The {@link ImageTooBigError} for an error that says there is no room, with the folder, what was needed and
- * what was free; undefined for any other error.
+ * The {@link ImageTooBigError} for an error that says there is no room, the system's or a tool's, with the
+ * folder, what was needed and what was free; undefined for any other error.
  */
 export async function spaceError(error: unknown, need: SpaceNeed): Promise<ImageTooBigError | undefined> {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code
-  if (code === undefined || !codes.has(code)) return undefined
+  const code = spaceCode(error)
+  if (code === undefined) return undefined
   const free = await freeSpaceOrUnknown(need.path)
   const needed = need.neededBytes === undefined ? '' : `, ${formatBytes(need.neededBytes)} needed`
   const left = free === undefined ? '' : `, ${formatBytes(free)} free`
-  const why = code === 'EDQUOT' ? 'the quota is used up' : 'there is no space left'
+  const why = reasons[code] ?? 'there is no space left'
   return new ImageTooBigError({
     imageId: need.imageId ?? 'internal image',
     reason: `${why} in ${path.dirname(need.path)} (writing ${need.path}${needed}${left})`,

@@ -1,10 +1,11 @@
 import { InvalidError } from '@disk-image/core'
 import type { Command } from '@disk-image/core'
-import type { Cipher } from '../cipher.ts'
+import { creationOptions } from './creation-options.ts'
+import type { CreationOptions } from './creation-options.ts'
 import { checkFormat } from './image-formats.ts'
-import { imageArguments, imageOptions, keyOptions } from './image-reference.ts'
+import { imageArguments, imageOptions } from './image-reference.ts'
 import type { ImageReference, LocatedImage } from './image-reference.ts'
-import { checkPath, optionList, secretObject } from './option-list.ts'
+import { checkPath, destinationSecret, secretObject } from './option-list.ts'
 
 /** `qemu-img`'s ways with the page cache. */
 export type CacheMode = 'none' | 'writeback' | 'writethrough' | 'directsync' | 'unsafe'
@@ -17,22 +18,10 @@ export interface ConvertSource extends ImageReference {
   readonly forceShare?: boolean | undefined
 }
 
-/** What it becomes. */
-export interface ConvertDestination extends ImageReference {
-  /** `fixed`, `dynamic`, `streamOptimized`, `monolithicSparse` … */
-  readonly subformat?: string | undefined
-  /** `vpc` only: exactly the source's size, instead of the next one that a disk geometry has. */
-  readonly forceSize?: boolean | undefined
-  /** The cipher of a new `luks` image. @default qemu-img's own: aes-256, xts, plain64 */
-  readonly cipher?: Cipher | undefined
-  /** `qcow2`: zlib or zstd; `vmdk`: zlib. @default 'none' */
-  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
-}
-
 /** How an image is converted. */
 export interface ConvertRequest {
   readonly source: ConvertSource
-  readonly destination: ConvertDestination
+  readonly destination: CreationOptions
   /** Leave out what is zero. Otherwise everything is written. @default true */
   readonly sparse?: boolean | undefined
   /** The destination exists: don't make it. @default false */
@@ -54,10 +43,8 @@ export interface ConvertRequest {
 /** The same, with what the paths are. */
 export interface LocatedConvertRequest extends ConvertRequest {
   readonly source: ConvertSource & LocatedImage
-  readonly destination: ConvertDestination & LocatedImage
+  readonly destination: CreationOptions & LocatedImage
 }
-
-const destinationSecret = 'destination'
 
 /**
  * The command line of a conversion. Formats are always named, paths absolute, passphrases files.
@@ -140,29 +127,4 @@ function destinationArguments(request: LocatedConvertRequest): {
   }
   const options = noCreate ? '' : creationOptions(destination)
   return { objects, format: ['-O', format, ...(options === '' ? [] : ['-o', options])], name: path }
-}
-
-/** What a new image is made with, as `-o` takes it. */
-export function creationOptions(destination: ConvertDestination): string {
-  const { format, subformat, forceSize = false, cipher, compression = 'none', passphraseFile } = destination
-  if (compression !== 'none' && format !== 'qcow2' && !(format === 'vmdk' && compression === 'zlib')) {
-    throw new InvalidError({ reason: `A ${format} image can't be compressed with ${compression}` })
-  }
-  if (forceSize && format !== 'vpc')
-    throw new InvalidError({ reason: `forceSize is about vpc, not ${format}` })
-  const cipherPrefix = format === 'qcow2' ? 'encrypt.' : ''
-  return optionList({
-    subformat: subformat === '' ? undefined : subformat,
-    force_size: forceSize ? 'on' : undefined,
-    // zlib is what every reader takes, and what images without the option have.
-    compression_type: compression === 'zstd' ? 'zstd' : undefined,
-    ...(passphraseFile === undefined ? {} : keyOptions(format, destinationSecret)),
-    ...(passphraseFile === undefined || cipher === undefined
-      ? {}
-      : {
-          [`${cipherPrefix}cipher-alg`]: cipher.cipherAlg,
-          [`${cipherPrefix}cipher-mode`]: cipher.cipherMode,
-          [`${cipherPrefix}ivgen-alg`]: cipher.ivgenAlg,
-        }),
-  })
 }

@@ -9,6 +9,8 @@ export interface ImageReference {
   readonly format: string
   /** File that holds the passphrase of a `luks` image, or of an encrypted `qcow2`. */
   readonly passphraseFile?: string | undefined
+  /** Absolute paths of what else belongs to it and a sandbox must show: backing files, extents. @default none */
+  readonly furtherFiles?: readonly string[] | undefined
 }
 
 /** An image, with what its path is on this machine. */
@@ -65,9 +67,11 @@ export function keyOptions(format: string, secretId: string): Readonly<Record<st
   throw new InvalidError({ reason: `A ${format} image can't have a passphrase; luks and qcow2 can` })
 }
 
-/** Every file that reading or writing these images touches. */
+/** Every file that reading these images touches, each image's own first. */
 export function filesOf(images: readonly ImageReference[]): string[] {
-  return images.flatMap(({ path, passphraseFile }) =>
-    passphraseFile === undefined ? [path] : [path, passphraseFile],
-  )
+  return images.flatMap(({ path, passphraseFile, furtherFiles = [] }) => [
+    path,
+    ...(passphraseFile === undefined ? [] : [passphraseFile]),
+    ...furtherFiles,
+  ])
 }

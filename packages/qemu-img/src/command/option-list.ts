@@ -8,6 +8,9 @@ export function optionList(options: Readonly<Record<string, string | number | un
     .join(',')
 }
 
+/** The id of the secret that a new image is encrypted with. */
+export const destinationSecret = 'destination'
+
 /** `--object`: a passphrase that `qemu-img` reads from a file, so that it never stands on a command line. */
 export function secretObject(id: string, file: string): string[] {
   checkPath(file, 'passphrase file')

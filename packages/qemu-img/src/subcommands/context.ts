@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { InvalidError } from '@disk-image/core'
+import { GiB, InvalidError } from '@disk-image/core'
 import type { Command, ProcessFileAccess, ProcessResult, ProcessRunner, RunOptions } from '@disk-image/core'
 import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import type { QemuImgLimits } from '../limits.ts'
@@ -49,6 +49,11 @@ export async function runQemuImg(
     onLine: extras.onLine,
     maxOutputBytes: extras.maxOutputBytes,
   })
+}
+
+/** CPU seconds for work on every byte of a disk. */
+export function conversionCpuSeconds({ limits }: QemuImgContext, virtualSizeBytes: number): number {
+  return limits.cpuLimitSeconds + Math.ceil((limits.convertCpuSecondsPerGiB * virtualSizeBytes) / GiB)
 }
 
 /** What a path is: made absolute, and looked at. */

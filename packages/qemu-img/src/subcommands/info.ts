@@ -1,16 +1,13 @@
 import { InvalidError } from '@disk-image/core'
 import type { Command, QemuImgInfo } from '@disk-image/core'
 import { filesOf, imageArguments } from '../command/image-reference.ts'
-import type { LocatedImage } from '../command/image-reference.ts'
+import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import { parseInfo } from '../parse/info.ts'
 import { locate, runQemuImg } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
 
 /** Options of {@link QemuImg.info}. */
-export interface InfoOptions extends QemuImgCallOptions {
-  /** What the image is. `qemu-img` must not guess it. */
-  readonly format: string
-  readonly passphraseFile?: string | undefined
+export interface InfoOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
   /** Read although another process has it open. @default false */
   readonly forceShare?: boolean | undefined
   /** False refuses an image that names a backing file. @default true: it is reported, never opened */
@@ -30,8 +27,8 @@ export async function info(
   path: string,
   options: InfoOptions,
 ): Promise<QemuImgInfo> {
-  const { format, passphraseFile, forceShare } = options
-  const image = await locate({ path, format, passphraseFile })
+  const { forceShare } = options
+  const image = await locate({ ...options, path })
   const command = infoCommand(image, forceShare)
   const { stdout } = await runQemuImg(context, command, options, { files: { read: filesOf([image]) } })
   const found = parseInfo(stdout)

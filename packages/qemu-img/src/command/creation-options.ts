@@ -1,0 +1,68 @@
+import { InvalidError } from '@disk-image/core'
+import type { Cipher } from '../cipher.ts'
+import { keyOptions } from './image-reference.ts'
+import type { ImageReference } from './image-reference.ts'
+import { destinationSecret, optionList } from './option-list.ts'
+
+/** A new image: where, what, and with which of the format's options. */
+export interface CreationOptions extends ImageReference {
+  /** `fixed`, `dynamic`, `streamOptimized`, `monolithicSparse` … */
+  readonly subformat?: string | undefined
+  /** `vpc` only: exactly the disk's size, instead of the next one that a disk geometry has. */
+  readonly forceSize?: boolean | undefined
+  /** The cipher of a new image with a passphrase. @default qemu-img's own: aes-256, xts, plain64 */
+  readonly cipher?: Cipher | undefined
+  /** How long turning the passphrase into a key shall take on this machine. @default qemu-img's own: 2000 */
+  readonly keyDerivationMs?: number | undefined
+  /** `qcow2`: zlib or zstd; `vmdk`: zlib. @default 'none' */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
+  /** `qcow2` only: a power of two from 512 to 2 MiB. @default qemu-img's own: 65536 */
+  readonly clusterSizeBytes?: number | undefined
+}
+
+/**
+ * What `-o` takes; empty where there is nothing to say.
+ *
+ * @throws {InvalidError} where an option isn't one of the format's
+ */
+export function creationOptions(image: CreationOptions): string {
+  const {
+    format,
+    subformat,
+    forceSize = false,
+    compression = 'none',
+    passphraseFile,
+    clusterSizeBytes,
+  } = image
+  if (compression !== 'none' && format !== 'qcow2' && !(format === 'vmdk' && compression === 'zlib')) {
+    throw new InvalidError({ reason: `A ${format} image can't be compressed with ${compression}` })
+  }
+  if (forceSize && format !== 'vpc')
+    throw new InvalidError({ reason: `forceSize is about vpc, not ${format}` })
+  if (clusterSizeBytes !== undefined && format !== 'qcow2') {
+    throw new InvalidError({ reason: `clusterSizeBytes is about qcow2, not ${format}` })
+  }
+  return optionList({
+    subformat: subformat === '' ? undefined : subformat,
+    force_size: forceSize ? 'on' : undefined,
+    cluster_size: clusterSizeBytes,
+    // zlib is what every reader takes, and what images without the option have.
+    compression_type: compression === 'zstd' ? 'zstd' : undefined,
+    ...(passphraseFile === undefined ? {} : encryptionOptions(image)),
+  })
+}
+
+function encryptionOptions({
+  format,
+  cipher,
+  keyDerivationMs,
+}: CreationOptions): Record<string, string | number | undefined> {
+  const prefix = format === 'qcow2' ? 'encrypt.' : ''
+  return {
+    ...keyOptions(format, destinationSecret),
+    [`${prefix}cipher-alg`]: cipher?.cipherAlg,
+    [`${prefix}cipher-mode`]: cipher?.cipherMode,
+    [`${prefix}ivgen-alg`]: cipher?.ivgenAlg,
+    [`${prefix}iter-time`]: keyDerivationMs,
+  }
+}

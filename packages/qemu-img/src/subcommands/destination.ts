@@ -1,0 +1,43 @@
+import { dirname } from 'node:path'
+import { InvalidError } from '@disk-image/core'
+import type { CreationOptions } from '../command/creation-options.ts'
+import { kindOf } from './context.ts'
+import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+
+/** The folders in which making an image makes further files beside the one that is named. */
+export function directoriesOf({ format, subformat, path }: CreationOptions): readonly string[] {
+  return format === 'vmdk' && /flat|twoGb/i.test(subformat ?? '') ? [dirname(path)] : []
+}
+
+/**
+ * A missing node under `/dev` is no place for a file: the volume isn't attached. Anything but a file or a
+ * block device would be filled, or waited for, to no end.
+ *
+ * @throws {InvalidError} where it is so
+ */
+export async function checkDestination(
+  context: QemuImgContext,
+  path: string,
+  { asRoot, signal }: QemuImgCallOptions,
+): Promise<void> {
+  const kind = await kindOf(path)
+  if (kind === 'other') throw new InvalidError({ reason: `${path} is neither a file nor a block device` })
+  if (!/^\/dev\/(?!shm\/)/.test(path)) return
+  const missing = kind === 'missing' || (kind === 'hidden' && !(await isThere(context, path, asRoot, signal)))
+  if (missing) throw new InvalidError({ reason: `${path} does not exist. No file is made under /dev.` })
+}
+
+async function isThere(
+  context: QemuImgContext,
+  path: string,
+  asRoot: boolean | undefined,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    await context.runner.run({ file: 'test', args: ['-b', path] }, { asRoot, signal, timeoutMs: 30_000 })
+    return true
+  } catch {
+    signal?.throwIfAborted()
+    return false
+  }
+}
