@@ -1,7 +1,7 @@
 import { VhdError } from '../errors/vhd-error.ts'
 import { sectorBytes, unallocated } from '../format/constants.ts'
 import type { VhdType } from '../format/footer.ts'
-import { openSource, readBytes, type ByteSource, type VhdSource } from '../io/byte-source.ts'
+import { openSource, type ByteSource, type VhdSource } from '../io/byte-source.ts'
 import { examine } from '../inspect/examine.ts'
 import type { Layout } from '../inspect/layout.ts'
 import { createBitmapCache, cutRuns } from './bitmap.ts'

@@ -88,7 +88,7 @@ export async function finishFile(target: FileTarget, footer: Uint8Array, endOfDa
 }
 
 /** A larger table, and batmap, behind all data; the header's one write switches over. */
-async function moveTable(
+export async function moveTable(
   target: FileTarget,
   { found }: Layout,
   dynamic: DynamicLayout,

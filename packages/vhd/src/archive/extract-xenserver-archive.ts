@@ -1,0 +1,160 @@
+import { realpath, stat, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { CallOptions } from '@disk-image/core'
+import { openDisk } from '../chain/disk.ts'
+import { VhdError } from '../errors/vhd-error.ts'
+import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
+import { judgeMembers, type ArchiveWarning, type OpenMember } from './judge-archive.ts'
+import { ratioFloorBytes, resolveLimits, type ArchiveLimits, type ResolvedLimits } from './limits.ts'
+import { judgeName, printable } from './member-name.ts'
+import { judgeType } from './member-type.ts'
+import { MemberWriter } from './member-writer.ts'
+import { TarReader } from './read-tar.ts'
+import { gunzip } from './gunzip.ts'
+
+/** Options of {@link extractXenserverArchive}. */
+export interface ExtractOptions extends ArchiveLimits, CallOptions {}
+
+/** What was extracted. */
+export interface ExtractedArchive {
+  /** Paths of the chain's files, leaf first, base last. */
+  readonly chain: string[]
+  /** Bytes of all of them. */
+  readonly sizeBytes: number
+  /** Bytes of the disk that the chain shows. */
+  readonly virtualSizeBytes: number
+  readonly warnings: readonly ArchiveWarning[]
+}
+
+/**
+ * Unpacks a XenServer archive, a tar.gz of `0.vhd` (leaf), `1.vhd` … (base last), while it arrives. Only these
+ * files leave it, as new files of mode 0600; afterwards every one of them was judged, and so was the chain.
+ *
+ * On any failure nothing of it is left in the folder.
+ *
+ * @param source the archive's path, or its bytes
+ * @throws {XenserverArchiveError} with the rule that is broken, and where
+ * @see cinder.image.image_utils.extract_targz
+ */
+export async function extractXenserverArchive(
+  source: string | AsyncIterable<Uint8Array>,
+  targetDirectory: string,
+  options: ExtractOptions = {},
+): Promise<ExtractedArchive> {
+  options.signal?.throwIfAborted()
+  const directory = await realpath(targetDirectory)
+  const { bavail, bsize } = await statfs(directory)
+  const limits = resolveLimits(options, bavail * bsize)
+  const writer = new MemberWriter(directory, limits)
+  try {
+    const names = await unpack(source, writer, limits, options)
+    return await judge(directory, names, limits)
+  } catch (error) {
+    await writer.undo()
+    throw error
+  }
+}
+
+async function unpack(
+  source: string | AsyncIterable<Uint8Array>,
+  writer: MemberWriter,
+  limits: ResolvedLimits,
+  { signal, onProgress }: CallOptions,
+): Promise<ReadonlySet<string>> {
+  const total = typeof source === 'string' ? (await stat(source)).size : undefined
+  const names = new Set<string>()
+  let members = 0
+  let left = limits.maxBytes
+  let taken = false
+  const reader = new TarReader({
+    async begin({ type, path, size }, offset) {
+      members += 1
+      const refuse = (init: { rule: string; reason: string; found?: string; accepted?: string }): never => {
+        throw new XenserverArchiveError({ member: printable(path), offset, ...init })
+      }
+      if (members > limits.maxMembers) {
+        refuse({ rule: 'member-count', reason: `the archive has more than ${limits.maxMembers} entries` })
+      }
+      const name = judgeName(path)
+      if (name.action === 'refuse') {
+        throw new XenserverArchiveError({ member: printable(path), offset, ...name.refusal })
+      }
+      taken = name.action === 'take'
+      const kind = judgeType(type, taken)
+      if (kind !== undefined) throw new XenserverArchiveError({ member: printable(path), offset, ...kind })
+      if (!Number.isSafeInteger(size) || size < 0) {
+        refuse({ rule: 'member-size', reason: 'its size is no number of bytes', found: String(size) })
+      }
+      if (size > left) {
+        const found = `${size} bytes, ${left} are left`
+        refuse({ rule: 'size-limit', reason: 'the archive unpacks to more than it may', found })
+      }
+      left -= size
+      if (name.action !== 'take') return
+      const fileName = `${name.index}.vhd`
+      if (names.has(fileName)) refuse({ rule: 'member-duplicate', reason: 'the archive has it twice' })
+      names.add(fileName)
+      await writer.begin(fileName, size)
+    },
+    data: (bytes) => (taken ? writer.data(bytes) : Promise.resolve()),
+    end: () => (taken ? writer.end() : Promise.resolve()),
+  })
+  await gunzip(source, signal, async (bytes, compressedBytes, unpackedBytes) => {
+    if (unpackedBytes > ratioFloorBytes && unpackedBytes > compressedBytes * limits.maxCompressionRatio) {
+      throw new XenserverArchiveError({
+        rule: 'compression-ratio',
+        reason: 'it unpacks to far more than disks do',
+        found: `${unpackedBytes} bytes from ${compressedBytes}`,
+        accepted: `${limits.maxCompressionRatio} times its size`,
+        offset: unpackedBytes,
+      })
+    }
+    await reader.write(bytes)
+    onProgress?.({ stage: 'extract', completed: compressedBytes, total, unit: 'bytes' })
+  })
+  reader.end()
+  return names
+}
+
+async function judge(
+  directory: string,
+  names: ReadonlySet<string>,
+  limits: ResolvedLimits,
+): Promise<ExtractedArchive> {
+  const expected = [...names].map((_, index) => `${index}.vhd`)
+  const missing = expected.find((name) => !names.has(name))
+  if (names.size === 0 || missing === '0.vhd') {
+    throw new XenserverArchiveError({
+      rule: 'chain-empty',
+      reason: 'it has no 0.vhd',
+      accepted: '0.vhd, 1.vhd …',
+    })
+  }
+  if (missing !== undefined) {
+    const reason = `it has no ${missing}, but a later one`
+    throw new XenserverArchiveError({ rule: 'chain-gap', reason, found: [...names].join(', ').slice(0, 200) })
+  }
+  const members: OpenMember[] = []
+  try {
+    for (const name of expected) members.push({ name, disk: await openMember(directory, name) })
+    const warnings = await judgeMembers(members, limits)
+    return {
+      chain: expected.map((name) => join(directory, name)),
+      sizeBytes: members.reduce((sum, { disk }) => sum + disk.source.size, 0),
+      virtualSizeBytes: members[0]?.disk.sizeBytes ?? 0,
+      warnings,
+    }
+  } finally {
+    await Promise.all(members.map(({ disk }) => disk.close()))
+  }
+}
+
+async function openMember(directory: string, name: string): Promise<OpenMember['disk']> {
+  try {
+    return await openDisk(join(directory, name))
+  } catch (error) {
+    if (!(error instanceof VhdError)) throw error
+    const { rule, reason, found, offset, accepted } = error
+    throw new XenserverArchiveError({ member: name, rule, reason, found, offset, accepted, cause: error })
+  }
+}

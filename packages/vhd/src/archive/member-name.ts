@@ -1,0 +1,33 @@
+import type { Refusal } from '@disk-image/core'
+
+/** What a member's name says is to be done with it. */
+export type NameVerdict =
+  | { readonly action: 'take'; readonly index: number }
+  | { readonly action: 'skip' }
+  | { readonly action: 'refuse'; readonly refusal: Refusal }
+
+const memberPattern = /^(0|[1-9]\d{0,3})\.vhd$/
+
+/** A name as it may be printed: no control characters, never long. */
+export function printable(name: string): string {
+  const text = JSON.stringify(name)
+  return text.length > 120 ? `${text.slice(0, 117)}..."` : text
+}
+
+/**
+ * Judges a member's name. Only `N.vhd`, with at most one `./` in front, is taken; other harmless names are
+ * skipped; names that would leave the folder are refused, whatever they are for.
+ */
+export function judgeName(name: string): NameVerdict {
+  const refuse = (rule: string, reason: string): NameVerdict => ({
+    action: 'refuse',
+    refusal: { rule, reason, found: printable(name), accepted: '0.vhd, 1.vhd …' },
+  })
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\0-\x1f\x7f\\]/.test(name)) return refuse('member-name', 'its name has characters that no file needs')
+  if (name.startsWith('/') || /^[A-Za-z]:/.test(name))
+    return refuse('member-absolute', 'its name is absolute')
+  if (name.split('/').includes('..')) return refuse('member-traversal', 'its name leads out of the folder')
+  const match = memberPattern.exec(name.replace(/^\.\//, ''))
+  return match === null ? { action: 'skip' } : { action: 'take', index: Number(match[1]) }
+}

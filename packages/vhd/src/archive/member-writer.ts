@@ -1,0 +1,106 @@
+import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
+import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
+import { footerBytes } from '../format/constants.ts'
+import { decodeFooter } from '../format/footer.ts'
+import { createTarget, type FileTarget } from '../io/file-target.ts'
+import { isZero } from '../io/zeroes.ts'
+import { largestFile, type ResolvedLimits } from './limits.ts'
+
+/** Zeros are left out in steps of this many bytes: the file gets holes. */
+const granuleBytes = 65_536
+
+/** Writes one member after the other into a folder, and takes all of them back when asked to. */
+export class MemberWriter {
+  readonly #directory: string
+  readonly #limits: ResolvedLimits
+  readonly #created: string[] = []
+  #current: { readonly name: string; readonly target: FileTarget; readonly size: number } | undefined
+  #written = 0
+  #head: Uint8Array = new Uint8Array()
+
+  constructor(directory: string, limits: ResolvedLimits) {
+    this.#directory = directory
+    this.#limits = limits
+  }
+
+  /** @throws {XenserverArchiveError} rule `target-exists` */
+  async begin(name: string, size: number): Promise<void> {
+    const path = join(this.#directory, name)
+    let target: FileTarget
+    try {
+      target = await createTarget(path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      const reason = 'there is a file of that name in the folder already'
+      throw new XenserverArchiveError({ member: name, rule: 'target-exists', reason, cause: error })
+    }
+    this.#created.push(path)
+    this.#current = { name, target, size }
+    this.#written = 0
+    this.#head = new Uint8Array()
+  }
+
+  async data(bytes: Uint8Array): Promise<void> {
+    const current = this.#current
+    if (current === undefined) return
+    if (this.#head.length < footerBytes) {
+      this.#head = Buffer.concat([this.#head, bytes.subarray(0, footerBytes - this.#head.length)])
+      if (this.#head.length === footerBytes) this.#judgeHead(current.name, current.size)
+    }
+    for (let at = 0; at < bytes.length;) {
+      let end = Math.min(at + granuleBytes, bytes.length)
+      if (isZero(bytes.subarray(at, end))) {
+        at = end
+        continue
+      }
+      while (end < bytes.length && !isZero(bytes.subarray(end, Math.min(end + granuleBytes, bytes.length)))) {
+        end = Math.min(end + granuleBytes, bytes.length)
+      }
+      await current.target.write(bytes.subarray(at, end), this.#written + at)
+      at = end
+    }
+    this.#written += bytes.length
+  }
+
+  async end(): Promise<void> {
+    const current = this.#current
+    if (current === undefined) return
+    this.#current = undefined
+    await current.target.truncate(this.#written)
+    await current.target.close()
+  }
+
+  /** Removes everything that was made. */
+  async undo(): Promise<void> {
+    await this.#current?.target.close()
+    this.#current = undefined
+    for (const path of this.#created) await rm(path, { force: true })
+  }
+
+  // A dynamic disk says at its start how large it is: a bomb is known before it is unpacked.
+  #judgeHead(member: string, size: number): void {
+    const head = decodeFooter(this.#head)
+    if (typeof head === 'string') return
+    const { currentSizeBytes } = head
+    if (currentSizeBytes > this.#limits.maxVirtualSizeBytes) {
+      throw new XenserverArchiveError({
+        member,
+        rule: 'virtual-size',
+        reason: 'its disk is larger than it may be',
+        found: `${currentSizeBytes} bytes`,
+        offset: 48,
+        accepted: `${this.#limits.maxVirtualSizeBytes} bytes`,
+      })
+    }
+    if (size > largestFile(currentSizeBytes)) {
+      throw new XenserverArchiveError({
+        member,
+        rule: 'member-size',
+        reason: 'the file is larger than its disk can make it',
+        found: `${size} bytes for a disk of ${currentSizeBytes}`,
+        offset: 48,
+      })
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto'
+import { batmapBytes, encodeBatmapHeader } from './batmap.ts'
+import {
+  defaultBlockBytes,
+  epochSeconds,
+  footerBytes,
+  headerBytes,
+  roundUp,
+  sectorBytes,
+} from './constants.ts'
+import { encodeFooter, type VhdType } from './footer.ts'
+import { encodeHeader, sealHeader } from './header.ts'
+
+/**
+ * In whose way a disk is made.
+ *
+ * - `xenserver`: creator `tap`, with a batmap; XenServer and XCP-ng can resize it, and qemu takes its size
+ * - `windows`: creator `win `, as Hyper-V and Azure make them
+ */
+export type VhdStyle = 'xenserver' | 'windows'
+
+/** What a new disk is made from. */
+export interface NewDisk {
+  readonly type: VhdType
+  readonly sizeBytes: number
+  readonly style: VhdStyle
+  readonly blockSizeBytes?: number | undefined
+  /** @default a random one */
+  readonly uniqueId?: string | undefined
+  /** Milliseconds since 1970. @default now */
+  readonly createdMs?: number | undefined
+}
+
+/** A new disk's metadata, as it lies at the start of the file. */
+export interface NewDiskMetadata {
+  readonly footer: Uint8Array
+  readonly header: Uint8Array
+  /** Footer, header, empty table and batmap; empty for a fixed disk. */
+  readonly bytes: Uint8Array
+  readonly tableOffset: number
+  readonly blockSizeBytes: number
+  /** Where the batmap is, or undefined. */
+  readonly batmapOffset: number | undefined
+  readonly entries: number
+}
+
+/** Lays a new disk out: footer, header, table, batmap. */
+export function layOut(disk: NewDisk): NewDiskMetadata {
+  const { type, sizeBytes, style, blockSizeBytes = defaultBlockBytes } = disk
+  const footer = encodeFooter({
+    type,
+    sizeBytes,
+    uniqueId: disk.uniqueId ?? randomUUID(),
+    timestamp: Math.max(0, Math.floor((disk.createdMs ?? Date.now()) / 1000) - epochSeconds),
+    ...(style === 'xenserver'
+      ? { creatorApplication: 'tap\0', creatorVersion: 0x1_00_03, creatorHost: '\0\0\0\0' }
+      : { creatorApplication: 'win ', creatorVersion: 0xa_00_00, creatorHost: 'Wi2k' }),
+  })
+  const entries = Math.ceil(sizeBytes / blockSizeBytes)
+  const tableOffset = footerBytes + headerBytes
+  const header = sealHeader(encodeHeader({ tableOffset, maximumEntries: entries, blockSizeBytes }))
+  if (type === 'fixed') {
+    const none = { tableOffset, blockSizeBytes, batmapOffset: undefined, entries }
+    return { footer, header, bytes: new Uint8Array(), ...none }
+  }
+  const table = new Uint8Array(roundUp(entries * 4, sectorBytes)).fill(0xff)
+  const parts: Uint8Array[] = [footer, header, table]
+  const batmapOffset = style === 'xenserver' ? tableOffset + table.length : undefined
+  if (batmapOffset !== undefined) {
+    const map = new Uint8Array(batmapBytes(entries))
+    parts.push(encodeBatmapHeader(batmapOffset, map), map)
+  }
+  return { footer, header, bytes: Buffer.concat(parts), tableOffset, blockSizeBytes, batmapOffset, entries }
+}

@@ -1,0 +1,115 @@
+import { rm } from 'node:fs/promises'
+import { InvalidError, type CallOptions } from '@disk-image/core'
+import { maximumDiskBytes, roundUp, sectorBytes } from '../format/constants.ts'
+import { createTarget, type FileTarget } from '../io/file-target.ts'
+import { abortable } from '../io/abortable.ts'
+import { openVhdChain, type VhdChain } from '../operations/open-vhd-chain.ts'
+import type { ChainRules } from '../chain/open-chain.ts'
+import type { ChainSource } from '../chain/disk.ts'
+import type { DynamicVhdOptions } from './dynamic.ts'
+import { DynamicWriter } from './dynamic-writer.ts'
+import { fixedDisk, type FixedVhdOptions } from './fixed.ts'
+
+/** Options of {@link flattenChain}. */
+export interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOptions, 'alignBytes'> {
+  /** What the file becomes. @default 'raw' */
+  readonly format?: 'raw' | 'fixed' | 'dynamic' | undefined
+  /** In whose way a dynamic disk is made. @default 'xenserver' */
+  readonly style?: DynamicVhdOptions['style']
+}
+
+/**
+ * Writes a VHD or a chain, leaf first, as one new file: raw or fixed with holes for zeros, or dynamic. The file
+ * must not exist; on any failure it is removed.
+ *
+ * @throws {InvalidError} where an option is wrong
+ * @throws {VhdError} with the rule that a disk or the chain breaks
+ */
+export async function flattenChain(
+  sources: ChainSource | readonly ChainSource[],
+  destinationPath: string,
+  options: FlattenOptions = {},
+): Promise<void> {
+  options.signal?.throwIfAborted()
+  await using chain = await openVhdChain(sources, options)
+  await writeNew(destinationPath, (target) => writeAs(chain, target, options))
+}
+
+async function writeAs(chain: VhdChain, target: FileTarget, options: FlattenOptions): Promise<void> {
+  const { format = 'raw', signal, onProgress, alignBytes } = options
+  if (format === 'dynamic') {
+    const writer = new DynamicWriter(target, chain.size, options)
+    await chain.copyTo(
+      { data: (offset, bytes) => writer.data(offset, bytes), zero: () => undefined },
+      { signal, onProgress, findZeroes: false },
+    )
+    await writer.end()
+    return
+  }
+  await chain.copyTo(
+    { data: (offset, bytes) => target.write(bytes, offset), zero: () => undefined },
+    { signal, onProgress },
+  )
+  if (format === 'raw') await target.truncate(chain.size)
+  else {
+    const { sizeBytes, footer } = fixedDisk(chain.size, { alignBytes })
+    await target.write(footer, sizeBytes)
+  }
+  await target.sync()
+}
+
+/** Options of {@link writeDynamicVhd}. */
+export interface WriteDynamicOptions extends DynamicVhdOptions {
+  /** Bytes of the raw disk, exactly. */
+  readonly sizeBytes: number
+}
+
+/**
+ * Writes a raw disk that arrives as a stream as a new dynamic VHD. Blocks of zeros take no room. The file must
+ * not exist; on any failure it is removed.
+ *
+ * @throws {InvalidError} where the stream has not exactly `sizeBytes` bytes
+ */
+export async function writeDynamicVhd(
+  source: AsyncIterable<Uint8Array>,
+  destinationPath: string,
+  options: WriteDynamicOptions,
+): Promise<void> {
+  const { sizeBytes, signal, onProgress } = options
+  signal?.throwIfAborted()
+  if (
+    !Number.isSafeInteger(sizeBytes) ||
+    sizeBytes < 0 ||
+    roundUp(sizeBytes, sectorBytes) > maximumDiskBytes
+  ) {
+    throw new InvalidError({ reason: `sizeBytes is ${sizeBytes}; a whole number up to 2040 GiB is right` })
+  }
+  await writeNew(destinationPath, async (target) => {
+    const writer = new DynamicWriter(target, sizeBytes, options)
+    let offset = 0
+    for await (const bytes of abortable(source, signal)) {
+      signal?.throwIfAborted()
+      if (offset + bytes.length > sizeBytes) break
+      await writer.data(offset, bytes)
+      offset += bytes.length
+      onProgress?.({ stage: 'convert', completed: offset, total: sizeBytes, unit: 'bytes' })
+    }
+    signal?.throwIfAborted()
+    if (offset !== sizeBytes) {
+      throw new InvalidError({ reason: `the stream has not the ${sizeBytes} bytes that sizeBytes says` })
+    }
+    await writer.end()
+  })
+}
+
+async function writeNew(path: string, write: (target: FileTarget) => Promise<void>): Promise<void> {
+  const target = await createTarget(path)
+  try {
+    await write(target)
+    await target.close()
+  } catch (error) {
+    await target.close()
+    await rm(path, { force: true })
+    throw error
+  }
+}
