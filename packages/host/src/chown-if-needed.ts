@@ -11,7 +11,15 @@ export interface ChownOptions {
   readonly access?: 'read' | 'write' | undefined
   /** The user that shall own it. @default the process's own */
   readonly userId?: number | undefined
+  /** Looks at the file. @default asks the kernel */
+  readonly look?: ((file: string, access: 'read' | 'write') => Promise<FileOwnership>) | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+/** Whether this process may use a file, and whose it is. */
+export interface FileOwnership {
+  readonly accessible: boolean
+  readonly ownerId: number
 }
 
 /**
@@ -24,18 +32,9 @@ export interface ChownOptions {
 export async function chownIfNeeded(name: string, options: ChownOptions): Promise<AsyncDisposable> {
   const file = path.resolve(name)
   const nothing: AsyncDisposable = { [Symbol.asyncDispose]: () => Promise.resolve() }
-  const mode = options.access === 'write' ? constants.R_OK | constants.W_OK : constants.R_OK
-  const allowed = await access(file, mode).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') throw error
-      return false
-    },
-  )
-  if (allowed) return nothing
-  const { uid: owner } = await stat(file)
+  const { accessible, ownerId } = await (options.look ?? look)(file, options.access ?? 'read')
   const userId = options.userId ?? process.getuid?.() ?? 0
-  if (owner === userId) return nothing
+  if (accessible || ownerId === userId) return nothing
   const chown = async (user: number, signal?: AbortSignal): Promise<void> => {
     await options.runner.run({ file: 'chown', args: [String(user), file] }, { asRoot: true, signal })
   }
@@ -44,8 +43,19 @@ export async function chownIfNeeded(name: string, options: ChownOptions): Promis
   return {
     [Symbol.asyncDispose]: () => {
       // Not bound to the signal: an abort must not leave the file with the wrong owner.
-      back ??= chown(owner)
+      back ??= chown(ownerId)
       return back
     },
+  }
+}
+
+async function look(file: string, wanted: 'read' | 'write'): Promise<FileOwnership> {
+  const { uid: ownerId } = await stat(file)
+  const mode = wanted === 'write' ? constants.R_OK | constants.W_OK : constants.R_OK
+  try {
+    await access(file, mode)
+    return { accessible: true, ownerId }
+  } catch {
+    return { accessible: false, ownerId }
   }
 }

@@ -1,5 +1,5 @@
 export { chownIfNeeded } from './chown-if-needed.ts'
-export type { ChownOptions } from './chown-if-needed.ts'
+export type { ChownOptions, FileOwnership } from './chown-if-needed.ts'
 export { createClock } from './clock.ts'
 export { createProcessRunner } from './process/create-process-runner.ts'
 export type { ProcessRunnerOptions, SandboxMode } from './process/create-process-runner.ts'

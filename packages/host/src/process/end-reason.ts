@@ -14,7 +14,12 @@ export interface ProcessEnd {
   readonly processors: number
 }
 
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+// The first name of a number counts: SIGIOT is an old name of SIGABRT, SIGPOLL of SIGIO.
+const signalNames: ReadonlyMap<number, string> = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+)
 
 /** Signals with which C programs end when `malloc` or `pthread_create` fails. */
 const abortSignals = new Set(['SIGABRT', 'SIGTRAP'])

@@ -1,0 +1,143 @@
+import { mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { InvalidError, MiB } from '@disk-image/core'
+import { execa } from 'execa'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { openVolume } from './open-volume.ts'
+import { writeSparsely } from './write-sparsely.ts'
+import { createZeroDetector } from './zero-detector.ts'
+
+let folder: string
+let file: string
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'volume-'))
+  file = path.join(folder, 'volume')
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+test('a new file: written, skipped, finished', async () => {
+  const volume = await openVolume(file)
+  expect(volume).toMatchObject({ kind: 'file', created: true, touched: false, path: file })
+  await volume.write(Buffer.alloc(MiB, 'a'), 0)
+  await volume.skip(MiB, 8 * MiB)
+  await volume.write(Buffer.from('end'), 9 * MiB)
+  await volume.finish(9 * MiB + 512)
+  await volume.close()
+  const expected = Buffer.alloc(9 * MiB + 512)
+  expected.fill('a', 0, MiB)
+  expected.write('end', 9 * MiB)
+  expect((await readFile(file)).equals(expected)).toBe(true)
+  const status = await stat(file)
+  expect(status.blocks * 512).toBeLessThan(3 * MiB)
+  expect(status.mode & 0o777).toBe(0o600)
+})
+
+test('nothing of what was in a file shows through', async () => {
+  await writeFile(file, Buffer.alloc(4 * MiB, 'old'))
+  await using volume = await openVolume(file)
+  expect(volume.created).toBe(false)
+  await volume.skip(0, MiB)
+  await volume.write(Buffer.from('new'), MiB)
+  await volume.finish(3 * MiB)
+  const bytes = await readFile(file)
+  expect(bytes).toHaveLength(3 * MiB)
+  expect(bytes.includes('old')).toBe(false)
+})
+
+test('skipping what was written in this pass makes it zeros, in whatever order', async () => {
+  await using volume = await openVolume(file)
+  await volume.write(Buffer.alloc(3 * MiB, 'x'), 0)
+  await volume.write(Buffer.alloc(10, 'y'), 20 * MiB)
+  await volume.skip(MiB, MiB)
+  await volume.skip(10 * MiB, MiB)
+  await volume.finish(20 * MiB + 10)
+  const bytes = await readFile(file)
+  expect(bytes.subarray(MiB, 2 * MiB).every((byte) => byte === 0)).toBe(true)
+  expect(bytes.subarray(2 * MiB, 3 * MiB).every((byte) => byte === 120)).toBe(true)
+  expect((await stat(file)).blocks * 512).toBeLessThan(5 * MiB)
+})
+
+test('opening alone changes nothing', async () => {
+  await writeFile(file, 'precious')
+  const volume = await openVolume(file)
+  await volume.taint()
+  await volume.close()
+  expect(await readFile(file, 'utf8')).toBe('precious')
+})
+
+test('a file that was made and not finished is gone', async () => {
+  const volume = await openVolume(file)
+  await volume.write(Buffer.from('half'), 0)
+  await volume.close()
+  await volume.close()
+  await expect(stat(file)).rejects.toThrow('ENOENT')
+})
+
+test('a file that was there and not finished loses both ends', async () => {
+  await writeFile(file, 'old')
+  {
+    await using volume = await openVolume(file)
+    await volume.write(Buffer.alloc(5 * MiB, 'x'), 0)
+  }
+  const bytes = await readFile(file)
+  expect(bytes).toHaveLength(5 * MiB)
+  expect(bytes.subarray(0, MiB).every((byte) => byte === 0)).toBe(true)
+  expect(bytes.subarray(4 * MiB).every((byte) => byte === 0)).toBe(true)
+  expect(bytes.subarray(MiB, 4 * MiB).every((byte) => byte === 120)).toBe(true)
+})
+
+test('a finished volume is not tainted any more', async () => {
+  const volume = await openVolume(file)
+  await volume.write(Buffer.from('done'), 0)
+  await volume.finish(4)
+  await volume.taint()
+  await volume.close()
+  expect(await readFile(file, 'utf8')).toBe('done')
+})
+
+test('shared memory, many writes at once, sparse', async () => {
+  const memory = new Uint8Array(new SharedArrayBuffer(4 * MiB))
+  memory.fill(5, MiB, MiB + 100)
+  memory.fill(6, 3 * MiB)
+  await using volume = await openVolume(file)
+  const detector = createZeroDetector()
+  const written = await Promise.all(
+    [0, 1, 2, 3].map((part) =>
+      writeSparsely(volume, memory.subarray(part * MiB, (part + 1) * MiB), part * MiB, detector),
+    ),
+  )
+  await volume.finish(4 * MiB)
+  expect((await readFile(file)).equals(Buffer.from(memory))).toBe(true)
+  expect(written.map(({ dataBytes }) => dataBytes)).toEqual([0, 4096, 0, MiB])
+})
+
+test('a missing node under /dev is refused and not made', async () => {
+  await expect(openVolume('/dev/no-such-volume-1')).rejects.toThrow(/\/dev\/no-such-volume-1/)
+  await expect(openVolume('/dev/no-such-volume-1')).rejects.toThrow(InvalidError)
+  await expect(openVolume('/tmp/../dev/no-such-volume-1')).rejects.toThrow(InvalidError)
+  await expect(stat('/dev/no-such-volume-1')).rejects.toThrow('ENOENT')
+})
+
+test('only files and block devices can be volumes', async () => {
+  await execa('mkfifo', [path.join(folder, 'pipe')])
+  await mkdir(path.join(folder, 'folder'))
+  for (const name of ['/dev/null', path.join(folder, 'pipe'), path.join(folder, 'folder')]) {
+    await expect(openVolume(name)).rejects.toThrow(InvalidError)
+  }
+  await expect(openVolume(path.join(folder, 'none', 'volume'))).rejects.toThrow(/folder does not exist/)
+})
+
+test('offsets that are none are refused', async () => {
+  await using volume = await openVolume(file)
+  await expect(volume.write(Buffer.from('x'), -1)).rejects.toThrow(InvalidError)
+  await expect(volume.skip(0.5, 1)).rejects.toThrow(InvalidError)
+  await expect(volume.skip(0, Number.MAX_SAFE_INTEGER + 1)).rejects.toThrow(InvalidError)
+  await volume.write(Buffer.from('12345'), 0)
+  await expect(volume.finish(4)).rejects.toThrow(InvalidError)
+})
+
+test('an aborted signal opens nothing', async () => {
+  await expect(openVolume(file, { signal: AbortSignal.abort('no') })).rejects.toBe('no')
+  await expect(open(file)).rejects.toThrow('ENOENT')
+})

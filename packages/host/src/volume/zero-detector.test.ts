@@ -1,0 +1,62 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { createZeroDetector, isZero } from './zero-detector.ts'
+
+test('zeros', () => {
+  expect(isZero(new Uint8Array(0))).toBe(true)
+  expect(isZero(new Uint8Array(200_000))).toBe(true)
+  for (const at of [0, 1, 65_535, 65_536, 199_999]) {
+    const bytes = new Uint8Array(200_000)
+    bytes[at] = 1
+    expect(isZero(bytes)).toBe(false)
+  }
+})
+
+test('shared memory is looked at without a copy', () => {
+  const bytes = new Uint8Array(new SharedArrayBuffer(131_072), 4096, 65_536)
+  expect(isZero(bytes)).toBe(true)
+  bytes[65_535] = 1
+  expect(isZero(bytes)).toBe(false)
+})
+
+test('long zeros are cut out, short ones stay data', () => {
+  const chunk = new Uint8Array(256 * 1024).fill(1)
+  chunk.fill(0, 65_536, 131_072)
+  chunk.fill(0, 200_000, 210_000)
+  expect(createZeroDetector().runs(chunk, 0)).toEqual([
+    { start: 0, end: 65_536, zero: false },
+    { start: 65_536, end: 131_072, zero: true },
+    { start: 131_072, end: 262_144, zero: false },
+  ])
+})
+
+test('stretches keep to the pages of the volume, not of the chunk', () => {
+  const chunk = new Uint8Array(100_000)
+  chunk.fill(1, 50_000, 50_001)
+  const runs = createZeroDetector({ minimumRunBytes: 4096 }).runs(chunk, 1000)
+  expect(runs.map(({ start, end }) => [(1000 + start) % 4096, (1000 + end) % 4096])).toEqual([
+    [1000, 0],
+    [0, 0],
+    [0, 101_000 % 4096],
+  ])
+})
+
+test('whatever the chunk: the stretches are all of it, alternate, and tell the truth', () => {
+  const piece = fc.record({ zero: fc.boolean(), length: fc.integer({ min: 1, max: 9000 }) })
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), fc.nat(5000), (pieces, offset) => {
+      const chunk = Buffer.concat(pieces.map(({ zero, length }) => Buffer.alloc(length, zero ? 0 : 7)))
+      const runs = createZeroDetector({ granularityBytes: 512, minimumRunBytes: 4096 }).runs(chunk, offset)
+      let at = 0
+      for (const [index, run] of runs.entries()) {
+        expect(run.start).toBe(at)
+        expect(run.end).toBeGreaterThan(run.start)
+        expect(run.zero).not.toBe(runs[index - 1]?.zero)
+        if (run.zero) expect(isZero(chunk.subarray(run.start, run.end))).toBe(true)
+        at = run.end
+      }
+      expect(at).toBe(chunk.length)
+    }),
+    { numRuns: 200 },
+  )
+})
