@@ -1,0 +1,80 @@
+import type { Fields } from '../fields.ts'
+
+/** A magic at a place, for contents that one magic tells. */
+const magics: readonly (readonly [name: string, at: number, magic: string | readonly number[]])[] = [
+  ['exfat', 3, 'EXFAT   '],
+  ['ntfs', 3, 'NTFS    '],
+  ['refs', 3, 'ReFS\0\0\0\0'],
+  ['bitlocker', 3, '-FVE-FS-'],
+  ['xfs', 0, 'XFSB'],
+  ['squashfs', 0, 'hsqs'],
+  ['erofs', 1024, [0xe2, 0xe1, 0xf5, 0xe0]],
+  ['cramfs', 0, [0x45, 0x3d, 0xcd, 0x28]],
+  ['romfs', 0, '-rom1fs-'],
+  ['apfs', 32, 'NXSB'],
+  ['btrfs', 65600, '_BHRfS_M'],
+  ['bcachefs', 4120, [0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca]],
+  ['bcache', 4120, [0xc6, 0x85, 0x73, 0xf6, 0x66, 0xce, 0x90, 0xa9]],
+  ['reiserfs', 65588, 'ReIsEr'],
+  ['reiser4', 65536, 'ReIsEr4'],
+  ['jfs', 32768, 'JFS1'],
+  ['f2fs', 1024, [0x10, 0x20, 0xf5, 0xf2]],
+  ['gfs2', 65536, [0x01, 0x16, 0x19, 0x70]],
+  ['ocfs2', 8192, 'OCFSV2'],
+  ['nilfs2', 1030, [0x34, 0x34]],
+  ['hfsplus', 1024, 'H+\0\x04'],
+  ['hfsplus', 1024, 'HX\0\x05'],
+  ['vmfs', 1048576, [0x0d, 0xd0, 0x01, 0xc0]],
+  ['swap', 4086, 'SWAPSPACE2'],
+  ['swap', 4086, 'SWAP-SPACE'],
+  ['swap', 65526, 'SWAPSPACE2'],
+  ['mdraid', 4096, [0xfc, 0x4e, 0x2b, 0xa9]],
+  ['mdraid', 0, [0xfc, 0x4e, 0x2b, 0xa9]],
+  ['linux-kernel', 514, 'HdrS'],
+]
+
+/** FAT by what a boot sector must have: a jump, and numbers that only FAT's parameters have. */
+function isFat(head: Fields): boolean {
+  const jump = (head.u8(0) === 0xeb && head.u8(2) === 0x90) || head.u8(0) === 0xe9
+  const sectorBytes = head.u16le(11)
+  const cluster = head.u8(13)
+  const media = head.u8(21)
+  return (
+    jump &&
+    [512, 1024, 2048, 4096].includes(sectorBytes) &&
+    cluster !== 0 &&
+    (cluster & (cluster - 1)) === 0 &&
+    head.u16le(14) > 0 &&
+    (head.u8(16) === 1 || head.u8(16) === 2) &&
+    (media === 0xf0 || media >= 0xf8)
+  )
+}
+
+/** ext2, ext3 or ext4, by the features that tell them apart. */
+function extName(head: Fields): string | undefined {
+  if (!head.has(1080, [0x53, 0xef]) || head.u32le(1024) === 0) return undefined
+  const journal = (head.u32le(1116) & 4) !== 0
+  // Extents, 64 bit, flexible groups … came with ext4.
+  if ((head.u32le(1120) & 0x3c0) !== 0 || (head.u32le(1124) & 0x78) !== 0) return 'ext4'
+  return journal ? 'ext3' : 'ext2'
+}
+
+function isLvm(head: Fields): boolean {
+  return [0, 512, 1024, 1536].some((at) => head.has(at, 'LABELONE') && head.has(at + 24, 'LVM2 001'))
+}
+
+/** Minix, by magic and a zone count that fits. */
+function isMinix(head: Fields): boolean {
+  const magic = head.u16le(1040)
+  const classic = [0x137f, 0x138f, 0x2468, 0x2478].includes(magic)
+  return (classic && head.u16le(1024) > 0 && head.u16le(1032) > 0) || head.u16le(1048) === 0x4d5a
+}
+
+/** The file system (or the like) that fills a bare disk; undefined where none is recognised. */
+export function fileSystemName(head: Fields): string | undefined {
+  if (isFat(head)) return 'fat'
+  const byMagic = magics.find(([, at, magic]) => head.has(at, magic))?.[0]
+  return (
+    byMagic ?? extName(head) ?? (isLvm(head) ? 'lvm' : undefined) ?? (isMinix(head) ? 'minix' : undefined)
+  )
+}

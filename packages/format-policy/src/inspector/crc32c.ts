@@ -1,0 +1,14 @@
+const polynomial = 0x82f63b78
+
+/**
+ * CRC-32C (Castagnoli), as VHDX uses it. Four bytes at a `field` count as zero: they hold the sum itself.
+ */
+export function crc32c(bytes: Uint8Array, field: number): number {
+  let crc = 0xffffffff
+  for (let index = 0; index < bytes.length; index += 1) {
+    const byte = index >= field && index < field + 4 ? 0 : (bytes[index] ?? 0)
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ polynomial
+  }
+  return ~crc >>> 0
+}

@@ -1,0 +1,71 @@
+import type { Fields } from '../fields.ts'
+import type { Report } from '../report.ts'
+
+/** Bytes of the head that are kept: a verdict is on its way when they have been seen. */
+export const headBytes: number = 1024 ** 2
+
+/** Bytes of the end that are kept for footers. */
+export const tailBytes = 4096
+
+/** Longest range that an examiner may ask for at once. With head and tail this bounds all memory. */
+export const longestRead: number = 256 * 1024
+
+/** What an examiner asks for: a range of the image, or its end. */
+export type Request =
+  | { readonly kind: 'read'; readonly offset: number; readonly length: number }
+  | { readonly kind: 'end' }
+
+/** The end of the image. */
+export interface ImageEnd {
+  readonly sizeBytes: number
+  /** The last bytes, at most {@link tailBytes}. */
+  readonly tail: Uint8Array
+}
+
+/** A range (shorter at the end of the image; undefined if it has gone by), or the end. */
+export type Answer = Uint8Array | ImageEnd | undefined
+
+/**
+ * An examination that asks for bytes as it goes. The same steps run over a stream, where bytes go by once,
+ * and over a file; so the answers follow one rule: the head is always there, everything else only in
+ * ascending order.
+ */
+export type Steps<T> = Generator<Request, T, Answer>
+
+/** Looks at an image of one format. Where the head says all, there are no steps. */
+export type Examiner = (head: Fields, report: Report) => Steps<void> | void
+
+/** Asks for at most {@link longestRead} bytes. */
+export function* read(offset: number, length: number): Steps<Uint8Array | undefined> {
+  const answer = yield { kind: 'read', offset, length: Math.min(length, longestRead) }
+  return answer instanceof Uint8Array ? answer : undefined
+}
+
+/**
+ * Goes over a range of any length piece by piece.
+ *
+ * @returns how many bytes were there and shown; undefined if the range has gone by
+ */
+export function* scan(
+  offset: number,
+  length: number,
+  visit: (piece: Uint8Array, at: number) => void,
+): Steps<number | undefined> {
+  let done = 0
+  while (done < length) {
+    const wanted = Math.min(length - done, 65536)
+    const piece = yield* read(offset + done, wanted)
+    if (piece === undefined) return done === 0 ? undefined : done
+    visit(piece, offset + done)
+    done += piece.length
+    if (piece.length < wanted) break
+  }
+  return done
+}
+
+/** Waits for the end of the image. Nothing can be read after it, other than the head. */
+export function* atEnd(): Steps<ImageEnd> {
+  const answer = yield { kind: 'end' }
+  if (answer === undefined || answer instanceof Uint8Array) throw new TypeError('the end was expected')
+  return answer
+}

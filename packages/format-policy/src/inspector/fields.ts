@@ -1,0 +1,78 @@
+/**
+ * Reads numbers and text out of untrusted bytes. Everything behind the end reads as zero, as a tool sees a
+ * short file that it pads to a sector; nothing here throws.
+ */
+export class Fields {
+  readonly bytes: Uint8Array
+  readonly length: number
+  readonly #view: DataView
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+    this.length = bytes.length
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  u8(at: number): number {
+    return at >= 0 && at < this.length ? this.#view.getUint8(at) : 0
+  }
+
+  u16be(at: number): number {
+    return (this.u8(at) << 8) | this.u8(at + 1)
+  }
+
+  u16le(at: number): number {
+    return (this.u8(at + 1) << 8) | this.u8(at)
+  }
+
+  u32be(at: number): number {
+    return this.u16be(at) * 65536 + this.u16be(at + 2)
+  }
+
+  u32le(at: number): number {
+    return this.u16le(at + 2) * 65536 + this.u16le(at)
+  }
+
+  u64be(at: number): bigint {
+    return (BigInt(this.u32be(at)) << 32n) | BigInt(this.u32be(at + 4))
+  }
+
+  u64le(at: number): bigint {
+    return (BigInt(this.u32le(at + 4)) << 32n) | BigInt(this.u32le(at))
+  }
+
+  /** Whether these bytes stand there. Text is taken as Latin-1, one byte each. */
+  has(at: number, expected: string | readonly number[]): boolean {
+    if (at < 0 || at + expected.length > this.length) return false
+    for (let index = 0; index < expected.length; index += 1) {
+      const want = typeof expected === 'string' ? expected.charCodeAt(index) : expected[index]
+      if (this.bytes[at + index] !== want) return false
+    }
+    return true
+  }
+
+  /** Whether a range holds nothing but zeros. What is behind the end counts as zero. */
+  isZero(at: number, length: number): boolean {
+    const end = Math.min(at + length, this.length)
+    for (let index = Math.max(at, 0); index < end; index += 1) if (this.bytes[index] !== 0) return false
+    return true
+  }
+
+  /** Latin-1 text up to the first NUL. */
+  text(at: number, length: number): string {
+    let result = ''
+    const end = Math.min(at + length, this.length)
+    for (let index = Math.max(at, 0); index < end; index += 1) {
+      const code = this.bytes[index] ?? 0
+      if (code === 0) break
+      result += String.fromCharCode(code)
+    }
+    return result
+  }
+
+  /** A part as its own reader, without a copy. */
+  part(at: number, length: number): Fields {
+    const start = Math.min(Math.max(at, 0), this.length)
+    return new Fields(this.bytes.subarray(start, Math.min(start + Math.max(length, 0), this.length)))
+  }
+}

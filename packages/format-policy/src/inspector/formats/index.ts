@@ -1,0 +1,39 @@
+import type { Fields } from '../fields.ts'
+import type { Examiner } from '../engine/steps.ts'
+import { examineOptical, startsAsOptical } from '../contents/optical.ts'
+import { examineBochs, examineCloop, examineQcow, examineQed } from './banned.ts'
+import { examineLuks, startsAsLuks } from './luks.ts'
+import { examineNotADisk, notDisks } from './not-a-disk.ts'
+import { examineParallels, startsAsParallels } from './parallels.ts'
+import { examineQcow2, startsAsQcow } from './qcow2.ts'
+import { examineVdi } from './vdi.ts'
+import { examineVhd } from './vhd.ts'
+import { examineVhdx } from './vhdx.ts'
+import { examineCowd, examineVmdk } from './vmdk.ts'
+import { examineDescriptor, startsAsDescriptor } from './vmdk-text.ts'
+
+/** A format that shows at the start of an image. */
+export interface Signature {
+  readonly name: string
+  readonly matches: (head: Fields) => boolean
+  readonly examine: Examiner
+}
+
+/** Every format that shows at the start. Where several match, the first gives the image its name. */
+export const signatures: readonly Signature[] = [
+  { name: 'qcow', matches: (head) => startsAsQcow(head) && head.u32be(4) === 1, examine: examineQcow },
+  { name: 'qcow2', matches: (head) => startsAsQcow(head) && head.u32be(4) !== 1, examine: examineQcow2 },
+  { name: 'qed', matches: (head) => head.has(0, 'QED\0'), examine: examineQed },
+  { name: 'vmdk', matches: (head) => head.has(0, 'KDMV'), examine: examineVmdk },
+  { name: 'vmdk', matches: (head) => head.has(0, 'COWD'), examine: examineCowd },
+  { name: 'vmdk', matches: startsAsDescriptor, examine: examineDescriptor },
+  { name: 'vhdx', matches: (head) => head.has(0, 'vhdxfile'), examine: examineVhdx },
+  { name: 'vhd', matches: (head) => head.has(0, 'conectix'), examine: examineVhd },
+  { name: 'vdi', matches: (head) => head.has(0x40, [0x7f, 0x10, 0xda, 0xbe]), examine: examineVdi },
+  { name: 'parallels', matches: startsAsParallels, examine: examineParallels },
+  { name: 'luks', matches: startsAsLuks, examine: examineLuks },
+  { name: 'bochs', matches: (head) => head.has(0, 'Bochs Virtual HD Image'), examine: examineBochs },
+  { name: 'cloop', matches: (head) => head.has(0, '#!/bin/sh\n#V2.0 Format\n'), examine: examineCloop },
+  ...notDisks.map((kind) => ({ name: kind.name, matches: kind.matches, examine: examineNotADisk(kind) })),
+  { name: 'iso', matches: startsAsOptical, examine: examineOptical },
+]

@@ -1,0 +1,134 @@
+import { Fields } from '../fields.ts'
+import { hex } from '../printable.ts'
+import type { Report } from '../report.ts'
+import { type ImageEnd, scan, type Steps } from '../engine/steps.ts'
+import type { Qcow2Header } from './qcow2-header.ts'
+
+/** L2 tables that are looked into; 32768 of them span 16 TiB with clusters of 64 KiB. */
+const mostTables = 32768
+
+/** The host range that reaches furthest, and the table entry that names it. */
+export interface Furthest {
+  /** Bytes that the file must have at least. */
+  end: number
+  what: string
+  /** Where the entry stands. */
+  entryOffset: number
+}
+
+/**
+ * Goes over the active L1 table and the L2 tables that lie behind it, for entries that no healthy image has
+ * and for the furthest place that they name.
+ */
+export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest> {
+  const furthest: Furthest = { end: 0, what: 'header', entryOffset: 0 }
+  const sane =
+    header.clusterSize > 0 &&
+    header.l1Size * 8 <= 32 * 1024 ** 2 &&
+    header.l1Offset > 0n &&
+    header.l1Offset < 1n << 52n
+  if (!sane) return furthest
+  const tables = new Float64Array(Math.min(header.l1Size, mostTables))
+  let count = 0
+  yield* scan(Number(header.l1Offset), header.l1Size * 8, (piece, at) => {
+    const fields = new Fields(piece)
+    for (let entry = 0; entry + 8 <= piece.length; entry += 8) {
+      const high = fields.u32be(entry)
+      const low = fields.u32be(entry + 4)
+      if (high === 0 && low === 0) continue
+      const offset = hostOffset(high, low)
+      if (
+        (high & 0x7f000000) !== 0 ||
+        (low & 0x1ff) !== 0 ||
+        offset % header.clusterSize !== 0 ||
+        offset === 0
+      ) {
+        invalidEntry(report, 'L1', at + entry, high, low)
+        continue
+      }
+      reach(furthest, offset + header.clusterSize, 'L2 table', at + entry)
+      if (count < tables.length) tables[count++] = offset
+    }
+  })
+  const found = tables.subarray(0, count).sort()
+  let before = -1
+  for (const offset of found) {
+    // Two L1 entries with one L2 table: no program writes that, and writing through it would corrupt.
+    if (offset === before) invalidEntry(report, 'L1 (shared L2 table)', Number(header.l1Offset), 0, offset)
+    else yield* walkL2(offset, header, report, furthest)
+    before = offset
+  }
+  return furthest
+}
+
+function* walkL2(table: number, header: Qcow2Header, report: Report, furthest: Furthest): Steps<void> {
+  if (header.hasDataFile) return
+  const step = header.extendedL2 ? 16 : 8
+  const compressedHighMask = 2 ** (62 - (header.clusterBits - 8) - 32) - 1
+  yield* scan(table, header.clusterSize, (piece, at) => {
+    const fields = new Fields(piece)
+    for (let entry = 0; entry + step <= piece.length; entry += step) {
+      const high = fields.u32be(entry)
+      const low = fields.u32be(entry + 4)
+      if (high === 0 && low === 0) continue
+      if ((high & 0x40000000) !== 0) {
+        const start = (high & compressedHighMask) * 2 ** 32 + low
+        reach(furthest, start + 1, 'compressed cluster', at + entry)
+        continue
+      }
+      const offset = hostOffset(high, low)
+      const copied = high >>> 31 === 1
+      if (offset % header.clusterSize !== 0 || (copied && offset === 0)) {
+        invalidEntry(report, 'L2', at + entry, high, low)
+      } else if (offset > 0 && (low & 1) === 0) {
+        reach(furthest, offset + 1, 'cluster', at + entry)
+      }
+    }
+  })
+}
+
+/** What the length of the file, known only at its end, says about offsets in header and tables. */
+export function checkAgainstLength(
+  header: Qcow2Header,
+  furthest: Furthest,
+  end: ImageEnd,
+  report: Report,
+): void {
+  const size = BigInt(end.sizeBytes)
+  const outside = (what: string, offset: number, place: bigint): void =>
+    report.fail('truncated', {
+      reason: `The ${what} lies behind the end of the file, so a part of the disk is missing`,
+      offset,
+      found: hex(place),
+      accepted: `below ${hex(size)}`,
+    })
+  if (header.l1Size > 0 && header.l1Offset + BigInt(header.l1Size) * 8n > size) {
+    outside('L1 table', 40, header.l1Offset)
+  } else if (header.refcountTableOffset >= size) {
+    outside('reference count table', 48, header.refcountTableOffset)
+  } else if (header.snapshots > 0 && header.snapshotsOffset + BigInt(header.snapshots) * 40n > size) {
+    outside('snapshot table', 64, header.snapshotsOffset)
+  } else if (furthest.end > end.sizeBytes) {
+    outside(furthest.what, furthest.entryOffset, BigInt(furthest.end))
+  }
+}
+
+function hostOffset(high: number, low: number): number {
+  return (high & 0x00ffffff) * 2 ** 32 + ((low & 0xfffffe00) >>> 0)
+}
+
+function reach(furthest: Furthest, end: number, what: string, entryOffset: number): void {
+  if (end <= furthest.end) return
+  furthest.end = end
+  furthest.what = what
+  furthest.entryOffset = entryOffset
+}
+
+function invalidEntry(report: Report, table: string, offset: number, high: number, low: number): void {
+  report.fail('tables', {
+    reason: `An entry of the ${table} table is not one that the format allows`,
+    offset,
+    found: `0x${high.toString(16).padStart(8, '0')}${low.toString(16).padStart(8, '0')}`,
+    accepted: 'zero, or the place of a cluster',
+  })
+}

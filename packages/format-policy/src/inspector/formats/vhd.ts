@@ -1,0 +1,170 @@
+import { Fields } from '../fields.ts'
+import { hex } from '../printable.ts'
+import type { Report } from '../report.ts'
+import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
+import {
+  checksum,
+  checkVhdFooter,
+  isVhdFooter,
+  readVhdFooter,
+  utf16be,
+  type VhdFooter,
+  vhdFooterBytes,
+} from './vhd-footer.ts'
+
+const unusedBlock = 0xffffffff
+
+/** VHD that begins with a copy of its footer: dynamic and differencing disks. */
+export function* examineVhd(head: Fields, report: Report): Steps<void> {
+  report.expect('header', 'virtual-size', 'backing-file', 'tables', 'truncated')
+  report.details.foundAt = 'head'
+  const footer = readVhdFooter(head)
+  if (footer.kind === 'differencing') report.details.backingFile = ''
+  if (footer.kind === 'fixed') {
+    report.fail('header', {
+      reason: 'A fixed disk has no footer at its start, so this is not a disk that its readers agree about',
+      offset: 60,
+      found: 'disk type 2 at offset 0',
+      accepted: 'a dynamic disk',
+    })
+  }
+  const sane = footer.dataOffset >= 512n && footer.dataOffset < 1n << 52n
+  const header = sane ? yield* read(Number(footer.dataOffset), 1024) : undefined
+  const layout = checkDynamicHeader(header, footer, report)
+  checkVhdFooter(head, footer, 0, report)
+  let furthest = 0
+  let furthestEntry = 0
+  if (layout !== undefined) {
+    yield* scan(layout.table, layout.entries * 4, (piece, at) => {
+      const fields = new Fields(piece)
+      for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
+        const sector = fields.u32be(entry)
+        if (sector === unusedBlock || sector < furthest) continue
+        furthest = sector
+        furthestEntry = at + entry
+      }
+    })
+  }
+  const end = yield* atEnd()
+  if (layout !== undefined) checkAgainstLength(layout, furthest, furthestEntry, end, report)
+  if (!isVhdFooter(lastSector(end))) {
+    report.note('header', {
+      reason: 'The footer at the end is missing; its copy at the start is used',
+      offset: Math.max(0, end.sizeBytes - vhdFooterBytes),
+    })
+  }
+}
+
+interface DynamicLayout {
+  readonly table: number
+  readonly entries: number
+  readonly blockBytes: number
+}
+
+function checkDynamicHeader(
+  bytes: Uint8Array | undefined,
+  footer: VhdFooter,
+  report: Report,
+): DynamicLayout | undefined {
+  const fields = new Fields(bytes ?? new Uint8Array(0))
+  const base = Number(footer.dataOffset)
+  const wrong = (reason: string, at: number, found: string, accepted: string): void =>
+    report.fail('header', { reason, offset: base + at, found, accepted })
+  if (!fields.has(0, 'cxsparse') || fields.length < 1024) {
+    wrong('The header of the dynamic disk is missing', 0, hex(footer.dataOffset), 'where the footer says')
+    return undefined
+  }
+  if (checksum(fields, 1024, 36) !== fields.u32be(36)) {
+    wrong(
+      'The checksum of the dynamic header is wrong',
+      36,
+      hex(fields.u32be(36)),
+      hex(checksum(fields, 1024, 36)),
+    )
+  }
+  if (footer.kind === 'differencing') report.details.backingFile = utf16be(fields, 64, 512)
+  const table = fields.u64be(16)
+  const entries = fields.u32be(28)
+  const blockBytes = fields.u32be(32)
+  if (blockBytes < 512 || (blockBytes & (blockBytes - 1)) !== 0 || blockBytes > 256 * 1024 ** 2) {
+    wrong('The block size is outside the format', 32, `${blockBytes} bytes`, 'a power of two from 512')
+    return undefined
+  }
+  const sizeBytes = footer.virtualSize > footer.currentSize ? footer.virtualSize : footer.currentSize
+  const needed = (sizeBytes + BigInt(blockBytes) - 1n) / BigInt(blockBytes)
+  if (BigInt(entries) < needed || entries > 0x1fffffff) {
+    report.fail('tables', {
+      reason: 'The block table does not match the virtual size',
+      offset: base + 28,
+      found: `${entries} entries`,
+      accepted: `at least ${needed}`,
+      reference: 'CVE-2015-5162',
+    })
+    return undefined
+  }
+  if (table < 512n || table > 1n << 52n) {
+    report.fail('truncated', {
+      reason: 'The block table lies where no file reaches',
+      offset: base + 16,
+      found: hex(table),
+      accepted: 'a place within the file',
+    })
+    return undefined
+  }
+  return { table: Number(table), entries: Math.min(entries, Number(needed)), blockBytes }
+}
+
+function checkAgainstLength(
+  layout: DynamicLayout,
+  furthestSector: number,
+  entryOffset: number,
+  end: ImageEnd,
+  report: Report,
+): void {
+  const tableEnd = layout.table + layout.entries * 4
+  const bitmapBytes = Math.ceil(layout.blockBytes / 512 / 8 / 512) * 512
+  const blockEnd = furthestSector * 512 + bitmapBytes + layout.blockBytes
+  if (tableEnd > end.sizeBytes || (furthestSector > 0 && blockEnd > end.sizeBytes)) {
+    report.fail('truncated', {
+      reason: 'The file ends before the last of its blocks, so a part of the disk is missing',
+      offset: tableEnd > end.sizeBytes ? layout.table : entryOffset,
+      found: `${end.sizeBytes} bytes`,
+      accepted: `at least ${Math.max(tableEnd, blockEnd)} bytes`,
+    })
+  }
+}
+
+/** The last sector as a reader. */
+export function lastSector(end: ImageEnd): Fields {
+  return new Fields(end.tail.subarray(Math.max(0, end.tail.length - vhdFooterBytes)))
+}
+
+/** VHD that is known only by its footer: a fixed disk is raw data with 512 bytes behind it. */
+export function checkVhdAtEnd(end: ImageEnd, report: Report): void {
+  report.expect('header', 'virtual-size', 'backing-file', 'truncated')
+  report.details.foundAt = 'footer'
+  const fields = lastSector(end)
+  const footer = readVhdFooter(fields)
+  const offset = end.sizeBytes - vhdFooterBytes
+  checkVhdFooter(fields, footer, offset, report)
+  if (footer.kind !== 'fixed') {
+    report.fail('header', {
+      reason: 'The copy of the footer that a dynamic disk begins with is missing',
+      offset: 0,
+      found: `disk type ${footer.kind}`,
+      accepted: 'a footer at the start too',
+    })
+  } else if (footer.currentSize > BigInt(offset) || footer.virtualSize > BigInt(offset)) {
+    report.fail('truncated', {
+      reason: 'The file is shorter than its footer says',
+      offset: offset + 48,
+      found: `${offset} bytes of data`,
+      accepted: `${footer.currentSize} bytes`,
+    })
+  }
+}
+
+/** Whether the last sector is a VHD footer. */
+export function isFooterAtEnd(end: ImageEnd): boolean {
+  return end.sizeBytes >= vhdFooterBytes && isVhdFooter(lastSector(end))
+}

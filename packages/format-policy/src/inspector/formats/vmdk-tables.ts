@@ -1,0 +1,87 @@
+import { Fields } from '../fields.ts'
+import { hex } from '../printable.ts'
+import type { Report } from '../report.ts'
+import { scan, type Steps } from '../engine/steps.ts'
+import type { VmdkHeader } from './vmdk-header.ts'
+
+/** Grain tables that are looked into; each of them spans 32 MiB of a usual disk, so these span 1 TiB. */
+const mostTables = 32768
+const largestDirectoryBytes = 512 * 1024 ** 2
+
+/** The place that reaches furthest, and the entry that names it. */
+export interface FurthestGrain {
+  end: number
+  what: string
+  entryOffset: number
+}
+
+/** Entries of the grain directory; undefined if the header makes no sense. */
+function directoryEntries(header: VmdkHeader): number | undefined {
+  const covered = header.grainSize * BigInt(header.tableEntries)
+  if (covered <= 0n || header.tableEntries > 512 || header.capacity > 1n << 54n) return undefined
+  return Number((header.capacity + covered - 1n) / covered)
+}
+
+/** Goes over the grain directory and the grain tables behind it for the furthest grain. */
+export function* walkDirectory(header: VmdkHeader, report: Report): Steps<FurthestGrain> {
+  const furthest: FurthestGrain = { end: 0, what: 'header', entryOffset: 0 }
+  const entries = directoryEntries(header)
+  if (entries === undefined || header.directory === 0n || header.directory > 1n << 40n) return furthest
+  if (entries * 4 > largestDirectoryBytes) {
+    report.fail('tables', {
+      reason: 'The grain directory is larger than any reader takes',
+      offset: 12,
+      found: `${entries} entries`,
+      accepted: `at most ${largestDirectoryBytes / 4}`,
+      reference: 'CVE-2015-5162',
+    })
+    return furthest
+  }
+  const tables = new Float64Array(Math.min(entries, mostTables))
+  let count = 0
+  yield* scan(Number(header.directory) * 512, entries * 4, (piece, at) => {
+    const fields = new Fields(piece)
+    for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
+      const table = fields.u32le(entry)
+      if (table === 0) continue
+      reach(furthest, table * 512 + header.tableEntries * 4, 'grain table', at + entry)
+      if (count < tables.length) tables[count++] = table * 512
+    }
+  })
+  const compressed = (header.flags & 0x10000) !== 0
+  let before = -1
+  for (const table of tables.subarray(0, count).sort()) {
+    if (table === before) continue
+    before = table
+    yield* scan(table, header.tableEntries * 4, (piece, at) => {
+      const fields = new Fields(piece)
+      for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
+        const grain = fields.u32le(entry)
+        // 1 marks a grain of zeros.
+        if (grain > 1) reach(furthest, grain * 512 + 1, compressed ? 'compressed grain' : 'grain', at + entry)
+      }
+    })
+  }
+  return furthest
+}
+
+/** Whether the whole grain directory is inside the file. */
+export function checkDirectory(header: VmdkHeader, limit: number, report: Report): void {
+  const entries = directoryEntries(header)
+  if (entries === undefined) return
+  if (header.directory === 0n || header.directory * 512n + BigInt(entries) * 4n > BigInt(limit)) {
+    report.fail('truncated', {
+      reason: 'The grain directory lies behind the end of the file, so the disk is missing',
+      offset: 56,
+      found: `sector ${hex(header.directory)}`,
+      accepted: `${entries} entries below ${hex(limit)}`,
+    })
+  }
+}
+
+function reach(furthest: FurthestGrain, end: number, what: string, entryOffset: number): void {
+  if (end <= furthest.end) return
+  furthest.end = end
+  furthest.what = what
+  furthest.entryOffset = entryOffset
+}

@@ -1,0 +1,40 @@
+import type { Fields } from '../fields.ts'
+import { printable } from '../printable.ts'
+import type { Report } from '../report.ts'
+import { longestDescriptor, readDescriptor } from './vmdk-descriptor.ts'
+
+const title = '# disk descriptorfile'
+
+/**
+ * Whether bytes are a VMDK descriptor for some reader: those that look for its title, and those that skip
+ * comments and blank lines and look for `version=`.
+ */
+export function startsAsDescriptor(head: Fields): boolean {
+  const text = head.text(0, 65536)
+  if (text.slice(0, 4096).trimStart().toLowerCase().startsWith(title)) return true
+  for (const whole of text.split('\n')) {
+    const line = whole.trim()
+    if (line === '' || line.startsWith('#')) continue
+    return /^version[ \t]*=[ \t]*[1-9]/i.test(line)
+  }
+  return false
+}
+
+/**
+ * A VMDK descriptor as a file of its own: its disk is in other files by nature, so it is never safe.
+ */
+export function examineDescriptor(head: Fields, report: Report): void {
+  report.expect('descriptor', 'create-type', 'extents', 'backing-file')
+  const text = head.text(0, longestDescriptor)
+  const { extents } = readDescriptor(text, 0, report)
+  const names = extents.flatMap((extent) => (extent.name === undefined ? [] : [printable(extent.name)]))
+  report.details.extents = names.slice(0, 10)
+  report.virtualSize = extents.reduce((sum, extent) => sum + extent.sectors, 0n) * 512n
+  report.fail('extents', {
+    reason: 'The image is a description only: its data is in other files, which can be any of the host',
+    offset: extents[0]?.offset ?? 0,
+    found: names.slice(0, 3).join(', ') || 'a descriptor',
+    accepted: 'one file that holds its own data (monolithicSparse or streamOptimized)',
+    reference: 'CVE-2022-47951',
+  })
+}

@@ -1,0 +1,35 @@
+import type { Check, Finding, ImageDetails } from './result.ts'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** What an examiner writes its findings into. The first finding of each name is kept. */
+export class Report {
+  readonly details: Mutable<ImageDetails> = {}
+  virtualSize: bigint | undefined
+  readonly #checks: Map<string, Check> = new Map()
+
+  /** Declares checks that hold unless something is found. */
+  expect(...names: readonly string[]): void {
+    for (const name of names) if (!this.#checks.has(name)) this.#checks.set(name, { name, ok: true })
+  }
+
+  fail(name: string, finding: Finding): void {
+    if (this.#checks.get(name)?.ok !== false) this.#checks.set(name, { name, ok: false, ...finding })
+  }
+
+  /** Odd, but no reason to refuse. */
+  note(name: string, finding: Finding): void {
+    const before = this.#checks.get(name)
+    if (before === undefined || (before.ok && before.reason === undefined)) {
+      this.#checks.set(name, { name, ok: true, ...finding })
+    }
+  }
+
+  get checks(): readonly Check[] {
+    return [...this.#checks.values()]
+  }
+
+  get safe(): boolean {
+    return this.checks.every((check) => check.ok)
+  }
+}
