@@ -1,0 +1,119 @@
+import { InvalidError, silentLogger } from '@disk-image/core'
+import type { Logger, RequestContext } from '@disk-image/core'
+import type { Session } from './session/session.ts'
+import { defaultTimeouts } from './transport/timeouts.ts'
+import type { Timeouts } from './transport/timeouts.ts'
+import type { TlsOptions } from './transport/tls-options.ts'
+
+/** Settings of a Glance client. Either `endpoint` or `session` says where Glance is. */
+export interface GlanceClientOptions extends Partial<Timeouts> {
+  /**
+   * Glance's URL, or several that stand for one service: the next is tried when one fails.
+   * With a session these go before its catalog.
+   */
+  readonly endpoint?: string | readonly string[] | undefined
+  /** Signs the calls; see `createSession` and `loadSession`. @default no authentication */
+  readonly session?: Session | undefined
+  readonly tls?: TlsOptions | undefined
+  /** How often a call, or a transfer that gets no further, is repeated. @default 3 */
+  readonly glanceNumRetries?: number | undefined
+  /** Before the first repeat; doubled for each further one. @default 1000 */
+  readonly retryDelayMs?: number | undefined
+  /** The longest wait, also where the service asks for more. @default 30 000 */
+  readonly maximumRetryDelayMs?: number | undefined
+  /** Whether the order of several endpoints is left to chance. @default true */
+  readonly shuffleEndpoints?: boolean | undefined
+  /** Further headers of each call, for example those that a proxy in front of Glance trusts. */
+  readonly requestHeaders?: ((context: RequestContext) => Readonly<Record<string, string>>) | undefined
+  readonly logger?: Logger | undefined
+}
+
+/** The same, complete. */
+export interface ResolvedClientOptions {
+  readonly endpoints: readonly string[]
+  readonly session: Session | undefined
+  readonly tls: TlsOptions | undefined
+  readonly retries: number
+  readonly retryDelayMs: number
+  readonly maximumRetryDelayMs: number
+  readonly shuffle: boolean
+  readonly requestHeaders: GlanceClientOptions['requestHeaders']
+  readonly logger: Logger
+  readonly timeouts: Timeouts
+}
+
+/** @throws {InvalidError} with the option's name, the value and what would be right */
+export function resolveClientOptions(options: GlanceClientOptions): ResolvedClientOptions {
+  const given = options.endpoint === undefined ? [] : [options.endpoint].flat()
+  if (given.length === 0 && options.session === undefined) {
+    throw new InvalidError({ reason: 'A Glance client needs the option endpoint (a URL) or session' })
+  }
+  return Object.freeze({
+    endpoints: given.map((url) => normalizeEndpoint(url)),
+    session: options.session,
+    tls: options.tls,
+    retries: count('glanceNumRetries', options.glanceNumRetries ?? 3),
+    retryDelayMs: count('retryDelayMs', options.retryDelayMs ?? 1000),
+    maximumRetryDelayMs: count('maximumRetryDelayMs', options.maximumRetryDelayMs ?? 30_000),
+    shuffle: options.shuffleEndpoints ?? true,
+    requestHeaders: options.requestHeaders,
+    logger: options.logger ?? silentLogger,
+    timeouts: resolveTimeouts(options),
+  })
+}
+
+/** Fills in the default timeouts. @throws {InvalidError} */
+export function resolveTimeouts(options: Partial<Timeouts>): Timeouts {
+  const names = [
+    'connectTimeoutMs',
+    'headersTimeoutMs',
+    'idleTimeoutMs',
+    'stallTimeoutMs',
+    'storeTimeoutMs',
+    'minimumBytesPerSecond',
+  ] as const
+  const resolved = names.map((name) => {
+    const value = options[name] ?? defaultTimeouts[name]
+    if (!Number.isFinite(value) || value <= 0) throw wrongOption(name, value, 'a number above 0')
+    return [name, value] as const
+  })
+  const total = options.totalTimeoutMs
+  if (total !== undefined && !(total > 0)) throw wrongOption('totalTimeoutMs', total, 'a number above 0')
+  return Object.freeze({
+    ...defaultTimeouts,
+    ...(Object.fromEntries(resolved) as Partial<Timeouts>),
+    totalTimeoutMs: total,
+  })
+}
+
+function count(name: string, value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0) throw wrongOption(name, value, 'a whole number from 0 on')
+  return value
+}
+
+function wrongOption(name: string, value: unknown, right: string): InvalidError {
+  return new InvalidError({ reason: `The option ${name} is ${String(value)}; it must be ${right}` })
+}
+
+/**
+ * An endpoint without trailing slash and version: `http://h/image/v2/` becomes `http://h/image`.
+ *
+ * @throws {InvalidError} where it is no http or https URL
+ */
+export function normalizeEndpoint(url: string): string {
+  const text = /^[a-z][a-z\d+.-]*:\/\//i.test(url) ? url : `http://${url}`
+  if (!URL.canParse(text)) throw new InvalidError({ reason: `The endpoint ${quote(url)} is no URL` })
+  const parsed = new URL(text)
+  if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
+    throw new InvalidError({ reason: `The endpoint ${quote(url)} must begin with http:// or https://` })
+  }
+  if (parsed.username !== '' || parsed.password !== '') {
+    throw new InvalidError({ reason: 'An endpoint must not contain a user name or password' })
+  }
+  const path = parsed.pathname.replace(/\/+$/, '').replace(/\/v\d+(\.\d+)?$/, '')
+  return `${parsed.origin}${path.replace(/\/+$/, '')}`
+}
+
+function quote(url: string): string {
+  return JSON.stringify(url.replace(/\/\/[^/@]*@/, '//***@').slice(0, 200))
+}

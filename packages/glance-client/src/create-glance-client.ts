@@ -1,0 +1,262 @@
+import type { ImageMember, ImageStore } from '@disk-image/core'
+import { resolveClientOptions } from './client-options.ts'
+import type { GlanceClientOptions } from './client-options.ts'
+import type { ApiVersion, GlanceCallOptions, GlanceClient, ImagePatch, ImageTask } from './client-types.ts'
+import type { DataChannelOptions } from './data/data-channel.ts'
+import { download } from './data/download.ts'
+import { aboutImage, plainError } from './data/image-errors.ts'
+import { readThroughSink } from './data/read-images.ts'
+import { readRange } from './data/read-range.ts'
+import { upload } from './data/upload.ts'
+import { GlanceHttpError } from './errors/glance-http-error.ts'
+import type { GlanceImage } from './glance-image.ts'
+import { toNodeHashName } from './hashing/hash-names.ts'
+import { listImages, parseObject } from './list-images.ts'
+import { fixedSession, withEndpoints } from './session/fixed-session.ts'
+import { createApi } from './transport/api.ts'
+import type { Api, ApiCall } from './transport/api.ts'
+import { createHttp } from './transport/http.ts'
+import { waitForImport } from './wait-for-import.ts'
+
+/** How Glance wants a JSON patch announced. */
+const patchType = 'application/openstack-images-v2.1-json-patch'
+
+/**
+ * A client of the Image API v2.
+ *
+ * @throws {InvalidError} where an option is wrong
+ */
+export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
+  const resolved = resolveClientOptions(options)
+  const { session, endpoints, retries, logger, timeouts, tls } = resolved
+  const http = createHttp(timeouts, tls)
+  const api = createApi({
+    ...resolved,
+    http,
+    serviceType: 'image',
+    session:
+      session === undefined
+        ? fixedSession(endpoints)
+        : endpoints.length === 0
+          ? session
+          : withEndpoints(session, endpoints),
+    shuffle: resolved.shuffle ? shuffled : (list) => list,
+  })
+  const channel: DataChannelOptions = {
+    api,
+    timeouts,
+    tls,
+    logger,
+    retries,
+    show: (imageId, { retries: most, ...call }) => showImage(api, imageId, call, most),
+  }
+  return createCalls(api, channel, () => http.close())
+}
+
+function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise<void>): GlanceClient {
+  /** The hash that this cloud computes, learnt from its images; Glance's default until then. */
+  let hashAlgorithm: Promise<string> | undefined
+  const learnHash = async (options: GlanceCallOptions): Promise<string> => {
+    hashAlgorithm ??= findHashAlgorithm(api, options)
+    try {
+      return await hashAlgorithm
+    } catch (error) {
+      hashAlgorithm = undefined
+      throw error
+    }
+  }
+  const send = async (call: ApiCall, options: GlanceCallOptions = {}): Promise<string> => {
+    try {
+      return (await api.call({ ...call, context: options.context, signal: options.signal })).text
+    } catch (error) {
+      throw plainError(error)
+    }
+  }
+  const object = async <T>(call: ApiCall, options?: GlanceCallOptions): Promise<T> =>
+    parseObject<T>(await send(call, options), call.path)
+  const image = async (
+    imageId: string,
+    call: Omit<ApiCall, 'path'>,
+    options: GlanceCallOptions = {},
+    suffix = '',
+  ): Promise<string> =>
+    aboutImage(imageId, async () => {
+      const all = { ...call, path: pathOf(imageId, suffix), context: options.context, signal: options.signal }
+      return (await api.call(all)).text
+    })
+  const imageObject = async <T>(
+    imageId: string,
+    call: Omit<ApiCall, 'path'>,
+    options?: GlanceCallOptions,
+    suffix = '',
+  ): Promise<T> => parseObject<T>(await image(imageId, call, options, suffix), pathOf(imageId, suffix))
+  const member = (memberId: string): string => `/members/${encodeURIComponent(memberId)}`
+
+  const client: GlanceClient = {
+    versions: async (options) =>
+      (await object<{ versions: ApiVersion[] }>({ method: 'GET', path: '/versions' }, options)).versions,
+    schema: (name, options) =>
+      object({ method: 'GET', path: `/v2/schemas/${encodeURIComponent(name)}` }, options),
+
+    list: (options = {}) => translated(listImages(api, options)),
+    show: (imageId, options = {}) => aboutImage(imageId, () => showImage(api, imageId, options)),
+    create: (fields, options) => object({ method: 'POST', path: '/v2/images', body: fields }, options),
+    patch: (imageId, patches, options) =>
+      imageObject(imageId, { method: 'PATCH', body: patches, contentType: patchType }, options),
+    update: async (imageId, fields, options = {}) => {
+      const present = await client.show(imageId, options)
+      const patches = patchesFor(present, fields, options.remove ?? [])
+      return patches.length === 0 ? present : client.patch(imageId, patches, options)
+    },
+    delete: (imageId, options) => deleteImage(api, imageId, options),
+    deactivate: async (imageId, options) =>
+      void (await image(imageId, { method: 'POST', repeatable: true }, options, '/actions/deactivate')),
+    reactivate: async (imageId, options) =>
+      void (await image(imageId, { method: 'POST', repeatable: true }, options, '/actions/reactivate')),
+
+    addTag: async (imageId, tag, options) =>
+      void (await image(imageId, { method: 'PUT' }, options, `/tags/${encodeURIComponent(tag)}`)),
+    removeTag: async (imageId, tag, options) =>
+      void (await image(imageId, { method: 'DELETE' }, options, `/tags/${encodeURIComponent(tag)}`)),
+
+    listMembers: async (imageId, options) =>
+      (await imageObject<{ members: ImageMember[] }>(imageId, { method: 'GET' }, options, '/members'))
+        .members,
+    addMember: (imageId, memberId, options) =>
+      imageObject(imageId, { method: 'POST', body: { member: memberId } }, options, '/members'),
+    updateMember: (imageId, memberId, status, options) =>
+      imageObject(imageId, { method: 'PUT', body: { status } }, options, member(memberId)),
+    removeMember: async (imageId, memberId, options) =>
+      void (await image(imageId, { method: 'DELETE' }, options, member(memberId))),
+
+    getStores: (options) =>
+      object<{ stores: ImageStore[] }>(
+        { method: 'GET', path: `/v2/info/stores${options?.detail === true ? '/detail' : ''}` },
+        options,
+      ),
+    deleteFromStore: (imageId, storeId, options = {}) =>
+      aboutImage(imageId, async () => {
+        const path = `/v2/stores/${encodeURIComponent(storeId)}/${encodeURIComponent(imageId)}`
+        await api.call({ method: 'DELETE', path, context: options.context, signal: options.signal })
+      }),
+
+    importInfo: (options) => object({ method: 'GET', path: '/v2/info/import' }, options),
+    usage: (options) => object({ method: 'GET', path: '/v2/info/usage' }, options),
+    stage: (imageId, source, options = {}) =>
+      upload(channel, imageId, source, { ...options, target: 'stage' }, 'sha512'),
+    import: async (imageId, request, options) =>
+      void (await image(imageId, { method: 'POST', body: request }, options, '/import')),
+    waitForImport: (imageId, options = {}) => waitForImport(client, imageId, options),
+    tasks: async (imageId, options) =>
+      (await imageObject<{ tasks: ImageTask[] }>(imageId, { method: 'GET' }, options, '/tasks')).tasks,
+
+    listLocations: (imageId, options) => imageObject(imageId, { method: 'GET' }, options, '/locations'),
+    addImageLocation: async (imageId, url, validationData, options) => {
+      const body = validationData === undefined ? { url } : { url, validation_data: validationData }
+      await image(imageId, { method: 'POST', body }, options, '/locations')
+    },
+    addLocation: (imageId, url, metadata, options) =>
+      client.patch(imageId, [{ op: 'add', path: '/locations/-', value: { url, metadata } }], options),
+
+    download: (imageId, sink, options = {}) => download(channel, imageId, sink, options),
+    read: (imageId, options = {}) =>
+      readThroughSink((sink, all) => download(channel, imageId, sink, all), options),
+    readRange: (imageId, offset, length, options = {}) =>
+      readRange(channel, imageId, offset, length, options),
+    upload: async (imageId, source, options = {}) =>
+      upload(channel, imageId, source, options, await learnHash(options)),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+  return Object.freeze(client)
+}
+
+function pathOf(imageId: string, suffix = ''): string {
+  return `/v2/images/${encodeURIComponent(imageId)}${suffix}`
+}
+
+async function showImage(
+  api: Api,
+  imageId: string,
+  options: GlanceCallOptions,
+  retries?: number,
+): Promise<GlanceImage> {
+  const { context, signal } = options
+  const path = pathOf(imageId)
+  const { text } = await api.call({
+    method: 'GET',
+    path,
+    context,
+    signal,
+    ...(retries === undefined ? {} : { retries }),
+  })
+  return parseObject<GlanceImage>(text, path)
+}
+
+/** A delete that is repeated because its answer was lost may find the image gone: that is a success. */
+async function deleteImage(api: Api, imageId: string, options: GlanceCallOptions = {}): Promise<void> {
+  const { context, signal } = options
+  const call: ApiCall = { method: 'DELETE', path: pathOf(imageId), context, signal, goneIsDone: true }
+  await aboutImage(imageId, async () => {
+    await api.call(call)
+  })
+}
+
+/** The smallest patch that gives an image the fields. */
+function patchesFor(
+  present: GlanceImage,
+  fields: Readonly<Record<string, unknown>>,
+  remove: readonly string[],
+): ImagePatch[] {
+  const patches: ImagePatch[] = []
+  for (const [name, value] of Object.entries(fields)) {
+    const path = `/${escapePointer(name)}`
+    const same = JSON.stringify(present[name]) === JSON.stringify(value)
+    if (value !== undefined && !same)
+      patches.push({ op: Object.hasOwn(present, name) ? 'replace' : 'add', path, value })
+  }
+  for (const name of remove) {
+    if (Object.hasOwn(present, name)) patches.push({ op: 'remove', path: `/${escapePointer(name)}` })
+  }
+  return patches
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc6901#section-3 */
+function escapePointer(name: string): string {
+  return name.replaceAll('~', '~0').replaceAll('/', '~1')
+}
+
+async function findHashAlgorithm(api: Api, options: GlanceCallOptions): Promise<string> {
+  const query = [
+    ['limit', '1'],
+    ['status', 'active'],
+    ['sort', 'created_at:desc'],
+  ] as const
+  try {
+    const { context, signal } = options
+    const { text } = await api.call({ method: 'GET', path: '/v2/images', query, context, signal })
+    const { images } = parseObject<{ images?: GlanceImage[] }>(text, '/v2/images')
+    const name = images?.[0]?.os_hash_algo
+    return typeof name === 'string' && toNodeHashName(name) !== undefined ? name : 'sha512'
+  } catch (error) {
+    // An account that may not list can still upload.
+    if (error instanceof GlanceHttpError) return 'sha512'
+    throw error
+  }
+}
+
+async function* translated(images: AsyncGenerator<GlanceImage>): AsyncGenerator<GlanceImage> {
+  try {
+    yield* images
+  } catch (error) {
+    throw plainError(error)
+  }
+}
+
+/** Spreads many clients over the endpoints. */
+function shuffled(endpoints: readonly string[]): readonly string[] {
+  return endpoints
+    .map((url) => ({ url, place: Math.random() }))
+    .sort((left, right) => left.place - right.place)
+    .map(({ url }) => url)
+}

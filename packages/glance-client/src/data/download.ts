@@ -1,0 +1,332 @@
+import { performance } from 'node:perf_hooks'
+import { ImageDownloadFailedError, ImageNotAuthorizedError, ImageNotFoundError } from '@disk-image/core'
+import type { ByteSink, DownloadOptions, DownloadReport, RequestContext } from '@disk-image/core'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
+import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import type { GlanceImage } from '../glance-image.ts'
+import { readAgain } from '../hashing/transfer-verified.ts'
+import { createVerifiedPipe } from '../hashing/verified-pipe.ts'
+import type { PipeResult, VerifiedPipe } from '../hashing/verified-pipe.ts'
+import { delay } from '../transport/delay.ts'
+import type { TakePart } from '../transport/exchange.ts'
+import type { ResponseHead } from '../transport/response-head.ts'
+import { isPassing } from '../transport/retry-after.ts'
+import { isRequestedRange } from './content-range.ts'
+import { sendData } from './data-channel.ts'
+import type { DataChannelOptions } from './data-channel.ts'
+import { imageError } from './image-errors.ts'
+import { fetchParallel } from './parallel-download.ts'
+import { TransferLimitError, watchStall } from './stall-watch.ts'
+import type { StallWatch } from './stall-watch.ts'
+
+/** Options of a download from Glance. */
+export interface GlanceDownloadOptions extends DownloadOptions {
+  readonly context?: RequestContext | undefined
+  /** Glance's newest versions: the stores to read from, in this order. An older one may refuse it. */
+  readonly preferStores?: readonly string[] | undefined
+}
+
+/** A transfer that was cut this often is given up, however far it came each time. */
+const maximumResumes = 1000
+
+/** A download under way. */
+interface Download {
+  readonly channel: DataChannelOptions
+  readonly image: GlanceImage
+  readonly pipe: VerifiedPipe
+  readonly watch: StallWatch
+  readonly options: GlanceDownloadOptions
+  readonly size: number | undefined
+  /** Whether the store can start in the middle, as far as is known. */
+  ranges: boolean
+  resumes: number
+  /** Whether the service ever answered with data. */
+  answered: boolean
+}
+
+/**
+ * Hands an image's data to a sink: whole, in order and verified, over as many connections as it takes.
+ *
+ * @see DataChannelOptions for limits
+ */
+export async function download(
+  channel: DataChannelOptions,
+  imageId: string,
+  sink: ByteSink,
+  options: GlanceDownloadOptions,
+): Promise<DownloadReport> {
+  options.signal?.throwIfAborted()
+  const start = performance.now()
+  using watch = watchStall(channel.timeouts, options.signal)
+  const image = await whileWatched(imageId, options, watch, () =>
+    channel.show(imageId, { context: options.context, signal: watch.signal }),
+  )
+  const late = hasNoHash(image) && (options.verify ?? 'fallback') === 'fallback'
+  const size = typeof image.size === 'number' ? image.size : undefined
+  const transfer: Download = {
+    channel,
+    image,
+    watch,
+    options,
+    size,
+    ranges: true,
+    resumes: 0,
+    answered: false,
+    pipe: createVerifiedPipe(sink, {
+      image,
+      verify: options.verify,
+      additionalHashes: [...(options.additionalHashes ?? []), ...(late ? ['sha512'] : [])],
+      onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
+    }),
+  }
+  const { pipe } = transfer
+  try {
+    if (options.resumeFrom !== undefined) {
+      if (size !== undefined && options.resumeFrom.bytes > size) {
+        throw new ImageDownloadFailedError({
+          imageId,
+          reason: `the part to continue has ${options.resumeFrom.bytes} bytes, the image ${size}.`,
+        })
+      }
+      watch.pause()
+      await readAgain(pipe, options.resumeFrom, options.signal)
+      watch.resume()
+    }
+    const result = await whileWatched(
+      imageId,
+      options,
+      watch,
+      async () => {
+        await fetchAll(transfer)
+        watch.pause()
+        return pipe.finish()
+      },
+      pipe,
+    )
+    options.signal?.throwIfAborted()
+    const verified = late ? await compareLate(transfer, result) : result
+    return { ...verified, resumes: transfer.resumes, durationMs: performance.now() - start }
+  } finally {
+    await pipe.close()
+  }
+}
+
+/** Runs a part of the download; an end by its own limits becomes the download's error. */
+async function whileWatched<T>(
+  imageId: string,
+  options: GlanceDownloadOptions,
+  watch: StallWatch,
+  act: () => Promise<T>,
+  pipe?: VerifiedPipe,
+): Promise<T> {
+  try {
+    return await act()
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    const reason: unknown = watch.signal.reason
+    if (watch.signal.aborted && error === reason && reason instanceof TransferLimitError) {
+      throw new ImageDownloadFailedError({
+        imageId,
+        reason: reason.message,
+        tainted: pipe?.tainted ?? false,
+        cause: error,
+      })
+    }
+    throw error
+  }
+}
+
+async function fetchAll(transfer: Download): Promise<void> {
+  const { options, pipe, size, watch } = transfer
+  if (size !== undefined && size > 0 && pipe.received === size) return
+  if ((options.connections ?? 1) > 1 && size !== undefined) {
+    await fetchParallel(transfer.channel, {
+      image: transfer.image,
+      context: options.context,
+      connections: options.connections ?? 1,
+      signal: watch.signal,
+      from: pipe.received,
+      size,
+      take: async (bytes) => {
+        watch.progress()
+        await pipe.push(bytes)
+      },
+    })
+    if (pipe.received === size) return
+  }
+  await fetchInTurn(transfer)
+}
+
+/** Requests what is missing until nothing is. */
+async function fetchInTurn(transfer: Download): Promise<void> {
+  const { channel, pipe, image, watch } = transfer
+  for (let failures = 0; ;) {
+    const before = pipe.received
+    let failure: unknown
+    try {
+      if (transfer.resumes > 0 || failures > 0) await checkSameImage(transfer)
+      if (await fetchRest(transfer)) return
+    } catch (error) {
+      failure = error
+      if (!isWorthAnotherTry(error)) throw failed(transfer, error)
+    }
+    const further = pipe.received > before
+    failures = further ? 0 : failures + 1
+    if (failures > channel.retries || transfer.resumes >= maximumResumes) throw failed(transfer, failure)
+    if (transfer.answered) transfer.resumes += 1
+    if (failure instanceof ConnectionBrokenError && !further) channel.api.nextEndpoint()
+    const retryAfter = failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined
+    const waitMs = further ? 0 : channel.api.waitMs(failures - 1, retryAfter)
+    channel.logger.warn('A download is continued', {
+      imageId: image.id,
+      bytes: pipe.received,
+      waitMs,
+      error: failure,
+    })
+    await delay(waitMs, watch.signal)
+  }
+}
+
+/** One request. @returns whether the image is complete */
+async function fetchRest(transfer: Download): Promise<boolean> {
+  const { channel, image, options, pipe, size, watch } = transfer
+  const offset = pipe.received
+  const asked = offset > 0 && transfer.ranges
+  const prefer = options.preferStores?.map((store) => encodeURIComponent(store)).join(',')
+  const result = await sendData(channel, {
+    method: 'GET',
+    path: `/v2/images/${encodeURIComponent(image.id)}/file${prefer === undefined ? '' : `?prefer=${prefer}`}`,
+    headers: {
+      Accept: 'application/json, application/octet-stream;q=0.9',
+      ...(asked ? { Range: `bytes=${offset}-` } : {}),
+    },
+    context: options.context,
+    signal: watch.signal,
+    takeBody: (head) => takerFor(transfer, head, offset, asked),
+  })
+  const { status } = result.head
+  if (status === 204) throw noData(transfer, 'image contains no data.')
+  if (status === 200 || (status === 206 && transfer.ranges && asked)) {
+    if (size === undefined || pipe.received === size) return true
+    throw new ConnectionBrokenError('body', `the data ended after ${pipe.received} of ${size} bytes`)
+  }
+  if (asked && (status === 206 || status === 400 || status === 416)) {
+    // The store can't start in the middle, or answers something else: from the start, without what is there already.
+    transfer.ranges = false
+    return false
+  }
+  throw (
+    result.error ??
+    new ConnectionBrokenError('body', `the service answered with the unexpected status ${status}`, {
+      fatal: true,
+    })
+  )
+}
+
+function takerFor(
+  transfer: Download,
+  head: ResponseHead,
+  offset: number,
+  asked: boolean,
+): TakePart | undefined {
+  const { pipe, size, watch } = transfer
+  if (head.status === 206) {
+    const range = head.headers.get('content-range')
+    if (!asked || !isRequestedRange(range, offset, size === undefined ? undefined : size - 1, size)) {
+      transfer.ranges = false
+      return undefined
+    }
+  } else if (head.status !== 200) {
+    return undefined
+  }
+  transfer.answered = true
+  const length = head.headers.get('content-length')
+  if (head.status === 200 && size !== undefined && length !== undefined && Number(length) > size) {
+    throw noData(transfer, `the service announced ${length} bytes, the image has ${size}.`)
+  }
+  if (size === undefined && length === undefined && !head.headers.has('transfer-encoding')) {
+    throw noData(transfer, 'neither the image nor the answer says how long the data is.')
+  }
+  let skip = head.status === 200 ? offset : 0
+  return (bytes) => {
+    const part = skip === 0 ? bytes : bytes.subarray(Math.min(skip, bytes.length))
+    skip -= bytes.length - part.length
+    if (part.length === 0) return undefined
+    const wait = pipe.push(part)
+    watch.progress()
+    if (wait === undefined) return undefined
+    watch.pause()
+    return wait.finally(() => watch.resume())
+  }
+}
+
+/** Between two connections an image may have been deleted; its data never changes otherwise. */
+async function checkSameImage({ channel, image, options, pipe, watch }: Download): Promise<void> {
+  if (pipe.received === 0) return
+  const now = await channel.show(image.id, { context: options.context, signal: watch.signal, retries: 0 })
+  const names = ['size', 'os_hash_algo', 'os_hash_value', 'checksum'] as const
+  const changed = names.find(
+    (name) => image[name] !== null && image[name] !== undefined && now[name] !== image[name],
+  )
+  if (changed !== undefined) {
+    throw new ImageDownloadFailedError({
+      imageId: image.id,
+      reason: `the image was replaced during the download: its ${changed} changed.`,
+      tainted: pipe.tainted,
+    })
+  }
+}
+
+function isWorthAnotherTry(error: unknown): boolean {
+  if (error instanceof ConnectionBrokenError) return !error.fatal
+  if (error instanceof GlanceConnectionFailedError) return true
+  return error instanceof GlanceHttpError && isPassing(error.status)
+}
+
+function failed({ image, pipe, answered }: Download, error: unknown): unknown {
+  const translated = imageError(image.id, error)
+  if (translated !== error) {
+    const gone = translated instanceof ImageNotFoundError || translated instanceof ImageNotAuthorizedError
+    if (gone || !pipe.tainted) return translated
+  }
+  if (error instanceof ConnectionBrokenError && !answered) {
+    return new GlanceConnectionFailedError({ reason: error.message, cause: error })
+  }
+  const known = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
+  if (!known && !(error instanceof GlanceConnectionFailedError) && error !== undefined) return error
+  return new ImageDownloadFailedError({
+    imageId: image.id,
+    reason: `${error === undefined ? 'the service could not continue it' : error.message}, after ${pipe.received} bytes.`,
+    tainted: pipe.tainted,
+    cause: error,
+  })
+}
+
+function noData({ image, pipe }: Download, reason: string): ImageDownloadFailedError {
+  return new ImageDownloadFailedError({ imageId: image.id, reason, tainted: pipe.tainted })
+}
+
+function hasNoHash(image: GlanceImage): boolean {
+  return (image.os_hash_value ?? null) === null && (image.checksum ?? null) === null
+}
+
+/** Images that were registered by location get their hash later; then what was computed is compared after all. */
+async function compareLate(transfer: Download, result: PipeResult): Promise<PipeResult> {
+  const { channel, image, options } = transfer
+  const value = result.additionalHashes['sha512'] ?? ''
+  const now = await channel.show(image.id, { context: options.context, signal: options.signal })
+  const verified = now.os_hash_algo === 'sha512' && typeof now.os_hash_value === 'string'
+  if (verified && now.os_hash_value?.toLowerCase() !== value) {
+    throw noData(
+      transfer,
+      `the sha512 hash of the data is ${value}, the image's record says ${now.os_hash_value}.`,
+    )
+  }
+  const asked = options.additionalHashes ?? []
+  return {
+    bytes: result.bytes,
+    hash: { algorithm: 'sha512', value, verified },
+    additionalHashes: Object.fromEntries(asked.map((name) => [name, result.additionalHashes[name] ?? ''])),
+  }
+}

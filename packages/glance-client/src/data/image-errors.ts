@@ -1,0 +1,42 @@
+import { ImageError, ImageNotAuthorizedError, ImageNotFoundError, InvalidError } from '@disk-image/core'
+import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { ImageLimitExceededError } from '../errors/image-limit-exceeded-error.ts'
+
+/**
+ * The error of a call about one image: 401 and 403, 404, 413 and 400 get the image's own classes.
+ *
+ * @see cinder.image.glance._translate_image_exception
+ */
+export function imageError(imageId: string, error: unknown): unknown {
+  if (!(error instanceof GlanceHttpError)) return error
+  switch (error.status) {
+    case 401:
+    case 403:
+      return new ImageNotAuthorizedError({ imageId, cause: error })
+    case 404:
+      return new ImageNotFoundError({ imageId, cause: error })
+    default:
+      return plainError(error)
+  }
+}
+
+/**
+ * The error of a call about no image in particular.
+ *
+ * @see cinder.image.glance._translate_plain_exception
+ */
+export function plainError(error: unknown): unknown {
+  if (!(error instanceof GlanceHttpError)) return error
+  if (error.status === 413) return new ImageLimitExceededError({ detail: error.detail, cause: error })
+  if (error.status !== 400) return error
+  return new InvalidError({ reason: error.detail === '' ? error.message : error.detail, cause: error })
+}
+
+/** Runs a call about an image and translates its errors. */
+export async function aboutImage<T>(imageId: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw ImageError.is(error) ? imageError(imageId, error) : error
+  }
+}

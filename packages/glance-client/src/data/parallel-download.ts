@@ -1,0 +1,94 @@
+import type { RequestContext } from '@disk-image/core'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import type { GlanceImage } from '../glance-image.ts'
+import { isRequestedRange } from './content-range.ts'
+import { sendData } from './data-channel.ts'
+import type { DataChannelOptions } from './data-channel.ts'
+
+/** A parallel download. */
+export interface ParallelFetch {
+  readonly image: GlanceImage
+  readonly context: RequestContext | undefined
+  readonly connections: number
+  readonly signal: AbortSignal
+  readonly from: number
+  readonly size: number
+  /** Takes the data in order. */
+  take(bytes: Uint8Array): Promise<void>
+}
+
+const partBytes = 8 * 1024 * 1024
+const maximumConnections = 16
+
+/**
+ * Fetches parts of 8 MiB over several connections and hands them on in order; as many parts as connections are in
+ * memory. It stops without an error at the first part that can't be had so: the rest is fetched in turn.
+ */
+export async function fetchParallel(channel: DataChannelOptions, fetch: ParallelFetch): Promise<void> {
+  const width = Math.min(maximumConnections, Math.max(1, Math.floor(fetch.connections)))
+  const stop = new AbortController()
+  const signal = AbortSignal.any([fetch.signal, stop.signal])
+  const waiting: Promise<Uint8Array | undefined>[] = []
+  let next = fetch.from
+  const begin = (): void => {
+    if (next >= fetch.size) return
+    const start = next
+    next = Math.min(fetch.size, start + partBytes)
+    const part = fetchPart(channel, fetch, start, next, signal)
+    part.catch(() => undefined)
+    waiting.push(part)
+  }
+  try {
+    for (let index = 0; index < width; index += 1) begin()
+    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
+      const bytes = await part.catch((error: unknown) => {
+        fetch.signal.throwIfAborted()
+        channel.logger.warn('A part of a download failed', { imageId: fetch.image.id, error })
+      })
+      if (bytes === undefined) return
+      begin()
+      await fetch.take(bytes)
+    }
+  } finally {
+    stop.abort()
+    await Promise.allSettled(waiting)
+  }
+}
+
+async function fetchPart(
+  channel: DataChannelOptions,
+  { image, context, size }: ParallelFetch,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  const memory = new Uint8Array(end - start)
+  let filled = 0
+  const result = await sendData(channel, {
+    method: 'GET',
+    path: `/v2/images/${encodeURIComponent(image.id)}/file`,
+    headers: {
+      Accept: 'application/json, application/octet-stream;q=0.9',
+      Range: `bytes=${start}-${end - 1}`,
+    },
+    context,
+    signal,
+    takeBody: ({ status, headers }) => {
+      if (status === 206 && isRequestedRange(headers.get('content-range'), start, end - 1, size)) {
+        return (bytes) => {
+          if (filled + bytes.length > memory.length) {
+            throw new ConnectionBrokenError('body', 'more data than was asked for', { fatal: true })
+          }
+          memory.set(bytes, filled)
+          filled += bytes.length
+          return undefined
+        }
+      }
+      // The whole image is on its way: not here, and not once per connection.
+      if (status === 200) throw new ConnectionBrokenError('body', 'the store has no ranges', { fatal: true })
+      return undefined
+    },
+  })
+  if (result.error !== undefined) throw result.error
+  return filled === memory.length ? memory : undefined
+}

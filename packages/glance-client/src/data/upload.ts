@@ -1,0 +1,304 @@
+import type { CallOptions, RequestContext, UploadSource } from '@disk-image/core'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
+import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { ImageUploadFailedError } from '../errors/image-upload-failed-error.ts'
+import { GlanceStoreReadOnlyError } from '../errors/glance-store-read-only-error.ts'
+import type { GlanceImage } from '../glance-image.ts'
+import { toNodeHashName } from '../hashing/hash-names.ts'
+import { createStreamHash } from '../hashing/stream-hash.ts'
+import { delay } from '../transport/delay.ts'
+import { isPassing } from '../transport/retry-after.ts'
+import { SourceSizeError } from '../transport/send-body.ts'
+import { sendData } from './data-channel.ts'
+import type { DataChannelOptions } from './data-channel.ts'
+import { imageError } from './image-errors.ts'
+import { TransferLimitError, watchStall } from './stall-watch.ts'
+import type { StallWatch } from './stall-watch.ts'
+
+/** Options of an upload to Glance. */
+export interface GlanceUploadOptions extends CallOptions {
+  readonly context?: RequestContext | undefined
+  /** The store that shall take the data. */
+  readonly storeId?: string | undefined
+  /** The image that this one was made from. */
+  readonly baseImageRef?: string | undefined
+  /** What to do with an image that is active with other bytes than were sent. @default 'delete' */
+  readonly whenWrong?: 'delete' | 'keep' | undefined
+  /** `stage` puts the data where an import with `glance-direct` finds it. @default 'file' */
+  readonly target?: 'file' | 'stage' | undefined
+}
+
+/** What an upload came to. It is only returned when the service has what was sent. */
+export interface UploadReport {
+  readonly bytes: number
+  /** How often the data was sent again from the start. */
+  readonly repeats: number
+  /** The hash computed while sending; verified: the service computed the same. */
+  readonly hash:
+    | { readonly algorithm: string; readonly value: string; readonly verified: boolean }
+    | undefined
+}
+
+/** What was sent in one try. */
+interface Sent {
+  /** Bytes taken from the source. */
+  readonly bytes: number
+  /** Of the whole data; empty where it did not come to its end. */
+  readonly digest: string
+  /** Whether the source came to its end. */
+  readonly whole: boolean
+}
+
+/** Sends an image's data, and makes sure that the service has exactly it. */
+export async function upload(
+  channel: DataChannelOptions,
+  imageId: string,
+  source: UploadSource,
+  options: GlanceUploadOptions,
+  hashAlgorithm: string,
+): Promise<UploadReport> {
+  options.signal?.throwIfAborted()
+  using watch = watchStall(channel.timeouts, options.signal)
+  const job: Job = { channel, imageId, source, options, watch, hashAlgorithm, repeats: 0 }
+  try {
+    return await uploadInTries(job)
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    const reason: unknown = watch.signal.reason
+    if (watch.signal.aborted && error === reason && reason instanceof TransferLimitError) {
+      throw new ImageUploadFailedError({ imageId, reason: reason.message, state: 'unknown', cause: error })
+    }
+    throw error
+  }
+}
+
+interface Job {
+  readonly channel: DataChannelOptions
+  readonly imageId: string
+  readonly source: UploadSource
+  readonly options: GlanceUploadOptions
+  readonly watch: StallWatch
+  /** Python's name of the hash that the service is expected to compute. */
+  readonly hashAlgorithm: string
+  repeats: number
+}
+
+async function uploadInTries(job: Job): Promise<UploadReport> {
+  const { channel, imageId, watch } = job
+  let started = false
+  for (let attempt = 0; ; attempt += 1) {
+    const { sent, failure } = await sendOnce(job)
+    started ||= sent.bytes > 0
+    if (failure === undefined) return confirm(job, sent)
+    if (failure instanceof GlanceHttpError && !isDoubtful(failure)) throw refused(job, failure)
+    // Nobody knows what the service made of it: it is asked, and only an image without data gets it again.
+    const image = await settledState(job, failure)
+    if (image.status === 'active' && started) {
+      if (sent.whole && image.size === sent.bytes) return confirm(job, sent)
+      throw await wrong(
+        job,
+        image,
+        sent,
+        'the connection broke, and the image is active with other data.',
+        failure,
+      )
+    }
+    const repeat = isRepeatable(failure) && image.status === 'queued' && attempt < channel.retries
+    if (!repeat) throw givenUp(job, image.status, failure)
+    job.repeats += 1
+    channel.logger.warn('An upload is repeated from the start', {
+      imageId,
+      attempt: attempt + 1,
+      error: failure,
+    })
+    const retryAfter = failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined
+    await delay(channel.api.waitMs(attempt, retryAfter), watch.signal)
+  }
+}
+
+interface Try {
+  readonly sent: Sent
+  /** What the service answered, or how the connection or the source failed. */
+  readonly failure: GlanceHttpError | ConnectionBrokenError | SourceSizeError | undefined
+}
+
+/** Sends the data once. @throws what the source throws, as it is */
+async function sendOnce(job: Job): Promise<Try> {
+  const { channel, imageId, source, options, watch } = job
+  const nodeAlgorithm = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
+  await using hash = createStreamHash([nodeAlgorithm], {
+    worker: source.size === undefined || source.size >= 4 * 1024 * 1024,
+  })
+  let bytes = 0
+  let whole = source.size === 0
+  let failure: Try['failure']
+  const { storeId, baseImageRef } = options
+  try {
+    const result = await sendData(channel, {
+      method: 'PUT',
+      path: `/v2/images/${encodeURIComponent(imageId)}/${options.target ?? 'file'}`,
+      headers: {
+        Accept: 'application/json',
+        'Content-Type': 'application/octet-stream',
+        ...(storeId === undefined ? {} : { 'X-Image-Meta-Store': storeId }),
+        ...(baseImageRef === undefined ? {} : { 'x-openstack-base-image-ref': baseImageRef }),
+        ...(source.size === undefined ? {} : { 'x-openstack-image-size': String(source.size) }),
+      },
+      context: options.context,
+      signal: watch.signal,
+      body: {
+        size: source.size,
+        open: () =>
+          // What the source throws at its second opening says best why the upload can't be repeated.
+          untilEnd(source.open(), () => {
+            whole = source.size === undefined || bytes === source.size
+          }),
+        onPortion: (portion) => {
+          bytes += portion.length
+          watch.progress()
+          options.onProgress?.({
+            stage: 'upload',
+            completed: bytes,
+            total: source.size,
+            unit: 'bytes',
+            resumes: job.repeats,
+          })
+          return hash.write(portion)
+        },
+      },
+      takeBody: () => undefined,
+    })
+    failure = result.error
+    if (failure === undefined && !result.bodySent) {
+      failure = new ConnectionBrokenError('upload', 'the service answered before it had all of the data')
+    }
+  } catch (error) {
+    if (!(error instanceof ConnectionBrokenError) && !(error instanceof SourceSizeError)) throw error
+    failure = error
+  }
+  const digest = whole ? ((await hash.digest())[nodeAlgorithm] ?? '') : ''
+  return { sent: { bytes, digest, whole }, failure }
+}
+
+async function* untilEnd(source: AsyncIterable<Uint8Array>, onEnd: () => void): AsyncGenerator<Uint8Array> {
+  yield* source
+  onEnd()
+}
+
+function isRepeatable(failure: Try['failure']): boolean {
+  if (failure instanceof SourceSizeError) return false
+  return !(failure instanceof ConnectionBrokenError && failure.fatal)
+}
+
+/** Compares the image with what was sent. */
+async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
+  const { imageId, options } = job
+  const report = { bytes: sent.bytes, repeats: job.repeats }
+  if (options.target === 'stage') {
+    return { ...report, hash: { algorithm: job.hashAlgorithm, value: sent.digest, verified: false } }
+  }
+  const image = await settledState(job, undefined)
+  if (image.status !== 'active' && image.status !== 'importing') {
+    throw new ImageUploadFailedError({
+      imageId,
+      reason: `the service took the data, but the image is ${image.status}.`,
+      state: image.status === 'queued' ? 'queued' : 'unknown',
+    })
+  }
+  if (typeof image.size === 'number' && image.size !== sent.bytes) {
+    throw await wrong(
+      job,
+      image,
+      sent,
+      `${sent.bytes} bytes were sent, the image has ${image.size}.`,
+      undefined,
+    )
+  }
+  const comparable = image.os_hash_algo === job.hashAlgorithm && typeof image.os_hash_value === 'string'
+  if (comparable && image.os_hash_value !== sent.digest) {
+    throw await wrong(
+      job,
+      image,
+      sent,
+      `the image's ${job.hashAlgorithm} hash is not that of the data sent.`,
+      undefined,
+    )
+  }
+  return { ...report, hash: { algorithm: job.hashAlgorithm, value: sent.digest, verified: comparable } }
+}
+
+/** The image's record, once the service has done with it: not while it is still saving. */
+async function settledState(job: Job, failure: unknown): Promise<GlanceImage> {
+  const { channel, imageId, options, watch } = job
+  const until = performance.now() + channel.timeouts.stallTimeoutMs
+  for (let waitMs = 100; ; waitMs = Math.min(2000, waitMs * 1.5)) {
+    let image: GlanceImage
+    try {
+      image = await channel.show(imageId, { context: options.context, signal: watch.signal, retries: 1 })
+    } catch (error) {
+      if (!(error instanceof GlanceConnectionFailedError)) throw error
+      throw new ImageUploadFailedError({
+        imageId,
+        reason: `${failure instanceof Error ? failure.message : 'the connection broke'}, and the service could not be asked what it has.`,
+        state: 'unknown',
+        cause: failure ?? error,
+      })
+    }
+    if (image.status !== 'saving' || performance.now() > until) return image
+    watch.progress()
+    await delay(waitMs, watch.signal)
+  }
+}
+
+/** The image is active with other bytes than it should have. */
+async function wrong(
+  job: Job,
+  image: GlanceImage,
+  sent: Sent,
+  reason: string,
+  cause: unknown,
+): Promise<ImageUploadFailedError> {
+  const { channel, imageId, options } = job
+  let state: ImageUploadFailedError['state'] = 'wrong'
+  // More data than was sent came from somebody else: that is not ours to delete.
+  const ours = image.status === 'active' && typeof image.size === 'number' && image.size <= sent.bytes
+  if (ours && options.whenWrong !== 'keep') {
+    try {
+      await channel.api.call({
+        method: 'DELETE',
+        path: `/v2/images/${encodeURIComponent(imageId)}`,
+        context: options.context,
+      })
+      state = 'deleted'
+    } catch (error) {
+      channel.logger.error('An image with wrong data could not be deleted', { imageId, error })
+    }
+  }
+  return new ImageUploadFailedError({ imageId, reason, state, cause })
+}
+
+/** Errors after which the image's state has to be looked at. */
+function isDoubtful(error: GlanceHttpError): boolean {
+  return isPassing(error.status) || error.status === 500 || error.status === 409
+}
+
+function refused({ imageId, options }: Job, error: GlanceHttpError): unknown {
+  if (error.status === 410 && options.storeId !== undefined && /store/i.test(error.detail)) {
+    return new GlanceStoreReadOnlyError({ storeId: options.storeId, cause: error })
+  }
+  return imageError(imageId, error)
+}
+
+function givenUp({ imageId }: Job, status: string, failure: unknown): unknown {
+  if (failure instanceof GlanceHttpError && failure.status === 409 && status !== 'queued') {
+    return failure
+  }
+  const reason = failure instanceof Error ? failure.message : 'the connection broke'
+  return new ImageUploadFailedError({
+    imageId,
+    reason: `${reason}; the image is ${status}.`,
+    state: status === 'queued' ? 'queued' : 'unknown',
+    cause: failure,
+  })
+}

@@ -1,0 +1,214 @@
+import type { Logger, RequestContext } from '@disk-image/core'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
+import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import type { Authorization, Session } from '../session/session.ts'
+import { delay } from './delay.ts'
+import { errorText } from './error-text.ts'
+import type { Http, HttpRequest, HttpResponse } from './http.ts'
+import { isPassing, retryAfterMs } from './retry-after.ts'
+
+/** One call of a service's REST interface. */
+export interface ApiCall {
+  readonly method: HttpRequest['method']
+  /** Behind the endpoint, with the version: `/v2/images`. */
+  readonly path: string
+  readonly query?: readonly (readonly [string, string])[] | undefined
+  readonly body?: unknown
+  readonly contentType?: string | undefined
+  readonly accept?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly context?: RequestContext | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Whether it may be sent again when it is not known whether it arrived. @default GET, PUT and DELETE */
+  readonly repeatable?: boolean | undefined
+  /** A repeat that finds nothing means that the first try had arrived. */
+  readonly goneIsDone?: boolean | undefined
+  /** Repeats instead of the configured number. */
+  readonly retries?: number | undefined
+  readonly timeoutMs?: number | undefined
+}
+
+/** Settings of an {@link Api}. */
+export interface ApiOptions {
+  readonly http: Http
+  readonly session: Session
+  readonly serviceType: string
+  /** How often a call is repeated at most. */
+  readonly retries: number
+  readonly retryDelayMs: number
+  /** The longest wait that a service may ask for. */
+  readonly maximumRetryDelayMs: number
+  readonly logger: Logger
+  /** Orders the endpoints at the beginning. */
+  readonly shuffle: (endpoints: readonly string[]) => readonly string[]
+  readonly requestHeaders?: ((context: RequestContext) => Readonly<Record<string, string>>) | undefined
+}
+
+/** Calls a service: finds it, signs in, tries the next endpoint or again, and turns errors into classes. */
+export interface Api {
+  /** @throws {GlanceHttpError} for every status from 300 on; {@link GlanceConnectionFailedError} */
+  call(call: ApiCall): Promise<HttpResponse>
+  /** The endpoint whose turn it is. */
+  endpoint(signal?: AbortSignal): Promise<string>
+  /** Leaves an endpoint that failed. */
+  nextEndpoint(): void
+  authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization>
+  renew(used: Authorization, signal?: AbortSignal): Promise<boolean>
+  /** How long to wait before repeating. */
+  waitMs(attempt: number, retryAfter: number | undefined): number
+}
+
+/** Makes an {@link Api}. */
+export function createApi(options: ApiOptions): Api {
+  const { http, session, logger } = options
+  let order: Promise<readonly string[]> | undefined
+  let turn = 0
+
+  const endpoint = async (signal?: AbortSignal): Promise<string> => {
+    order ??= session.endpoints(options.serviceType, signal).then(options.shuffle)
+    try {
+      const endpoints = await order
+      return endpoints[turn % endpoints.length] ?? ''
+    } catch (error) {
+      order = undefined
+      throw error
+    }
+  }
+  const waitMs = (attempt: number, retryAfter: number | undefined): number =>
+    Math.min(retryAfter ?? options.retryDelayMs * 2 ** attempt, options.maximumRetryDelayMs)
+  const authorize = async (
+    context: RequestContext | undefined,
+    signal?: AbortSignal,
+  ): Promise<Authorization> => {
+    const { headers } = await session.authorize(context, signal)
+    return { headers: { ...headers, ...contextHeaders(context), ...options.requestHeaders?.(context ?? {}) } }
+  }
+
+  const once = async (call: ApiCall, renewed: boolean): Promise<HttpResponse> => {
+    const base = await endpoint(call.signal)
+    const url = apiUrl(base, call)
+    const authorization = await authorize(call.context, call.signal)
+    const response = await follow(http, {
+      method: call.method,
+      url,
+      headers: {
+        accept: call.accept ?? 'application/json',
+        ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
+        ...call.headers,
+        ...authorization.headers,
+      },
+      body: call.body === undefined ? undefined : JSON.stringify(call.body),
+      signal: call.signal,
+      timeoutMs: call.timeoutMs,
+    })
+    logger.debug('Called the service', { method: call.method, path: call.path, status: response.status })
+    if (response.status === 401 && !renewed && (await session.renew(authorization, call.signal))) {
+      return once(call, true)
+    }
+    if (response.status >= 300) throw httpError(call.method, url, response)
+    return response
+  }
+
+  const call = async (request: ApiCall): Promise<HttpResponse> => {
+    const repeatable = request.repeatable ?? (request.method !== 'POST' && request.method !== 'PATCH')
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await once(request, false)
+      } catch (error) {
+        if (request.goneIsDone === true && attempt > 0 && isGone(error)) {
+          return { status: 204, headers: new Map(), text: '' }
+        }
+        const again = attempt < (request.retries ?? options.retries) && mayRepeat(error, repeatable)
+        if (!again) throw asConnectionFailure(error)
+        turn += 1
+        const wait = waitMs(attempt, error instanceof GlanceHttpError ? error.retryAfterMs : undefined)
+        logger.warn('A call is repeated', { path: request.path, attempt: attempt + 1, waitMs: wait, error })
+        await delay(wait, request.signal)
+      }
+    }
+  }
+  return {
+    call,
+    endpoint,
+    nextEndpoint: () => {
+      turn += 1
+    },
+    authorize,
+    renew: (used, signal) => session.renew(used, signal),
+    waitMs,
+  }
+}
+
+/** 429 and 503 say that nothing was done; otherwise a call whose fate is unknown is repeated only if that does no harm. */
+function mayRepeat(error: unknown, repeatable: boolean): boolean {
+  if (error instanceof ConnectionBrokenError) {
+    return !error.fatal && (repeatable || error.phase === 'connect')
+  }
+  if (!(error instanceof GlanceHttpError)) return false
+  return error.status === 429 || error.status === 503 || (repeatable && isPassing(error.status))
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof GlanceHttpError && error.status === 404
+}
+
+function asConnectionFailure(error: unknown): unknown {
+  if (error instanceof ConnectionBrokenError) {
+    return new GlanceConnectionFailedError({ reason: error.message, cause: error })
+  }
+  // As in the original, a service that stays unavailable is one that can't be reached.
+  if (error instanceof GlanceHttpError && isPassing(error.status) && error.status !== 429) {
+    return new GlanceConnectionFailedError({ reason: error.message, cause: error })
+  }
+  return error
+}
+
+/** The URL of a call; a path from a reply (`next`) may only lead to where it came from. */
+export function apiUrl(base: string, call: Pick<ApiCall, 'path' | 'query'>): URL {
+  const url = new URL(`${base}${call.path}`)
+  for (const [name, value] of call.query ?? []) url.searchParams.append(name, value)
+  return url
+}
+
+/** The error that a status from 300 on becomes. */
+export function httpError(method: string, url: URL, response: HttpResponse): GlanceHttpError {
+  const location = response.headers.get('location')
+  const elsewhere = response.status < 400 && location !== undefined
+  return new GlanceHttpError({
+    status: response.status,
+    method,
+    url: `${url.origin}${url.pathname}`,
+    detail: elsewhere ? 'the service redirects to where its token must not go' : errorText(response.text),
+    requestId: response.headers.get('x-openstack-request-id')?.slice(0, 80),
+    retryAfterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()),
+  })
+}
+
+/** Where a redirect of a reading request leads, if to the same origin; nowhere else, for the token must not travel. */
+export function redirectTarget(url: URL, status: number, location: string | undefined): URL | undefined {
+  if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return undefined
+  if (!URL.canParse(location, url.href)) return undefined
+  const target = new URL(location, url)
+  return target.origin === url.origin && target.username === '' ? target : undefined
+}
+
+const maximumRedirects = 5
+
+async function follow(http: Http, request: HttpRequest): Promise<HttpResponse> {
+  let { url } = request
+  for (let redirects = 0; ; redirects += 1) {
+    const response = await http.send({ ...request, url })
+    const target =
+      request.method === 'GET' && redirects < maximumRedirects
+        ? redirectTarget(url, response.status, response.headers.get('location'))
+        : undefined
+    if (target === undefined) return response
+    url = target
+  }
+}
+
+function contextHeaders(context: RequestContext | undefined): Record<string, string> {
+  const id = context?.globalRequestId
+  return id === undefined || !/^[\u0021-\u007e]{1,64}$/.test(id) ? {} : { 'X-OpenStack-Request-ID': id }
+}

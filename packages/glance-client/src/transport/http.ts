@@ -1,0 +1,102 @@
+import { Agent, request } from 'undici'
+import type { Dispatcher } from 'undici'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import type { Timeouts } from './timeouts.ts'
+import { nodeTlsOptions } from './tls-options.ts'
+import type { TlsOptions } from './tls-options.ts'
+
+/** A small request. */
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly url: URL
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly timeoutMs?: number | undefined
+}
+
+/** An answer, read whole. */
+export interface HttpResponse {
+  readonly status: number
+  readonly headers: ReadonlyMap<string, string>
+  readonly text: string
+}
+
+/** Requests whose bodies are small: everything but images' data. */
+export interface Http {
+  /** @throws {ConnectionBrokenError}; after an abort the signal's reason */
+  send(request: HttpRequest): Promise<HttpResponse>
+  close(): Promise<void>
+}
+
+/** No answer of these services is as long. */
+const maximumBodyBytes = 32 * 1024 * 1024
+
+/** Failures before the request was on its way. */
+const connectCodes =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL)/
+
+/** An undici agent of its own, so that no other user of the process is met. */
+export function createHttp(timeouts: Timeouts, tls: TlsOptions | undefined): Http {
+  const agent = new Agent({
+    connections: 16,
+    pipelining: 1,
+    keepAliveTimeout: 4000,
+    connect: { timeout: timeouts.connectTimeoutMs, ...nodeTlsOptions(tls) },
+    maxHeaderSize: 64 * 1024,
+  })
+  return {
+    send: (options) => send(agent, timeouts, options),
+    close: () => agent.close(),
+  }
+}
+
+async function send(agent: Agent, timeouts: Timeouts, options: HttpRequest): Promise<HttpResponse> {
+  options.signal?.throwIfAborted()
+  // One limit over everything: slow headers, endless headers and bodies that trickle.
+  const limitMs = options.timeoutMs ?? timeouts.headersTimeoutMs
+  const limit = AbortSignal.timeout(limitMs)
+  const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
+  try {
+    const response = await request(options.url, {
+      dispatcher: agent,
+      method: options.method as Dispatcher.HttpMethod,
+      headers: options.headers,
+      body: options.body ?? null,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      signal,
+    })
+    const text = await readText(response.body)
+    const headers = new Map<string, string>()
+    for (const [name, value] of Object.entries(response.headers)) {
+      if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
+    }
+    return { status: response.statusCode, headers, text }
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    if (error instanceof ConnectionBrokenError) throw error
+    const code = codeOf(error)
+    const phase = connectCodes.test(code) ? 'connect' : 'headers'
+    const message = limit.aborted ? `no answer within ${limitMs / 1000} s` : code
+    throw new ConnectionBrokenError(phase, message, { cause: error })
+  }
+}
+
+function codeOf(error: unknown): string {
+  const { code, message, name } = error as NodeJS.ErrnoException
+  return code ?? (message === '' ? name : message)
+}
+
+async function readText(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const parts: Buffer[] = []
+  let length = 0
+  for await (const part of body as AsyncIterable<Buffer>) {
+    length += part.length
+    if (length > maximumBodyBytes) {
+      throw new ConnectionBrokenError('body', 'the answer is endless', { fatal: true })
+    }
+    parts.push(part)
+  }
+  return Buffer.concat(parts, length).toString('utf8')
+}

@@ -1,0 +1,73 @@
+import { ImageImportFailedError } from './errors/image-import-failed-error.ts'
+import type { GlanceClient, ImageTask, ImportProgress, WaitForImportOptions } from './client-types.ts'
+import type { GlanceImage } from './glance-image.ts'
+import { delay } from './transport/delay.ts'
+
+/**
+ * Waits for an import's end. An image that goes back to `queued`, or names failed stores, will never be active:
+ * its status alone does not tell.
+ */
+export async function waitForImport(
+  client: Pick<GlanceClient, 'show' | 'tasks'>,
+  imageId: string,
+  options: WaitForImportOptions,
+): Promise<GlanceImage> {
+  const end = performance.now() + (options.timeoutMs ?? 3_600_000)
+  let begun = false
+  for (;;) {
+    const image = await client.show(imageId, options)
+    const progress = importProgress(image)
+    options.onImportProgress?.(progress)
+    const { status, failedStores, importingToStores } = progress
+    const done = importingToStores.length === 0
+    begun ||= status === 'importing' || status === 'active' || !done || failedStores.length > 0
+    const task = status === 'active' ? undefined : await failedTask(client, imageId, options)
+    const failed = (reason: string): ImageImportFailedError =>
+      new ImageImportFailedError({ imageId, reason: `${reason}${messageOf(task)}`, failedStores })
+    if (status === 'killed' || status === 'deleted' || status === 'pending_delete') {
+      throw failed(`the image is ${status}.`)
+    }
+    if (failedStores.length > 0 && (done || status === 'queued')) {
+      throw failed(`it did not reach the store ${failedStores.join(', ')}; the image is ${status}.`)
+    }
+    if (status === 'active' && done) return image
+    if (status === 'queued' && (begun || task !== undefined)) throw failed('the image is queued again.')
+    if (performance.now() > end) throw failed(`it takes too long; the image is ${status}.`)
+    await delay(options.intervalMs ?? 1000, options.signal)
+  }
+}
+
+/** What an image's record tells about an import. */
+export function importProgress(image: GlanceImage): ImportProgress {
+  return {
+    status: image.status,
+    importingToStores: list(image.os_glance_importing_to_stores),
+    failedStores: list(image.os_glance_failed_import),
+    size: image.size ?? undefined,
+  }
+}
+
+function list(text: unknown): string[] {
+  return typeof text === 'string' ? text.split(',').filter((part) => part !== '') : []
+}
+
+async function failedTask(
+  client: Pick<GlanceClient, 'tasks'>,
+  imageId: string,
+  options: WaitForImportOptions,
+): Promise<ImageTask | undefined> {
+  try {
+    const tasks = await client.tasks(imageId, options)
+    return tasks.find((task) => task.status === 'failure')
+  } catch {
+    // Older services have no tasks per image, and newer ones may not show them to everybody.
+    options.signal?.throwIfAborted()
+    return undefined
+  }
+}
+
+function messageOf(task: ImageTask | undefined): string {
+  return typeof task?.message === 'string' && task.message !== ''
+    ? ` The service says: ${task.message.slice(0, 300)}`
+    : ''
+}
