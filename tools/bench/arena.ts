@@ -61,7 +61,7 @@ export async function openArena(sizeGiB: number): Promise<Arena> {
   const nginx: RunningNginx = await startNginx({
     images: files.map(([file, diskFormat]) => ({ file, diskFormat })),
     imageSchema,
-    parentDirectory: cache,
+    parentDirectory: folder,
   })
   const served = (file: string): RunningNginx['images'][number] => {
     const image = nginx.images[files.findIndex(([name]) => name === file)]

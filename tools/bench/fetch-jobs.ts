@@ -1,4 +1,4 @@
-import { execa } from 'execa'
+import { execa, execaSync } from 'execa'
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Arena } from './arena.ts'
@@ -61,6 +61,8 @@ async function loopDevice(
   await writeFile(backing, '')
   await truncate(backing, arena.images.sizeGiB * GiB)
   const { stdout: device } = await execa('losetup', ['--find', '--show', backing])
+  const detachAtExit = (): void => void execaSync('losetup', ['--detach', device], { reject: false })
+  process.once('exit', detachAtExit)
   return {
     device,
     dirty: async () => {
@@ -72,6 +74,7 @@ async function loopDevice(
       await settle()
     },
     close: async () => {
+      process.removeListener('exit', detachAtExit)
       await execa('losetup', ['--detach', device])
       await rm(backing, { force: true })
     },

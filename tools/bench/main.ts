@@ -1,23 +1,17 @@
 /** Measures the packages against a careful shell script and against the original; see docs/architecture/overview.md. */
-import { execa } from 'execa'
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { findMissing, openArena } from './arena.ts'
 import { fetchOffers } from './fetch-jobs.ts'
 import { parseOptions, usage, type BenchOptions } from './options.ts'
-import { describeJob } from './report.ts'
+import { packageBenchmarks, runPackageBenchmark, type PackageResult } from './package-benchmarks.ts'
+import { describeJob, describeJudgement } from './report.ts'
 import { runJob, type JobResult } from './run-job.ts'
 import { uploadOffers } from './upload-job.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
 const offers = [...fetchOffers, ...uploadOffers]
-
-/** Benchmarks that a package brings along: programs of their own, with targets of their own. */
-const packageBenchmarks = [
-  { name: 'vhd-coalesce', file: 'packages/vhd/bench/coalesce.ts' },
-  { name: 'format-verdict', file: 'packages/format-policy/bench/inspector.ts' },
-]
 
 function wanted(options: BenchOptions, name: string): boolean {
   return options.only === undefined || name.includes(options.only)
@@ -54,20 +48,18 @@ async function runSize(
   return results
 }
 
-/** Runs the packages' own benchmarks; a failed one has missed its target. */
-async function runPackageBenchmarks(options: BenchOptions): Promise<Record<string, boolean>> {
-  const met: Record<string, boolean> = {}
-  for (const { name, file } of packageBenchmarks) {
-    if (!wanted(options, name) || !existsSync(path.join(repository, file))) continue
-    console.log(`\n${name}`)
-    const { exitCode } = await execa(process.execPath, ['--conditions=@disk-image/source', file], {
-      cwd: repository,
-      stdio: ['ignore', 'inherit', 'inherit'],
-      reject: false,
-    })
-    met[name] = exitCode === 0
+/** The packages' own benchmarks. */
+async function runPackages(options: BenchOptions): Promise<PackageResult[]> {
+  const results: PackageResult[] = []
+  for (const benchmark of packageBenchmarks) {
+    if (!wanted(options, benchmark.name)) continue
+    console.error(`${benchmark.name} …`)
+    const result = await runPackageBenchmark(repository, benchmark, options.rounds)
+    if (result === undefined) continue
+    console.log(`\n${result.name}\n${result.judgements.map(describeJudgement).join('\n')}`)
+    results.push(result)
   }
-  return met
+  return results
 }
 
 async function main(): Promise<void> {
@@ -92,18 +84,19 @@ async function main(): Promise<void> {
   const startedAt = new Date().toISOString()
   const jobs: JobResult[] = []
   for (const sizeGiB of options.sizesGiB) jobs.push(...(await runSize(options, sizeGiB, missing)))
-  const packages = await runPackageBenchmarks(options)
+  const packages = await runPackages(options)
   if (options.jsonFile !== undefined) {
     writeFileSync(
       options.jsonFile,
       `${JSON.stringify({ startedAt, machine, rounds: options.rounds, jobs, packages }, null, 2)}\n`,
     )
   }
-  const missed =
-    jobs.flatMap(({ judgements }) => judgements).filter(({ met }) => !met).length +
-    Object.values(packages).filter((met) => !met).length
+  const judgements = [...jobs, ...packages].flatMap((result) => result.judgements)
+  const missed = judgements.filter(({ met }) => !met).length
   console.log(missed === 0 ? '\nEvery target is met.' : `\n${missed} target(s) missed.`)
   if (missed > 0) process.exitCode = 1
 }
 
+// An exit of its own accord ends the server, the commands and the loop device; a signal would not.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 await main()

@@ -6,7 +6,7 @@ for), the largest single process. Sampled every 20 ms: the resident memory of th
 """
 import json
 import os
-import resource
+import signal
 import sys
 import threading
 import time
@@ -50,7 +50,9 @@ def sample(pid, stop, peak):
 def main(command):
     before = input_output()
     start = time.monotonic()
-    pid = os.posix_spawnp(command[0], command, os.environ)
+    pid = os.posix_spawnp(command[0], command, os.environ, setsid=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os.killpg(pid, signal.SIGKILL))
     stop, peak = threading.Event(), [0]
     sampler = threading.Thread(target=sample, args=(pid, stop, peak), daemon=True)
     sampler.start()

@@ -1,4 +1,4 @@
-import type { JobResult, Standing } from './run-job.ts'
+import type { JobResult, Judgement, Standing } from './run-job.ts'
 import type { Spread } from './statistics.ts'
 
 const MiB = 1024 ** 2
@@ -38,6 +38,11 @@ function standingRow({ name, description, ...figures }: Standing): string[] {
   ]
 }
 
+/** One target as a line. */
+export function describeJudgement({ what, value, atMost, met }: Judgement): string {
+  return `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`
+}
+
 /** One job as text: who took how long, and which target was met. */
 export function describeJob({ job, sizeGiB, standings, judgements, absent }: JobResult): string {
   const header = ['', '', 'seconds (min–max)', 'CPU s (min–max)', 'RSS MiB', 'written MiB', 'read MiB']
@@ -45,9 +50,6 @@ export function describeJob({ job, sizeGiB, standings, judgements, absent }: Job
     `${job}, ${sizeGiB} GiB`,
     table([header, ...standings.map(standingRow)]).replace(/^/gm, '  '),
     ...Object.entries(absent).map(([name, reason]) => `  ${name} did not take part: ${reason}`),
-    ...judgements.map(
-      ({ what, value, atMost, met }) =>
-        `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`,
-    ),
+    ...judgements.map(describeJudgement),
   ].join('\n')
 }
