@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { runAsProgram, type Problem } from './report.ts'
+import { listProjectFiles } from './workspace.ts'
 
 /** What a file that others read must not contain, and why. */
 const forbidden: readonly { readonly pattern: RegExp; readonly what: string }[] = [
@@ -30,15 +30,8 @@ export function checkWords(where: string, text: string): Problem[] {
 
 /** Every file under version control, or new and not ignored, speaks of the project alone. */
 export function checkProjectWords(root: string): Problem[] {
-  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 64 * 1024 * 1024,
-  })
-  return listed
-    .split('\0')
-    .filter((file) => file !== '' && !exempt.some((pattern) => pattern.test(file)))
-    .filter((file) => existsSync(path.join(root, file)))
+  return listProjectFiles(root)
+    .filter((file) => !exempt.some((pattern) => pattern.test(file)))
     .flatMap((file) => {
       const bytes = readFileSync(path.join(root, file))
       return bytes.includes(0) ? [] : checkWords(file, bytes.toString('utf8'))

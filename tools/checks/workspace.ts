@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
@@ -60,4 +61,14 @@ export function listFiles(root: string, directory: string): string[] {
     if (entry.isDirectory()) return skipped.has(entry.name) ? [] : listFiles(root, file)
     return entry.isFile() ? [file] : []
   })
+}
+
+/** Every file under version control, and every new one that is not ignored; relative to the root. */
+export function listProjectFiles(root: string): string[] {
+  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  })
+  return listed.split('\0').filter((file) => file !== '' && existsSync(path.join(root, file)))
 }
