@@ -3,9 +3,9 @@ import type { ImageErrorKind } from './image-error.ts'
 import { InvalidError } from './invalid-error.ts'
 
 /** Init of {@link ImageUnacceptableError}: the image and the refusal it got. */
-export interface ImageUnacceptableErrorInit extends Partial<Omit<Refusal, 'reason'>> {
+export interface ImageUnacceptableErrorInit extends Omit<Refusal, 'rule'> {
   readonly imageId: string
-  readonly reason: string
+  readonly rule?: string | undefined
   readonly cause?: unknown
 }
 
