@@ -79,7 +79,7 @@ test('cleanup removes what ends with the suffix, and only what is ours', async (
 })
 
 test('cleanup of a directory that is not there is no error', async () => {
-  await createTemporaryFiles({ directory }).cleanup('x')
+  await expect(createTemporaryFiles({ directory }).cleanup('x')).resolves.toBeUndefined()
 })
 
 test('names tell their maker', () => {

@@ -1,0 +1,210 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { ProcessExecutionError } from '@disk-image/core'
+import { createProcessRunner } from '@disk-image/host'
+import { requireTool } from '@disk-image/testing'
+import { execa } from 'execa'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+for (const tool of ['bwrap', 'prlimit', 'setpriv', 'sudo']) requireTool(tool)
+
+const host = fileURLToPath(new URL('../../src/index.ts', import.meta.url))
+const nodeArguments = ['--conditions=@disk-image/source', '--input-type=module', '-e']
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp('/var/tmp/life-')
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+/** Whether some process still has this word on its command line, dead ones not counted. */
+async function isThere(word: string): Promise<boolean> {
+  const { stdout } = await execa('ps', ['-eo', 'stat=,args='])
+  return stdout
+    .split('\n')
+    .some((line) => !line.startsWith('Z') && line.includes('sleep') && line.includes(word))
+}
+
+async function until(condition: () => Promise<boolean>, withinMs: number): Promise<boolean> {
+  const end = performance.now() + withinMs
+  while (performance.now() < end) {
+    if (await condition()) return true
+    await sleep(20)
+  }
+  return condition()
+}
+
+const script = `
+  const { createProcessRunner } = await import(process.argv[1])
+  const options = JSON.parse(process.argv[2])
+  const runner = createProcessRunner(options.runner)
+  const running = runner.run({ file: 'sleep', args: [options.duration] }, options.call).catch(() => {})
+  if (options.exit) setTimeout(() => process.exit(0), 1500)
+  await running
+`
+
+let counter = 0
+/** Durations that no other process uses, to tell ours by. */
+function unusedDuration(): string {
+  counter += 1
+  return `${300 + counter}.${process.pid}`
+}
+
+describe.each([
+  ['plain', { runner: {}, call: {} }],
+  ['with limits', { runner: {}, call: { limits: { cpuSeconds: 5, addressSpaceBytes: 2 ** 30 } } }],
+  ['sandboxed', { runner: { sandbox: 'require' }, call: { files: {} } }],
+])('a child that is %s', (_, how) => {
+  test.each(['SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
+    'does not outlive a caller that gets %s',
+    async (signal) => {
+      const duration = unusedDuration()
+      const options = JSON.stringify({ ...how, duration })
+      const caller = execa(process.execPath, [...nodeArguments, script, host, options], { reject: false })
+      expect(await until(() => isThere(duration), 10_000)).toBe(true)
+      caller.kill(signal)
+      await caller
+      expect(await until(async () => !(await isThere(duration)), 1000)).toBe(true)
+    },
+  )
+
+  test('does not outlive a caller that exits', async () => {
+    const duration = unusedDuration()
+    const options = JSON.stringify({ ...how, duration, exit: true })
+    const caller = execa(process.execPath, [...nodeArguments, script, host, options])
+    expect(await until(() => isThere(duration), 10_000)).toBe(true)
+    await caller
+    expect(await until(async () => !(await isThere(duration)), 1000)).toBe(true)
+  })
+
+  test('is gone when an abort comes back, within a second', async () => {
+    const duration = unusedDuration()
+    const runner = createProcessRunner(how.runner as { sandbox?: 'require' })
+    const controller = new AbortController()
+    const running = runner.run(
+      { file: 'sleep', args: [duration] },
+      { ...how.call, signal: controller.signal },
+    )
+    const settled = running.then(
+      () => 'success',
+      (reason: unknown) => reason,
+    )
+    expect(await until(() => isThere(duration), 3000)).toBe(true)
+    const start = performance.now()
+    controller.abort('enough')
+    expect(await settled).toBe('enough')
+    expect(performance.now() - start).toBeLessThan(1000)
+    expect(await isThere(duration)).toBe(false)
+  })
+})
+
+describe('limits', () => {
+  const runner = createProcessRunner()
+  const endOf = (file: string, args: string[], limits: object): Promise<unknown> =>
+    runner.run({ file, args }, { limits }).then(
+      () => 'success',
+      (error: ProcessExecutionError) => error.endReason,
+    )
+
+  test('CPU time', async () => {
+    expect(await endOf('sh', ['-c', 'while :; do :; done'], { cpuSeconds: 1 })).toBe('cpu-limit')
+  })
+
+  test('address space', async () => {
+    const grab = 'x = bytearray(512 * 1024 * 1024)'
+    expect(await endOf('python3', ['-c', grab], { addressSpaceBytes: 2 ** 31 })).toBe('success')
+    expect(await endOf('qemu-img', ['--version'], { addressSpaceBytes: 12 * 2 ** 20 })).toBe('memory-limit')
+  })
+
+  test('one allocation arena under an address space limit only', async () => {
+    const seen = async (limits: object): Promise<string> => {
+      const { stdout } = await runner.run({ file: 'env', args: [] }, { limits })
+      return /MALLOC_ARENA_MAX=.*/.exec(stdout)?.[0] ?? 'none'
+    }
+    expect(await seen({ addressSpaceBytes: 2 ** 31 })).toBe('MALLOC_ARENA_MAX=1')
+    expect(await seen({ cpuSeconds: 9 })).toBe('none')
+  })
+})
+
+describe('a root helper', () => {
+  const rootHelper = ['sudo', '-n']
+
+  test('only commands that run as root go through it, with their environment and limits', async () => {
+    const told: string[][] = []
+    const ignore = (): void => undefined
+    const debug = (_: string, fields?: Readonly<Record<string, unknown>>): void => {
+      told.push(fields?.['command'] as string[])
+    }
+    const runner = createProcessRunner({
+      rootHelper,
+      logger: { debug, info: ignore, warn: ignore, error: ignore },
+    })
+    const limits = { addressSpaceBytes: 2 ** 31 }
+    const { stdout } = await runner.run(
+      { file: 'sh', args: ['-c', 'id -u; env; ulimit -v'] },
+      { asRoot: true, limits },
+    )
+    expect(stdout).toMatch(/^0\n/)
+    expect(stdout).toContain('SUDO_COMMAND')
+    expect(stdout).toContain('LC_ALL=C\n')
+    expect(stdout).toContain('MALLOC_ARENA_MAX=1\n')
+    expect(stdout).toContain(`${2 ** 31 / 1024}\n`)
+    expect((await runner.run({ file: 'env', args: [] })).stdout).not.toContain('SUDO_COMMAND')
+    expect(told[0]?.slice(0, 3)).toEqual(['sudo', '-n', 'sh'])
+    expect(told[1]).toEqual(['env'])
+  })
+
+  test('the sandbox works below it', async () => {
+    const file = path.join(folder, 'source')
+    await writeFile(file, 'content', { mode: 0o600 })
+    await execa('chown', ['65534', file])
+    const runner = createProcessRunner({ rootHelper, sandbox: 'require' })
+    const args = ['-c', 'cat "$0"; ls /etc', file]
+    const { stdout } = await runner.run({ file: 'sh', args }, { asRoot: true, files: { read: [file] } })
+    expect(stdout).toContain('content')
+    expect(stdout).not.toContain('passwd')
+  })
+
+  test('one that is missing is named', async () => {
+    const runner = createProcessRunner({ rootHelper: ['no-such-helper'] })
+    const failure = runner.run({ file: 'id', args: [] }, { asRoot: true })
+    await expect(failure).rejects.toThrow(/no-such-helper/)
+  })
+
+  test('an abort ends what it started', async () => {
+    const duration = unusedDuration()
+    const runner = createProcessRunner({ rootHelper })
+    const controller = new AbortController()
+    const running = runner.run(
+      { file: 'sleep', args: [duration] },
+      { asRoot: true, signal: controller.signal },
+    )
+    const settled = running.catch((reason: unknown) => reason)
+    expect(await until(() => isThere(duration), 3000)).toBe(true)
+    controller.abort('enough')
+    expect(await settled).toBe('enough')
+    expect(await until(async () => !(await isThere(duration)), 1000)).toBe(true)
+  })
+})
+
+test('an ordinary user has the sandbox and the limits too', async () => {
+  const file = path.join(folder, 'source')
+  await writeFile(file, 'content', { mode: 0o600 })
+  await execa('chown', ['-R', '65534:65534', folder])
+  const asUser = `
+    const { createProcessRunner } = await import(process.argv[1])
+    const runner = createProcessRunner({ sandbox: 'require' })
+    const args = ['-c', 'id -u; cat "$0"; ls /etc; echo x > "$1"', process.argv[2], process.argv[3]]
+    const files = { read: [process.argv[2]], write: [process.argv[3]] }
+    const { stdout } = await runner.run({ file: 'sh', args }, { files, limits: { cpuSeconds: 5 } })
+    process.stdout.write(stdout)
+  `
+  const target = path.join(folder, 'target')
+  const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath]
+  const { stdout } = await execa('setpriv', [...user, ...nodeArguments, asUser, host, file, target])
+  expect(stdout).toContain('65534\ncontent')
+  expect(stdout).not.toContain('passwd')
+  expect(await readFile(target, 'utf8')).toBe('x\n')
+})
