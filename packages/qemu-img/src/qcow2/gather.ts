@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs'
-import { inflateCluster } from './inflate-cluster.ts'
+import { freeInflated, inflateCluster } from './inflate-cluster.ts'
 
 /** One run to be put together in one buffer. Plain data, so that it can be sent to a worker. */
 export interface GatherRequest {
@@ -65,6 +65,7 @@ function gatherPieces(request: GatherRequest): GatherReply {
       return { kind: 'refused', reason: `a compressed cluster ${inflated}`, offset: hostOffset }
     }
     destination.set(inflated.content)
+    freeInflated(inflated.content, request.clusterSize)
     consumedBytes[index] = inflated.consumedBytes
   }
   return { kind: 'gathered', output: request.output, consumedBytes }

@@ -7,6 +7,15 @@ export interface InflatedCluster {
   readonly consumedBytes: number
 }
 
+/**
+ * Frees an inflated cluster that was copied. Left to the collector, some 64 MiB of them pile up in each thread.
+ * Only a buffer that was made for this cluster alone is touched: no pool is of that size.
+ */
+export function freeInflated(content: Uint8Array, clusterSize: number): void {
+  const { buffer } = content
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === clusterSize + slackBytes) buffer.transfer(0)
+}
+
 /** Room behind the cluster, so that one call also sees the end of the stream. */
 const slackBytes = 64
 

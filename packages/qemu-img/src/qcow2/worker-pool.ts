@@ -18,6 +18,9 @@ interface Slot {
 /** Jobs that a worker has at once, so that it never waits for the next one. */
 const jobsPerWorker = 2
 
+/** The workers' own objects are small and short-lived; what they inflate is outside the heap. */
+const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
+
 /**
  * Runs {@link gather} in worker threads. They start with the first job. Where none can start, as in a program
  * bundled into one file, jobs run in place.
@@ -71,7 +74,11 @@ export class WorkerPool {
     const name = import.meta.url.endsWith('.ts') ? './decode-worker.ts' : './decode-worker.js'
     try {
       for (let index = 0; index < this.#count; index += 1) {
-        const worker = new Worker(new URL(name, import.meta.url), { execArgv: [], env: {} })
+        const worker = new Worker(new URL(name, import.meta.url), {
+          execArgv: [],
+          env: {},
+          resourceLimits: workerLimits,
+        })
         const slot: Slot = { worker, jobs: new Map(), ready: false }
         this.#slots.push(slot)
         worker.on('message', (message: WorkerMessage) => this.#receive(slot, message))
