@@ -103,7 +103,7 @@ ensure_pnpm() {
   command -v npm >/dev/null || { note 'Neither pnpm 12 nor npm is there. Install Node.js and npm: https://nodejs.org'; return 1; }
   say "pnpm $pnpm_version, into .cache/pnpm"
   mkdir -p "$own" && echo '{"private":true}' >"$own/package.json"
-  npm install --prefix "$own" --no-audit --no-fund --loglevel=error "pnpm@$pnpm_version" || return 1
+  npm install --prefix "$own" --no-audit --no-fund --no-update-notifier --loglevel=error "pnpm@$pnpm_version" || return 1
   hash -r
   # The program itself is put in place by an install script, which some settings of npm forbid.
   (cd / && pnpm --version >/dev/null 2>&1) || (cd "$own/node_modules/pnpm" && node install.js) || return 1
