@@ -115,7 +115,11 @@ export interface GlanceClient extends AsyncDisposable {
   update(
     imageId: string,
     fields: Readonly<Record<string, unknown>>,
-    options?: GlanceCallOptions & { readonly remove?: readonly string[] | undefined },
+    options?: GlanceCallOptions & {
+      readonly remove?: readonly string[] | undefined
+      /** The image's record, where it was just read. */
+      readonly present?: GlanceImage | undefined
+    },
   ): Promise<GlanceImage>
   delete(imageId: string, options?: GlanceCallOptions): Promise<void>
   deactivate(imageId: string, options?: GlanceCallOptions): Promise<void>

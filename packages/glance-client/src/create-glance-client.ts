@@ -1,3 +1,4 @@
+import { ImageNotFoundError } from '@disk-image/core'
 import type { ImageMember, ImageStore } from '@disk-image/core'
 import { resolveClientOptions } from './client-options.ts'
 import type { GlanceClientOptions } from './client-options.ts'
@@ -100,11 +101,17 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
 
     list: (options = {}) => translated(listImages(api, options)),
     show: (imageId, options = {}) => aboutImage(imageId, () => showImage(api, imageId, options)),
-    create: (fields, options) => object({ method: 'POST', path: '/v2/images', body: fields }, options),
+    create: async (fields, { context, signal } = {}) => {
+      const path = '/v2/images'
+      return parseObject<GlanceImage>(
+        (await api.call({ method: 'POST', path, body: fields, context, signal })).text,
+        path,
+      )
+    },
     patch: (imageId, patches, options) =>
       imageObject(imageId, { method: 'PATCH', body: patches, contentType: patchType }, options),
     update: async (imageId, fields, options = {}) => {
-      const present = await client.show(imageId, options)
+      const present = options.present ?? (await client.show(imageId, options))
       const patches = patchesFor(present, fields, options.remove ?? [])
       return patches.length === 0 ? present : client.patch(imageId, patches, options)
     },
@@ -197,9 +204,13 @@ async function showImage(
 async function deleteImage(api: Api, imageId: string, options: GlanceCallOptions = {}): Promise<void> {
   const { context, signal } = options
   const call: ApiCall = { method: 'DELETE', path: pathOf(imageId), context, signal, goneIsDone: true }
-  await aboutImage(imageId, async () => {
+  try {
     await api.call(call)
-  })
+  } catch (error) {
+    // Why an image can't be deleted (protected, in use) is in the service's words only.
+    const gone = error instanceof GlanceHttpError && error.status === 404
+    throw gone ? new ImageNotFoundError({ imageId, cause: error }) : error
+  }
 }
 
 /** The smallest patch that gives an image the fields. */

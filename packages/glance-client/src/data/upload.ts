@@ -3,6 +3,7 @@ import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import { ImageUploadFailedError } from '../errors/image-upload-failed-error.ts'
+import { GlanceStoreNotFoundError } from '../errors/glance-store-not-found-error.ts'
 import { GlanceStoreReadOnlyError } from '../errors/glance-store-read-only-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { toNodeHashName } from '../hashing/hash-names.ts'
@@ -286,6 +287,9 @@ function isDoubtful(error: GlanceHttpError): boolean {
 function refused({ imageId, options }: Job, error: GlanceHttpError): unknown {
   if (error.status === 410 && options.storeId !== undefined && /store/i.test(error.detail)) {
     return new GlanceStoreReadOnlyError({ storeId: options.storeId, cause: error })
+  }
+  if (error.status === 400 && options.storeId !== undefined && /store for identifier/i.test(error.detail)) {
+    return new GlanceStoreNotFoundError({ storeId: options.storeId, cause: error })
   }
   return imageError(imageId, error)
 }

@@ -2,6 +2,7 @@ import type { Logger, RequestContext } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { ImageLimitExceededError } from '../errors/image-limit-exceeded-error.ts'
 import type { Authorization, Session } from '../session/session.ts'
 import { delay } from './delay.ts'
 import { errorText } from './error-text.ts'
@@ -120,7 +121,7 @@ export function createApi(options: ApiOptions): Api {
           return { status: 204, headers: new Map(), text: '' }
         }
         const again = attempt < (request.retries ?? options.retries) && mayRepeat(error, repeatable)
-        if (!again) throw asConnectionFailure(error)
+        if (!again) throw finalError(error)
         turn += 1
         const wait = waitMs(attempt, error instanceof GlanceHttpError ? error.retryAfterMs : undefined)
         logger.warn('A call is repeated', { path: request.path, attempt: attempt + 1, waitMs: wait, error })
@@ -153,7 +154,11 @@ function isGone(error: unknown): boolean {
   return error instanceof GlanceHttpError && error.status === 404
 }
 
-function asConnectionFailure(error: unknown): unknown {
+/** Errors that are the same for every call. */
+function finalError(error: unknown): unknown {
+  if (error instanceof GlanceHttpError && error.status === 413) {
+    return new ImageLimitExceededError({ detail: error.detail, cause: error })
+  }
   if (error instanceof ConnectionBrokenError) {
     return new GlanceConnectionFailedError({ reason: error.message, cause: error })
   }

@@ -1,0 +1,38 @@
+import { constants } from 'node:fs'
+import { open, realpath } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Opens the file behind a `file://` location, if it is a regular file that really lies under one of the roots.
+ *
+ * The location comes from the image service, and whoever may set it must not choose among all files of this machine:
+ * so roots and file are compared after every symbolic link is resolved, and the resolved name is opened.
+ *
+ * @returns undefined where the location is not to be used
+ */
+export async function openDirectFile(url: string, roots: readonly string[]): Promise<FileHandle | undefined> {
+  if (roots.length === 0 || !/^file:\/\//i.test(url)) return undefined
+  let handle: FileHandle | undefined
+  try {
+    const file = await realpath(fileURLToPath(url))
+    if (!(await isUnder(file, roots))) return undefined
+    handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const status = await handle.stat()
+    if (status.isFile()) return handle
+    await handle.close()
+  } catch {
+    await handle?.close().catch(() => undefined)
+  }
+  return undefined
+}
+
+async function isUnder(file: string, roots: readonly string[]): Promise<boolean> {
+  for (const root of roots) {
+    const real = await realpath(root).catch(() => undefined)
+    if (real !== undefined && file.startsWith(real.endsWith(path.sep) ? real : `${real}${path.sep}`))
+      return true
+  }
+  return false
+}

@@ -1,0 +1,274 @@
+import { ImageNotFoundError, NotSupportedOperationError } from '@disk-image/core'
+import type {
+  ByteSink,
+  CallOptions,
+  DetailOptions,
+  DownloadOptions,
+  DownloadReport,
+  ImageLocation,
+  ImageMember,
+  ImageMetadata,
+  ImageRecord,
+  ImageService,
+  ImageStore,
+  RequestContext,
+  UpdateOptions,
+  UploadSource,
+} from '@disk-image/core'
+import type { GlanceClientOptions } from '../client-options.ts'
+import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
+import { createGlanceClient } from '../create-glance-client.ts'
+import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import type { GlanceImage } from '../glance-image.ts'
+import { transferVerified } from '../hashing/transfer-verified.ts'
+import { openDirectFile } from './direct-file.ts'
+import { checkImageServiceOptions } from './image-service-options.ts'
+import type { GlanceImageServiceOptions } from './image-service-options.ts'
+import { isImageAvailable } from './is-image-available.ts'
+import { translateFromGlance } from './translate-from-glance.ts'
+import type { ImageSchema } from './translate-from-glance.ts'
+import { translateToGlance } from './translate-to-glance.ts'
+
+/** Properties that Glance keeps itself; a purge leaves them alone. */
+const ownProperties = /^(?:os_glance_|stores$)/
+
+/** Glance as the port `ImageService`: what Cinder's own class of that name is to Cinder. */
+export interface GlanceImageService extends ImageService, AsyncDisposable {
+  readonly client: GlanceClient
+  readRange(
+    context: RequestContext,
+    imageId: string,
+    offset: number,
+    length: number,
+    options?: CallOptions,
+  ): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
+/**
+ * Makes the image service on a client, or on a client's options.
+ *
+ * @throws {InvalidError} where an option is wrong
+ * @see cinder.image.glance.GlanceImageService
+ */
+export function createGlanceImageService(
+  clientOrOptions: GlanceClient | GlanceClientOptions,
+  options: GlanceImageServiceOptions = {},
+): GlanceImageService {
+  checkImageServiceOptions(options)
+  const given = 'show' in clientOrOptions
+  const client = given ? clientOrOptions : createGlanceClient(clientOrOptions)
+  const checks = options.checkAvailability ?? (given || clientOrOptions.session === undefined)
+  return new Service(client, options, checks)
+}
+
+class Service implements GlanceImageService {
+  readonly client: GlanceClient
+  readonly #options: GlanceImageServiceOptions
+  readonly #checks: boolean
+  #schema: Promise<ImageSchema> | undefined
+
+  constructor(client: GlanceClient, options: GlanceImageServiceOptions, checks: boolean) {
+    this.client = client
+    this.#options = options
+    this.#checks = checks
+  }
+
+  async show(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageRecord> {
+    const call = { ...options, context }
+    const image = await this.client.show(imageId, call)
+    if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
+    return this.#translate(image, call)
+  }
+
+  async detail(context: RequestContext, options: DetailOptions = {}): Promise<ImageRecord[]> {
+    const call = { ...options, context }
+    const records: ImageRecord[] = []
+    for await (const image of this.client.list(call)) {
+      if (await this.#isAvailable(image, call)) records.push(await this.#translate(image, call))
+    }
+    return records
+  }
+
+  async create(
+    context: RequestContext,
+    metadata: ImageMetadata,
+    options: CallOptions & { readonly data?: UploadSource | undefined } = {},
+  ): Promise<ImageRecord> {
+    const call = { ...options, context }
+    const fields = flatFields(metadata)
+    const image = await this.client.create(fields, call)
+    if (options.data === undefined) return this.#translate(image, call)
+    await this.client.upload(image.id, options.data, call)
+    return this.#translate(await this.client.show(image.id, call), call)
+  }
+
+  async update(
+    context: RequestContext,
+    imageId: string,
+    metadata: ImageMetadata,
+    options: UpdateOptions = {},
+  ): Promise<ImageRecord> {
+    const call = { ...options, context }
+    if (options.data !== undefined) await this.client.upload(imageId, options.data, call)
+    if (Object.keys(metadata).length === 0) return this.show(context, imageId, options)
+    const fields = flatFields(metadata)
+    const present = await this.client.show(imageId, call)
+    if (!(await this.#isAvailable(present, call))) throw new ImageNotFoundError({ imageId })
+    const remove = options.purgeProperties === false ? [] : await this.#surplus(present, metadata, call)
+    const image = await this.client.update(imageId, fields, { ...call, present, remove })
+    return this.#translate(image, call)
+  }
+
+  async download(
+    context: RequestContext,
+    imageId: string,
+    sink: ByteSink,
+    options: DownloadOptions = {},
+  ): Promise<DownloadReport> {
+    const direct = await this.#downloadDirectly(context, imageId, sink, options)
+    return direct ?? this.client.download(imageId, sink, { ...options, context })
+  }
+
+  async delete(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<void> {
+    await this.client.delete(imageId, { ...options, context })
+  }
+
+  getStores(
+    context: RequestContext,
+    options: CallOptions = {},
+  ): Promise<{ readonly stores: readonly ImageStore[] }> {
+    return this.client.getStores({ ...options, context })
+  }
+
+  async getLocation(
+    context: RequestContext,
+    imageId: string,
+    options: CallOptions = {},
+  ): Promise<{ readonly directUrl: string | undefined; readonly locations: readonly ImageLocation[] }> {
+    const call = { ...options, context }
+    const listed = await unlessMissing(() => this.client.listLocations(imageId, call))
+    if (listed !== undefined) return { directUrl: listed[0]?.url, locations: listed }
+    const image = await this.client.show(imageId, call)
+    if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
+    const locations = Array.isArray(image['locations']) ? (image['locations'] as ImageLocation[]) : []
+    return { directUrl: image.direct_url, locations }
+  }
+
+  async addLocation(
+    context: RequestContext,
+    imageId: string,
+    url: string,
+    metadata: ImageLocation['metadata'],
+    options: CallOptions = {},
+  ): Promise<ImageRecord> {
+    const call = { ...options, context }
+    const done = await unlessMissing(async () => {
+      await this.client.addImageLocation(imageId, url, undefined, call)
+      return true
+    })
+    const image =
+      done === true
+        ? await this.client.show(imageId, call)
+        : await unlessMissing(() => this.client.addLocation(imageId, url, metadata, call), [404])
+    if (image === undefined) {
+      throw new NotSupportedOperationError({
+        operation: 'adding a location',
+        reason: 'The service has neither way to do it',
+      })
+    }
+    return this.#translate(image, call)
+  }
+
+  listMembers(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageMember[]> {
+    return this.client.listMembers(imageId, { ...options, context })
+  }
+
+  readRange(
+    context: RequestContext,
+    imageId: string,
+    offset: number,
+    length: number,
+    options: CallOptions = {},
+  ): Promise<Uint8Array> {
+    return this.client.readRange(imageId, offset, length, { ...options, context })
+  }
+
+  async close(): Promise<void> {
+    await this.client.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #translate(image: GlanceImage, call: GlanceCallOptions): Promise<ImageRecord> {
+    this.#schema ??= this.client.schema('image', call) as Promise<ImageSchema>
+    try {
+      return translateFromGlance(image, await this.#schema)
+    } catch (error) {
+      this.#schema = undefined
+      throw error
+    }
+  }
+
+  async #isAvailable(image: GlanceImage, call: GlanceCallOptions): Promise<boolean> {
+    const context = call.context ?? {}
+    const { projectId, userId, isAdmin } = context
+    const nobody = projectId === undefined && userId === undefined && isAdmin === undefined
+    if (!this.#checks || nobody) return true
+    if (projectId !== undefined && image.owner === projectId) return true
+    return isImageAvailable(context, image, () => this.client.listMembers(image.id, call))
+  }
+
+  /** Properties that an image has and that the new metadata do not name. */
+  async #surplus(present: GlanceImage, metadata: ImageMetadata, call: GlanceCallOptions): Promise<string[]> {
+    const wanted = new Set(Object.keys(metadata.properties ?? {}))
+    const { properties } = await this.#translate(present, call)
+    return Object.keys(properties).filter((name) => !wanted.has(name) && !ownProperties.test(name))
+  }
+
+  /** Reads the file behind a location, where that is allowed; as strictly verified as a download. */
+  async #downloadDirectly(
+    context: RequestContext,
+    imageId: string,
+    sink: ByteSink,
+    options: DownloadOptions,
+  ): Promise<DownloadReport | undefined> {
+    const schemes = this.#options.allowedDirectUrlSchemes ?? []
+    if (!schemes.includes('file') || options.resumeFrom !== undefined) return undefined
+    const { locations } = await this.getLocation(context, imageId, options)
+    for (const { url } of locations) {
+      const file = await openDirectFile(url, this.#options.directUrlRoots ?? [])
+      if (file === undefined) continue
+      try {
+        const image = await this.client.show(imageId, { ...options, context })
+        const source = file.createReadStream({ autoClose: false, highWaterMark: 1024 * 1024, start: 0 })
+        return await transferVerified(source, sink, { ...options, image })
+      } finally {
+        await file.close()
+      }
+    }
+    return undefined
+  }
+}
+
+/** An empty `properties` stays one, which Glance does not know. */
+function flatFields(metadata: ImageMetadata): Record<string, unknown> {
+  const { properties: _, ...fields } = translateToGlance(metadata)
+  return fields
+}
+
+/** A call that older services don't have: undefined where there is no such path, or the account may not use it. */
+async function unlessMissing<T>(
+  call: () => Promise<T>,
+  statuses: readonly number[] = [403, 404, 405, 501],
+): Promise<T | undefined> {
+  try {
+    return await call()
+  } catch (error) {
+    const cause = error instanceof Error && !(error instanceof GlanceHttpError) ? error.cause : error
+    if (cause instanceof GlanceHttpError && statuses.includes(cause.status)) return undefined
+    throw error
+  }
+}

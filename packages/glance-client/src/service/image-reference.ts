@@ -1,0 +1,52 @@
+import type { ImageService } from '@disk-image/core'
+import { InvalidImageReferenceError } from '../errors/invalid-image-reference-error.ts'
+
+/** A URL of an image, taken apart. */
+export interface ImageReference {
+  readonly imageId: string
+  /** Host and port as they stand there, empty where there is none. */
+  readonly netloc: string
+  readonly useSsl: boolean
+}
+
+/**
+ * Takes an image's URL apart: the id is behind its last slash.
+ *
+ * @throws {InvalidImageReferenceError} where a bracket of the host has no partner
+ * @see cinder.image.glance._parse_image_ref
+ */
+export function parseImageReference(reference: string): ImageReference {
+  // oxlint-disable-next-line no-control-regex -- what URL parsers drop
+  const text = reference.replace(/^[\u0000-\u0020]+/, '').replace(/[\t\n\r]/g, '')
+  const scheme = /^([a-z][a-z\d+.-]*):/i.exec(text)?.[1]
+  const rest = scheme === undefined ? text : text.slice(scheme.length + 1)
+  const netloc = /^\/\/([^/?#]*)/.exec(rest)?.[1]
+  if (netloc !== undefined && netloc.includes('[') !== netloc.includes(']')) {
+    throw new InvalidImageReferenceError({ imageReference: reference })
+  }
+  const path = rest.slice(netloc === undefined ? 0 : netloc.length + 2).replace(/[?#].*$/s, '')
+  return {
+    imageId: (path.split('/').at(-1) ?? '').replace(/;.*$/s, ''),
+    netloc: netloc ?? '',
+    useSsl: scheme?.toLowerCase() === 'https',
+  }
+}
+
+/**
+ * The service and id that a reference means: the default service for a plain id, another for a URL.
+ *
+ * A URL often comes from a user. So `createService` decides what may be called, and with which credentials: a
+ * service's own token must not be sent to any host that somebody names.
+ *
+ * @throws {InvalidImageReferenceError}
+ * @see cinder.image.glance.get_remote_image_service
+ */
+export function getRemoteImageService(
+  reference: string,
+  defaultService: ImageService,
+  createService: (netloc: string, useSsl: boolean) => ImageService,
+): { readonly imageService: ImageService; readonly imageId: string } {
+  if (!reference.includes('/')) return { imageService: defaultService, imageId: reference }
+  const { imageId, netloc, useSsl } = parseImageReference(reference)
+  return { imageService: createService(netloc, useSsl), imageId }
+}

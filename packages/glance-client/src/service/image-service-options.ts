@@ -1,0 +1,28 @@
+import { InvalidError } from '@disk-image/core'
+
+/** Settings of a {@link GlanceImageService}. */
+export interface GlanceImageServiceOptions {
+  /**
+   * Schemes of locations that are read directly instead of through Glance. Only `file` is known.
+   * @default []
+   */
+  readonly allowedDirectUrlSchemes?: readonly string[] | undefined
+  /** Directories under which such files lie. Without any, no file is read. @default [] */
+  readonly directUrlRoots?: readonly string[] | undefined
+  /**
+   * Whether images are checked against the context where no token lets Glance do it. @default true without a
+   * session; a context that names nobody is the service's own account, and sees everything
+   */
+  readonly checkAvailability?: boolean | undefined
+}
+
+/** @throws {InvalidError} */
+export function checkImageServiceOptions(options: GlanceImageServiceOptions): void {
+  for (const root of options.directUrlRoots ?? []) {
+    if (!root.startsWith('/')) {
+      throw new InvalidError({
+        reason: `The option directUrlRoots has ${JSON.stringify(root)}; it must be absolute paths`,
+      })
+    }
+  }
+}

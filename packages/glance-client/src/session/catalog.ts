@@ -1,0 +1,72 @@
+import { InvalidError } from '@disk-image/core'
+import { normalizeEndpoint } from '../client-options.ts'
+
+/** A service of Keystone's catalog. */
+export interface CatalogService {
+  readonly type: string
+  readonly name?: string | undefined
+  readonly endpoints?:
+    | readonly {
+        readonly interface?: string | undefined
+        readonly region?: string | null | undefined
+        readonly region_id?: string | null | undefined
+        readonly url?: string | undefined
+      }[]
+    | undefined
+}
+
+/** Which endpoint of a service is wanted. */
+export interface EndpointChoice {
+  readonly serviceType: string
+  readonly serviceName?: string | undefined
+  /** In the order in which they are preferred: `public`, `internal`, `admin`, with or without `URL` behind. */
+  readonly interfaces: readonly string[]
+  readonly region?: string | undefined
+}
+
+/**
+ * The URL of a service, from the catalog.
+ *
+ * @throws {InvalidError} where nothing fits, with what there is
+ */
+export function endpointFromCatalog(catalog: readonly CatalogService[], choice: EndpointChoice): string {
+  const services = catalog.filter(
+    ({ type, name }) =>
+      type === choice.serviceType && (choice.serviceName === undefined || name === choice.serviceName),
+  )
+  if (services.length === 0) {
+    const types = [...new Set(catalog.map(({ type }) => type))].toSorted()
+    throw new InvalidError({
+      reason: `The cloud's catalog has no service of type ${choice.serviceType}; it has: ${types.join(', ') || 'nothing'}`,
+    })
+  }
+  const endpoints = services.flatMap((service) => service.endpoints ?? [])
+  const regions = [...new Set(endpoints.map((endpoint) => regionOf(endpoint)))]
+  const inRegion = endpoints.filter(
+    (endpoint) => choice.region === undefined || regionOf(endpoint) === choice.region,
+  )
+  if (inRegion.length === 0) {
+    throw new InvalidError({
+      reason: `The ${choice.serviceType} service is not in the region ${choice.region ?? '?'}; it is in: ${regions.join(', ') || 'none'}`,
+    })
+  }
+  for (const wanted of choice.interfaces) {
+    const found = inRegion.find((endpoint) => plainInterface(endpoint.interface) === plainInterface(wanted))
+    if (found?.url !== undefined) return normalizeEndpoint(found.url)
+  }
+  const interfaces = [...new Set(inRegion.map((endpoint) => plainInterface(endpoint.interface)))]
+  throw new InvalidError({
+    reason: `The ${choice.serviceType} service has no ${choice.interfaces.join(' or ')} interface; it has: ${interfaces.join(', ')}`,
+  })
+}
+
+function regionOf(endpoint: {
+  region_id?: string | null | undefined
+  region?: string | null | undefined
+}): string {
+  return endpoint.region_id ?? endpoint.region ?? ''
+}
+
+function plainInterface(name: string | undefined): string {
+  return (name ?? '').replace(/URL$/, '')
+}

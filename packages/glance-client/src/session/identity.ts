@@ -1,0 +1,112 @@
+import { InvalidError } from '@disk-image/core'
+import type { AuthOptions } from './auth-options.ts'
+
+/** The `identity` part of a token request. */
+export interface Identity {
+  readonly methods: readonly string[]
+  readonly [method: string]: unknown
+}
+
+type Method = readonly [name: string, body: object]
+
+/** Builds the identity of the methods that need nothing but Keystone. @throws {InvalidError} naming what is missing */
+export function keystoneIdentity(type: string, auth: AuthOptions): Identity {
+  const methods = type === 'v3multifactor' ? multifactor(auth) : [method(type, auth)]
+  return { methods: methods.map(([name]) => name), ...Object.fromEntries(methods) }
+}
+
+function multifactor(auth: AuthOptions): Method[] {
+  const names = auth.authMethods ?? []
+  if (names.length === 0) throw missing('v3multifactor', 'auth_methods')
+  return names.map((name) => method(name.trim().replace(/^v3/, ''), auth))
+}
+
+function method(type: string, auth: AuthOptions): Method {
+  switch (type) {
+    case 'password':
+      return ['password', { user: { ...user(type, auth), password: need(type, 'password', auth.password) } }]
+    case 'v3totp':
+    case 'totp':
+      return ['totp', { user: { ...user(type, auth), passcode: need(type, 'passcode', auth.passcode) } }]
+    case 'token':
+      return ['token', { id: need(type, 'token', auth.token) }]
+    case 'v3applicationcredential':
+    case 'applicationcredential':
+      return ['application_credential', applicationCredential(auth)]
+    default:
+      throw new InvalidError({ reason: `The auth method ${JSON.stringify(type)} is not known` })
+  }
+}
+
+function applicationCredential(auth: AuthOptions): object {
+  const type = 'v3applicationcredential'
+  const secret = need(type, 'application_credential_secret', auth.applicationCredentialSecret)
+  if (auth.applicationCredentialId !== undefined) return { id: auth.applicationCredentialId, secret }
+  const name = need(
+    type,
+    'application_credential_id or application_credential_name',
+    auth.applicationCredentialName,
+  )
+  return { name, secret, user: user(type, auth) }
+}
+
+function user(type: string, auth: AuthOptions): object {
+  if (auth.userId !== undefined) return { id: auth.userId }
+  const name = need(type, 'username or user_id', auth.username)
+  const domain = domainOf(
+    auth.userDomainId ?? (auth.userDomainName === undefined ? auth.defaultDomainId : undefined),
+    auth.userDomainName ?? auth.defaultDomainName,
+  )
+  if (domain === undefined) throw missing(type, 'user_domain_name or user_domain_id')
+  return { name, domain }
+}
+
+function domainOf(id: string | undefined, name: string | undefined): object | undefined {
+  if (id !== undefined) return { id }
+  return name === undefined ? undefined : { name }
+}
+
+function need(type: string, name: string, value: string | undefined): string {
+  if (value === undefined || value === '') throw missing(type, name)
+  return value
+}
+
+function missing(type: string, name: string): InvalidError {
+  return new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+}
+
+/**
+ * The `scope` part of a token request.
+ *
+ * @returns undefined where none is asked for
+ * @throws {InvalidError} where several are given
+ */
+export function tokenScope(auth: AuthOptions): object | 'unscoped' | undefined {
+  const project =
+    auth.projectId === undefined
+      ? auth.projectName === undefined
+        ? undefined
+        : { name: auth.projectName, domain: projectDomain(auth) }
+      : { id: auth.projectId }
+  const domain = domainOf(auth.domainId, auth.domainName)
+  const scopes: [string, object][] = []
+  if (auth.trustId !== undefined) scopes.push(['trust', { 'OS-TRUST:trust': { id: auth.trustId } }])
+  if (project !== undefined) scopes.push(['project', { project }])
+  if (domain !== undefined) scopes.push(['domain', { domain }])
+  if (auth.systemScope !== undefined) scopes.push(['system', { system: { all: true } }])
+  if (scopes.length > 1) {
+    throw new InvalidError({
+      reason: `A token has one scope, but several are given: ${scopes.map(([name]) => name).join(', ')}`,
+    })
+  }
+  return scopes[0]?.[1] ?? (auth.unscoped === true ? 'unscoped' : undefined)
+}
+
+function projectDomain(auth: AuthOptions): object {
+  const domain = domainOf(
+    auth.projectDomainId ?? (auth.projectDomainName === undefined ? auth.defaultDomainId : undefined),
+    auth.projectDomainName ?? auth.defaultDomainName,
+  )
+  if (domain !== undefined) return domain
+  throw new InvalidError({ reason: 'The project_name needs project_domain_name or project_domain_id' })
+}

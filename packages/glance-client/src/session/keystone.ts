@@ -1,0 +1,160 @@
+import { InvalidError } from '@disk-image/core'
+import { AuthenticationFailedError } from '../errors/authentication-failed-error.ts'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { delay } from '../transport/delay.ts'
+import { errorText } from '../transport/error-text.ts'
+import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
+import { isPassing, retryAfterMs } from '../transport/retry-after.ts'
+import type { AuthOptions, AuthType } from './auth-options.ts'
+import type { CatalogService } from './catalog.ts'
+import { keystoneIdentity, tokenScope } from './identity.ts'
+import { oidcAccessToken } from './oidc.ts'
+
+/** A token and what came with it. */
+export interface KeystoneToken {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly expiresAtMs: number
+  readonly catalog: readonly CatalogService[]
+}
+
+/** How the identity service is asked. */
+export interface KeystoneOptions {
+  readonly http: Http
+  readonly type: AuthType
+  readonly auth: AuthOptions
+  readonly retries: number
+}
+
+/** Signs in. @throws {AuthenticationFailedError} {@link InvalidError} where something is missing */
+export async function requestToken(options: KeystoneOptions, signal?: AbortSignal): Promise<KeystoneToken> {
+  const { auth, type, http } = options
+  const base = await versionedUrl(options, signal)
+  if (!type.startsWith('v3oidc')) {
+    // An application credential has its scope already, and Keystone refuses to be asked for one.
+    const scope = type === 'v3applicationcredential' ? undefined : tokenScope(auth)
+    const body = {
+      auth: { identity: keystoneIdentity(type, auth), ...(scope === undefined ? {} : { scope }) },
+    }
+    return readToken(await send(options, post(`${base}/auth/tokens`, body), signal), options)
+  }
+  const accessToken = await oidcAccessToken(http, type, auth, signal)
+  const provider = encodeURIComponent(need(type, 'identity_provider', auth.identityProvider))
+  const protocol = encodeURIComponent(need(type, 'protocol', auth.protocol))
+  const federation = `${base}/OS-FEDERATION/identity_providers/${provider}/protocols/${protocol}/auth`
+  const federated = await send(
+    options,
+    { ...post(federation), headers: { accept: 'application/json', authorization: `Bearer ${accessToken}` } },
+    signal,
+  )
+  const unscoped = readToken(federated, options)
+  const scope = tokenScope(auth)
+  if (scope === undefined || scope === 'unscoped') return unscoped
+  const body = { auth: { identity: { methods: ['token'], token: { id: unscoped.id } }, scope } }
+  return readToken(await send(options, post(`${base}/auth/tokens`, body), signal), options)
+}
+
+function post(url: string, body?: object): Omit<HttpRequest, 'signal'> {
+  return {
+    method: 'POST',
+    url: new URL(url),
+    headers: { accept: 'application/json', 'content-type': 'application/json' },
+    body: body === undefined ? '' : JSON.stringify(body),
+  }
+}
+
+async function send(
+  { http, retries }: KeystoneOptions,
+  request: Omit<HttpRequest, 'signal'>,
+  signal: AbortSignal | undefined,
+): Promise<HttpResponse> {
+  for (let attempt = 0; ; attempt += 1) {
+    let waitMs = Math.min(500 * 2 ** attempt, 8000)
+    try {
+      const response = await http.send({ ...request, signal })
+      if (!isPassing(response.status) || attempt >= retries) return response
+      waitMs = Math.min(retryAfterMs(response.headers.get('retry-after'), Date.now()) ?? waitMs, 30_000)
+    } catch (error) {
+      if (!(error instanceof ConnectionBrokenError)) throw error
+      if (error.fatal || attempt >= retries) {
+        throw new AuthenticationFailedError({
+          reason: `the identity service at ${request.url.origin} could not be reached (${error.message})`,
+          cause: error,
+        })
+      }
+    }
+    await delay(waitMs, signal)
+  }
+}
+
+function readToken(response: HttpResponse, { auth }: KeystoneOptions): KeystoneToken {
+  const id = response.headers.get('x-subject-token')
+  if (response.status >= 300 || id === undefined) {
+    const secrets = [auth.password, auth.token, auth.passcode, auth.applicationCredentialSecret]
+    const text = errorText(
+      response.text,
+      secrets.filter((secret) => secret !== undefined),
+    )
+    throw new AuthenticationFailedError({
+      reason: `the identity service answered ${response.status}${text === '' ? '' : `: ${text}`}`,
+    })
+  }
+  const { token } = parse(response.text) as { token?: { expires_at?: string; catalog?: CatalogService[] } }
+  const expires = Date.parse(token?.expires_at ?? '')
+  return {
+    id,
+    expiresAtMs: Number.isNaN(expires) ? Number.POSITIVE_INFINITY : expires,
+    catalog: Array.isArray(token?.catalog) ? token.catalog : [],
+  }
+}
+
+/** The identity service's v3 URL: as it was given, or as the service tells, or with `/v3` behind. */
+async function versionedUrl({ http, auth }: KeystoneOptions, signal?: AbortSignal): Promise<string> {
+  const given = (auth.authUrl ?? '').replace(/\/+$/, '')
+  if (!/^https?:\/\//i.test(given) || !URL.canParse(given)) {
+    throw new InvalidError({ reason: 'Signing in needs auth_url, an http or https URL' })
+  }
+  if (given.endsWith('/v3')) return given
+  const fallback = `${given.replace(/\/v2\.0$/, '')}/v3`
+  try {
+    const { status, text } = await http.send({
+      method: 'GET',
+      url: new URL(`${given.replace(/\/v2\.0$/, '')}/`),
+      headers: { accept: 'application/json' },
+      signal,
+    })
+    if (status !== 200 && status !== 300) return fallback
+    return discovered(parse(text), given) ?? fallback
+  } catch (error) {
+    if (error instanceof ConnectionBrokenError) return fallback
+    throw error
+  }
+}
+
+/** The v3 link of a discovery document, if it stays on the host: the credentials go there. */
+function discovered(document: object, given: string): string | undefined {
+  const versions = (document as { versions?: { values?: unknown } | unknown[] }).versions
+  const values: unknown = Array.isArray(versions) ? versions : versions?.values
+  if (!Array.isArray(values)) return undefined
+  for (const version of values as { id?: unknown; links?: { rel?: string; href?: string }[] }[]) {
+    if (typeof version.id !== 'string' || !version.id.startsWith('v3')) continue
+    const href = version.links?.find(({ rel }) => rel === 'self')?.href
+    if (href === undefined || !URL.canParse(href)) continue
+    if (new URL(href).origin === new URL(given).origin) return href.replace(/\/+$/, '')
+  }
+  return undefined
+}
+
+function parse(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {}
+  }
+}
+
+function need(type: string, name: string, value: string | undefined): string {
+  if (value !== undefined && value !== '') return value
+  throw new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+}

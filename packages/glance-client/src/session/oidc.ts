@@ -1,0 +1,96 @@
+import { InvalidError } from '@disk-image/core'
+import { AuthenticationFailedError } from '../errors/authentication-failed-error.ts'
+import { errorText } from '../transport/error-text.ts'
+import type { Http } from '../transport/http.ts'
+import type { AuthOptions } from './auth-options.ts'
+
+/**
+ * An access token of an OpenID Connect provider.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.3 and 4.4
+ */
+export async function oidcAccessToken(
+  http: Http,
+  type: string,
+  auth: AuthOptions,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  if (type === 'v3oidcaccesstoken') return need(type, 'access_token', auth.accessToken)
+  const clientId = need(type, 'client_id', auth.clientId)
+  const form = new URLSearchParams({ scope: auth.openidScope ?? 'openid profile' })
+  if (type === 'v3oidcpassword') {
+    form.set('grant_type', 'password')
+    form.set('username', need(type, 'username', auth.username))
+    form.set('password', need(type, 'password', auth.password))
+  } else {
+    form.set('grant_type', 'client_credentials')
+  }
+  const basic = Buffer.from(`${formEncode(clientId)}:${formEncode(auth.clientSecret ?? '')}`).toString(
+    'base64',
+  )
+  const url = await tokenEndpoint(http, type, auth, signal)
+  const { status, text } = await http.send({
+    method: 'POST',
+    url,
+    headers: {
+      accept: 'application/json',
+      authorization: `Basic ${basic}`,
+      'content-type': 'application/x-www-form-urlencoded',
+    },
+    body: form.toString(),
+    signal,
+  })
+  const kind = auth.accessTokenType === 'id_token' ? 'id_token' : 'access_token'
+  const token = status === 200 ? member(text, kind) : undefined
+  if (token !== undefined) return token
+  const secrets = [auth.password ?? '', auth.clientSecret ?? '']
+  throw new AuthenticationFailedError({
+    reason: `the identity provider answered ${status}${status === 200 ? ` without ${kind}` : `: ${errorText(text, secrets)}`}`,
+  })
+}
+
+async function tokenEndpoint(
+  http: Http,
+  type: string,
+  auth: AuthOptions,
+  signal: AbortSignal | undefined,
+): Promise<URL> {
+  if (auth.accessTokenEndpoint !== undefined) return toUrl(auth.accessTokenEndpoint)
+  const discovery = need(type, 'access_token_endpoint or discovery_endpoint', auth.discoveryEndpoint)
+  const { status, text } = await http.send({
+    method: 'GET',
+    url: toUrl(discovery),
+    headers: { accept: 'application/json' },
+    signal,
+  })
+  const endpoint = status === 200 ? member(text, 'token_endpoint') : undefined
+  if (endpoint === undefined) {
+    throw new AuthenticationFailedError({
+      reason: `the discovery_endpoint answered ${status} without a token_endpoint`,
+    })
+  }
+  return toUrl(endpoint)
+}
+
+function toUrl(text: string): URL {
+  if (/^https?:\/\//i.test(text) && URL.canParse(text)) return new URL(text)
+  throw new InvalidError({ reason: `${JSON.stringify(text.slice(0, 200))} is no http or https URL` })
+}
+
+function formEncode(text: string): string {
+  return new URLSearchParams({ x: text }).toString().slice(2)
+}
+
+function member(text: string, name: string): string | undefined {
+  try {
+    const value = (JSON.parse(text) as Record<string, unknown>)[name]
+    return typeof value === 'string' ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function need(type: string, name: string, value: string | undefined): string {
+  if (value !== undefined && value !== '') return value
+  throw new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+}

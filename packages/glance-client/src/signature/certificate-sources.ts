@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { InvalidError, silentLogger } from '@disk-image/core'
+import type { CallOptions, CertificateSource, RequestContext } from '@disk-image/core'
+import { normalizeEndpoint, resolveClientOptions } from '../client-options.ts'
+import type { GlanceClientOptions } from '../client-options.ts'
+import { fixedSession, withEndpoints } from '../session/fixed-session.ts'
+import { createApi } from '../transport/api.ts'
+import { createHttp } from '../transport/http.ts'
+
+/** Certificates from a function: a database, a vault, a constant. */
+export function certificatesFrom(
+  find: (certificateId: string, context: RequestContext, options: CallOptions) => Promise<string> | string,
+): CertificateSource {
+  return {
+    getCertificate: async (context, certificateId, options = {}) => find(certificateId, context, options),
+  }
+}
+
+/** Certificates as files `ID.pem` in a folder. */
+export function certificatesInDirectory(directory: string): CertificateSource {
+  return certificatesFrom(async (certificateId, _, { signal }) => {
+    // The id comes from the image: it must not lead out of the folder.
+    if (!/^[\w-]{1,200}$/.test(certificateId)) {
+      throw new InvalidError({ reason: 'The certificate id of the image is no plain name' })
+    }
+    return readFile(path.join(directory, `${certificateId}.pem`), {
+      encoding: 'utf8',
+      ...(signal === undefined ? {} : { signal }),
+    })
+  })
+}
+
+/** Settings of {@link certificatesInBarbican}: a session, or the key manager's URL. */
+export type BarbicanOptions = Omit<GlanceClientOptions, 'endpoint'> & {
+  readonly endpoint?: string | undefined
+}
+
+/**
+ * Certificates as secrets of OpenStack's key manager. The secret must be of type `certificate`, with a PEM payload.
+ *
+ * @throws {InvalidError} where an option is wrong
+ * @see https://docs.openstack.org/barbican/latest/api/reference/secrets.html
+ */
+export function certificatesInBarbican(options: BarbicanOptions): CertificateSource & AsyncDisposable {
+  const resolved = resolveClientOptions(options)
+  const { endpoint, session } = options
+  const endpoints = endpoint === undefined ? [] : [normalizeEndpoint(endpoint)]
+  const http = createHttp(resolved.timeouts, resolved.tls)
+  const api = createApi({
+    ...resolved,
+    http,
+    logger: options.logger ?? silentLogger,
+    serviceType: 'key-manager',
+    session:
+      session === undefined
+        ? fixedSession(endpoints)
+        : endpoints.length === 0
+          ? session
+          : withEndpoints(session, endpoints),
+    shuffle: (list) => list,
+  })
+  const source = certificatesFrom(async (certificateId, context, { signal }) => {
+    const secret = `/v1/secrets/${encodeURIComponent(certificateId)}`
+    const { text } = await api.call({ method: 'GET', path: secret, context, signal })
+    const type = (JSON.parse(text) as { secret_type?: unknown }).secret_type
+    if (type !== 'certificate') {
+      throw new InvalidError({
+        reason: `The secret is of the type ${JSON.stringify(type)}, not a certificate`,
+      })
+    }
+    const payload = await api.call({
+      method: 'GET',
+      path: `${secret}/payload`,
+      accept: 'application/octet-stream',
+      context,
+      signal,
+    })
+    return payload.text
+  })
+  return { ...source, [Symbol.asyncDispose]: () => http.close() }
+}
