@@ -88,12 +88,13 @@ async function play(file: string, list: readonly string[]): Promise<void> {
   // already serves another guest cluster, which damages both.
   const compressed = new Set(list.filter((command) => command.startsWith('write -c')))
   const ordered = [...compressed, ...list.filter((command) => !compressed.has(command))]
-  try {
-    await qemu('qemu-io', ['-f', 'qcow2', ...ordered.flatMap((command) => ['-c', command]), file])
-  } catch (error) {
-    // 1: single commands failed, as a compressed write does where something was written before.
-    if ((error as { readonly code?: unknown }).code !== 1) throw error
-  }
+  const args = ['-f', 'qcow2', ...ordered.flatMap((command) => ['-c', command]), file]
+  await qemu('qemu-io', args).catch(ignoreFailedCommand)
+}
+
+/** 1: single commands failed, as a compressed write does where something was written before. */
+function ignoreFailedCommand(error: unknown): void {
+  if ((error as { readonly code?: unknown }).code !== 1) throw error
 }
 
 /** Makes one image at `file`. */
@@ -152,7 +153,8 @@ export async function generateImage(random: Random, file: string): Promise<Gener
   }
   await play(file, list.slice(split))
   if (snapshots > 0 && random.chance(0.3)) {
-    await qemu('qemu-img', ['snapshot', '-a', 'state-0', file])
+    // qemu 7.2 can't go back to some snapshots, and leaves the image as it is.
+    await qemu('qemu-img', ['snapshot', '-a', 'state-0', file]).catch(ignoreFailedCommand)
     parts.push('applied')
   }
   if (shape.sizeBytes > 0 && options.includes('compat=1.1') && random.chance(0.06)) {

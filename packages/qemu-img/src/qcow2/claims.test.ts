@@ -1,0 +1,80 @@
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { CompressedRanges } from './compressed-ranges.ts'
+import { HostClusterMap } from './host-cluster-map.ts'
+import { Qcow2DecodeError } from './qcow2-decode-error.ts'
+import type { Run } from './run.ts'
+import { WaitingRuns } from './waiting-runs.ts'
+
+function isRefused(action: () => void): boolean {
+  try {
+    action()
+    return false
+  } catch (error) {
+    if (error instanceof Qcow2DecodeError) return true
+    throw error
+  }
+}
+
+describe('CompressedRanges', () => {
+  test('refuses exactly what a bitmap of all bytes refuses', () => {
+    const claim = fc.record({
+      offset: fc.integer({ min: 2 ** 20 - 200, max: 2 ** 20 + 200 }),
+      length: fc.integer({ min: 1, max: 40 }),
+    })
+    fc.assert(
+      fc.property(fc.array(claim, { maxLength: 60 }), (claims) => {
+        const ranges = new CompressedRanges()
+        const used = new Set<number>()
+        for (const { offset, length } of claims) {
+          const bytes = Array.from({ length }, (_, index) => offset + index)
+          const isUsed = bytes.some((byte) => used.has(byte))
+          expect(isRefused(() => ranges.claim(offset, length))).toBe(isUsed)
+          if (isUsed) return
+          for (const byte of bytes) used.add(byte)
+        }
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+describe('HostClusterMap', () => {
+  test('refuses a second use, of any part', () => {
+    const map = new HostClusterMap(512)
+    map.claim(1024, 2048)
+    expect(() => map.claim(2560, 512)).toThrow(Qcow2DecodeError)
+    expect(() => map.claim(0, 1025)).toThrow(Qcow2DecodeError)
+    expect(() => map.claimCompressed(3000, 10)).toThrow(Qcow2DecodeError)
+  })
+
+  test('lets compressed data share with its like alone', () => {
+    const map = new HostClusterMap(65_536)
+    map.claimCompressed(100, 1000)
+    map.claimCompressed(1100, 65_536)
+    expect(() => map.claim(65_536, 65_536)).toThrow(Qcow2DecodeError)
+  })
+
+  test('keeps track of a bounded number of clusters', () => {
+    const map = new HostClusterMap(512)
+    expect(() => {
+      for (let index = 0; index < 2000; index += 1) map.claim(index * 2 ** 30, 512)
+    }).toThrow(/keeps track/)
+  })
+})
+
+describe('WaitingRuns', () => {
+  test('returns runs by what they need', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat()), (needs) => {
+        const waiting = new WaitingRuns()
+        const pieces: Run['pieces'] = []
+        for (const needsBytes of needs) waiting.push({ guestOffset: 0, length: 0, pieces, needsBytes })
+        const sorted = needs.toSorted((left, right) => left - right)
+        expect(sorted.map(() => waiting.pop()?.needsBytes)).toEqual(sorted)
+        expect(waiting.size).toBe(0)
+        expect(waiting.needsBytes).toBe(Infinity)
+      }),
+    )
+  })
+})

@@ -1,0 +1,250 @@
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { deflateRawSync, zstdCompressSync } from 'node:zlib'
+import { InvalidError, type Progress } from '@disk-image/core'
+import { decodeQcow2, openQcow2, planQcow2, Qcow2DecodeError } from '@disk-image/qemu-img/qcow2'
+import type { Qcow2DecodeResult, Qcow2Frontier } from '@disk-image/qemu-img/qcow2'
+import * as fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildImage, compressedEntry, readerOf, type ImageParts } from './build-image.ts'
+
+let directory = ''
+beforeAll(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'disk-image-qcow2-'))
+})
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+async function store(bytes: Uint8Array): Promise<string> {
+  const file = path.join(directory, 'image.qcow2')
+  await writeFile(file, bytes)
+  return file
+}
+
+interface Decoded {
+  readonly result: Qcow2DecodeResult
+  readonly raw: Uint8Array
+}
+
+async function decode(bytes: Uint8Array, workers = 0): Promise<Decoded> {
+  const plan = await planQcow2(bytes)
+  const raw = new Uint8Array(plan.supported ? plan.virtualSizeBytes : 0)
+  const write = (chunk: Uint8Array, offset: number): Promise<void> => {
+    raw.set(chunk, offset)
+    return Promise.resolve()
+  }
+  const result = await decodeQcow2({ source: await store(bytes), target: { write }, workers })
+  return { result, raw }
+}
+
+const cluster = (value: number, size = 512): Uint8Array => new Uint8Array(size).fill(value)
+const copied = 1n << 63n
+/** Entry of the host cluster, of 512 bytes. */
+const at = (index: number): bigint => copied | BigInt(index * 512)
+
+/** A good image of each sort of cluster. */
+const mixed: ImageParts = {
+  l2: [at(5), 0n, 1n, at(6), at(7) | 1n, compressedEntry(8 * 512 + 10, 12, 9), at(9)],
+  data: [cluster(1), cluster(2), cluster(3), packed(10, deflateRawSync(cluster(4))), cluster(5)],
+}
+
+function packed(offset: number, stream: Uint8Array): Uint8Array {
+  const bytes = cluster(0xee)
+  bytes.set(stream, offset)
+  return bytes
+}
+
+describe('decodeQcow2', () => {
+  test.for([0, 1, 2])('decodes every kind of cluster with %i workers', async (workers) => {
+    const { result, raw } = await decode(buildImage(mixed), workers)
+    expect(result).toEqual({
+      virtualSizeBytes: 32_768,
+      bytesWritten: 4 * 512,
+      clusters: { plain: 3, compressed: 1, zero: 2, unallocated: 58 },
+    })
+    const expected = new Uint8Array(32_768)
+    for (const [index, value] of [1, 0, 0, 2, 0, 4, 5].entries()) {
+      expected.fill(value, index * 512, (index + 1) * 512)
+    }
+    expect(raw).toEqual(expected)
+  })
+
+  test('decodes zstd', async () => {
+    const stream = zstdCompressSync(cluster(9))
+    const image = buildImage({
+      compressionType: 1,
+      l2: [compressedEntry(5 * 512, stream.byteLength, 9)],
+      data: [packed(0, stream)],
+    })
+    const { raw } = await decode(image)
+    expect(raw.subarray(0, 512)).toEqual(cluster(9))
+  })
+
+  test('reads a last cluster that the end of the file cuts as qemu does', async () => {
+    const image = buildImage({ l2: [at(5)], data: [cluster(7)] })
+    const { raw, result } = await decode(image.subarray(0, image.byteLength - 212))
+    expect(raw.subarray(0, 512)).toEqual(Uint8Array.from([...cluster(7, 300), ...cluster(0, 212)]))
+    expect(result.bytesWritten).toBe(300)
+  })
+
+  test('merges neighbours into large writes', async () => {
+    const clusterSize = 4096
+    const l2 = Array.from({ length: 512 }, (_, index) => BigInt((5 + index) * clusterSize))
+    const image = buildImage({
+      clusterBits: 12,
+      l2,
+      data: l2.map((_, index) => cluster(index & 255, clusterSize)),
+    })
+    const lengths: number[] = []
+    const write = (chunk: Uint8Array): Promise<void> => {
+      lengths.push(chunk.byteLength)
+      return Promise.resolve()
+    }
+    await decodeQcow2({ source: await store(image), target: { write } })
+    expect(lengths).toEqual([2 ** 21])
+  })
+
+  const stream = deflateRawSync(cluster(4))
+  const compressed = (offset: number): bigint => compressedEntry(offset, stream.byteLength, 9)
+  test.for<[rule: string, parts: ImageParts]>([
+    ['qcow2-unsupported', { patches: [{ offset: 79, bytes: Uint8Array.of(1) }] }],
+    ['qcow2-cluster-used-twice', { l2: [at(5), at(5)], data: [cluster(1)] }],
+    ['qcow2-entry-reserved-bits', { l2: [at(0)] }],
+    ['qcow2-cluster-used-twice', { l2: [compressedEntry(100, 12, 9)] }],
+    ['qcow2-cluster-used-twice', { l2: [at(1)] }],
+    ['qcow2-cluster-used-twice', { l2: [at(2)] }],
+    ['qcow2-cluster-used-twice', { l2: [at(3)] }],
+    ['qcow2-cluster-used-twice', { l2: [at(4)] }],
+    ['qcow2-cluster-used-twice', { l2: [at(5) | 1n, at(5)], data: [cluster(1)] }],
+    ['qcow2-cluster-used-twice', { l2: [compressed(5 * 512), at(5)], data: [packed(0, stream)] }],
+    ['qcow2-cluster-used-twice', { l2: [compressed(2560), compressed(2560)], data: [packed(0, stream)] }],
+    ['qcow2-cluster-used-twice', { l1: [at(4), at(4)], virtualSizeBytes: 65_536 }],
+    ['qcow2-cluster-used-twice', { l1: [at(3)] }],
+    ['qcow2-cluster-used-twice', { l1: [at(1)] }],
+    ['qcow2-cluster-outside-file', { l2: [at(5)] }],
+    ['qcow2-cluster-outside-file', { l2: [at(5) | 1n] }],
+    ['qcow2-cluster-outside-file', { l2: [compressed(5 * 512)] }],
+    ['qcow2-cluster-outside-file', { l2: [compressed(6 * 512 - 2)], data: [cluster(0)] }],
+    ['qcow2-table-outside-file', { l1: [at(5)] }],
+    ['qcow2-entry-misaligned', { clusterBits: 12, l2: [512n] }],
+    ['qcow2-entry-reserved-bits', { l2: [2n] }],
+    ['qcow2-compressed-data', { l2: [compressed(5 * 512)], data: [cluster(0xff)] }],
+    ['qcow2-compressed-data', { l2: [compressed(2560)], data: [packed(0, deflateRawSync(cluster(4, 511)))] }],
+    ['qcow2-compressed-data', { l2: [compressed(2560)], data: [packed(0, deflateRawSync(cluster(4, 513)))] }],
+    ['qcow2-beyond-virtual-size', { l2: [0n, at(5)], virtualSizeBytes: 512, data: [cluster(1)] }],
+    ['qcow2-beyond-virtual-size', { l1: [at(4), at(5)], data: [cluster(0)] }],
+    ['qcow2-refcount-table', { patches: [{ offset: 1023, bytes: Uint8Array.of(1) }] }],
+    ['qcow2-table-outside-file', { patches: [{ offset: 1021, bytes: Uint8Array.of(1) }] }],
+  ])('refuses %s: %o', async ([rule, parts]) => {
+    const error: unknown = await decode(buildImage(parts)).catch((caught: unknown) => caught)
+    expect(error).toBeInstanceOf(Qcow2DecodeError)
+    expect(error).toMatchObject({ code: 'QCOW2_DECODE', kind: 'refused', rule })
+  })
+
+  test('refuses a sum of overlapping streams', async () => {
+    // A stored block whose content is itself a stream: two clusters from the same bytes.
+    const inner = deflateRawSync(cluster(4))
+    const stored = deflateRawSync(packed(0, inner), { level: 0 })
+    const image = buildImage({
+      l2: [compressedEntry(2560, stored.byteLength, 9), compressedEntry(2565, inner.byteLength, 9)],
+      data: [packed(0, stored.subarray(0, 512)), packed(0, stored.subarray(512))],
+    })
+    await expect(decode(image)).rejects.toMatchObject({ reason: 'two compressed clusters share bytes' })
+  })
+
+  test('reports progress up to the virtual size', async () => {
+    const reports: Progress[] = []
+    const write = (): Promise<void> => Promise.resolve()
+    const source = await store(buildImage(mixed))
+    await decodeQcow2({ source, target: { write }, onProgress: (progress) => reports.push(progress) })
+    expect(reports.at(-1)).toEqual({ stage: 'convert', completed: 32_768, total: 32_768, unit: 'bytes' })
+    const completed = reports.map((report) => report.completed)
+    expect(completed).toEqual(completed.toSorted((left, right) => left - right))
+  })
+
+  test("passes the target's and the listener's errors on", async () => {
+    const source = await store(buildImage(mixed))
+    const failure = new Error('no space')
+    const refuse = (): Promise<void> => Promise.reject(failure)
+    await expect(decodeQcow2({ source, target: { write: refuse } })).rejects.toBe(failure)
+    const write = (): Promise<void> => Promise.resolve()
+    const onProgress = (): never => {
+      throw failure
+    }
+    await expect(decodeQcow2({ source, target: { write }, onProgress })).rejects.toBe(failure)
+  })
+
+  test("passes the frontier's error on, and leaves a handle open", async () => {
+    const handle = await open(await store(buildImage(mixed)), 'r')
+    const failure = new Error('connection lost')
+    const frontier: Qcow2Frontier = {
+      available: () => 1000,
+      waitFor: () => Promise.reject(failure),
+      ended: false,
+    }
+    const write = (): Promise<void> => Promise.resolve()
+    await expect(decodeQcow2({ source: handle, frontier, target: { write } })).rejects.toBe(failure)
+    await handle.close()
+  })
+
+  test('wants a frontier for what is no regular file', async () => {
+    const write = (): Promise<void> => Promise.resolve()
+    await expect(decodeQcow2({ source: '/dev/null', target: { write } })).rejects.toBeInstanceOf(InvalidError)
+  })
+
+  test('ends at an abort, whatever it waits for', async () => {
+    const source = await store(buildImage(mixed))
+    const write = (): Promise<void> => Promise.resolve()
+    const never: Qcow2Frontier = {
+      available: () => 100,
+      waitFor: () => new Promise(() => undefined),
+      ended: false,
+    }
+    const reason = new Error('enough')
+    const controller = new AbortController()
+    const decoding = decodeQcow2({ source, frontier: never, target: { write }, signal: controller.signal })
+    await delay(20)
+    controller.abort(reason)
+    await expect(decoding).rejects.toBe(reason)
+    await expect(decodeQcow2({ source, target: { write }, signal: controller.signal })).rejects.toBe(reason)
+  })
+})
+
+describe('hostile images', () => {
+  const good = buildImage(mixed)
+  const patches = fc.array(
+    fc.record({
+      // Tables more often than data.
+      offset: fc.oneof(
+        fc.nat(119),
+        fc.nat(63).map((place) => place + 1536),
+        fc.nat(63).map((place) => place + 2048),
+        fc.nat(good.byteLength - 1),
+      ),
+      bit: fc.nat(7),
+    }),
+    { minLength: 1, maxLength: 6 },
+  )
+
+  test('meet a result or a named error, the same through both ways', async () => {
+    await fc.assert(
+      fc.asyncProperty(patches, fc.nat(good.byteLength), fc.nat(9), async (flips, length, cut) => {
+        const bytes = good.slice(0, cut === 0 ? length : good.byteLength)
+        for (const { offset, bit } of flips) {
+          if (offset < bytes.byteLength) bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit)
+        }
+        const plan = await planQcow2(bytes, { maximumVirtualSizeBytes: 2 ** 26 })
+        if (!plan.supported) return
+        try {
+          const { raw } = await decode(bytes)
+          const disk = await openQcow2(readerOf(bytes))
+          expect(await disk.read(0, disk.virtualSizeBytes + 1)).toEqual(raw)
+        } catch (error) {
+          if (!(error instanceof Qcow2DecodeError)) throw error
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
