@@ -9,7 +9,6 @@ import { ratioFloorBytes, resolveLimits, type ArchiveLimits, type ResolvedLimits
 import { judgeName, printable } from './member-name.ts'
 import { judgeType } from './member-type.ts'
 import { MemberWriter } from './member-writer.ts'
-import { TarReader } from './read-tar.ts'
 import { gunzip } from './gunzip.ts'
 
 /** Options of {@link extractXenserverArchive}. */
@@ -66,6 +65,8 @@ async function unpack(
   let members = 0
   let left = limits.maxBytes
   let taken = false
+  // Only who unpacks an archive pays for the tar package.
+  const { TarReader } = await import('./read-tar.ts')
   const reader = new TarReader({
     async begin({ type, path, size }, offset) {
       members += 1

@@ -28,6 +28,6 @@ export function judgeName(name: string): NameVerdict {
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name))
     return refuse('member-absolute', 'its name is absolute')
   if (name.split('/').includes('..')) return refuse('member-traversal', 'its name leads out of the folder')
-  const match = memberPattern.exec(name.replace(/^\.\//, ''))
+  const match = memberPattern.exec(name.replace(/^\.\//, '').replace(/\/$/, ''))
   return match === null ? { action: 'skip' } : { action: 'take', index: Number(match[1]) }
 }

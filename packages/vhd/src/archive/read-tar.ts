@@ -48,8 +48,9 @@ export class TarReader {
       this.#refuse(rule, `it has an entry of the kind ${type}`, path)
     })
     this.#parser.on('meta', (text: string) => {
-      if (/\d GNU\.sparse\./.test(text))
+      if (/\d GNU\.sparse\./.test(text)) {
         this.#refuse('member-sparse', 'it has a sparse file, which can be any size')
+      } else if (/\d size=(?!\d+\n)/.test(text)) this.#refuse('member-size', 'a size is no number of bytes')
     })
   }
 

@@ -1,5 +1,6 @@
 import type { CallOptions } from '@disk-image/core'
 import { defaultBlockBytes } from '../format/constants.ts'
+import { createBufferPool, type BufferPool } from '../io/buffer-pool.ts'
 import { isZero } from '../io/zeroes.ts'
 import type { DiskChain } from './open-chain.ts'
 import { readPieces } from './read-pieces.ts'
@@ -28,23 +29,9 @@ interface Window {
   readonly buffer: Uint8Array
 }
 
-/** Gives out buffers of one window's size. */
-interface BufferPool {
-  take(): Uint8Array
-  giveBack(buffer: Uint8Array): void
-}
-
 const freshBuffers: BufferPool = {
   take: () => new Uint8Array(windowBytes),
   giveBack: () => undefined,
-}
-
-function createBufferPool(): BufferPool {
-  const free: Uint8Array[] = []
-  return {
-    take: () => free.pop() ?? new Uint8Array(windowBytes),
-    giveBack: (buffer) => void free.push(buffer),
-  }
 }
 
 /**
@@ -67,7 +54,7 @@ export async function copyExtents(
   sink: ExtentSink,
   options: ReadOptions = {},
 ): Promise<void> {
-  for await (const { offset, length, data } of extentsOf(chain, options, createBufferPool())) {
+  for await (const { offset, length, data } of extentsOf(chain, options, createBufferPool(windowBytes))) {
     await (data === undefined ? sink.zero(offset, length) : sink.data(offset, data))
   }
 }
@@ -101,6 +88,7 @@ async function* windowsOf(
   signal: AbortSignal | undefined,
   pool: BufferPool,
 ): AsyncGenerator<Window, void, void> {
+  const scratch = createBufferPool(windowBytes)
   const queue: Promise<Window>[] = []
   let next = 0
   try {
@@ -108,7 +96,7 @@ async function* windowsOf(
       signal?.throwIfAborted()
       while (queue.length < readAhead && next < chain.sizeBytes) {
         const end = Math.min(next + windowBytes, chain.sizeBytes)
-        const window = loadWindow(chain, next, end, pool)
+        const window = loadWindow(chain, next, end, pool, scratch)
         // It is awaited later; a failure until then is not an unhandled one.
         window.catch(() => undefined)
         queue.push(window)
@@ -122,13 +110,19 @@ async function* windowsOf(
   }
 }
 
-async function loadWindow(chain: DiskChain, start: number, end: number, pool: BufferPool): Promise<Window> {
+async function loadWindow(
+  chain: DiskChain,
+  start: number,
+  end: number,
+  pool: BufferPool,
+  scratch: BufferPool,
+): Promise<Window> {
   const none: Window = { start, end, pieces: [], buffer: new Uint8Array() }
   if (!chain.disks.some((disk) => start < disk.sizeBytes && disk.mayHaveData(start, end))) return none
   const pieces = (await resolveRange(chain.disks, start, end)).filter(({ level }) => level !== undefined)
   if (pieces.length === 0) return none
   const buffer = pool.take()
-  await readPieces(chain.disks, pieces, buffer, start)
+  await readPieces(chain.disks, pieces, buffer, start, scratch)
   return { start, end, pieces, buffer }
 }
 

@@ -49,15 +49,20 @@ export async function openDiskChain(
 
 function judgeChain(disks: readonly Disk[], rules: ChainRules, complete: boolean): void {
   const seen = new Set<string>()
+  for (const { source } of disks) {
+    if (source.identity !== undefined && seen.has(source.identity)) {
+      throw new VhdError({
+        path: source.path,
+        rule: 'chain-loop',
+        reason: 'the same file is in the chain twice',
+      })
+    }
+    if (source.identity !== undefined) seen.add(source.identity)
+  }
   for (const [index, disk] of disks.entries()) {
     const refuse = (rule: string, reason: string, offset?: number, found?: string): never => {
       throw new VhdError({ path: disk.source.path, rule, reason, offset, found })
     }
-    const { identity } = disk.source
-    if (identity !== undefined && seen.has(identity)) {
-      refuse('chain-loop', 'the same file is in the chain twice')
-    }
-    if (identity !== undefined) seen.add(identity)
     const parent = disks[index + 1]
     if (parent === undefined) {
       if (complete && disk.type === 'differencing') {

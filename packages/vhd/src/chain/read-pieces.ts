@@ -1,3 +1,4 @@
+import type { BufferPool } from '../io/buffer-pool.ts'
 import type { Disk } from './disk.ts'
 import type { Piece } from './resolve.ts'
 
@@ -7,12 +8,15 @@ const gapBytes = 128 * 1024
 /**
  * Reads the data of pieces into a buffer that starts at byte `base` of the disk. Bytes of pieces without data
  * are left as they are.
+ *
+ * @param scratch buffers as large as a range of pieces
  */
 export async function readPieces(
   disks: readonly Disk[],
   pieces: readonly Piece[],
   buffer: Uint8Array,
   base: number,
+  scratch?: BufferPool,
 ): Promise<void> {
   for (const [level, disk] of disks.entries()) {
     const own = pieces.filter((piece) => piece.level === level)
@@ -26,22 +30,33 @@ export async function readPieces(
         if (apart > gapBytes || piece.fileOffset - first.fileOffset !== piece.start - first.start) break
         last = piece
       }
-      await readSpan(disk, own.slice(at, next), buffer, base)
+      await readSpan(disk, own.slice(at, next), buffer, base, scratch)
       at = next
     }
   }
 }
 
-async function readSpan(disk: Disk, span: readonly Piece[], buffer: Uint8Array, base: number): Promise<void> {
+async function readSpan(
+  disk: Disk,
+  span: readonly Piece[],
+  buffer: Uint8Array,
+  base: number,
+  scratch: BufferPool | undefined,
+): Promise<void> {
   const first = span[0] as Piece
   const last = span[span.length - 1] as Piece
   if (span.length === 1) {
     await disk.source.read(buffer.subarray(first.start - base, first.end - base), first.fileOffset)
     return
   }
-  const scratch = new Uint8Array(last.end - first.start)
-  await disk.source.read(scratch, first.fileOffset)
-  for (const { start, end } of span) {
-    buffer.set(scratch.subarray(start - first.start, end - first.start), start - base)
+  const length = last.end - first.start
+  const whole = scratch?.take() ?? new Uint8Array(length)
+  try {
+    await disk.source.read(whole.subarray(0, length), first.fileOffset)
+    for (const { start, end } of span) {
+      buffer.set(whole.subarray(start - first.start, end - first.start), start - base)
+    }
+  } finally {
+    scratch?.giveBack(whole)
   }
 }

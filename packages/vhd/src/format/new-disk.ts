@@ -63,7 +63,7 @@ export function layOut(disk: NewDisk): NewDiskMetadata {
     const none = { tableOffset, blockSizeBytes, batmapOffset: undefined, entries }
     return { footer, header, bytes: new Uint8Array(), ...none }
   }
-  const table = new Uint8Array(roundUp(entries * 4, sectorBytes)).fill(0xff)
+  const table = new Uint8Array(Math.max(sectorBytes, roundUp(entries * 4, sectorBytes))).fill(0xff)
   const parts: Uint8Array[] = [footer, header, table]
   const batmapOffset = style === 'xenserver' ? tableOffset + table.length : undefined
   if (batmapOffset !== undefined) {

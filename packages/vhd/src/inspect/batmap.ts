@@ -15,7 +15,8 @@ export async function findBatmap(
   if (!footer.creatorApplication.startsWith('tap') || footer.creatorVersion < 0x1_00_01) {
     return { batmap: undefined, issues: [] }
   }
-  const offset = roundUp(header.tableOffset + header.maximumEntries * 4, sectorBytes)
+  // A table has at least one sector, even of an empty disk.
+  const offset = roundUp(header.tableOffset + Math.max(1, header.maximumEntries) * 4, sectorBytes)
   const damaged = (reason: string): { batmap: undefined; issues: VhdIssue[] } => ({
     batmap: undefined,
     issues: [{ severity: 'error', rule: 'batmap', reason, offset }],

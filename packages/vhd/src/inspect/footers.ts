@@ -48,6 +48,10 @@ export async function findFooter(source: ByteSource): Promise<FoundFooter | VhdI
       offset: start === 'poisoned' ? 0 : end.offset,
     }
   }
+  if (end.problem === 'size' || (end.problem !== undefined && start === 'size')) {
+    const offset = (end.problem === 'size' ? end.offset : 0) + 48
+    return { severity: 'fatal', rule: 'size', reason: `its footer ${problems.size}`, offset }
+  }
   if (end.found !== undefined)
     return { ...end.found, issues: copyIssues(end.found, first, start, source.size) }
   if (typeof start === 'string' || start.type === 'fixed') {

@@ -32,9 +32,12 @@ export async function growDisk(target: FileTarget, layout: Layout, sizeBytes: nu
 async function growFixed(target: FileTarget, { found }: Layout, sizeBytes: number): Promise<void> {
   const oldSize = found.footer.currentSizeBytes
   const end = Math.max(sizeBytes + footerBytes, roundUp(target.size, sectorBytes))
-  // The footer still says the old size: the old footer's bytes behind it are seen by nobody.
+  // The footer still says the old size: the old footer's bytes behind it are seen by nobody. What lies behind
+  // the old end of the file is a hole.
+  const fileBytes = await target.currentSize()
   await extendFile(target, found.bytes, end)
-  await ensureZero(target, oldSize, Math.min(sizeBytes, (await target.currentSize()) - footerBytes))
+  const stop = Math.min(fileBytes, sizeBytes, (await target.currentSize()) - footerBytes)
+  await ensureZero(target, oldSize, stop)
   await target.sync()
   const fileEnd = (await target.currentSize()) - footerBytes
   await target.write(withSize(found.bytes, sizeBytes), fileEnd)

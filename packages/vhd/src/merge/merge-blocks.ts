@@ -1,10 +1,11 @@
-import { hasSector, isFull, markSectors } from '../chain/bitmap.ts'
+import { cutRuns, hasSector, isFull, markSectors } from '../chain/bitmap.ts'
 import type { Disk } from '../chain/disk.ts'
 import { readPieces } from '../chain/read-pieces.ts'
 import { resolveRange, type Piece } from '../chain/resolve.ts'
 import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
 import type { DynamicLayout, Layout } from '../inspect/layout.ts'
 import type { FileTarget } from '../io/file-target.ts'
+import { createBufferPool, type BufferPool } from '../io/buffer-pool.ts'
 import { createGate, type Gate } from '../io/gate.ts'
 import { isZero } from '../io/zeroes.ts'
 import { createBlockAllocator } from './allocate.ts'
@@ -34,7 +35,9 @@ interface Merge {
   /** Whether sectors without a bit read as zero: in a base without parent. */
   readonly endsChain: boolean
   readonly keepZeroBlocks: boolean
-  readonly free: Uint8Array[]
+  /** Of a block with its bitmap. */
+  readonly buffers: BufferPool
+  readonly scratch: BufferPool
 }
 
 /**
@@ -51,7 +54,16 @@ export async function mergeBlocks(
 ): Promise<void> {
   const { table, bitmapBytes, header } = dynamic
   const endsChain = layout.found.footer.type === 'dynamic'
-  const merge: Merge = { children, target, layout, dynamic, endsChain, keepZeroBlocks, free: [] }
+  const merge: Merge = {
+    children,
+    target,
+    layout,
+    dynamic,
+    endsChain,
+    keepZeroBlocks,
+    buffers: createBufferPool(bitmapBytes + header.blockSizeBytes),
+    scratch: createBufferPool(header.blockSizeBytes),
+  }
   const works = (): Iterable<Work> =>
     listWork(children, header.blockSizeBytes, (start) => hasBlock(dynamic, start))
   const allocator = createBlockAllocator(dynamic.endOfData, bitmapBytes, header.blockSizeBytes)
@@ -73,7 +85,7 @@ export async function mergeBlocks(
       signal?.throwIfAborted()
       const { index, buffer } = prepared
       const isNew = table[index] === unallocated
-      if (isNew && !isWanted(merge, prepared)) merge.free.push(buffer)
+      if (isNew && !isWanted(merge, prepared)) merge.buffers.giveBack(buffer)
       else {
         if (isNew) {
           table[index] = allocator.next() / sectorBytes
@@ -84,7 +96,7 @@ export async function mergeBlocks(
           markSectors(changes.full, index * sectorBytes, (index + 1) * sectorBytes)
         await gate.add(async () => {
           await (isNew ? writeNew(merge, prepared, freshFrom) : writeSpans(merge, prepared))
-          merge.free.push(buffer)
+          merge.buffers.giveBack(buffer)
         })
       }
       if (bitmaps.size >= pendingBitmaps) await flushBitmaps(merge, gate, bitmaps)
@@ -118,32 +130,42 @@ function hasBlock({ table, header }: DynamicLayout, start: number): boolean {
 async function prepare(merge: Merge, work: Work): Promise<Prepared> {
   const { children, target, dynamic, endsChain } = merge
   const { bitmapBytes, header, table } = dynamic
-  const entry = table[work.index] as number
-  const all = await resolveRange(children, work.start, work.end)
-  const pieces = all.filter(({ ended }) => ended)
-  const spans = joinPieces(pieces)
-  const buffer = merge.free.pop() ?? new Uint8Array(bitmapBytes + header.blockSizeBytes)
+  const offset = (table[work.index] as number) * sectorBytes
+  const isNew = table[work.index] === unallocated
+  const buffer = merge.buffers.take()
   const data = buffer.subarray(bitmapBytes)
-  if (entry === unallocated) {
-    buffer.fill(0, 0, bitmapBytes)
+  if (isNew) buffer.fill(0, 0, bitmapBytes)
+  else await target.read(buffer.subarray(0, bitmapBytes), offset)
+  const all = await resolveRange(children, work.start, work.end)
+  const pieces = all
+    .filter(({ ended }) => ended)
+    .flatMap((piece) => (piece.level === undefined && endsChain ? hiddenRuns(piece, work, buffer) : [piece]))
+  const spans = joinPieces(pieces)
+  if (isNew) {
     if (pieces.length < all.length || work.end - work.start < data.length) data.fill(0)
   } else {
-    await target.read(buffer.subarray(0, bitmapBytes), entry * sectorBytes)
     for (const { start, end, hasGaps } of spans) {
       if (!hasGaps) continue
-      const offset = entry * sectorBytes + bitmapBytes
-      await target.read(data.subarray(start - work.start, end - work.start), offset + start - work.start)
+      const span = data.subarray(start - work.start, end - work.start)
+      await target.read(span, offset + bitmapBytes + start - work.start)
     }
   }
-  await readPieces(children, pieces, data, work.start)
+  await readPieces(children, pieces, data, work.start, merge.scratch)
   fillLastSector(work, spans, buffer, bitmapBytes)
   for (const { start, end, level } of pieces) {
     if (level === undefined) data.fill(0, start - work.start, end - work.start)
-    // Where nothing is below, a sector that nobody wrote is zero already.
-    if (level === undefined && endsChain && entry === unallocated) continue
     markSectors(buffer, start - work.start, end - work.start)
   }
   return { ...work, pieces, spans, buffer }
+}
+
+/** Of a run that reads as zero, what the base has to hide: where nothing is below, an unwritten sector is zero. */
+function hiddenRuns(piece: Piece, work: Work, bitmap: Uint8Array): Piece[] {
+  const runs: Piece[] = []
+  cutRuns(bitmap, piece.start, piece.end, work.start, 0, (start, end, fileOffset) => {
+    if (fileOffset !== undefined) runs.push({ ...piece, start, end })
+  })
+  return runs
 }
 
 /** A leaf may end inside a sector: the rest of it is zero unless the base, being larger, has it. */
@@ -161,7 +183,7 @@ function fillLastSector(work: Work, spans: Span[], buffer: Uint8Array, bitmapByt
 /** Whether a block that the base does not have is worth one. */
 function isWanted(merge: Merge, { pieces, buffer }: Prepared): boolean {
   if (!merge.endsChain) return pieces.length > 0
-  if (!pieces.some(({ level }) => level !== undefined)) return false
+  if (pieces.length === 0) return false
   return merge.keepZeroBlocks || !isZero(buffer.subarray(merge.dynamic.bitmapBytes))
 }
 

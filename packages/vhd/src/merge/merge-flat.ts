@@ -3,6 +3,7 @@ import { readPieces } from '../chain/read-pieces.ts'
 import { resolveRange, type Piece } from '../chain/resolve.ts'
 import { defaultBlockBytes } from '../format/constants.ts'
 import type { FileTarget } from '../io/file-target.ts'
+import { createBufferPool } from '../io/buffer-pool.ts'
 import { createGate } from '../io/gate.ts'
 import { ensureZero, isZero } from '../io/zeroes.ts'
 import type { MergeOptions } from './merge-options.ts'
@@ -26,14 +27,15 @@ export async function mergeFlat(
   baseBytes: number,
   { signal, onProgress }: MergeOptions,
 ): Promise<void> {
-  const free: Uint8Array[] = []
+  const buffers = createBufferPool(defaultBlockBytes)
+  const scratch = createBufferPool(defaultBlockBytes)
   const works = (): Iterable<Work> => listWork(children, defaultBlockBytes, (start) => start < baseBytes)
   let total = 0
   for (const { start, end } of works()) total += end - start
   const prepare = async (work: Work): Promise<Prepared> => {
     const pieces = (await resolveRange(children, work.start, work.end)).filter(({ ended }) => ended)
-    const buffer = free.pop() ?? new Uint8Array(defaultBlockBytes)
-    await readPieces(children, pieces, buffer, work.start)
+    const buffer = buffers.take()
+    await readPieces(children, pieces, buffer, work.start, scratch)
     return { ...work, pieces, buffer }
   }
   const gate = createGate(2)
@@ -43,7 +45,7 @@ export async function mergeFlat(
       signal?.throwIfAborted()
       await gate.add(async () => {
         await writePieces(target, prepared)
-        free.push(prepared.buffer)
+        buffers.giveBack(prepared.buffer)
       })
       completed += prepared.end - prepared.start
       onProgress?.({ stage: 'coalesce', completed, total, unit: 'bytes' })

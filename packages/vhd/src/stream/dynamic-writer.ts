@@ -3,7 +3,7 @@ import { layOut, type NewDiskMetadata } from '../format/new-disk.ts'
 import type { FileTarget } from '../io/file-target.ts'
 import { isZero } from '../io/zeroes.ts'
 import { createBlockAllocator, type BlockAllocator } from '../merge/allocate.ts'
-import { blockBitmapBytes, fillTables, type DynamicVhdOptions } from './dynamic.ts'
+import { blockBitmap, blockBitmapBytes, fillTables, type DynamicVhdOptions } from './dynamic.ts'
 
 /** Writes a disk's bytes, in order, into a new dynamic VHD. Blocks of zeros are left out. */
 export class DynamicWriter {
@@ -11,17 +11,15 @@ export class DynamicWriter {
   readonly #disk: NewDiskMetadata
   readonly #table: Uint32Array
   readonly #allocator: BlockAllocator
-  readonly #buffer: Uint8Array = new Uint8Array(blockBitmapBytes + defaultBlockBytes).fill(
-    0xff,
-    0,
-    blockBitmapBytes,
-  )
+  readonly #buffer: Uint8Array = new Uint8Array(blockBitmapBytes + defaultBlockBytes)
+  readonly #sizeBytes: number
   #block = 0
   #dirty = false
 
   constructor(target: FileTarget, sizeBytes: number, { style = 'xenserver', uniqueId }: DynamicVhdOptions) {
     this.#target = target
-    this.#disk = layOut({ type: 'dynamic', sizeBytes: roundUp(sizeBytes, sectorBytes), style, uniqueId })
+    this.#sizeBytes = roundUp(sizeBytes, sectorBytes)
+    this.#disk = layOut({ type: 'dynamic', sizeBytes: this.#sizeBytes, style, uniqueId })
     this.#table = new Uint32Array(this.#disk.entries).fill(unallocated)
     this.#allocator = createBlockAllocator(this.#disk.bytes.length, blockBitmapBytes, defaultBlockBytes)
   }
@@ -45,7 +43,7 @@ export class DynamicWriter {
     await this.#target.write(this.#disk.footer, this.#allocator.end())
     await this.#target.sync()
     // A file without its start is no disk: it becomes one when all the rest is there.
-    await this.#target.write(fillTables(this.#disk, this.#table), 0)
+    await this.#target.write(fillTables(this.#disk, this.#table, this.#sizeBytes), 0)
     await this.#target.sync()
   }
 
@@ -54,6 +52,7 @@ export class DynamicWriter {
     if (this.#dirty && !isZero(data)) {
       const start = this.#allocator.next()
       this.#table[this.#block] = start / sectorBytes
+      this.#buffer.set(blockBitmap(this.#block, this.#sizeBytes))
       await this.#target.write(this.#buffer, start)
       data.fill(0)
     }

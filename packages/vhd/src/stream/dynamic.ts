@@ -1,4 +1,5 @@
 import type { CallOptions } from '@disk-image/core'
+import { markSectors } from '../chain/bitmap.ts'
 import { checksum, fields } from '../format/checksum.ts'
 import { defaultBlockBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
 import { layOut, type NewDiskMetadata, type VhdStyle } from '../format/new-disk.ts'
@@ -36,7 +37,7 @@ export async function streamDynamicVhd(
   const allocator = createBlockAllocator(disk.bytes.length, blockBitmapBytes, defaultBlockBytes)
   const table = new Uint32Array(disk.entries).fill(unallocated)
   for (const block of used) table[block] = allocator.next() / sectorBytes
-  const metadata = fillTables(disk, table)
+  const metadata = fillTables(disk, table, sizeBytes)
   return {
     sizeBytes: allocator.end() + disk.footer.length,
     async *[Symbol.asyncIterator]() {
@@ -46,7 +47,7 @@ export async function streamDynamicVhd(
         options.signal?.throwIfAborted()
         const start = (table[block] as number) * sectorBytes
         const bytes = new Uint8Array(start - position + blockBitmapBytes + defaultBlockBytes)
-        bytes.fill(0xff, start - position, start - position + blockBitmapBytes)
+        bytes.set(blockBitmap(block, sizeBytes), start - position)
         bytes.set(
           await chain.read(block * defaultBlockBytes, defaultBlockBytes),
           start - position + blockBitmapBytes,
@@ -81,10 +82,18 @@ async function usedBlocks(chain: VhdChain, signal: AbortSignal | undefined): Pro
   return used
 }
 
-/** A new disk's metadata with its table filled, and its batmap: every block of ours is written whole. */
+/** The bitmap of a block that is written whole; behind the end of the disk there are no sectors. */
+export function blockBitmap(block: number, sizeBytes: number): Uint8Array {
+  const bitmap = new Uint8Array(blockBitmapBytes)
+  markSectors(bitmap, 0, Math.min(defaultBlockBytes, sizeBytes - block * defaultBlockBytes))
+  return bitmap
+}
+
+/** A new disk's metadata with its table filled, and its batmap: but for the last, our blocks are full. */
 export function fillTables(
   { bytes, tableOffset, batmapOffset }: NewDiskMetadata,
   table: Uint32Array,
+  sizeBytes: number,
 ): Uint8Array {
   const filled = Uint8Array.from(bytes)
   const view = fields(filled)
@@ -92,7 +101,8 @@ export function fillTables(
   if (batmapOffset === undefined) return filled
   const map = filled.subarray(batmapOffset + sectorBytes)
   for (const [index, entry] of table.entries()) {
-    if (entry !== unallocated) map[index >> 3] = (map[index >> 3] as number) | (0x80 >> (index & 7))
+    const isFull = (index + 1) * defaultBlockBytes <= sizeBytes
+    if (entry !== unallocated && isFull) map[index >> 3] = (map[index >> 3] as number) | (0x80 >> (index & 7))
   }
   view.setUint32(batmapOffset + 24, checksum(map))
   return filled
