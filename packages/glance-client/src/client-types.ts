@@ -94,7 +94,7 @@ export interface ApiVersion {
  * The Image API v2, call for call. Records and their fields are as on the wire.
  *
  * Every call about an image rejects with `ImageNotFoundError`, `ImageNotAuthorizedError`, `InvalidError` or
- * `ImageLimitExceededError` where they fit, with `GlanceHttpError` for every other refusal, and with
+ * `ImageLimitExceededError` where they fit, others with `NotFoundError` and `NotAuthorizedError`, with `GlanceHttpError` for every other refusal, and with
  * `GlanceConnectionFailedError` where the service can't be reached.
  *
  * @see https://docs.openstack.org/api-ref/image/v2/

@@ -1,6 +1,8 @@
 import { ImageError, ImageNotAuthorizedError, ImageNotFoundError, InvalidError } from '@disk-image/core'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import { ImageLimitExceededError } from '../errors/image-limit-exceeded-error.ts'
+import { NotAuthorizedError } from '../errors/not-authorized-error.ts'
+import { NotFoundError } from '../errors/not-found-error.ts'
 
 /**
  * The error of a call about one image: 401 and 403, 404, 413 and 400 get the image's own classes.
@@ -27,9 +29,20 @@ export function imageError(imageId: string, error: unknown): unknown {
  */
 export function plainError(error: unknown): unknown {
   if (!(error instanceof GlanceHttpError)) return error
-  if (error.status === 413) return new ImageLimitExceededError({ detail: error.detail, cause: error })
-  if (error.status !== 400) return error
-  return new InvalidError({ reason: error.detail === '' ? error.message : error.detail, cause: error })
+  const { message } = error
+  switch (error.status) {
+    case 400:
+      return new InvalidError({ reason: error.detail === '' ? message : error.detail, cause: error })
+    case 401:
+    case 403:
+      return new NotAuthorizedError({ message, cause: error })
+    case 404:
+      return new NotFoundError({ message, cause: error })
+    case 413:
+      return new ImageLimitExceededError({ detail: error.detail, cause: error })
+    default:
+      return error
+  }
 }
 
 /** Runs a call about an image and translates its errors. */
