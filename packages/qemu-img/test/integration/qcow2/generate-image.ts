@@ -148,7 +148,8 @@ export async function generateImage(random: Random, file: string): Promise<Gener
   const snapshots =
     shape.sizeBytes === 0 || options.includes('refcount_bits=1') ? 0 : random.pick([0, 0, 0, 1, 2])
   for (let index = 0; index < snapshots; index += 1) {
-    await qemu('qemu-img', ['snapshot', '-c', `state-${index}`, file])
+    // Narrow refcounts leave no room for some snapshots.
+    await qemu('qemu-img', ['snapshot', '-c', `state-${index}`, file]).catch(ignoreFailedCommand)
     parts.push('snapshot')
   }
   await play(file, list.slice(split))

@@ -22,13 +22,14 @@ export class GrowingFile implements Qcow2Frontier, AsyncDisposable {
     return new GrowingFile(await open(file, 'w+'), content, step)
   }
 
-  async download(): Promise<void> {
+  /** @param pause between two steps */
+  async download(pause: () => Promise<unknown> = () => nextTurn()): Promise<void> {
     while (this.#available < this.#content.byteLength) {
       const chunk = this.#content.subarray(this.#available, this.#available + Math.max(1, this.#step()))
       await this.handle.write(chunk, 0, chunk.byteLength, this.#available)
       this.#available += chunk.byteLength
       this.#wake()
-      await nextTurn()
+      await pause()
     }
     this.ended = true
     this.#wake()
