@@ -171,5 +171,6 @@ test('a difference, as it is printed', () => {
     reason: 'Content mismatch at offset 65536!',
     offset: 65_536,
   })
-  expect(parseDifference('Strict mode: Image size mismatch!\n').offset).toBeUndefined()
+  expect(parseDifference('Strict mode: Image size mismatch!\n')?.offset).toBeUndefined()
+  expect(parseDifference('bwrap: no such file')).toBeUndefined()
 })

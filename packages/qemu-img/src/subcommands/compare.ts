@@ -69,21 +69,22 @@ export async function compare(
     })
     return { identical: true }
   } catch (error) {
-    const different =
-      error instanceof ProcessExecutionError && error.endReason === 'exit' && error.exitCode === 1
-    if (!different) throw error
-    return { identical: false, ...parseDifference(`${error.stdout}\n${error.stderr}`) }
+    // Exit code 1 alone could come from whatever is wrapped around it: the sentence has to be there too.
+    if (!(error instanceof ProcessExecutionError) || error.endReason !== 'exit' || error.exitCode !== 1)
+      throw error
+    const difference = parseDifference(`${error.stdout}\n${error.stderr}`)
+    if (difference === undefined) throw error
+    return { identical: false, ...difference }
   }
 }
 
 /** The sentence and the offset in what `qemu-img compare` prints of two images that differ. */
-export function parseDifference(text: string): {
-  readonly reason: string
-  readonly offset: number | undefined
-} {
+export function parseDifference(
+  text: string,
+): { readonly reason: string; readonly offset: number | undefined } | undefined {
   const lines = text.split(/[\r\n]/).map((line) => line.trim())
-  const reason =
-    lines.find((line) => /mismatch|differ/i.test(line) && !line.startsWith('Warning')) ?? 'They differ'
+  const reason = lines.find((line) => /mismatch|differ/i.test(line) && !line.startsWith('Warning'))
+  if (reason === undefined) return undefined
   const offset = /at offset (\d{1,16})\b/.exec(reason)?.[1]
   return { reason, offset: offset === undefined ? undefined : Number(offset) }
 }

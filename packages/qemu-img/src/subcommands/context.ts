@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { GiB, InvalidError } from '@disk-image/core'
+import { GiB, InvalidError, ProcessExecutionError } from '@disk-image/core'
 import type { Command, ProcessFileAccess, ProcessResult, ProcessRunner, RunOptions } from '@disk-image/core'
 import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import type { QemuImgLimits } from '../limits.ts'
@@ -49,6 +49,31 @@ export async function runQemuImg(
     onLine: extras.onLine,
     maxOutputBytes: extras.maxOutputBytes,
   })
+}
+
+/** Tries of a call that makes an encrypted image. */
+const encryptionTries = 5
+
+/**
+ * The same for a call that makes an image. Where the image is encrypted, `qemu-img` first measures how fast
+ * this machine derives keys, and gives up when the kernel's clock for that did not move meanwhile. That says
+ * nothing about the image, comes before any of it is written, and is gone at the next try.
+ */
+export async function runCreation(
+  context: QemuImgContext,
+  command: Command,
+  call: QemuImgCallOptions,
+  extras: RunExtras,
+): Promise<ProcessResult> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await runQemuImg(context, command, call, extras)
+    } catch (error) {
+      const again =
+        error instanceof ProcessExecutionError && error.stderr.includes('Unable to get accurate CPU usage')
+      if (!again || tries >= encryptionTries) throw error
+    }
+  }
 }
 
 /** CPU seconds for work on every byte of a disk. */

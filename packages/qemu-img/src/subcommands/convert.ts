@@ -3,7 +3,7 @@ import { convertCommand } from '../command/convert.ts'
 import type { ConvertRequest, LocatedConvertRequest } from '../command/convert.ts'
 import { filesOf } from '../command/image-reference.ts'
 import { parseProgress } from '../parse/progress.ts'
-import { conversionCpuSeconds, locate, runQemuImg } from './context.ts'
+import { conversionCpuSeconds, locate, runCreation } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
 import { checkDestination, directoriesOf } from './destination.ts'
 import { info } from './info.ts'
@@ -29,7 +29,7 @@ export async function convert(context: QemuImgContext, options: ConvertOptions):
   const report = (completed: number): void =>
     onProgress?.({ stage: 'convert', completed, total: 100, unit: 'percent' })
   const [, ...others] = filesOf([request.destination])
-  await runQemuImg(context, command, options, {
+  await runCreation(context, command, options, {
     files: {
       read: [...filesOf([request.source]), ...others],
       write: [request.destination.path],

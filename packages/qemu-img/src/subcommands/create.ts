@@ -6,7 +6,7 @@ import { filesOf } from '../command/image-reference.ts'
 import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import { checkPath, checkSize, destinationSecret, secretObject } from '../command/option-list.ts'
 import { checkDestination, directoriesOf } from './destination.ts'
-import { locate, runQemuImg } from './context.ts'
+import { locate, runCreation } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
 
 /** Options of {@link QemuImg.create}. */
@@ -57,7 +57,7 @@ export async function create(
   await checkDestination(context, image.path, options)
   const [, ...others] = filesOf([image])
   const read = [...others, ...(backing === undefined ? [] : filesOf([backing]))]
-  await runQemuImg(context, command, options, {
+  await runCreation(context, command, options, {
     files: { read, write: [image.path], writeDirectories: directoriesOf(image) },
   })
 }

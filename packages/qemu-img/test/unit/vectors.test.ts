@@ -177,6 +177,22 @@ describe('info', () => {
   })
 })
 
+test('making an encrypted image is tried again when qemu-img could not measure the machine', async () => {
+  const answer = {
+    exit: 1,
+    stderr: 'qemu-img: error while converting luks: Unable to get accurate CPU usage',
+  }
+  const source = { path: '/s', format: 'raw' }
+  const destination = { path: '/d', format: 'luks', passphraseFile: '/k' }
+  const once = scripted([answer, answer])
+  await createQemuImg(once).convert({ source, destination, virtualSizeBytes: 1 })
+  expect(once.calls).toHaveLength(3)
+  const always = scripted(Array.from({ length: 9 }, () => answer))
+  const failing = createQemuImg(always).convert({ source, destination, virtualSizeBytes: 1 })
+  await expect(failing).rejects.toThrow(ProcessExecutionError)
+  expect(always.calls).toHaveLength(5)
+})
+
 /** The conversions that are about the command line; what decides whether one is run belongs to the facade. */
 const conversions = vectorsOf('commands.json', 'convert_image').filter(
   ([
