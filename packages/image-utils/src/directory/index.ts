@@ -1,1 +1,2 @@
-export {}
+export { createDirectoryImageService, DirectoryImageService } from './directory-image-service.ts'
+export type { DirectoryImageServiceOptions } from './directory-image-service.ts'

@@ -1,0 +1,86 @@
+import type {
+  CertificateSource,
+  Clock,
+  ImageService,
+  Logger,
+  ProcessRunner,
+  TemporaryFiles,
+} from '@disk-image/core'
+import { silentLogger } from '@disk-image/core'
+import { createFormatPolicy, type FormatPolicy } from '@disk-image/format-policy'
+import { createClock, createProcessRunner, createTemporaryFiles } from '@disk-image/host'
+import { createQemuImg, type QemuImg } from '@disk-image/qemu-img'
+import type { ResolvedOptions } from './options.ts'
+import type { TemporaryImagesByService } from './temporary-images.ts'
+
+/** How disk and processor are spared: a prefix for every command, a rate for every conversion. */
+export interface Throttle {
+  /** Put before a command, for example `['ionice', '-c3']` or `['cgexec', '-g', 'blkio:slow']`. */
+  readonly prefix?: readonly string[] | undefined
+  /** Bytes per second of a conversion, kept to by qemu-img itself. */
+  readonly rateBytesPerSecond?: number | undefined
+}
+
+/** How the facade acts. Each has a default for Node.js. */
+export interface ImageUtilsDependencies {
+  /** @default runs commands with limits, and in a sandbox where one can be had */
+  readonly runner?: ProcessRunner | undefined
+  /** @default says nothing */
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+  /** Used where a call names no image service. */
+  readonly imageService?: ImageService | undefined
+  /** Where the certificates of image signatures are found. */
+  readonly certificates?: CertificateSource | undefined
+  readonly throttle?: Throttle | undefined
+}
+
+/** What every operation works with: the dependencies, the settings, and what is made of them once. */
+export interface Toolbox {
+  readonly options: ResolvedOptions
+  readonly runner: ProcessRunner
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly imageService: ImageService | undefined
+  readonly certificates: CertificateSource | undefined
+  readonly throttle: Throttle
+  readonly temporaryFiles: TemporaryFiles
+  readonly qemuImg: QemuImg
+  readonly policy: FormatPolicy
+  readonly temporaryImages: TemporaryImagesByService
+}
+
+/** Fills in the defaults and makes the tools. Starts nothing. */
+export function createToolbox(
+  dependencies: ImageUtilsDependencies,
+  options: ResolvedOptions,
+  temporaryImages: TemporaryImagesByService,
+): Toolbox {
+  const logger = dependencies.logger ?? silentLogger
+  const runner =
+    dependencies.runner ??
+    createProcessRunner({ rootHelper: options.rootHelper, sandbox: options.sandbox, logger })
+  return Object.freeze({
+    options,
+    runner,
+    logger,
+    clock: dependencies.clock ?? createClock(),
+    imageService: dependencies.imageService,
+    certificates: dependencies.certificates,
+    throttle: dependencies.throttle ?? {},
+    temporaryFiles: createTemporaryFiles({ directory: options.imageConversionDir }),
+    qemuImg: createQemuImg(
+      { runner },
+      {
+        cpuLimitSeconds: options.imageConversionCpuLimitSeconds,
+        addressSpaceLimitBytes: options.imageConversionAddressSpaceLimitGiB * 1024 ** 3,
+      },
+    ),
+    temporaryImages,
+    policy: createFormatPolicy({
+      vmdkAllowedTypes: options.vmdkAllowedTypes,
+      conversionDisabled: options.imageConversionDisable,
+      reservedImageNamespaces: options.reservedImageNamespaces,
+    }),
+  })
+}

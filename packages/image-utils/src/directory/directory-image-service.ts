@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import {
+  type ByteSink,
+  type CallOptions,
+  type DetailOptions,
+  type DownloadOptions,
+  type DownloadReport,
+  ImageDownloadFailedError,
+  type ImageLocation,
+  type ImageMember,
+  type ImageMetadata,
+  type ImageRecord,
+  type ImageService,
+  type ImageStore,
+  InvalidError,
+  NotSupportedOperationError,
+  type RequestContext,
+  type UpdateOptions,
+  type UploadSource,
+} from '@disk-image/core'
+import { transferVerified } from '@disk-image/glance-client/hashing'
+import { readFileInChunks } from '../sources/file-chunks.ts'
+import { selectRecords } from './select-records.ts'
+import { Sidecar } from './sidecar.ts'
+import { storeData } from './store-data.ts'
+
+/** Settings of {@link createDirectoryImageService}. */
+export interface DirectoryImageServiceOptions {
+  /** Absolute path of the folder; it is made when missing. */
+  readonly directory: string
+}
+
+/**
+ * A folder of images: `ID.data` with the bytes and `ID.json` with the record, hashed like Glance's.
+ *
+ * The embedded image service for where no Glance is at hand. It has one user, whoever may read the folder.
+ */
+export function createDirectoryImageService(options: DirectoryImageServiceOptions): ImageService {
+  return new DirectoryImageService(options)
+}
+
+/** See {@link createDirectoryImageService}. */
+export class DirectoryImageService implements ImageService {
+  readonly #directory: string
+  readonly #sidecar: Sidecar
+
+  constructor(options: DirectoryImageServiceOptions) {
+    if (!path.isAbsolute(options.directory)) {
+      throw new InvalidError({
+        reason: `The image folder must be an absolute path; it is ${options.directory}.`,
+      })
+    }
+    this.#directory = options.directory
+    this.#sidecar = new Sidecar(options.directory)
+  }
+
+  async show(_context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageRecord> {
+    options.signal?.throwIfAborted()
+    return this.#sidecar.read(imageId)
+  }
+
+  async detail(_context: RequestContext, options: DetailOptions = {}): Promise<ImageRecord[]> {
+    options.signal?.throwIfAborted()
+    const names = await readdir(this.#directory).catch(emptyWhereMissing)
+    const ids = names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
+    const records: ImageRecord[] = []
+    for (const id of ids) records.push(await this.#sidecar.read(id))
+    return selectRecords(records, options)
+  }
+
+  async create(
+    context: RequestContext,
+    metadata: ImageMetadata,
+    options: CallOptions & { readonly data?: UploadSource | undefined } = {},
+  ): Promise<ImageRecord> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    const id = metadata.id ?? randomUUID()
+    const existing = await this.#sidecar.read(id).catch(() => undefined)
+    if (existing !== undefined) throw new InvalidError({ reason: `There is already an image ${id}.` })
+    const now = new Date().toISOString()
+    const record: ImageRecord = {
+      visibility: 'private',
+      protected: false,
+      container_format: 'bare',
+      ...metadata,
+      id,
+      status: 'queued',
+      created_at: now,
+      updated_at: now,
+      properties: { ...metadata.properties },
+    }
+    await this.#sidecar.write(record)
+    if (options.data === undefined) return record
+    try {
+      return await this.update(context, id, {}, { ...options, purgeProperties: false })
+    } catch (error) {
+      await this.#sidecar.remove(id)
+      throw error
+    }
+  }
+
+  async update(
+    _context: RequestContext,
+    imageId: string,
+    metadata: ImageMetadata,
+    options: UpdateOptions = {},
+  ): Promise<ImageRecord> {
+    const before = await this.#sidecar.read(imageId)
+    const purge = options.purgeProperties ?? true
+    const { properties, ...fields } = metadata
+    let record: ImageRecord = {
+      ...before,
+      ...fields,
+      id: imageId,
+      updated_at: new Date().toISOString(),
+      // As with Glance: properties that are not given go, but only where some are given at all.
+      properties:
+        properties === undefined ? before.properties : { ...(purge ? {} : before.properties), ...properties },
+    }
+    if (options.data !== undefined) {
+      if (before.status === 'active') {
+        throw new InvalidError({ reason: `Image ${imageId} already has data; image data is never replaced.` })
+      }
+      const stored = await storeData(this.#sidecar.dataPath(imageId), options.data, options)
+      record = { ...record, ...stored, status: 'active' }
+    }
+    await this.#sidecar.write(record)
+    return record
+  }
+
+  async download(
+    context: RequestContext,
+    imageId: string,
+    sink: ByteSink,
+    options: DownloadOptions = {},
+  ): Promise<DownloadReport> {
+    const record = await this.show(context, imageId, options)
+    if (record.status !== 'active') {
+      throw new ImageDownloadFailedError({ imageId, reason: 'image contains no data.' })
+    }
+    const file = this.#sidecar.dataPath(imageId)
+    return transferVerified(
+      readFileInChunks(file, { start: options.resumeFrom?.bytes ?? 0, signal: options.signal }),
+      sink,
+      { ...options, image: record },
+    )
+  }
+
+  async delete(_context: RequestContext, imageId: string, options: CallOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted()
+    const record = await this.#sidecar.read(imageId)
+    if (record.protected === true) throw new InvalidError({ reason: `Image ${imageId} is protected.` })
+    await this.#sidecar.remove(imageId)
+  }
+
+  async getStores(): Promise<{ readonly stores: readonly ImageStore[] }> {
+    return { stores: [{ id: 'directory', description: this.#directory, default: 'true' }] }
+  }
+
+  async getLocation(
+    context: RequestContext,
+    imageId: string,
+  ): Promise<{ readonly directUrl: string; readonly locations: readonly ImageLocation[] }> {
+    await this.show(context, imageId)
+    const url = pathToFileURL(this.#sidecar.dataPath(imageId)).href
+    return { directUrl: url, locations: [{ url, metadata: {} }] }
+  }
+
+  async addLocation(): Promise<ImageRecord> {
+    throw new NotSupportedOperationError({
+      operation: 'addLocation',
+      reason: 'A folder of images keeps every image itself.',
+    })
+  }
+
+  async listMembers(context: RequestContext, imageId: string): Promise<ImageMember[]> {
+    await this.show(context, imageId)
+    return []
+  }
+
+  async readRange(
+    context: RequestContext,
+    imageId: string,
+    offset: number,
+    length: number,
+    options: CallOptions = {},
+  ): Promise<Uint8Array> {
+    await this.show(context, imageId, options)
+    const handle = await open(this.#sidecar.dataPath(imageId), 'r')
+    try {
+      const { size } = await handle.stat()
+      const bytes = new Uint8Array(Math.max(0, Math.min(length, size - offset)))
+      let filled = 0
+      while (filled < bytes.length) {
+        const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled)
+        if (bytesRead === 0) break
+        filled += bytesRead
+      }
+      return bytes.subarray(0, filled)
+    } finally {
+      await handle.close()
+    }
+  }
+
+  /** Removes what an interrupted upload left. */
+  async clean(): Promise<string[]> {
+    const names = await readdir(this.#directory).catch(emptyWhereMissing)
+    const partial = names
+      .filter((name) => name.endsWith('.partial'))
+      .map((name) => path.join(this.#directory, name))
+    for (const file of partial) await rm(file, { force: true })
+    return partial
+  }
+}
+
+function emptyWhereMissing(error: unknown): string[] {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+  throw error
+}

@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto'
+import { open, rename, rm } from 'node:fs/promises'
+import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
+import { createStreamHash } from '@disk-image/glance-client/hashing'
+import { spaceError } from '@disk-image/host'
+import path from 'node:path'
+
+/** What is recorded of an image's data. */
+export interface StoredData {
+  readonly size: number
+  readonly os_hash_algo: 'sha512'
+  readonly os_hash_value: string
+}
+
+/**
+ * Puts an image's bytes into a file, hashed on the way. The file appears only when it is whole: an upload
+ * that breaks leaves nothing.
+ */
+export async function storeData(
+  file: string,
+  source: UploadSource,
+  options: CallOptions,
+): Promise<StoredData> {
+  const partial = `${file}.${randomUUID()}.partial`
+  const hash = createStreamHash(['sha512'])
+  try {
+    const handle = await open(partial, 'wx', 0o600)
+    let size = 0
+    try {
+      for await (const chunk of source.open()) {
+        options.signal?.throwIfAborted()
+        await Promise.all([hash.write(chunk), writeAll(handle, chunk, size)])
+        size += chunk.length
+        options.onProgress?.({ stage: 'upload', completed: size, total: source.size, unit: 'bytes' })
+      }
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    if (source.size !== undefined && source.size !== size) {
+      throw new InvalidError({ reason: `The data had ${size} bytes where ${source.size} were announced.` })
+    }
+    const digests = await hash.digest()
+    await rename(partial, file)
+    return { size, os_hash_algo: 'sha512', os_hash_value: digests['sha512'] ?? '' }
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw (
+      (await spaceError(error, {
+        path: file,
+        neededBytes: source.size,
+        imageId: path.basename(file, '.data'),
+      })) ?? error
+    )
+  } finally {
+    await hash.close()
+  }
+}
+
+async function writeAll(
+  handle: Awaited<ReturnType<typeof open>>,
+  chunk: Uint8Array,
+  position: number,
+): Promise<void> {
+  let done = 0
+  while (done < chunk.length) {
+    const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done)
+    done += bytesWritten
+  }
+}

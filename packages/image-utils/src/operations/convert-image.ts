@@ -1,0 +1,107 @@
+import { type CallOptions, InvalidError, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
+import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
+import { isBlockDevice, supportsDirectIo } from '@disk-image/host'
+import type { Cipher } from '@disk-image/qemu-img'
+import { Cleanup } from '../cleanup.ts'
+import type { Throttle, Toolbox } from '../dependencies.ts'
+import { checkDestination, guardDestination } from '../pipelines/destination.ts'
+import { inspectFile, qemuImgInfo } from './qemu-info.ts'
+
+/** Keywords of {@link convertImage}. */
+export interface ConvertImageOptions extends CallOptions {
+  readonly outSubformat?: string | undefined
+  /** What the source is. @default what the inspector finds */
+  readonly srcFormat?: string | undefined
+  /** @default true */
+  readonly runAsRoot?: boolean | undefined
+  readonly throttle?: Throttle | undefined
+  /** For `luks`: the cipher, see `decodeCipher`. */
+  readonly cipherSpec?: Cipher | undefined
+  /** For `luks`: a file with the new passphrase. */
+  readonly passphraseFile?: string | undefined
+  /** Compress a qcow2. @default false */
+  readonly compress?: boolean | undefined
+  /** For an encrypted source: a file with its passphrase. */
+  readonly srcPassphraseFile?: string | undefined
+  /** Named in errors. @default 'internal image' */
+  readonly imageId?: string | undefined
+  /** What `qemuImgInfo` said of the source, where that is known. */
+  readonly data?: QemuImgInfo | undefined
+  readonly disableSparse?: boolean | undefined
+  /** Compression of a qcow2. zstd needs qemu 5.1 or newer to read. @default 'zlib' */
+  readonly compression?: 'zlib' | 'zstd' | undefined
+}
+
+/**
+ * Converts a disk with qemu-img. Both formats are always told: what the source is, is what was given, or
+ * what the inspector found, never what qemu-img would guess.
+ *
+ * @throws {ImageUnacceptableError} where the source is not what was claimed, or not acceptable
+ * @throws {ProcessExecutionError}
+ * @see cinder.image.image_utils.convert_image
+ */
+export async function convertImage(
+  toolbox: Toolbox,
+  source: string,
+  destination: string,
+  outFormat: string,
+  options: ConvertImageOptions = {},
+): Promise<void> {
+  const runAsRoot = options.runAsRoot ?? true
+  const imageId = options.imageId ?? 'internal image'
+  const format = await sourceFormat(toolbox, source, options, imageId, runAsRoot)
+  if (toolbox.options.rootHelper.length === 0 || !runAsRoot) await checkDestination(destination)
+  const target = toQemuFormat(outFormat)
+  const encrypted = target === 'luks' || options.srcPassphraseFile !== undefined
+  if (target === 'luks' && options.passphraseFile === undefined) {
+    throw new InvalidError({ reason: 'A luks volume needs a passphrase: give passphraseFile.' })
+  }
+  if (options.srcPassphraseFile !== undefined && options.passphraseFile === undefined) {
+    throw new InvalidError({
+      reason: 'An encrypted image is only ever converted to an encrypted volume: give passphraseFile.',
+    })
+  }
+  const compress = (options.compress ?? false) && toolbox.options.imageCompressOnUpload
+  const throttle = options.throttle ?? toolbox.throttle
+  const device = await isBlockDevice(destination)
+  await Cleanup.around(async (cleanup) => {
+    await guardDestination(destination, cleanup)
+    await toolbox.qemuImg.convert({
+      source: { path: source, format, passphraseFile: options.srcPassphraseFile },
+      destination: {
+        path: destination,
+        format: options.srcPassphraseFile === undefined ? target : 'luks',
+        subformat: options.outSubformat === '' ? undefined : options.outSubformat,
+        forceSize: target === 'vpc' && options.srcPassphraseFile === undefined,
+        passphraseFile: encrypted ? options.passphraseFile : undefined,
+        cipher: encrypted ? options.cipherSpec : undefined,
+        compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
+      },
+      sparse: options.disableSparse !== true,
+      directIo: device && (await supportsDirectIo(destination)),
+      throttlePrefix: throttle.prefix,
+      rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
+      asRoot: runAsRoot,
+      signal: options.signal,
+      onProgress: options.onProgress,
+    })
+  })
+}
+
+async function sourceFormat(
+  toolbox: Toolbox,
+  source: string,
+  options: ConvertImageOptions,
+  imageId: string,
+  runAsRoot: boolean,
+): Promise<string> {
+  const { srcFormat } = options
+  if (options.srcPassphraseFile !== undefined) {
+    // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.
+    return (await inspectFile(source)).format === 'qcow2' ? 'qcow2' : 'luks'
+  }
+  const data = options.data ?? (await qemuImgInfo(toolbox, source, { runAsRoot, signal: options.signal }))
+  checkFormatOf(imageId, srcFormat, data, { allowedTypes: toolbox.options.vmdkAllowedTypes })
+  const known = srcFormat === undefined || srcFormat.toLowerCase() === 'ami' ? data.fileFormat : srcFormat
+  return toQemuFormat(known ?? 'raw')
+}

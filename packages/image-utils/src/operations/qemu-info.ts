@@ -1,0 +1,163 @@
+import {
+  accepted,
+  type CallOptions,
+  ImageUnacceptableError,
+  InvalidError,
+  ProcessExecutionError,
+  type QemuImgInfo,
+  toQemuFormat,
+  type Verdict,
+} from '@disk-image/core'
+import { inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
+import type { Toolbox } from '../dependencies.ts'
+import { qemuImgMissing } from '../pipelines/judge.ts'
+import { withFileReader } from '../sources/file-reader.ts'
+
+/** Keywords of {@link qemuImgInfo}. */
+export interface QemuImgInfoOptions extends CallOptions {
+  /** Through the root helper, where one is configured. @default true */
+  readonly runAsRoot?: boolean | undefined
+  /** Also while another process has the image open. @default false */
+  readonly forceShare?: boolean | undefined
+  /** @default false */
+  readonly allowQcow2BackingFile?: boolean | undefined
+  /** What the image is known to be. `raw` is believed; anything else is inspected all the same. */
+  readonly imgFormat?: string | undefined
+}
+
+/** Looks at a file with our own inspector. */
+export function inspectFile(path: string): Promise<InspectionResult> {
+  return withFileReader(path, (reader) => inspect(reader))
+}
+
+/**
+ * The format of a file, or undefined where it is not safe to open.
+ *
+ * What qemu-img has no driver for (an ISO, a partition table, a file system, plain bytes) is `raw`.
+ *
+ * @see cinder.image.format_inspector.get_image_format, cinder.privsep.format_inspector.get_format_if_safe
+ */
+export async function getImageFormat(
+  toolbox: Toolbox,
+  path: string,
+  options: { readonly allowQcow2BackingFile?: boolean | undefined } = {},
+): Promise<string | undefined> {
+  const inspection = await inspectFile(path)
+  return judgeFile(toolbox, inspection, options.allowQcow2BackingFile).ok ? driverOf(inspection) : undefined
+}
+
+/**
+ * What `qemu-img info` says, asked only about a file that the inspector found safe, and with its format.
+ *
+ * A raw file that is a LUKS volume says so: `encrypted`, and `formatSpecific` of type `luks`.
+ *
+ * @throws {InvalidError} for an unsafe file, with the rule that it breaks
+ * @throws {ProcessExecutionError}
+ * @see cinder.image.image_utils.qemu_img_info
+ */
+export async function qemuImgInfo(
+  toolbox: Toolbox,
+  path: string,
+  options: QemuImgInfoOptions = {},
+): Promise<QemuImgInfo> {
+  const { signal, forceShare, allowQcow2BackingFile = false } = options
+  const claimed = options.imgFormat === '' ? undefined : options.imgFormat
+  const inspection = await inspectFile(path)
+  if (claimed !== 'raw') {
+    const verdict = judgeFile(toolbox, inspection, allowQcow2BackingFile)
+    if (!verdict.ok) throw new InvalidError({ reason: `${path} is not safe to open: ${verdict.reason}` })
+  }
+  const format = toQemuFormat(claimed ?? driverOf(inspection))
+  const call = {
+    forceShare: forceShare ?? false,
+    asRoot: options.runAsRoot ?? true,
+    allowBackingFile: allowQcow2BackingFile,
+    signal,
+  }
+  const info = await toolbox.qemuImg.info(path, { format, ...call })
+  if (format !== 'raw' || inspection.format !== 'luks') return info
+  const inside = await toolbox.qemuImg.info(path, { format: 'luks', ...call })
+  return { ...inside, fileFormat: info.fileFormat, encrypted: true }
+}
+
+/**
+ * Whether qemu-img may open a file as what it is. Bytes that are no disk of any format it knows are opened
+ * as raw, which is never unsafe.
+ */
+function judgeFile(toolbox: Toolbox, inspection: InspectionResult, allowQcow2BackingFile = false): Verdict {
+  if (driverOf(inspection) === 'raw' && !inspection.matches.some((match) => drivers.has(match)))
+    return accepted
+  return toolbox.policy
+    .with({ allowQcow2BackingFile, vmdkAllowedTypes: everyVmdkType(inspection) })
+    .judge({ inspection })
+}
+
+/** Which type of VMDK is accepted is asked later, of what qemu-img says; here only what is dangerous counts. */
+function everyVmdkType(inspection: InspectionResult): readonly string[] {
+  const { createType } = inspection.details
+  return createType === undefined ? ['monolithicSparse'] : [createType]
+}
+
+/** Formats that have a driver of their own in qemu-img. */
+const drivers: ReadonlySet<string> = new Set([
+  'qcow2',
+  'qcow',
+  'qed',
+  'vmdk',
+  'vhd',
+  'vhdx',
+  'vdi',
+  'parallels',
+  'bochs',
+  'cloop',
+  'dmg',
+])
+
+/** The format as which a file is opened: its own where qemu-img has a driver for it, otherwise raw. */
+export function driverOf(inspection: Pick<InspectionResult, 'format'>): string {
+  return drivers.has(inspection.format) ? inspection.format : 'raw'
+}
+
+/** Keywords of {@link getQemuData}. */
+export interface QemuDataOptions extends CallOptions {
+  readonly forceShare?: boolean | undefined
+}
+
+/**
+ * The same for an image that may be used without qemu-img if it is raw: then undefined.
+ *
+ * @throws {ImageUnacceptableError} where qemu-img is not installed and the image is not raw, or fails
+ * @see cinder.image.image_utils.get_qemu_data
+ */
+export async function getQemuData(
+  toolbox: Toolbox,
+  imageId: string,
+  hasMeta: boolean,
+  diskFormatRaw: boolean,
+  destination: string,
+  runAsRoot: boolean,
+  options: QemuDataOptions = {},
+): Promise<QemuImgInfo | undefined> {
+  try {
+    return await qemuImgInfo(toolbox, destination, { ...options, runAsRoot })
+  } catch (error) {
+    if (!(error instanceof ProcessExecutionError)) throw error
+    if (error.endReason !== 'not-installed') {
+      throw new ImageUnacceptableError({
+        imageId,
+        reason: `qemu-img can't read it: ${error.stderr.trim() || error.shortMessage}`,
+        rule: 'qemu-img-info',
+        cause: error,
+      })
+    }
+    if (!hasMeta) {
+      throw new ImageUnacceptableError({
+        imageId,
+        reason: 'qemu-img is not installed.',
+        rule: 'qemu-img-installed',
+      })
+    }
+    if (!diskFormatRaw) throw qemuImgMissing(imageId, error)
+    return undefined
+  }
+}

@@ -1,0 +1,43 @@
+import { type CallOptions, InvalidError, toQemuFormat } from '@disk-image/core'
+import type { Toolbox } from '../dependencies.ts'
+import { driverOf, inspectFile } from './qemu-info.ts'
+
+/** Keywords of {@link resizeImage}. */
+export interface ResizeImageOptions extends CallOptions {
+  /** Through the root helper, where one is configured. @default false */
+  readonly runAsRoot?: boolean | undefined
+  /** What the disk is. @default what the inspector finds, if that is safe */
+  readonly fileFormat?: string | undefined
+}
+
+/**
+ * Grows a disk. qemu-img is told the format: a raw disk with another format's header in it stays raw.
+ *
+ * @throws {InvalidError} where no format was given and what is found is not safe to open
+ * @see cinder.image.image_utils.resize_image
+ */
+export async function resizeImage(
+  toolbox: Toolbox,
+  source: string,
+  sizeBytes: number,
+  options: ResizeImageOptions = {},
+): Promise<void> {
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0) {
+    throw new InvalidError({
+      reason: `The new size must be a whole number of bytes above 0; it is ${sizeBytes}.`,
+    })
+  }
+  const format = options.fileFormat || (await safeFormat(toolbox, source))
+  await toolbox.qemuImg.resize(source, sizeBytes, {
+    format: toQemuFormat(format),
+    asRoot: options.runAsRoot ?? false,
+    signal: options.signal,
+  })
+}
+
+async function safeFormat(toolbox: Toolbox, source: string): Promise<string> {
+  const inspection = await inspectFile(source)
+  const verdict = toolbox.policy.judge({ inspection })
+  if (!verdict.ok) throw new InvalidError({ reason: `${source} is not safe to open: ${verdict.reason}` })
+  return driverOf(inspection)
+}

@@ -1,0 +1,74 @@
+import { rm } from 'node:fs/promises'
+import type {
+  CallOptions,
+  CertificateSource,
+  ImageRecord,
+  ImageService,
+  RequestContext,
+} from '@disk-image/core'
+import {
+  createSignatureVerifier,
+  ImageSignatureVerificationError,
+  type SignatureVerifier,
+  verifyImageSignature,
+} from '@disk-image/glance-client/signature'
+import type { Toolbox } from '../dependencies.ts'
+import { chooseImageService } from '../pipelines/job.ts'
+import { readFileInChunks } from '../sources/file-chunks.ts'
+
+/**
+ * A sink that verifies an image's signature while its stored bytes pass. Close it.
+ *
+ * @returns undefined where the image is not signed
+ * @throws {ImageSignatureVerificationError} also where there is no source of certificates to verify it with
+ */
+export function openSignatureVerification(
+  toolbox: Toolbox,
+  context: RequestContext,
+  record: ImageRecord,
+  call: CallOptions,
+): Promise<SignatureVerifier | undefined> {
+  return createSignatureVerifier(context, record, certificatesOf(toolbox, record.id), { signal: call.signal })
+}
+
+/**
+ * Verifies the signature of an image that is in a file. A file with a wrong signature is removed.
+ *
+ * @returns false where the image is not signed
+ * @throws {InvalidSignatureImageError} where only some of the signature's properties are there
+ * @throws {ImageSignatureVerificationError}
+ * @see cinder.image.image_utils.verify_glance_image_signature
+ */
+export async function verifyGlanceImageSignature(
+  toolbox: Toolbox,
+  context: RequestContext,
+  imageService: ImageService | undefined,
+  imageId: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<boolean> {
+  const record = await chooseImageService(toolbox, imageService).show(context, imageId, {
+    signal: options.signal,
+  })
+  const bytes = readFileInChunks(path, { signal: options.signal })
+  try {
+    return await verifyImageSignature(context, record, bytes, certificatesOf(toolbox, imageId), options)
+  } catch (error) {
+    if (error instanceof ImageSignatureVerificationError) await rm(path, { force: true })
+    throw error
+  }
+}
+
+function certificatesOf(toolbox: Toolbox, imageId: string): CertificateSource {
+  return (
+    toolbox.certificates ?? {
+      getCertificate: async () => {
+        throw new ImageSignatureVerificationError({
+          imageId,
+          reason:
+            "There is no source of certificates: give certificates to createImageUtils, or set verifyGlanceSignatures to 'disabled'.",
+        })
+      },
+    }
+  )
+}

@@ -1,0 +1,83 @@
+import { constants } from 'node:fs'
+import { access, lstat, open, rm, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { InvalidError, MiB } from '@disk-image/core'
+import { blockDeviceSize } from '@disk-image/host'
+import type { Cleanup } from '../cleanup.ts'
+
+/**
+ * Refuses a destination that can't be written, before anything is downloaded for it.
+ *
+ * A missing node under /dev is never made: a regular file there looks like a device and fills the memory.
+ *
+ * @throws {InvalidError} naming the path and what is wrong with it
+ */
+export async function checkDestination(destination: string): Promise<void> {
+  if (!path.isAbsolute(destination) || destination.includes('\0')) {
+    throw new InvalidError({
+      reason: `The destination must be an absolute path; it is ${JSON.stringify(destination)}.`,
+    })
+  }
+  const found = await stat(destination).catch(ignoreMissing)
+  if (found === undefined) {
+    if (path.normalize(destination).startsWith('/dev/')) {
+      throw new InvalidError({
+        reason: `There is no device ${destination}, and a file is never made under /dev.`,
+      })
+    }
+    await checkFolder(path.dirname(destination))
+  } else if (!found.isFile() && !found.isBlockDevice()) {
+    throw new InvalidError({ reason: `${destination} is neither a regular file nor a block device.` })
+  }
+}
+
+async function checkFolder(folder: string): Promise<void> {
+  const found = await stat(folder).catch(ignoreMissing)
+  if (found === undefined || !found.isDirectory()) {
+    throw new InvalidError({ reason: `There is no folder ${folder} to make the destination in.` })
+  }
+  await access(folder, constants.W_OK | constants.X_OK).catch((cause: unknown) => {
+    throw new InvalidError({ reason: `No file can be made in ${folder}: it is not writable.`, cause })
+  })
+}
+
+/**
+ * Sees to it that nothing half-written is left where a tool writes: a new file is removed, the first and last
+ * MiB of anything else are zeroed.
+ */
+export async function guardDestination(destination: string, cleanup: Cleanup): Promise<void> {
+  const before = await lstat(destination).catch(ignoreMissing)
+  cleanup.onFailure(() => (before === undefined ? rm(destination, { force: true }) : taint(destination)))
+}
+
+async function taint(destination: string): Promise<void> {
+  const handle = await open(destination, 'r+')
+  try {
+    const found = await handle.stat()
+    const size = found.isFile() ? found.size : await blockDeviceSize(destination)
+    const zeroes = Buffer.alloc(Math.min(MiB, size))
+    await handle.write(zeroes, 0, zeroes.length, 0)
+    await handle.write(zeroes, 0, zeroes.length, size - zeroes.length)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+function ignoreMissing(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) {
+    return undefined
+  }
+  throw error
+}
+
+/** Whether this process may write the destination itself, or make it. */
+export async function isWritable(destination: string): Promise<boolean> {
+  const may = (file: string): Promise<boolean> =>
+    access(file, constants.W_OK).then(
+      () => true,
+      () => false,
+    )
+  const found = await stat(destination).catch(() => undefined)
+  return may(found === undefined ? path.dirname(destination) : destination)
+}

@@ -1,0 +1,38 @@
+import type { ByteSink, DownloadReport } from '@disk-image/core'
+import type { Toolbox } from '../dependencies.ts'
+import { openSignatureVerification } from '../operations/verify-signature.ts'
+import type { Job } from './job.ts'
+
+/** A download that is whole and verified. */
+export interface Downloaded {
+  readonly report: DownloadReport
+  readonly signatureVerified: boolean
+}
+
+/** Downloads the stored bytes into a sink, and verifies hash and, where there is one, signature. */
+export async function downloadInto(toolbox: Toolbox, job: Job, sink: ByteSink): Promise<Downloaded> {
+  const signature = job.signed
+    ? await openSignatureVerification(toolbox, job.context, job.record, job.call)
+    : undefined
+  try {
+    const { connections, verify } = job.request
+    const report = await job.imageService.download(
+      job.context,
+      job.imageId,
+      signature === undefined ? sink : both(signature, sink),
+      { ...job.call, connections, verify },
+    )
+    await signature?.verify()
+    return { report, signatureVerified: signature !== undefined }
+  } finally {
+    await signature?.close()
+  }
+}
+
+function both(first: ByteSink, second: ByteSink): ByteSink {
+  return {
+    write: async (chunk) => {
+      await Promise.all([first.write(chunk), second.write(chunk)])
+    },
+  }
+}

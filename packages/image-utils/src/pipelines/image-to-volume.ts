@@ -1,0 +1,110 @@
+import {
+  ImageError,
+  ImageUnacceptableError,
+  InvalidError,
+  ProcessExecutionError,
+  type Refusal,
+} from '@disk-image/core'
+import { ImageConversionNotAllowedError } from '@disk-image/format-policy'
+import { Cleanup } from '../cleanup.ts'
+import type { Toolbox } from '../dependencies.ts'
+import { type Job, prepareJob } from './job.ts'
+import { crossCheck, qemuImgMissing } from './judge.ts'
+import { receiveImage, type Received } from './receive.ts'
+import { receiveTemporaryImage } from './receive-temporary-image.ts'
+import { receiveXenserverImage } from './receive-xenserver-image.ts'
+import type { ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
+import { Stopwatch } from './stopwatch.ts'
+import { writeVolume } from './write-volume.ts'
+
+/**
+ * An image, from its service onto a volume: inspected, judged, verified, written.
+ *
+ * When this rejects, nothing temporary is left, and the volume holds nothing that could be taken for an image.
+ *
+ * @throws {ImageUnacceptableError} refused, with the rule, the place and what would be accepted
+ * @throws {ImageTooBigError} no room, with the folder and the figures
+ * @throws {ImageDownloadFailedError} the data could not be had whole and right
+ * @throws {ImageNotFoundError | ImageNotAuthorizedError | InvalidError | ProcessExecutionError}
+ */
+export async function imageToVolume(
+  toolbox: Toolbox,
+  request: ImageToVolumeRequest,
+): Promise<ImageToVolumeReport> {
+  const stopwatch = new Stopwatch(toolbox.clock)
+  const job = await prepareJob(toolbox, request)
+  return Cleanup.around(async (cleanup) => {
+    const received = await stopwatch.time('download', () => receive(toolbox, job, cleanup))
+    const onVolume =
+      received.result.kind === 'on-volume'
+        ? received.result
+        : await stopwatch.time('convert', () => convert(toolbox, job, received, cleanup))
+    return {
+      imageId: job.imageId,
+      destination: request.volume,
+      format: received.inspection.format,
+      volumeFormat: request.volumeFormat ?? 'raw',
+      bytesDownloaded: received.report?.bytes ?? 0,
+      bytesWritten: onVolume.bytesWritten,
+      virtualSizeBytes: onVolume.virtualSizeBytes,
+      hash: received.report?.hash,
+      signatureVerified: received.signatureVerified,
+      resumes: received.report?.resumes ?? 0,
+      seconds: {
+        download: stopwatch.seconds('download'),
+        convert: stopwatch.seconds('convert'),
+        total: stopwatch.total(),
+      },
+    }
+  })
+}
+
+async function receive(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
+  try {
+    const temporary = await receiveTemporaryImage(toolbox, job)
+    if (temporary !== undefined) return temporary
+    const arrive = job.wrapping === 'xenserver' ? receiveXenserverImage : receiveImage
+    return await arrive(toolbox, job, cleanup)
+  } catch (error) {
+    throw explain(job, error)
+  }
+}
+
+async function convert(
+  toolbox: Toolbox,
+  job: Job,
+  received: Received,
+  cleanup: Cleanup,
+): Promise<{ readonly bytesWritten: number; readonly virtualSizeBytes: number }> {
+  if (received.result.kind !== 'in-file') return received.result
+  const { path, chain } = received.result
+  const { format } = received
+  try {
+    // Raw is whatever it is, and a VHD is read by our own reader: qemu-img isn't asked about either.
+    const virtualSizeBytes =
+      format === 'raw' || format === 'vpc'
+        ? (received.virtualSizeBytes ?? received.inspection.virtualSizeBytes ?? received.bytes)
+        : (await crossCheck(toolbox, job, path, format)).virtualSize
+    const bytesWritten = await writeVolume(toolbox, job, { path, chain, format, virtualSizeBytes }, cleanup)
+    return { bytesWritten, virtualSizeBytes }
+  } catch (error) {
+    throw explain(job, error)
+  }
+}
+
+/** The packages below know no image: their refusals get its id, and a missing tool the original's words. */
+function explain(job: Job, error: unknown): unknown {
+  if (error instanceof ProcessExecutionError && error.endReason === 'not-installed') {
+    return qemuImgMissing(job.imageId, error)
+  }
+  if (!ImageError.is(error) || error.kind !== 'refused' || error instanceof InvalidError) return error
+  if (error instanceof ImageConversionNotAllowedError) return error
+  const refusal = error as ImageError & Partial<Refusal>
+  return new ImageUnacceptableError({
+    imageId: job.imageId,
+    reason: refusal.reason ?? error.message,
+    rule: refusal.rule,
+    offset: refusal.offset,
+    cause: error,
+  })
+}

@@ -1,0 +1,129 @@
+import {
+  type CallOptions,
+  type ImageRecord,
+  type ImageService,
+  InvalidError,
+  type RequestContext,
+  toQemuFormat,
+} from '@disk-image/core'
+import { checkConversionAllowed, checkVirtualSize } from '@disk-image/format-policy'
+import { isXenserverFormat } from '@disk-image/vhd'
+import type { Throttle, Toolbox } from '../dependencies.ts'
+import { checkDestination, isWritable } from './destination.ts'
+import type { ImageToVolumeRequest } from './request.ts'
+
+/** How the image's data is wrapped. */
+export type Wrapping = 'none' | 'gzip' | 'xenserver'
+
+/** One transfer, with all that is known before its first byte. */
+export interface Job {
+  readonly request: ImageToVolumeRequest
+  readonly context: RequestContext
+  readonly imageService: ImageService
+  readonly imageId: string
+  readonly record: ImageRecord
+  readonly wrapping: Wrapping
+  /** What the record says the image is, in qemu-img's terms; undefined where it says nothing that binds. */
+  readonly claimedFormat: string | undefined
+  /** In qemu-img's terms. */
+  readonly volumeFormat: string
+  readonly throttle: Throttle
+  /** Whether the image carries a signature that will be verified. */
+  readonly signed: boolean
+  /** Whether everything must be verified before the volume is touched. */
+  readonly strict: boolean
+  /** Whether only the root helper may write the volume. */
+  readonly throughHelper: boolean
+  readonly call: CallOptions
+}
+
+/** The service that a request names, or the facade's own. */
+export function chooseImageService(toolbox: Toolbox, imageService: ImageService | undefined): ImageService {
+  const chosen = imageService ?? toolbox.imageService
+  if (chosen === undefined) {
+    throw new InvalidError({
+      reason: 'No image service was given: pass imageService to the call, or to createImageUtils.',
+    })
+  }
+  return chosen
+}
+
+/** Reads the image's record, and refuses what can be refused before anything is downloaded. */
+export async function prepareJob(
+  toolbox: Toolbox,
+  request: ImageToVolumeRequest,
+  purpose: 'volume' | 'fetch' | 'plan' = 'volume',
+): Promise<Job> {
+  const call: CallOptions = { signal: request.signal, onProgress: request.onProgress }
+  const imageService = chooseImageService(toolbox, request.imageService)
+  const context = request.context ?? {}
+  const { imageId } = request
+  request.signal?.throwIfAborted()
+  const throughHelper = await needsRootHelper(toolbox, request)
+  if (!throughHelper) await checkDestination(request.volume)
+  const record = await imageService.show(context, imageId, { signal: request.signal })
+  const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
+  if (purpose === 'volume') {
+    checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {
+      disabled: toolbox.options.imageConversionDisable,
+    })
+  }
+  const claimedFormat = claimOf(record)
+  const wrapping = wrappingOf(record)
+  const signed = toolbox.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
+  if (claimedFormat === 'raw' && wrapping === 'none' && typeof record.size === 'number') {
+    checkFits(record.size, request.volumeSizeGiB, imageId)
+  }
+  return {
+    request,
+    context,
+    imageService,
+    imageId,
+    record,
+    wrapping,
+    claimedFormat,
+    volumeFormat,
+    throttle: request.throttle ?? toolbox.throttle,
+    signed,
+    strict: request.verifyBeforeWrite ?? signed,
+    throughHelper,
+    call,
+  }
+}
+
+/** Refuses a disk that doesn't fit into a volume of so many GiB; says nothing where no size was given. */
+export function checkFits(
+  virtualSizeBytes: number,
+  volumeSizeGiB: number | undefined,
+  imageId: string,
+): void {
+  if (volumeSizeGiB !== undefined) checkVirtualSize(virtualSizeBytes, volumeSizeGiB, imageId)
+}
+
+/** An `ami` is whatever it is: the original compares no format for it, so only the inspector's word counts. */
+function claimOf(record: ImageRecord): string | undefined {
+  const format = record.disk_format
+  return typeof format !== 'string' || format === '' || format.toLowerCase() === 'ami'
+    ? undefined
+    : toQemuFormat(format)
+}
+
+function wrappingOf(record: ImageRecord): Wrapping {
+  if (isXenserverFormat(record)) return 'xenserver'
+  return record.container_format === 'compressed' ? 'gzip' : 'none'
+}
+
+/** Whether any of a signature's properties is there; an incomplete set is refused when it is verified. */
+export function hasSignature(record: ImageRecord): boolean {
+  return [
+    'img_signature',
+    'img_signature_hash_method',
+    'img_signature_key_type',
+    'img_signature_certificate_uuid',
+  ].some((name) => record.properties[name] !== undefined && record.properties[name] !== null)
+}
+
+async function needsRootHelper(toolbox: Toolbox, request: ImageToVolumeRequest): Promise<boolean> {
+  if (request.runAsRoot !== true || toolbox.options.rootHelper.length === 0) return false
+  return !(await isWritable(request.volume))
+}

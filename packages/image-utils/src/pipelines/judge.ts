@@ -1,0 +1,57 @@
+import { ImageUnacceptableError, type QemuImgInfo } from '@disk-image/core'
+import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import type { Toolbox } from '../dependencies.ts'
+import type { Job } from './job.ts'
+
+/**
+ * Refuses an image for what its bytes are: a format that was not claimed, an unsafe feature, a disk that
+ * doesn't fit. With `head` only what can't change any more is judged.
+ *
+ * @throws {ImageUnacceptableError} with rule, place and what would be accepted
+ */
+export function checkInspection(
+  toolbox: Toolbox,
+  job: Job,
+  inspection: InspectionResult,
+  extent: 'head' | 'whole',
+): void {
+  // A fixed VHD has its only mark at the end: its head may look like anything.
+  if (extent === 'head' && job.claimedFormat === 'vpc' && inspection.format !== 'vhd') return
+  toolbox.policy.check(job.imageId, {
+    claimedFormat: job.claimedFormat,
+    inspection,
+    volumeSizeGiB: job.request.volumeSizeGiB,
+  })
+}
+
+/**
+ * Asks qemu-img once what it makes of a file whose format we know, and refuses where the two disagree.
+ *
+ * @throws {ImageUnacceptableError} also where qemu-img is not installed, saying what to install
+ */
+export async function crossCheck(
+  toolbox: Toolbox,
+  job: Job,
+  path: string,
+  format: string,
+): Promise<QemuImgInfo> {
+  const info = await toolbox.qemuImg.info(path, { format, signal: job.call.signal })
+  toolbox.policy.check(job.imageId, {
+    claimedFormat: format,
+    info,
+    volumeSizeGiB: job.request.volumeSizeGiB,
+  })
+  return info
+}
+
+/** The original's refusal where qemu-img is missing, with what to do about it. */
+export function qemuImgMissing(imageId: string, cause: unknown): ImageUnacceptableError {
+  return new ImageUnacceptableError({
+    imageId,
+    reason:
+      'qemu-img is not installed and image is not of type RAW.  Only RAW images can be used if qemu-img is not installed.',
+    rule: 'qemu-img-installed',
+    accepted: 'a raw image, or qemu-img: apt-get install qemu-utils',
+    cause,
+  })
+}

@@ -1,0 +1,54 @@
+import { inspect } from '@disk-image/format-policy/inspector'
+import { extractXenserverArchive } from '@disk-image/vhd'
+import type { Cleanup } from '../cleanup.ts'
+import type { Toolbox } from '../dependencies.ts'
+import { checkAvailableSpace } from '../operations/available-space.ts'
+import { Rendezvous } from '../sinks/rendezvous.ts'
+import { withFileReader } from '../sources/file-reader.ts'
+import { downloadInto } from './download-into.ts'
+import { checkFits, type Job } from './job.ts'
+import { checkInspection } from './judge.ts'
+import type { Received } from './receive.ts'
+
+/**
+ * A XenServer archive: unpacked while it arrives, its chain checked. Nothing is coalesced on disk; the chain
+ * is read as the one disk that it is.
+ */
+export async function receiveXenserverImage(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
+  const { temporaryFiles } = toolbox
+  const folder = await temporaryFiles.temporaryDirectory({ prefix: `image_vhd_${job.imageId}_` })
+  cleanup.always(() => folder[Symbol.asyncDispose]())
+  if (typeof job.record.size === 'number') {
+    await checkAvailableSpace(temporaryFiles.directory, job.record.size, job.imageId)
+  }
+  const bytes = new Rendezvous()
+  const extracting = extractXenserverArchive(bytes, folder.path, job.call).catch((error: unknown) => {
+    bytes.leave(error)
+    throw error
+  })
+  // Both may fail; the archive's refusal says more than the download that it ended.
+  extracting.catch(() => undefined)
+  const downloaded = await downloadInto(toolbox, job, bytes).then(
+    (download) => {
+      bytes.end()
+      return download
+    },
+    (error: unknown) => {
+      bytes.end(error)
+      throw error
+    },
+  )
+  const { chain, virtualSizeBytes } = await extracting
+  checkFits(virtualSizeBytes, job.request.volumeSizeGiB, job.imageId)
+  const [leaf] = chain
+  const inspection = await withFileReader(chain.at(-1) ?? leaf ?? '', (reader) => inspect(reader))
+  checkInspection(toolbox, job, inspection, 'whole')
+  return {
+    ...downloaded,
+    inspection,
+    format: 'vpc',
+    virtualSizeBytes,
+    bytes: downloaded.report.bytes,
+    result: { kind: 'in-file', path: leaf ?? '', chain },
+  }
+}

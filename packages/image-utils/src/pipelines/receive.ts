@@ -1,0 +1,159 @@
+import { type ByteSink, type DownloadReport, type ImageRecord, MiB, toQemuFormat } from '@disk-image/core'
+import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { openVolume } from '@disk-image/host'
+import type { Cleanup } from '../cleanup.ts'
+import type { Toolbox } from '../dependencies.ts'
+import { checkAvailableSpace } from '../operations/available-space.ts'
+import { driverOf } from '../operations/qemu-info.ts'
+import { GunzipSink } from '../sinks/gunzip-sink.ts'
+import { IntakeSink } from '../sinks/intake-sink.ts'
+import { SparseSink } from '../sinks/sparse-sink.ts'
+import { checkFits, type Job } from './job.ts'
+import { checkInspection } from './judge.ts'
+import { downloadInto } from './download-into.ts'
+import { OverlappedDecode } from './overlapped-decode.ts'
+
+/** An image that has arrived whole, inspected and judged. */
+export interface Received {
+  readonly inspection: InspectionResult
+  /** In qemu-img's terms. */
+  readonly format: string
+  /** Bytes of the disk, where that is known better than from the inspection. */
+  readonly virtualSizeBytes?: number | undefined
+  /** Bytes of the image, after decoding of a compressed container. */
+  readonly bytes: number
+  /** Absent where the image came from a file that was there already. */
+  readonly report: DownloadReport | undefined
+  readonly signatureVerified: boolean
+  readonly result: Streamed | InFile
+}
+
+/** The bytes are on the volume already. */
+export interface Streamed {
+  readonly kind: 'on-volume'
+  readonly bytesWritten: number
+  readonly virtualSizeBytes: number
+}
+
+/** The bytes are in a file, untouched. */
+export interface InFile {
+  readonly kind: 'in-file'
+  readonly path: string
+  /** A chain of VHDs instead, leaf first. */
+  readonly chain?: readonly string[] | undefined
+}
+
+/**
+ * Downloads the image, inspecting it as it comes.
+ *
+ * Raw bytes that may be written go straight to the volume, qcow2 is decoded onto it behind the download, and
+ * everything else is put into a temporary file. What is on the volume when this resolves is verified; when it
+ * rejects, the cleanup's failure tasks take back what was written.
+ */
+export async function receiveImage(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
+  const inspector = createInspector()
+  let finish: (inspection: InspectionResult) => Promise<Streamed | InFile>
+  const intake = new IntakeSink(inspector, async (head) => {
+    checkInspection(toolbox, job, head, 'head')
+    const chosen = await chooseTarget(toolbox, job, cleanup, head)
+    finish = (inspection) => chosen.finish(inspection)
+    return chosen.sink
+  })
+  const decoder = job.wrapping === 'gzip' ? new GunzipSink(intake, gzipBounds(job)) : undefined
+  if (decoder !== undefined) cleanup.always(() => decoder[Symbol.asyncDispose]())
+  const downloaded = await downloadInto(toolbox, job, decoder ?? intake)
+  await decoder?.end()
+  const inspection = await intake.end()
+  checkInspection(toolbox, job, inspection, 'whole')
+  const format = toQemuFormat(driverOf(inspection))
+  const result = await finish!(inspection)
+  return { ...downloaded, inspection, format, bytes: intake.bytes, result }
+}
+
+interface Target {
+  readonly sink: ByteSink
+  /** Completes what the sink began; called when everything is verified and judged. */
+  finish(inspection: InspectionResult): Promise<Streamed | InFile>
+}
+
+async function chooseTarget(
+  toolbox: Toolbox,
+  job: Job,
+  cleanup: Cleanup,
+  head: InspectionResult,
+): Promise<Target> {
+  const mayStream = job.volumeFormat === 'raw' && !job.strict && !job.throughHelper
+  if (mayStream && job.claimedFormat === 'raw') return streamToVolume(toolbox, job, cleanup)
+  const file = await intoFile(toolbox, job, cleanup, job.record)
+  if (mayStream && head.format === 'qcow2') {
+    return OverlappedDecode.begin(toolbox, job, cleanup, file)
+  }
+  return file
+}
+
+/** Raw bytes, straight onto the volume. */
+async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Target> {
+  const volume = await openVolume(job.request.volume, {
+    sizeBytes: job.record.size ?? undefined,
+    imageId: job.imageId,
+    runner: toolbox.runner,
+    signal: job.call.signal,
+  })
+  cleanup.always(() => volume.close())
+  const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true })
+  return {
+    sink: {
+      write: (chunk) => {
+        checkFits(sink.offset + chunk.length, job.request.volumeSizeGiB, job.imageId)
+        return sink.write(chunk)
+      },
+    },
+    finish: async () => {
+      // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
+      const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512
+      await volume.finish(virtualSizeBytes)
+      return { kind: 'on-volume', bytesWritten: sink.written, virtualSizeBytes }
+    },
+  }
+}
+
+/** A target that keeps the bytes in a temporary file. */
+export interface FileTarget extends Target {
+  readonly path: string
+}
+
+async function intoFile(
+  toolbox: Toolbox,
+  job: Job,
+  cleanup: Cleanup,
+  record: ImageRecord,
+): Promise<FileTarget> {
+  const { temporaryFiles } = toolbox
+  const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
+  cleanup.always(() => temporary[Symbol.asyncDispose]())
+  if (typeof record.size === 'number') {
+    await checkAvailableSpace(temporaryFiles.directory, record.size, job.imageId)
+  }
+  const volume = await openVolume(temporary.path, { imageId: job.imageId })
+  cleanup.always(() => volume.close())
+  const sink = new SparseSink(volume, { sparse: true })
+  return {
+    path: temporary.path,
+    sink,
+    finish: async () => {
+      await volume.finish(sink.offset)
+      return { kind: 'in-file', path: temporary.path }
+    },
+  }
+}
+
+/**
+ * A compressed raw image may decode to the volume's size, any other format to a little more than that.
+ * Without a volume size, deflate's own limit of about 1032 : 1 holds, and the space that there is.
+ */
+function gzipBounds(job: Job): { readonly imageId: string; readonly maxBytes: number } {
+  const { volumeSizeGiB } = job.request
+  const volumeBytes = volumeSizeGiB === undefined ? Number.MAX_SAFE_INTEGER : volumeSizeGiB * 1024 * MiB
+  const maxBytes = job.claimedFormat === 'raw' ? volumeBytes : volumeBytes * 1.1 + 64 * MiB
+  return { imageId: job.imageId, maxBytes }
+}

@@ -1,0 +1,56 @@
+import type { CallOptions, DownloadHash, ImageService, RequestContext, VerifyPolicy } from '@disk-image/core'
+import type { Cipher } from '@disk-image/qemu-img'
+import type { Throttle } from '../dependencies.ts'
+
+/** What {@link ImageUtils.imageToVolume} is asked to do. */
+export interface ImageToVolumeRequest extends CallOptions {
+  /** On whose behalf. @default the image service's own account */
+  readonly context?: RequestContext | undefined
+  /** @default the one given when the facade was made */
+  readonly imageService?: ImageService | undefined
+  readonly imageId: string
+  /** Absolute path of a file, made when missing, or of a block device, never made. */
+  readonly volume: string
+  /** @default 'raw' */
+  readonly volumeFormat?: string | undefined
+  /** A variant of the format: `fixed` of vhd, `streamOptimized` of vmdk … */
+  readonly volumeSubformat?: string | undefined
+  /** The volume's size in GiB: what doesn't fit is refused. @default whatever fits the target */
+  readonly volumeSizeGiB?: number | undefined
+  /** Use the root helper where the process itself may not. @default false */
+  readonly runAsRoot?: boolean | undefined
+  /** Write every byte, zeroes too. @default false */
+  readonly disableSparse?: boolean | undefined
+  /** What is demanded of the hash. @default 'fallback' */
+  readonly verify?: VerifyPolicy | undefined
+  /** Write nothing to the volume before everything is verified. @default true for signed images */
+  readonly verifyBeforeWrite?: boolean | undefined
+  /** Parallel connections of the download. @default 1 */
+  readonly connections?: number | undefined
+  /** For volume format `luks`: a file with the new passphrase. */
+  readonly passphraseFile?: string | undefined
+  /** For volume format `luks`: the cipher, see `decodeCipher`. */
+  readonly cipherSpec?: Cipher | undefined
+  /** For an encrypted image that is encrypted anew: a file with its passphrase. */
+  readonly sourcePassphraseFile?: string | undefined
+  /** @default the facade's */
+  readonly throttle?: Throttle | undefined
+}
+
+/** What {@link ImageUtils.imageToVolume} did. */
+export interface ImageToVolumeReport {
+  readonly imageId: string
+  readonly destination: string
+  /** The format that the image really had. */
+  readonly format: string
+  readonly volumeFormat: string
+  readonly bytesDownloaded: number
+  /** Bytes put onto the volume, without holes. */
+  readonly bytesWritten: number
+  readonly virtualSizeBytes: number
+  readonly hash: DownloadHash | undefined
+  /** Whether a signature was there and was right. */
+  readonly signatureVerified: boolean
+  readonly resumes: number
+  readonly seconds: { readonly download: number; readonly convert: number; readonly total: number }
+}

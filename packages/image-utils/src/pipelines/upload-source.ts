@@ -1,0 +1,27 @@
+import { type FileHandle, stat } from 'node:fs/promises'
+import type { UploadSource } from '@disk-image/core'
+import { blockDeviceSize } from '@disk-image/host'
+import { readFileInChunks, readHandleInChunks } from '../sources/file-chunks.ts'
+
+/** A source whose size is known. */
+export interface SizedSource extends UploadSource {
+  readonly size: number
+}
+
+/** A file or block device, read from its start as often as it takes. */
+export async function fileSource(path: string, signal: AbortSignal | undefined): Promise<SizedSource> {
+  const found = await stat(path)
+  const size = found.isBlockDevice() ? await blockDeviceSize(path) : found.size
+  return { size, open: () => readFileInChunks(path, { length: size, signal }) }
+}
+
+/** The same of an open handle, which stays open. */
+export async function handleSource(
+  handle: FileHandle,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<SizedSource> {
+  const found = await handle.stat()
+  const size = found.isBlockDevice() ? await blockDeviceSize(path) : found.size
+  return { size, open: () => readHandleInChunks(handle, { length: size, signal }) }
+}

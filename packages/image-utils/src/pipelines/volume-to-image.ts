@@ -1,0 +1,204 @@
+import type { FileHandle } from 'node:fs/promises'
+import {
+  type CallOptions,
+  type ImageRecord,
+  type ImageService,
+  ImageUnacceptableError,
+  InvalidError,
+  type RequestContext,
+  toQemuFormat,
+} from '@disk-image/core'
+import { checkConversionAllowed } from '@disk-image/format-policy'
+import { chownIfNeeded } from '@disk-image/host'
+import { Cleanup } from '../cleanup.ts'
+import type { Throttle, Toolbox } from '../dependencies.ts'
+import { driverOf, inspectFile } from '../operations/qemu-info.ts'
+import { gzipFile } from './gzip-file.ts'
+import { chooseImageService } from './job.ts'
+import { Stopwatch } from './stopwatch.ts'
+import { fileSource, handleSource, type SizedSource } from './upload-source.ts'
+
+/** The image that a volume is uploaded to: Glance's own field names. */
+export type TargetImage = Partial<Omit<ImageRecord, 'id'>> & { readonly id: string }
+
+/** What {@link ImageUtils.volumeToImage} is asked to do. */
+export interface VolumeToImageRequest extends CallOptions {
+  readonly context?: RequestContext | undefined
+  readonly imageService?: ImageService | undefined
+  /** An image without data, as the image service made it. `disk_format` says what is uploaded. */
+  readonly image: TargetImage
+  /** Absolute path of a file or block device. */
+  readonly volume: string
+  /** The same, open; it is read from its start and left open. */
+  readonly volumeFd?: FileHandle | undefined
+  /** What the volume is: its record's word, never a guess. @default 'raw' */
+  readonly volumeFormat?: string | undefined
+  /** @default false */
+  readonly runAsRoot?: boolean | undefined
+  /** Compression of a qcow2. @default 'zlib' where the option `imageCompressOnUpload` is on */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
+  readonly storeId?: string | undefined
+  readonly baseImageRef?: string | undefined
+  readonly throttle?: Throttle | undefined
+}
+
+/** What {@link ImageUtils.volumeToImage} did. */
+export interface VolumeToImageReport {
+  readonly imageId: string
+  readonly volume: string
+  readonly diskFormat: string
+  readonly containerFormat: string
+  readonly bytesUploaded: number
+  /** The image's record afterwards. */
+  readonly image: ImageRecord
+  readonly seconds: { readonly convert: number; readonly upload: number; readonly total: number }
+}
+
+/**
+ * A volume, into an image that has no data yet.
+ *
+ * A volume is what its record says. A raw volume is never looked into for another format: whatever its guest
+ * wrote there is uploaded as the bytes that it is.
+ *
+ * @throws {ImageConversionNotAllowedError | ImageUnacceptableError | ImageTooBigError | ProcessExecutionError}
+ */
+export async function volumeToImage(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+): Promise<VolumeToImageReport> {
+  const stopwatch = new Stopwatch(toolbox.clock)
+  const { image, volume, signal } = request
+  const imageService = chooseImageService(toolbox, request.imageService)
+  const volumeFormat = request.volumeFormat ?? 'raw'
+  const diskFormat = image.disk_format ?? 'raw'
+  const containerFormat = image.container_format ?? 'bare'
+  checkConversionAllowed(image.disk_format, volumeFormat, image.id, {
+    disabled: toolbox.options.imageConversionDisable,
+    upload: true,
+  })
+  if (containerFormat === 'compressed' && !toolbox.options.allowCompressionOnImageUpload) {
+    throw new InvalidError({
+      reason: `Image ${image.id} has container_format 'compressed', which is not allowed for uploads: set allowCompressionOnImageUpload.`,
+    })
+  }
+  signal?.throwIfAborted()
+  return Cleanup.around(async (cleanup) => {
+    await makeReadable(toolbox, request, cleanup)
+    const source = await stopwatch.time('convert', () =>
+      prepareSource(toolbox, request, { volumeFormat, diskFormat, containerFormat }, cleanup),
+    )
+    const updated = await stopwatch.time('upload', () =>
+      imageService.update(
+        request.context ?? {},
+        image.id,
+        {},
+        {
+          data: source,
+          storeId: request.storeId,
+          baseImageRef: request.baseImageRef,
+          signal,
+          onProgress: request.onProgress,
+        },
+      ),
+    )
+    return {
+      imageId: image.id,
+      volume,
+      diskFormat,
+      containerFormat,
+      bytesUploaded: source.size,
+      image: updated,
+      seconds: {
+        convert: stopwatch.seconds('convert'),
+        upload: stopwatch.seconds('upload'),
+        total: stopwatch.total(),
+      },
+    }
+  })
+}
+
+/** With a root helper an unreadable volume changes hands for the time of the upload. */
+async function makeReadable(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+  cleanup: Cleanup,
+): Promise<void> {
+  if (request.volumeFd !== undefined || request.runAsRoot !== true) return
+  const { signal } = request
+  const owned = await chownIfNeeded(request.volume, { runner: toolbox.runner, signal })
+  cleanup.always(() => owned[Symbol.asyncDispose]())
+}
+
+interface Formats {
+  readonly volumeFormat: string
+  readonly diskFormat: string
+  readonly containerFormat: string
+}
+
+async function prepareSource(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+  formats: Formats,
+  cleanup: Cleanup,
+): Promise<SizedSource> {
+  const { volume, volumeFd, signal } = request
+  const same = toQemuFormat(formats.diskFormat) === toQemuFormat(formats.volumeFormat)
+  if (toQemuFormat(formats.volumeFormat) !== 'raw') await checkVolume(toolbox, request, formats.volumeFormat)
+  const path = same ? volume : await convertVolume(toolbox, request, formats, cleanup)
+  if (formats.containerFormat === 'compressed') {
+    const packed = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_', suffix: '.gz' })
+    cleanup.always(() => packed[Symbol.asyncDispose]())
+    const { onProgress } = request
+    await gzipFile(path, packed.path, { signal, onProgress, imageId: request.image.id })
+    return fileSource(packed.path, signal)
+  }
+  return same && volumeFd !== undefined ? handleSource(volumeFd, volume, signal) : fileSource(path, signal)
+}
+
+/** A volume in a format of its own: it must be that, and refer to no other file. */
+async function checkVolume(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+  volumeFormat: string,
+): Promise<void> {
+  const inspection = await inspectFile(request.volume)
+  toolbox.policy.check(request.image.id, { claimedFormat: toQemuFormat(volumeFormat), inspection })
+}
+
+async function convertVolume(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+  formats: Formats,
+  cleanup: Cleanup,
+): Promise<string> {
+  const { image, signal, onProgress } = request
+  const temporary = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_' })
+  cleanup.always(() => temporary[Symbol.asyncDispose]())
+  const outFormat = toQemuFormat(formats.diskFormat)
+  const throttle = request.throttle ?? toolbox.throttle
+  const compression = request.compression ?? (toolbox.options.imageCompressOnUpload ? 'zlib' : 'none')
+  await toolbox.qemuImg.convert({
+    source: { path: request.volume, format: toQemuFormat(formats.volumeFormat) },
+    destination: {
+      path: temporary.path,
+      format: outFormat,
+      forceSize: outFormat === 'vpc',
+      compression: outFormat === 'qcow2' ? compression : 'none',
+    },
+    throttlePrefix: throttle.prefix,
+    rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
+    asRoot: request.runAsRoot ?? false,
+    signal,
+    onProgress,
+  })
+  const format = driverOf(await inspectFile(temporary.path))
+  // What a raw volume's guest wrote may look like anything: only of other formats can the result be told.
+  if (outFormat !== 'raw' && toQemuFormat(format) !== outFormat) {
+    throw new ImageUnacceptableError({
+      imageId: image.id,
+      reason: `Converted to ${outFormat}, but format is now ${toQemuFormat(format)}`,
+      rule: 'upload-format',
+    })
+  }
+  return temporary.path
+}
