@@ -23,7 +23,7 @@ function fieldOf(record: ImageRecord, name: string): string {
   const fields: Readonly<Record<string, unknown>> = { ...record.properties, ...record }
   const value = Object.hasOwn(fields, name) ? fields[name] : undefined
   if (value === undefined || value === null) return ''
-  return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function compare(left: string, right: string): number {
