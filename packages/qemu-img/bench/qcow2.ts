@@ -145,6 +145,29 @@ async function measure(image: string, file: string, expected: string, rounds: nu
   }
 }
 
+function json(rows: readonly Row[]): string {
+  return `${JSON.stringify({ node: process.version, cpus: availableParallelism(), rows }, undefined, 2)}\n`
+}
+
+/** Milliseconds: median (minimum–maximum). */
+function table(rows: readonly Row[]): string {
+  const show = ({ medianMs, minimumMs, maximumMs }: Summary): string =>
+    `${medianMs} (${minimumMs}–${maximumMs})`.padEnd(22)
+  const lines = rows.map((row) =>
+    [
+      row.image.padEnd(6),
+      `${row.fileMiB} MiB`.padEnd(9),
+      show(row.ours),
+      show(row.oursWithoutStart),
+      show(row.qemuImg),
+      String(row.ratio).padEnd(6),
+      `${row.peakRssMiB} MiB`,
+    ].join(' '),
+  )
+  const titles = ['ours, ms', 'without start of node', 'qemu-img convert'].map((title) => title.padEnd(22))
+  return ['image  file      ' + [...titles, 'ratio  peak RSS'].join(' '), ...lines, ''].join('\n')
+}
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -178,18 +201,7 @@ async function main(): Promise<void> {
       rows.push(await measure(name, file, expected, Number(values.rounds)))
       await rm(file)
     }
-    if (values.json) {
-      console.log(JSON.stringify({ node: process.version, cpus: availableParallelism(), rows }, undefined, 2))
-    } else {
-      console.table(
-        rows.map(({ ours: own, oursWithoutStart, qemuImg: peer, ...row }) => ({
-          ...row,
-          ours: own.medianMs,
-          'ours without start': oursWithoutStart.medianMs,
-          'qemu-img': peer.medianMs,
-        })),
-      )
-    }
+    process.stdout.write(values.json ? json(rows) : table(rows))
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
