@@ -60,12 +60,12 @@ export class Fields {
 
   /** Latin-1 text up to the first NUL. */
   text(at: number, length: number): string {
-    let result = ''
     const end = Math.min(at + length, this.length)
-    for (let index = Math.max(at, 0); index < end; index += 1) {
-      const code = this.bytes[index] ?? 0
-      if (code === 0) break
-      result += String.fromCharCode(code)
+    const nul = this.bytes.subarray(Math.max(at, 0), Math.max(at, end, 0)).indexOf(0)
+    const stop = nul < 0 ? end : at + nul
+    let result = ''
+    for (let from = Math.max(at, 0); from < stop; from += 4096) {
+      result += String.fromCharCode(...this.bytes.subarray(from, Math.min(stop, from + 4096)))
     }
     return result
   }

@@ -18,6 +18,8 @@ const realFormats: ReadonlyMap<string, readonly string[]> = new Map([
   ['parallels', ['parallels']],
 ])
 
+const looksRaw: ReadonlySet<string> = new Set(['raw', 'iso', 'luks'])
+
 /** Claims that say nothing about the bytes. */
 function isUnspecific(claimed: string | null | undefined): claimed is null | undefined {
   return claimed === undefined || claimed === null || claimed.toLowerCase() === 'ami'
@@ -31,7 +33,7 @@ function isUnspecific(claimed: string | null | undefined): claimed is null | und
  */
 export function judgeClaimedFormat(
   claimed: string | null | undefined,
-  inspection: Pick<InspectionResult, 'format' | 'checks'>,
+  inspection: Pick<InspectionResult, 'format' | 'checks' | 'complete'>,
 ): Verdict {
   const notADisk = inspection.checks.find((check) => check.name === 'disk-image' && !check.ok)
   if (notADisk?.reason !== undefined) {
@@ -40,6 +42,8 @@ export function judgeClaimedFormat(
   }
   if (isUnspecific(claimed)) return accepted
   const real = realFormats.get(claimed) ?? [claimed]
+  // A fixed VHD shows only at its end: until then it looks like the raw disk that it holds.
+  if (!inspection.complete && real.includes('vhd') && looksRaw.has(inspection.format)) return accepted
   return real.includes(inspection.format) ? accepted : formatMismatch(claimed, inspection.format)
 }
 
@@ -47,7 +51,7 @@ export function judgeClaimedFormat(
 export function checkClaimedFormat(
   imageId: string | null | undefined,
   claimed: string | null | undefined,
-  inspection: Pick<InspectionResult, 'format' | 'checks'>,
+  inspection: Pick<InspectionResult, 'format' | 'checks' | 'complete'>,
 ): void {
   enforce(imageId, judgeClaimedFormat(claimed, inspection))
 }

@@ -1,5 +1,7 @@
+import type { Fields } from '../fields.ts'
 import { printable } from '../printable.ts'
 import type { Report } from '../report.ts'
+import { type DescriptorLine, descriptorLines } from './vmdk-lines.ts'
 
 /** Longest descriptor text, as in every reader of the format. */
 export const longestDescriptor: number = 1024 ** 2 - 1
@@ -7,110 +9,158 @@ export const longestDescriptor: number = 1024 ** 2 - 1
 const acceptedTypes: ReadonlySet<string> = new Set(['monolithicsparse', 'streamoptimized'])
 const extentLine = /^(RW|RDONLY|NOACCESS) (\d{1,19}) ([A-Z]+)(?: "([^"]*)"(?: (\d{1,19}))?(?: \S+){0,2})?$/
 const settingLine = /^[A-Za-z][\w.:-]*[ \t]*=[ \t]*(.*)$/
+const typeLine = /^createType[ \t]*=[ \t]*"([^"]*)"$/
+const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
+const hintLine = /parentFileNameHint[^"]*"?([^"]*)/i
 const pathSetting = /^(changeTrackPath|digestFilename|nativeParentHint)[ \t]*=/i
+const keptExtents = 10
 
 /** What a descriptor says. */
 export interface VmdkDescriptor {
   readonly createType: string | undefined
+  readonly extentCount: number
+  readonly sectors: bigint
+  /** The first extents, at most ten. */
   readonly extents: readonly VmdkExtent[]
 }
 
 /** One line of the extent description. */
 export interface VmdkExtent {
   readonly access: string
-  readonly sectors: bigint
   readonly type: string
+  /** Printable. */
   readonly name: string | undefined
   readonly offset: number
 }
 
 /**
  * Reads a descriptor strictly: whatever is not of a known form is refused, because another reader might
- * take it for something.
+ * take it for something. It ends at the first NUL.
  *
- * @param text Latin-1, up to the first NUL
- * @param start offset of the text in the image
  * @see https://github.com/libyal/libvmdk (documentation of the format)
  */
-export function readDescriptor(text: string, start: number, report: Report): VmdkDescriptor {
-  const wrong = (reason: string, offset: number, found: string, accepted: string): void =>
-    report.fail('descriptor', { reason, offset, found: printable(found), accepted })
+export function readDescriptor(
+  fields: Fields,
+  start: number,
+  length: number,
+  report: Report,
+): VmdkDescriptor {
+  const types = new CreateType(start, report)
   const extents: VmdkExtent[] = []
-  let at = start
-  for (const whole of text.split('\n')) {
-    const offset = at
-    at += whole.length + 1
-    const line = whole.replace(/[ \t\r]+$/, '').replace(/^[ \t]+/, '')
-    const extent = extentLine.exec(line)
-    if (extent !== null) {
-      const [, access = '', sectors = '0', type = '', name] = extent
-      if (extents.length < 1000) extents.push({ access, sectors: BigInt(sectors), type, name, offset })
-      checkExtentName(name, offset, report)
+  let extentCount = 0
+  let sectors = 0n
+  for (const line of descriptorLines(fields, start, length)) {
+    types.look(line)
+    lookForParent(line, report)
+    const extent = line.tooLong ? null : extentLine.exec(line.text)
+    if (extent === null) {
+      checkPlainLine(line, report)
       continue
     }
-    if (!isPlainText(line)) {
-      wrong('The descriptor has characters that it may not have', offset, line, 'ASCII')
-    } else if (line !== '' && !line.startsWith('#') && !settingLine.test(line)) {
-      wrong('The descriptor has a line that is not understood', offset, line, 'settings and extents')
-    } else if (pathSetting.test(line) && /[/\\]/.test(line)) {
-      wrong('The descriptor names a file by a path', offset, line, 'no path')
+    const [, access = '', count = '0', type = '', name] = extent
+    extentCount += 1
+    sectors += BigInt(count)
+    checkExtentName(name, line.offset, report)
+    if (extents.length < keptExtents) {
+      extents.push({
+        access,
+        type,
+        name: name === undefined ? undefined : printable(name),
+        offset: line.offset,
+      })
     }
   }
-  if (extents.length === 0) wrong('The descriptor has no extents', start, 'no line for an extent', 'one')
-  checkParent(text, start, report)
-  return { createType: readCreateType(text, start, report), extents }
+  if (extentCount === 0) wrongLine(report, 'The descriptor has no extents', start, 'none', 'an extent')
+  return { createType: types.end(), extentCount, sectors, extents }
+}
+
+function wrongLine(report: Report, reason: string, offset: number, found: string, accepted: string): void {
+  report.fail('descriptor', { reason, offset, found: printable(found), accepted })
+}
+
+function checkPlainLine({ text, offset, tooLong }: DescriptorLine, report: Report): void {
+  if (tooLong) {
+    wrongLine(report, 'The descriptor has a line that is too long', offset, text, '4096 characters')
+  } else if (!/^[\t\x20-\x7e]*$/.test(text)) {
+    wrongLine(report, 'The descriptor has characters that it may not have', offset, text, 'ASCII')
+  } else if (text !== '' && !text.startsWith('#') && !settingLine.test(text)) {
+    wrongLine(
+      report,
+      'The descriptor has a line that is not understood',
+      offset,
+      text,
+      'settings and extents',
+    )
+  } else if (pathSetting.test(text) && /[/\\]/.test(text)) {
+    wrongLine(report, 'The descriptor names a file by a path', offset, text, 'no path')
+  }
 }
 
 /** Refuses every create type whose data is in other files, and every spelling that readers disagree about. */
-function readCreateType(text: string, start: number, report: Report): string | undefined {
-  const wrong = (reason: string, offset: number, found: string): void =>
-    report.fail('create-type', {
+class CreateType {
+  readonly #start: number
+  readonly #report: Report
+  #mentions = 0
+  #value: string | undefined
+  #offset: number
+  #first = ''
+
+  constructor(start: number, report: Report) {
+    this.#start = start
+    this.#offset = start
+    this.#report = report
+  }
+
+  look({ text, offset }: DescriptorLine): void {
+    if (!text.toLowerCase().includes('createtype')) return
+    this.#mentions += 1
+    if (this.#mentions > 1) return
+    this.#offset = offset
+    this.#first = text
+    this.#value = typeLine.exec(text)?.[1]
+  }
+
+  end(): string | undefined {
+    const value = this.#value
+    if (this.#mentions === 0) {
+      this.#wrong('The descriptor has no createType', 'none', this.#start)
+    } else if (this.#mentions > 1) {
+      this.#wrong('The descriptor speaks of createType more than once', `${this.#mentions} lines`)
+    } else if (value === undefined) {
+      this.#wrong('createType is not written as the format has it', this.#first)
+    } else if (value.length >= 64) {
+      this.#wrong('createType is too long', `${value.length} characters`)
+    } else if (!acceptedTypes.has(value.toLowerCase())) {
+      this.#wrong('This createType keeps its data in other files, or is not known', value)
+    }
+    if (value !== undefined) this.#report.details.createType = printable(value)
+    return value
+  }
+
+  #wrong(reason: string, found: string, offset = this.#offset): void {
+    this.#report.fail('create-type', {
       reason,
-      offset: start + offset,
+      offset,
       found: printable(found),
       accepted: 'createType="monolithicSparse" or createType="streamOptimized", once',
       reference: 'CVE-2022-47951',
     })
-  const places = [...text.matchAll(/createtype/gi)]
-  const first = places[0]
-  if (first === undefined) {
-    wrong('The descriptor has no createType', 0, 'none')
-    return undefined
   }
-  const line = /^createType[ \t]*=[ \t]*"([^"\n]*)"[ \t\r]*$/m.exec(text)
-  if (places.length > 1)
-    wrong('The descriptor speaks of createType more than once', first.index, `${places.length} times`)
-  if (line === null) {
-    const found = text.slice(first.index, first.index + 80).split('\n')[0] ?? ''
-    wrong('createType is not written as the format has it', first.index, found)
-    return undefined
-  }
-  const value = line[1] ?? ''
-  if (value.length >= 64) wrong('createType is too long', line.index, value)
-  else if (!acceptedTypes.has(value.toLowerCase())) {
-    wrong('This createType keeps its data in other files, or is not known', line.index, value)
-  }
-  report.details.createType = printable(value)
-  return value
 }
 
-function checkParent(text: string, start: number, report: Report): void {
-  const wrong = (offset: number, found: string): void =>
-    report.fail('backing-file', {
-      reason: 'The image builds on a parent image, which a tool that opens it opens too',
-      offset: start + offset,
-      found: printable(found),
-      accepted: 'an image without a parent',
-      reference: 'CVE-2022-47951',
-    })
-  const hint = /parentFileNameHint[^"\n]*(?:"([^"\n]*))?/i.exec(text)
-  if (hint !== null) {
-    report.details.backingFile = printable(hint[1] ?? '')
-    wrong(hint.index, hint[0])
-    return
-  }
-  const parent = /^[ \t]*parentCID[ \t]*=[ \t]*([^\r\n]*)/im.exec(text)
-  if (parent !== null && !/^f{8}[ \t]*$/i.test(parent[1] ?? '')) wrong(parent.index, parent[0])
+function lookForParent({ text, offset }: DescriptorLine, report: Report): void {
+  const hint = hintLine.exec(text)
+  // Some readers look for the name anywhere, also in a comment.
+  const parent = hint === null ? parentLine.exec(text) : null
+  if (hint === null && (parent === null || /^f{8}$/i.test(parent[1] ?? ''))) return
+  if (hint !== null) report.details.backingFile = printable(hint[1] ?? '')
+  report.fail('backing-file', {
+    reason: 'The image builds on a parent image, which a tool that opens it opens too',
+    offset,
+    found: printable(text),
+    accepted: 'an image without a parent',
+    reference: 'CVE-2022-47951',
+  })
 }
 
 function checkExtentName(name: string | undefined, offset: number, report: Report): void {
@@ -124,17 +174,14 @@ function checkExtentName(name: string | undefined, offset: number, report: Repor
       reference: 'CVE-2022-47951',
     })
   } else if (!isFileName(name)) {
-    report.fail('descriptor', {
-      reason: 'The name of an extent has characters that it may not have',
+    wrongLine(
+      report,
+      'The name of an extent has characters that it may not have',
       offset,
-      found: printable(name),
-      accepted: 'ASCII or UTF-8',
-    })
+      name,
+      'ASCII or UTF-8',
+    )
   }
-}
-
-function isPlainText(line: string): boolean {
-  return /^[\t\x20-\x7e]*$/.test(line)
 }
 
 /** Latin-1 text of bytes that are printable ASCII or well-formed UTF-8. */

@@ -1,7 +1,7 @@
 import type { Fields } from '../fields.ts'
-import { printable } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { longestDescriptor, readDescriptor } from './vmdk-descriptor.ts'
+import { descriptorLines } from './vmdk-lines.ts'
 
 const title = '# disk descriptorfile'
 
@@ -10,12 +10,10 @@ const title = '# disk descriptorfile'
  * comments and blank lines and look for `version=`.
  */
 export function startsAsDescriptor(head: Fields): boolean {
-  const text = head.text(0, 65536)
-  if (text.slice(0, 4096).trimStart().toLowerCase().startsWith(title)) return true
-  for (const whole of text.split('\n')) {
-    const line = whole.trim()
-    if (line === '' || line.startsWith('#')) continue
-    return /^version[ \t]*=[ \t]*[1-9]/i.test(line)
+  for (const { text, offset } of descriptorLines(head, 0, 65536)) {
+    if (offset < 4096 && text.toLowerCase().startsWith(title)) return true
+    if (text === '' || text.startsWith('#')) continue
+    return /^version[ \t]*=[ \t]*[1-9]/i.test(text)
   }
   return false
 }
@@ -25,11 +23,10 @@ export function startsAsDescriptor(head: Fields): boolean {
  */
 export function examineDescriptor(head: Fields, report: Report): void {
   report.expect('descriptor', 'create-type', 'extents', 'backing-file')
-  const text = head.text(0, longestDescriptor)
-  const { extents } = readDescriptor(text, 0, report)
-  const names = extents.flatMap((extent) => (extent.name === undefined ? [] : [printable(extent.name)]))
-  report.details.extents = names.slice(0, 10)
-  report.virtualSize = extents.reduce((sum, extent) => sum + extent.sectors, 0n) * 512n
+  const { extents, sectors } = readDescriptor(head, 0, longestDescriptor, report)
+  const names = extents.flatMap((extent) => (extent.name === undefined ? [] : [extent.name]))
+  report.details.extents = names
+  report.virtualSize = sectors * 512n
   report.fail('extents', {
     reason: 'The image is a description only: its data is in other files, which can be any of the host',
     offset: extents[0]?.offset ?? 0,

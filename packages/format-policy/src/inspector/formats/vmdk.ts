@@ -3,7 +3,7 @@ import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, type Steps } from '../engine/steps.ts'
 import { checkVmdkFooter } from './vmdk-footer.ts'
-import { longestDescriptor, readDescriptor, type VmdkExtent } from './vmdk-descriptor.ts'
+import { longestDescriptor, readDescriptor, type VmdkDescriptor } from './vmdk-descriptor.ts'
 import { atEndMark, readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 import { checkDirectory, walkDirectory } from './vmdk-tables.ts'
 
@@ -114,9 +114,8 @@ function checkDescriptor(head: Fields, header: VmdkHeader, report: Report): void
     return
   }
   const claimed = header.descriptorSize > 2048n ? longestDescriptor : Number(header.descriptorSize) * 512
-  const length = Math.min(claimed, longestDescriptor)
-  const text = head.text(512, length)
-  if (text.length === 0) {
+  const place = head.part(512, Math.min(claimed, longestDescriptor)).bytes
+  if (place.length === 0 || place[0] === 0) {
     report.fail('descriptor', {
       reason: 'The descriptor is empty',
       offset: 512,
@@ -125,21 +124,18 @@ function checkDescriptor(head: Fields, header: VmdkHeader, report: Report): void
     })
     return
   }
-  if (
-    text.length >= Math.min(longestDescriptor, head.length - 512) &&
-    header.descriptorSize * 512n > text.length
-  ) {
+  if (!place.includes(0) && header.descriptorSize * 512n > place.length) {
     report.fail('descriptor', {
       reason: 'The descriptor does not end',
       offset: 512,
-      found: `${text.length} bytes and more`,
+      found: `${place.length} bytes and more`,
       accepted: `at most ${longestDescriptor} bytes`,
       reference: 'CVE-2015-5162',
     })
     return
   }
-  const descriptor = readDescriptor(text, 512, report)
-  checkExtents(descriptor.extents, report)
+  const descriptor = readDescriptor(head, 512, place.length, report)
+  checkExtents(descriptor, report)
   const compressed = (header.flags & compressedFlag) !== 0 || header.compression !== 0
   if (compressed && descriptor.createType?.toLowerCase() !== 'streamoptimized') {
     report.fail('create-type', {
@@ -152,14 +148,14 @@ function checkDescriptor(head: Fields, header: VmdkHeader, report: Report): void
 }
 
 /** The one extent of the disk is this file. */
-function checkExtents(extents: readonly VmdkExtent[], report: Report): void {
-  const [first, ...others] = extents
+function checkExtents({ extents, extentCount }: VmdkDescriptor, report: Report): void {
+  const [first, second] = extents
   if (first === undefined) return
-  if (others.length > 0 || first.type !== 'SPARSE' || first.access === 'NOACCESS') {
+  if (extentCount > 1 || first.type !== 'SPARSE' || first.access === 'NOACCESS') {
     report.fail('extents', {
       reason: 'The descriptor names other extents than the file that it is in',
-      offset: others[0]?.offset ?? first.offset,
-      found: `${extents.length} extents, the first ${first.access} ${first.type}`,
+      offset: (second ?? first).offset,
+      found: `${extentCount} extents, the first ${first.access} ${first.type}`,
       accepted: 'one extent, SPARSE',
       reference: 'CVE-2022-47951',
     })
