@@ -90,7 +90,12 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
   const usableSandbox = (throughHelper: boolean): Promise<string | undefined> => {
     const known = sandboxes.get(throughHelper)
     if (known !== undefined) return known
-    const found = probeSandbox(throughHelper)
+    const found = probeSandbox(throughHelper).then((program) => {
+      if (program === undefined && sandbox === 'auto') {
+        logger.info('bubblewrap is not usable: tools run without a sandbox')
+      }
+      return program
+    })
     sandboxes.set(throughHelper, found)
     return found
   }
@@ -137,7 +142,6 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
           reason: `bubblewrap is not usable. ${sandboxAdvice}`,
         })
       }
-      logger.info('bubblewrap is not usable: tools run without a sandbox')
       return undefined
     }
     const ownId = process.getuid?.() ?? 0

@@ -25,7 +25,7 @@ describe('inside', () => {
     const source = path.join(folder, 'source, with: odd "name"')
     await writeFile(source, 'content')
     await writeFile(path.join(folder, 'neighbour'), 'secret')
-    const script = 'cat "$0"; ls "$1"; ls /etc /home /root /var /proc /work 2>/dev/null; true'
+    const script = 'cat "$0"; ls "$1"; ls /etc /home /root /var /proc /opt 2>/dev/null; true'
     const { stdout } = await shell(script, { files: { read: [source] } }, source, folder)
     expect(stdout).toContain('content')
     expect(stdout).not.toContain('neighbour')
@@ -135,7 +135,8 @@ test('without bubblewrap, auto goes on and says so, require refuses with advice'
   const command = { file: 'sh', args: ['-c', 'ls /etc'] }
   const auto = createProcessRunner({ sandbox: 'auto', environment, logger })
   expect((await auto.run(command, { files: {} })).stdout).toContain('passwd')
-  expect(told.join()).toContain('bubblewrap')
+  await auto.run(command, { files: {} })
+  expect(told.filter((line) => line.includes('bubblewrap'))).toHaveLength(1)
   const required = createProcessRunner({ sandbox: 'require', environment })
   await expect(required.run(command, { files: {} })).rejects.toThrow(NotSupportedOperationError)
   await expect(required.run(command, { files: {} })).rejects.toThrow(/apt-get install bubblewrap/)
