@@ -21,6 +21,7 @@ import { createGlanceClient } from '../create-glance-client.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { transferVerified } from '../hashing/transfer-verified.ts'
+import { withBaseFields } from './base-fields.ts'
 import { openDirectFile } from './direct-file.ts'
 import { checkImageServiceOptions } from './image-service-options.ts'
 import type { GlanceImageServiceOptions } from './image-service-options.ts'
@@ -205,7 +206,7 @@ class Service implements GlanceImageService {
   async #translate(image: GlanceImage, call: GlanceCallOptions): Promise<ImageRecord> {
     this.#schema ??= this.client.schema('image', call) as Promise<ImageSchema>
     try {
-      return translateFromGlance(image, await this.#schema)
+      return translateFromGlance(image, withBaseFields(await this.#schema))
     } catch (error) {
       this.#schema = undefined
       throw error
