@@ -1,0 +1,187 @@
+import type { Command } from 'commander'
+import type { ImageToVolumePlan, ImageToVolumeReport, ImageToVolumeRequest } from '@disk-image/image-utils'
+import { type ExitCode, exitCodes } from '../exit-code.ts'
+import { alignFields } from '../output/table.ts'
+import { exactBytes, formatSeconds } from '../output/units.ts'
+import type { GlobalFlags, Session } from '../session.ts'
+import { type EncryptionFlags, readEncryption } from './encryption.ts'
+import type { Perform } from './perform.ts'
+import { formatName, operand, positiveNumber, wholeNumber } from './values.ts'
+
+interface FetchFlags extends EncryptionFlags {
+  readonly format: string
+  readonly subformat?: string
+  readonly size?: number
+  readonly dryRun?: boolean
+  readonly disableSparse?: boolean
+  readonly verifyBeforeWrite?: boolean
+  readonly verify?: 'strict' | 'fallback' | 'none'
+  readonly connections?: number
+}
+
+const notes = `
+The image is inspected before a byte is written, and its hash is verified while it flows. When it is refused,
+or anything breaks, nothing temporary is left, and nothing on DEST can be taken for an image.
+
+Examples:
+  $ disk-image fetch IMAGE disk.raw                           into a file, with holes where there are zeroes
+  $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
+  $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
+  $ disk-image fetch IMAGE /dev/vg0/volume --dry-run          what would happen, and what would be refused`
+
+/** `disk-image fetch`: an image onto a volume. */
+export function addFetchCommand(program: Command, perform: Perform): void {
+  program
+    .command('fetch')
+    .summary('an image onto a volume')
+    .description('Puts an image onto a volume: downloaded, inspected, judged, verified, written.')
+    .argument('<image>', "the image's id")
+    .argument('<dest>', 'a file, made when missing, or a block device, never made')
+    .option(
+      '--format <format>',
+      "the volume's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …",
+      formatName('--format'),
+      'raw',
+    )
+    .option('--subformat <name>', 'a variant of the format, for example fixed or streamOptimized')
+    .option('--size <gib>', "the volume's size: what doesn't fit is refused", positiveNumber('--size'))
+    .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
+    .option('--disable-sparse', 'write zeroes too')
+    .option('--verify-before-write', 'write nothing before everything is verified')
+    .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
+    .option('--passphrase-file <file>', "for --format luks: a file with the volume's passphrase")
+    .option('--cipher <spec>', 'for --format luks, for example aes-xts-plain64')
+    .option('--key-size <bits>', 'bits of the key', wholeNumber('--key-size', 1))
+    .option('--source-passphrase-file <file>', "a file with an encrypted image's passphrase")
+    .addHelpText('after', notes)
+    .action(perform<FetchFlags>(fetchImage))
+}
+
+async function fetchImage(
+  session: Session,
+  flags: FetchFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<ExitCode> {
+  const imageUtils = await session.imageUtils()
+  const encryption = readEncryption(session, imageUtils, flags, flags.format)
+  const { imageService, context } = await session.place()
+  const request: ImageToVolumeRequest = {
+    ...session.call,
+    ...encryption,
+    imageService,
+    context,
+    imageId: operand(operands, 0),
+    volume: session.resolve(operand(operands, 1)),
+    volumeFormat: flags.format,
+    volumeSubformat: flags.subformat,
+    volumeSizeGiB: flags.size,
+    disableSparse: flags.disableSparse,
+    verifyBeforeWrite: flags.verifyBeforeWrite,
+    connections: flags.connections,
+    runAsRoot: session.runAsRoot,
+  }
+  if (flags.dryRun === true) {
+    const plan = await imageUtils.planImageToVolume(request)
+    session.answer(plan, describePlan(session, plan))
+    return plan.refusals.length === 0 ? exitCodes.done : exitCodes.refused
+  }
+  const report = await imageUtils.imageToVolume(request)
+  session.answer(jsonOf(report), describeReport(session, report))
+  return exitCodes.done
+}
+
+/** The fixed shape of `fetch --json`. */
+function jsonOf(report: ImageToVolumeReport): object {
+  const { imageId, destination, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
+  const { hash, resumes, seconds } = report
+  return {
+    imageId,
+    destination,
+    format,
+    bytesDownloaded,
+    bytesWritten,
+    virtualSizeBytes,
+    hash: hash ?? null,
+    resumes,
+    seconds,
+  }
+}
+
+function describeReport({ style }: Session, report: ImageToVolumeReport): string[] {
+  const { hash, seconds } = report
+  const hashText =
+    hash === undefined
+      ? { text: 'none that could be compared; the size is right', paint: style.note }
+      : hash.verified
+        ? { text: `${hash.algorithm} verified`, paint: style.good }
+        : {
+            text: `${hash.algorithm} computed, but the image's record has none to compare with`,
+            paint: style.note,
+          }
+  const taken = [
+    formatSeconds(seconds.total),
+    seconds.convert > 0
+      ? `(download ${formatSeconds(seconds.download)}, convert ${formatSeconds(seconds.convert)})`
+      : '',
+  ]
+  return alignFields([
+    ['Image', report.imageId],
+    ['Volume', { text: report.destination, paint: style.bold }],
+    [
+      'Format',
+      report.format === report.volumeFormat ? report.format : `${report.format} → ${report.volumeFormat}`,
+    ],
+    ['Disk', exactBytes(report.virtualSizeBytes)],
+    ['Downloaded', exactBytes(report.bytesDownloaded)],
+    ['Written', exactBytes(report.bytesWritten)],
+    ['Hash', hashText],
+    ['Signature', report.signatureVerified ? { text: 'verified', paint: style.good } : undefined],
+    ['Continued', report.resumes === 0 ? undefined : `${report.resumes} times`],
+    ['Time', taken.join(' ').trim()],
+  ])
+}
+
+function describePlan({ style }: Session, plan: ImageToVolumePlan): string[] {
+  const { refusals } = plan
+  const found = plan.format ?? 'not known before the download'
+  const lines = alignFields([
+    ['Image', plan.imageId],
+    ['Volume', { text: plan.destination, paint: style.bold }],
+    ['Format', `${found} → ${plan.volumeFormat}`],
+    [
+      'Temporary space',
+      `at most ${exactBytes(plan.temporaryBytes)}, ${exactBytes(plan.freeTemporaryBytes)} are free`,
+    ],
+    [
+      'On the volume',
+      plan.volumeBytes === undefined ? 'not known yet' : `at most ${exactBytes(plan.volumeBytes)}`,
+    ],
+  ])
+  const steps = plan.steps.map((step, index) => `  ${index + 1}. ${step}`)
+  if (refusals.length === 0) {
+    return [
+      ...lines,
+      'Steps',
+      ...steps,
+      style.good('Nothing found so far speaks against it. Nothing was written.'),
+    ]
+  }
+  return [
+    ...lines,
+    style.bad('It would be refused:'),
+    ...refusals.flatMap(({ rule, reason, found, offset, accepted, reference }) => [
+      ...alignFields([[{ text: '✗', paint: style.bad }.text, reason]], '  '),
+      ...alignFields(
+        [
+          ['rule', rule],
+          ['found', found],
+          ['at', offset === undefined ? undefined : `byte ${offset}`],
+          ['accepted', accepted],
+          ['see', reference],
+        ],
+        '     ',
+      ),
+    ]),
+    'Nothing was written.',
+  ]
+}

@@ -1,0 +1,102 @@
+import { open } from 'node:fs/promises'
+import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
+import type { Place } from '../place.ts'
+import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import { openFileSource } from './file-source.ts'
+import { takeBack } from './take-back.ts'
+import { takeStoreId, withoutStoreId } from './store-id.ts'
+
+/** Flags of `image create`. */
+export interface CreateFlags {
+  readonly name: string
+  readonly file?: string
+  readonly diskFormat?: string
+  readonly containerFormat?: string
+  readonly property?: Readonly<Record<string, string>>
+  readonly tag?: readonly string[]
+  readonly visibility?: string
+  readonly protected?: boolean
+  readonly minDisk?: number
+  readonly minRam?: number
+  readonly id?: string
+  readonly storeId?: string
+}
+
+/** `disk-image image create` */
+export async function createImage(session: Session, flags: CreateFlags & GlobalFlags): Promise<void> {
+  if (flags.file !== undefined && flags.diskFormat === undefined) {
+    throw new UsageError('Say with --disk-format FORMAT what the file is: disk-image inspect FILE tells it.')
+  }
+  const storeId = takeStoreId(flags)
+  const metadata = metadataOf(flags)
+  if (flags.file === undefined) {
+    const place = await session.place(withoutStoreId(flags))
+    const record = await place.imageService.create(place.context, metadata, { signal: session.io.signal })
+    finish(session, place, record)
+    return
+  }
+  const handle = await open(session.resolve(flags.file), 'r')
+  try {
+    const data = await openFileSource(handle, session.resolve(flags.file))
+    const place = await session.place(withoutStoreId(flags))
+    finish(session, place, await createWithData(session, place, metadata, { data, storeId }))
+  } finally {
+    await handle.close()
+  }
+}
+
+function metadataOf(flags: CreateFlags): ImageMetadata {
+  const { name, diskFormat, containerFormat, property, tag, visibility, minDisk, minRam, id } = flags
+  const wanted = {
+    id,
+    name,
+    disk_format: diskFormat,
+    container_format: containerFormat ?? (diskFormat === undefined ? undefined : 'bare'),
+    tags: tag,
+    visibility,
+    protected: flags.protected,
+    min_disk: minDisk,
+    min_ram: minRam,
+    properties: property,
+  }
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined))
+}
+
+/** The record first, then the data: a data that doesn't arrive whole takes the record with it. */
+async function createWithData(
+  session: Session,
+  place: Place,
+  metadata: ImageMetadata,
+  { data, storeId }: { readonly data: UploadSource; readonly storeId: string | undefined },
+): Promise<ImageRecord> {
+  const { imageService, context } = place
+  // A protected image could not be taken back: it is protected when it is whole.
+  const { protected: guarded, ...fields } = metadata
+  const { id } = await imageService.create(context, fields, { signal: session.io.signal })
+  try {
+    const record = await imageService.update(
+      context,
+      id,
+      {},
+      { ...session.call, data, storeId, purgeProperties: false },
+    )
+    if (guarded !== true) return record
+    return await imageService.update(
+      context,
+      id,
+      { protected: true },
+      { ...session.call, purgeProperties: false },
+    )
+  } catch (error) {
+    await takeBack(session, place, id)
+    throw error
+  }
+}
+
+function finish(session: Session, place: Place, record: ImageRecord): void {
+  const { id, status = 'queued' } = record
+  session.progress.finish()
+  session.remark(`Image ${id} is ${status}, in ${place.description}.`)
+  session.answer(record, [id], 'all')
+}

@@ -1,0 +1,123 @@
+import { open } from 'node:fs/promises'
+import { formatBytes } from '@disk-image/core'
+import type { GlanceClient, ImportProgress, ImportRequest } from '@disk-image/image-utils/glance'
+import type { Place } from '../place.ts'
+import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import { openFileSource } from './file-source.ts'
+import { describeImage, readImage } from './image-show.ts'
+import { takeBack } from './take-back.ts'
+
+/** Flags of `image import`. */
+export interface ImportFlags {
+  readonly method?: ImportMethod
+  readonly file?: string
+  readonly uri?: string
+  readonly toStore?: readonly string[]
+  readonly allStores?: boolean
+  readonly name?: string
+  readonly diskFormat?: string
+  readonly containerFormat?: string
+}
+
+type ImportMethod = 'glance-direct' | 'web-download' | 'copy-image'
+
+/** `disk-image image import` */
+export async function importImage(
+  session: Session,
+  flags: ImportFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<void> {
+  const request = readRequest(flags)
+  const [givenId] = operands
+  if ((givenId === undefined) === (flags.name === undefined)) {
+    throw new UsageError("Give either an image's id, or --name NAME for a new image.")
+  }
+  if (givenId === undefined && flags.diskFormat === undefined) {
+    throw new UsageError('Say with --disk-format FORMAT what the new image is.')
+  }
+  const place = await session.place()
+  if (place.glance === undefined) {
+    throw new UsageError(
+      `Only a Glance imports images; the images are in ${place.description}. Give --glance or --cloud.`,
+    )
+  }
+  const { client } = place.glance
+  const id = givenId ?? (await makeImage(session, place, flags))
+  try {
+    if (flags.file !== undefined) await stage(session, client, id, flags.file)
+    const call = { context: place.context, signal: session.io.signal }
+    await client.import(id, request, call)
+    await client.waitForImport(id, { ...call, onImportProgress: teller(session) })
+  } catch (error) {
+    if (givenId === undefined) await takeBack(session, place, id)
+    throw error
+  }
+  const record = await readImage(session, place, id)
+  session.answer(record, describeImage(session, record), { line: id })
+}
+
+/** @throws {UsageError} where the flags don't make one request */
+function readRequest(flags: ImportFlags): ImportRequest {
+  const { file, uri, toStore, allStores } = flags
+  const method =
+    flags.method ??
+    (file !== undefined
+      ? 'glance-direct'
+      : uri !== undefined
+        ? 'web-download'
+        : (toStore ?? allStores)
+          ? 'copy-image'
+          : undefined)
+  if (method === undefined)
+    throw new UsageError('Say what to import: --file, --uri, or --to-store for a copy.')
+  if (method !== 'glance-direct' && file !== undefined) throw new UsageError(`--file is not for ${method}.`)
+  if (method !== 'web-download' && uri !== undefined) throw new UsageError(`--uri is not for ${method}.`)
+  const stores = {
+    ...(toStore === undefined ? {} : { stores: toStore }),
+    ...(allStores === true ? { all_stores: true } : {}),
+  }
+  if (method !== 'web-download') return { method: { name: method }, ...stores }
+  if (uri === undefined) throw new UsageError('web-download needs --uri.')
+  return { method: { name: method, uri }, ...stores }
+}
+
+async function makeImage(
+  session: Session,
+  { imageService, context }: Place,
+  flags: ImportFlags,
+): Promise<string> {
+  const record = await imageService.create(
+    context,
+    {
+      name: flags.name,
+      disk_format: flags.diskFormat,
+      container_format: flags.containerFormat ?? 'bare',
+    },
+    { signal: session.io.signal },
+  )
+  session.remark(`Image ${record.id} is made.`)
+  return record.id
+}
+
+async function stage(session: Session, client: GlanceClient, id: string, file: string): Promise<void> {
+  const path = session.resolve(file)
+  const handle = await open(path, 'r')
+  try {
+    await client.stage(id, await openFileSource(handle, path), session.call)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Says when something changes, not every second. */
+function teller(session: Session): (progress: ImportProgress) => void {
+  let last = ''
+  return ({ status, importingToStores, size }) => {
+    const stores = importingToStores.length === 0 ? '' : ` to ${importingToStores.join(', ')}`
+    const bytes = size === undefined || size === 0 ? '' : `, ${formatBytes(size)}`
+    const line = `${status}${stores}${bytes}`
+    if (line !== last) session.remark(line)
+    last = line
+  }
+}

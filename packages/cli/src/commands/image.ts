@@ -1,0 +1,117 @@
+import { type Command, Option } from 'commander'
+import { createImage, type CreateFlags } from './image-create.ts'
+import { importImage, type ImportFlags } from './image-import.ts'
+import { listImages, type ListFlags } from './image-list.ts'
+import { deleteImages, listStores, showImage } from './image-show.ts'
+import type { Perform } from './perform.ts'
+import { collect, collectProperty, formatName, wholeNumber } from './values.ts'
+
+const createNotes = `
+Without --file the image has no data yet: disk-image upload VOLUME --image ID fills it. The file is stored as
+it is; it is inspected and judged by whoever fetches it.
+
+Examples:
+  $ disk-image image create --name ubuntu --disk-format qcow2 --file ubuntu.qcow2
+  $ disk-image image create --name empty --disk-format raw`
+
+const importNotes = `
+Without IMAGE an image is made first; --name and --disk-format say what it is.
+
+Examples:
+  $ disk-image image import IMAGE --file disk.qcow2
+  $ disk-image image import --name cirros --disk-format qcow2 --uri https://example.org/cirros.img
+  $ disk-image image import IMAGE --method copy-image --to-store slow`
+
+/** `disk-image image …`: the images themselves. */
+export function addImageCommands(program: Command, perform: Perform): void {
+  const image = program
+    .command('image')
+    .summary('list, show, create, delete and import images')
+    .description('The images themselves.')
+  addReadingCommands(image, perform)
+  image
+    .command('create')
+    .summary('make an image, with or without data')
+    .description('Makes an image, and prints its id.')
+    .requiredOption('--name <name>', "the image's name")
+    .option('--file <file>', 'the data')
+    .option('--disk-format <format>', 'raw, qcow2, vhd, vhdx, vmdk, vdi, iso …', formatName('--disk-format'))
+    .option('--container-format <format>', 'bare, ovf, compressed …', formatName('--container-format'))
+    .option('--property <key=value>', 'a property; may be repeated', collectProperty)
+    .option('--tag <tag>', 'a tag; may be repeated', collect)
+    .addOption(
+      new Option('--visibility <who>', 'who may see it').choices([
+        'private',
+        'shared',
+        'community',
+        'public',
+      ]),
+    )
+    .option('--protected', 'refuse to delete it')
+    .option('--min-disk <gib>', 'the smallest disk that it fits', wholeNumber('--min-disk'))
+    .option('--min-ram <mib>', 'the least memory that it needs', wholeNumber('--min-ram'))
+    .option('--id <uuid>', 'the id that it shall have')
+    .option('--store-id <id>', 'the store that takes the data')
+    .addHelpText('after', createNotes)
+    .action(perform<CreateFlags>(createImage))
+  image
+    .command('import')
+    .summary("let Glance fetch or copy an image's data")
+    .description("Lets Glance import an image's data, and waits until it is there.")
+    .argument('[image]', "the image's id")
+    .addOption(
+      new Option('--method <method>', '(default: by --file, --uri or --to-store)').choices([
+        'glance-direct',
+        'web-download',
+        'copy-image',
+      ]),
+    )
+    .option('--file <file>', 'for glance-direct: the data')
+    .option('--uri <uri>', 'for web-download: where Glance shall get the data')
+    .option('--to-store <id>', 'a store that shall have the data; may be repeated', collect)
+    .option('--all-stores', 'every store shall have the data')
+    .option('--name <name>', 'make an image of this name')
+    .option('--disk-format <format>', 'its format', formatName('--disk-format'))
+    .option('--container-format <format>', "(default: 'bare')", formatName('--container-format'))
+    .addHelpText('after', importNotes)
+    .action(perform<ImportFlags>(importImage))
+}
+
+function addReadingCommands(image: Command, perform: Perform): void {
+  image
+    .command('list')
+    .summary('list images')
+    .description('Lists images, newest first.')
+    .option('--name <name>', 'only of this name')
+    .option('--status <status>', 'only in this status, for example active')
+    .option('--disk-format <format>', 'only of this format', formatName('--disk-format'))
+    .addOption(
+      new Option('--visibility <who>', 'only those').choices([
+        'private',
+        'shared',
+        'community',
+        'public',
+        'all',
+      ]),
+    )
+    .option('--property <key=value>', 'only with this property; may be repeated', collectProperty)
+    .option('--limit <n>', 'at most so many', wholeNumber('--limit', 1))
+    .action(perform<ListFlags>(listImages))
+  image
+    .command('show')
+    .summary('everything about an image')
+    .description('Shows everything that is recorded about an image.')
+    .argument('<image>', "the image's id")
+    .action(perform<object>(showImage))
+  image
+    .command('delete')
+    .summary('delete images')
+    .description('Deletes images and their data.')
+    .argument('<image...>', 'ids')
+    .action(perform<object>(deleteImages))
+  image
+    .command('stores')
+    .summary('the stores that keep the data')
+    .description('Lists the stores that keep the data.')
+    .action(perform<object>(listStores))
+}

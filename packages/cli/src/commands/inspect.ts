@@ -1,0 +1,61 @@
+import type { Command } from 'commander'
+import { stat } from 'node:fs/promises'
+import { type ExitCode, exitCodes } from '../exit-code.ts'
+import { formatName, operand } from './values.ts'
+import { describeInspection } from './describe-inspection.ts'
+import { judgeFile } from './judge-file.ts'
+import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import type { Perform } from './perform.ts'
+
+interface InspectFlags {
+  readonly as?: string
+}
+
+const notes = `
+Exits with 3 where the file is not safe to open, or is not what --as says.
+
+Examples:
+  $ disk-image inspect ubuntu.qcow2
+  $ disk-image inspect download.img --as raw
+  $ disk-image inspect ubuntu.qcow2 --json | jq .virtualSizeBytes`
+
+/** `disk-image inspect`: what the bytes of a file are. */
+export function addInspectCommand(program: Command, perform: Perform): void {
+  program
+    .command('inspect')
+    .summary('what a file is, and whether it is safe')
+    .description(
+      'Says what the bytes of a file are, how large the disk inside is, and how every safety check ends.',
+    )
+    .argument('<file>', 'a file or block device')
+    .option('--as <format>', "what it is claimed to be: Glance's disk_format", formatName('--as'))
+    .addHelpText('after', notes)
+    .action(perform<InspectFlags>(inspect))
+}
+
+async function inspect(
+  session: Session,
+  flags: InspectFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<ExitCode> {
+  const file = session.resolve(operand(operands, 0))
+  const found = await stat(file)
+  if (!found.isFile() && !found.isBlockDevice()) {
+    throw new UsageError(`${file} is neither a regular file nor a block device.`)
+  }
+  const judged = await judgeFile(file, flags.as)
+  const { inspection, safe, matches, checks } = judged
+  session.answer(
+    {
+      file,
+      format: inspection.format,
+      virtualSizeBytes: inspection.virtualSizeBytes ?? null,
+      safe,
+      ...(matches === undefined ? {} : { matches: matches.ok }),
+      checks: checks.map((check) => ({ ...check, reason: check.reason ?? null })),
+    },
+    describeInspection(session.style, file, judged, flags.as),
+  )
+  return safe && matches?.ok !== false ? exitCodes.done : exitCodes.refused
+}

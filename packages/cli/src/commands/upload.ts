@@ -1,0 +1,179 @@
+import { type Command, Option } from 'commander'
+import { stat } from 'node:fs/promises'
+import type { ImageMetadata, ImageRecord } from '@disk-image/core'
+import type { ImageUtils, VolumeToImageReport } from '@disk-image/image-utils'
+import { formatSeconds, exactBytes } from '../output/units.ts'
+import type { Place } from '../place.ts'
+import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import type { Perform } from './perform.ts'
+import { withoutStoreId, takeStoreId } from './store-id.ts'
+import { takeBack } from './take-back.ts'
+import { collectProperty, formatName, operand } from './values.ts'
+
+interface UploadFlags {
+  readonly name?: string
+  readonly image?: string
+  readonly diskFormat?: string
+  readonly volumeFormat: string
+  readonly compress?: 'none' | 'zlib' | 'zstd'
+  readonly containerFormat?: 'bare' | 'compressed'
+  readonly storeId?: string
+  readonly property?: Readonly<Record<string, string>>
+}
+
+const notes = `
+With --name an image is made, and removed again if the upload fails; with --image an image without data is
+filled. The id is what is printed. With --glance or --cloud, --store ID names a store of that Glance.
+
+Examples:
+  $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2
+  $ disk-image upload disk.raw --name disk --glance http://127.0.0.1:9292
+  $ disk-image upload disk.qcow2 --volume-format qcow2 --disk-format qcow2 --name disk --property os_type=linux`
+
+/** `disk-image upload`: a volume into an image. */
+export function addUploadCommand(program: Command, perform: Perform): void {
+  program
+    .command('upload')
+    .summary('a volume into an image')
+    .description("Uploads a volume as an image, and prints the image's id.")
+    .argument('<volume>', 'a file or block device')
+    .option('--name <name>', 'make an image of this name')
+    .option('--image <id>', 'fill this image, which has no data yet')
+    .option(
+      '--disk-format <format>',
+      "the image's format (default: 'raw', or what --image says)",
+      formatName('--disk-format'),
+    )
+    .option(
+      '--volume-format <format>',
+      'what the volume is; never guessed',
+      formatName('--volume-format'),
+      'raw',
+    )
+    .addOption(
+      new Option('--compress <how>', "compression of a qcow2 (default: 'zlib')").choices([
+        'none',
+        'zlib',
+        'zstd',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--container-format <format>',
+        "compressed: gzip around the image (default: 'bare')",
+      ).choices(['bare', 'compressed']),
+    )
+    .option('--store-id <id>', 'the store that takes the data')
+    .option('--property <key=value>', 'a property of the image; may be repeated', collectProperty)
+    .addHelpText('after', notes)
+    .action(perform<UploadFlags>(upload))
+}
+
+async function upload(
+  session: Session,
+  flags: UploadFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<void> {
+  const { name, image } = flags
+  if ((name === undefined) === (image === undefined)) {
+    throw new UsageError('Give either --name NAME, for a new image, or --image ID, for one without data.')
+  }
+  const storeId = takeStoreId(flags)
+  const volume = session.resolve(operand(operands, 0))
+  // Before an image is made for it.
+  await stat(volume)
+  const imageUtils = await session.imageUtils()
+  const place = await session.place(withoutStoreId(flags))
+  const target =
+    image === undefined
+      ? await createImage(session, place, name ?? '', flags)
+      : await showImage(session, place, image, flags)
+  const report = await uploadOrTakeBack(session, place, imageUtils, { target, volume, flags, storeId })
+  const { imageId, diskFormat, containerFormat, bytesUploaded, seconds } = report
+  session.progress.finish()
+  session.remark(
+    `${volume} is image ${imageId} now: ${diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(seconds.total)}, in ${place.description}.`,
+  )
+  session.answer({ imageId, volume, diskFormat, containerFormat, bytesUploaded, seconds }, [imageId], 'all')
+}
+
+async function createImage(
+  session: Session,
+  place: Place,
+  name: string,
+  flags: UploadFlags,
+): Promise<ImageRecord> {
+  const metadata: ImageMetadata = {
+    name,
+    disk_format: flags.diskFormat ?? 'raw',
+    container_format: flags.containerFormat ?? 'bare',
+    properties: flags.property ?? {},
+  }
+  return place.imageService.create(place.context, metadata, { signal: session.io.signal })
+}
+
+async function showImage(
+  session: Session,
+  place: Place,
+  id: string,
+  flags: UploadFlags,
+): Promise<ImageRecord> {
+  const { signal } = session.io
+  const record = await place.imageService.show(place.context, id, { signal })
+  if (record.status !== undefined && record.status !== 'queued') {
+    throw new UsageError(
+      `Image ${id} is ${record.status}: only an image without data, in status queued, can be filled.`,
+    )
+  }
+  const changes: ImageMetadata = {
+    ...(flags.diskFormat === undefined ? {} : { disk_format: flags.diskFormat }),
+    ...(flags.containerFormat === undefined ? {} : { container_format: flags.containerFormat }),
+    ...(flags.property === undefined ? {} : { properties: flags.property }),
+  }
+  const complete = {
+    disk_format: record.disk_format ?? 'raw',
+    container_format: record.container_format ?? 'bare',
+  }
+  const needed =
+    record.disk_format === null || record.container_format === null || Object.keys(changes).length > 0
+  if (!needed) return record
+  return place.imageService.update(
+    place.context,
+    id,
+    { ...complete, ...changes },
+    { purgeProperties: false, signal },
+  )
+}
+
+interface Job {
+  readonly target: ImageRecord
+  readonly volume: string
+  readonly flags: UploadFlags
+  readonly storeId: string | undefined
+}
+
+/** An image that was made for an upload goes when the upload fails: nobody could use it. */
+async function uploadOrTakeBack(
+  session: Session,
+  place: Place,
+  imageUtils: ImageUtils,
+  { target, volume, flags, storeId }: Job,
+): Promise<VolumeToImageReport> {
+  try {
+    return await imageUtils.volumeToImage({
+      ...session.call,
+      imageService: place.imageService,
+      context: place.context,
+      image: target,
+      volume,
+      volumeFormat: flags.volumeFormat,
+      compression: flags.compress,
+      storeId,
+      runAsRoot: session.runAsRoot,
+    })
+  } catch (error) {
+    if (flags.image === undefined) await takeBack(session, place, target.id)
+    throw error
+  }
+}

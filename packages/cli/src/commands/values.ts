@@ -1,0 +1,60 @@
+import { UsageError } from '../usage-error.ts'
+
+/** Parses an option's value as a whole number of at least `minimum`. */
+export function wholeNumber(name: string, minimum: number = 0): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (!(value >= minimum)) {
+      throw new UsageError(
+        `${name} must be a whole number, ${minimum} or more; it is ${JSON.stringify(text)}.`,
+      )
+    }
+    return value
+  }
+}
+
+/** Parses an option's value as a number above 0. */
+export function positiveNumber(name: string): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : Number.NaN
+    if (!(value > 0)) {
+      throw new UsageError(`${name} must be a number above 0; it is ${JSON.stringify(text)}.`)
+    }
+    return value
+  }
+}
+
+/** Collects `--property KEY=VALUE`, given as often as one likes. The last of a key counts. */
+export function collectProperty(
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new UsageError(`--property must be KEY=VALUE; it is ${JSON.stringify(text)}.`)
+  // fromEntries makes own fields of any name, __proto__ too.
+  return Object.fromEntries([...Object.entries(before), [text.slice(0, at), text.slice(at + 1)]])
+}
+
+/** Collects an option that may be given several times. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text]
+}
+
+/** The name of a format. What exists is for the tools to say; what could be another option or a path is refused. */
+export function formatName(name: string): (text: string) => string {
+  return (text) => {
+    if (!/^[A-Za-z0-9][A-Za-z0-9_]{0,31}$/.test(text)) {
+      throw new UsageError(
+        `${name} must be the name of a format such as raw or qcow2; it is ${JSON.stringify(text)}.`,
+      )
+    }
+    return text.toLowerCase()
+  }
+}
+
+/** Operands whose number commander has checked already. */
+export function operand(operands: readonly string[], index: number): string {
+  const value = operands[index]
+  if (value === undefined) throw new UsageError('An argument is missing.')
+  return value
+}

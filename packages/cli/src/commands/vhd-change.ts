@@ -1,0 +1,76 @@
+import { MiB } from '@disk-image/core'
+import { exactBytes } from '../output/units.ts'
+import type { Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import { operand, wholeNumber } from './values.ts'
+
+/** Flags of `vhd reparent`. */
+export interface ReparentFlags {
+  readonly parentFormat: 'vhd' | 'raw'
+}
+
+/** Flags of `vhd create`. */
+export interface CreateVhdFlags extends ReparentFlags {
+  readonly type: 'dynamic' | 'fixed'
+  readonly parent?: string
+}
+
+/** Largest size that a VHD can have, in MiB. */
+const largestMiB = 2040 * 1024
+
+function readSize(text: string): number {
+  const size = wholeNumber('The size', 1)(text)
+  if (size > largestMiB) throw new UsageError(`A VHD has at most ${largestMiB} MiB; ${size} were asked for.`)
+  return size
+}
+
+/** `disk-image vhd resize FILE MIB` */
+export async function resizeVhdFile(
+  session: Session,
+  _flags: object,
+  operands: readonly string[],
+): Promise<void> {
+  const size = readSize(operand(operands, 1))
+  const file = session.resolve(operand(operands, 0))
+  const { getVhdInfo, resizeVhd } = await import('@disk-image/image-utils/vhd')
+  await resizeVhd(file, size, session.call)
+  const { currentSizeBytes } = await getVhdInfo(file)
+  session.answer({ file, currentSizeBytes }, [`${file} has ${exactBytes(currentSizeBytes)} now.`])
+}
+
+/** `disk-image vhd reparent CHILD PARENT` */
+export async function reparentVhd(
+  session: Session,
+  flags: ReparentFlags,
+  operands: readonly string[],
+): Promise<void> {
+  const child = session.resolve(operand(operands, 0))
+  const parent = session.resolve(operand(operands, 1))
+  const { setVhdParent } = await import('@disk-image/image-utils/vhd')
+  await setVhdParent(child, parent, { parentFormat: flags.parentFormat, signal: session.io.signal })
+  session.answer({ child, parent }, [`The parent of ${child} is ${parent} now.`])
+}
+
+/** `disk-image vhd create FILE [MIB]` */
+export async function createVhdFile(
+  session: Session,
+  flags: CreateVhdFlags,
+  operands: readonly string[],
+): Promise<void> {
+  const [, mib] = operands
+  const size = mib === undefined ? undefined : readSize(mib)
+  const file = session.resolve(operand(operands, 0))
+  if (flags.parent !== undefined && flags.type === 'fixed') throw new UsageError('A child is never fixed.')
+  const { createSnapshot, createVhd, getVhdInfo } = await import('@disk-image/image-utils/vhd')
+  if (flags.parent !== undefined) {
+    const sizeBytes = size === undefined ? undefined : size * MiB
+    await createSnapshot(file, session.resolve(flags.parent), { sizeBytes, parentFormat: flags.parentFormat })
+  } else {
+    if (size === undefined) throw new UsageError('Give the size in MiB, or --parent FILE.')
+    await createVhd(file, { sizeBytes: size * MiB, type: flags.type })
+  }
+  const { type, currentSizeBytes, uniqueId } = await getVhdInfo(file)
+  session.answer({ file, type, currentSizeBytes, uniqueId }, [
+    `${file} is made: ${type}, ${exactBytes(currentSizeBytes)}.`,
+  ])
+}

@@ -1,0 +1,63 @@
+import { ImageError } from '@disk-image/core'
+import type { GlanceClient, GlanceClientOptions } from '@disk-image/image-utils/glance'
+import type { Choice, Place } from './place.ts'
+import type { Session } from './session.ts'
+import { UsageError } from './usage-error.ts'
+
+/** What only a Glance has. */
+export interface GlancePlace {
+  readonly client: GlanceClient
+}
+
+type GlanceChoice = Exclude<Choice, { kind: 'folder' }>
+
+/** Opens a Glance, and says how it is signed in to. Nothing is sent before the first call that needs it. */
+export async function openGlance(choice: GlanceChoice, session: Session): Promise<Place> {
+  const { createGlanceImageService } = await import('@disk-image/image-utils/glance')
+  const { options, description } = await readAccess(choice, session)
+  // Whoever runs the command is the account: what the service shows it may be used.
+  const imageService = createGlanceImageService(
+    { ...options, logger: session.logger },
+    { checkAvailability: false },
+  )
+  return {
+    imageService,
+    context: {},
+    description,
+    glance: { client: imageService.client },
+    close: () => imageService.close(),
+  }
+}
+
+interface Access {
+  readonly options: GlanceClientOptions
+  readonly description: string
+}
+
+async function readAccess(choice: GlanceChoice, session: Session): Promise<Access> {
+  if (choice.kind === 'endpoint') {
+    return { options: { endpoint: choice.url }, description: `the Glance at ${choice.url}` }
+  }
+  const { loadSession } = await import('@disk-image/image-utils/glance')
+  const { environment, workingDirectory } = session.io
+  try {
+    const loaded = await loadSession({
+      environment,
+      workingDirectory,
+      cloud: choice.kind === 'cloud' ? choice.name : undefined,
+      logger: session.logger,
+    })
+    const region = loaded.region === undefined ? '' : `, region ${loaded.region}`
+    return {
+      options: { session: loaded.session, tls: loaded.tls },
+      description:
+        choice.kind === 'cloud'
+          ? `the cloud ${loaded.cloud}${region}`
+          : `the cloud of the OS_* variables${region}`,
+    }
+  } catch (error) {
+    if (!ImageError.is(error) || error.kind !== 'invalid') throw error
+    // A cloud that is not there, or lacks something, is the user's to say otherwise.
+    throw new UsageError(/[.?]$/.test(error.message) ? error.message : `${error.message}.`, { cause: error })
+  }
+}

@@ -1,0 +1,18 @@
+/** A stream that text is written to: the process's own, or one that a test reads. */
+export interface TextStream {
+  write(text: string): unknown
+  readonly isTTY?: boolean | undefined
+  /** Columns of the terminal. */
+  readonly columns?: number | undefined
+}
+
+/** The world of one run of the command. */
+export interface Io {
+  readonly stdout: TextStream
+  readonly stderr: TextStream
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** What relative paths are relative to. */
+  readonly workingDirectory: string
+  /** Ends the run. */
+  readonly signal: AbortSignal
+}

@@ -1,0 +1,85 @@
+import path from 'node:path'
+import type { ImageService, RequestContext } from '@disk-image/core'
+import type { GlancePlace } from './glance-place.ts'
+import type { Io } from './io.ts'
+import type { GlobalFlags, Session } from './session.ts'
+import { UsageError } from './usage-error.ts'
+
+/** Where images are. */
+export interface Place {
+  readonly imageService: ImageService
+  readonly context: RequestContext
+  /** For a person: `the folder /srv/images`. */
+  readonly description: string
+  /** Absent for a folder. */
+  readonly glance: GlancePlace | undefined
+  close(): Promise<void>
+}
+
+/** How a place is chosen: the first that is given. */
+export type Choice =
+  | { readonly kind: 'folder'; readonly folder: string }
+  | { readonly kind: 'endpoint'; readonly url: string }
+  | { readonly kind: 'cloud'; readonly name: string }
+  | { readonly kind: 'environment' }
+
+/** Variables that say where a cloud is; others (names, passwords) say nothing alone. */
+const decisiveVariables = ['OS_AUTH_URL', 'OS_AUTH_TYPE', 'OS_ENDPOINT', 'OS_IMAGE_ENDPOINT_OVERRIDE']
+
+/** `--store`, `--glance`, `--cloud` or `OS_CLOUD`, the `OS_*` variables, the user's own folder. */
+export function choosePlace(
+  flags: GlobalFlags,
+  { environment, workingDirectory }: Pick<Io, 'environment' | 'workingDirectory'>,
+): Choice {
+  if (flags.store !== undefined) {
+    if (flags.store === '') throw new UsageError('--store needs a folder.')
+    return { kind: 'folder', folder: path.resolve(workingDirectory, flags.store) }
+  }
+  if (flags.glance !== undefined) return { kind: 'endpoint', url: checkUrl(flags.glance) }
+  const cloud = flags.cloud ?? environment['OS_CLOUD']
+  if (cloud !== undefined && cloud !== '') return { kind: 'cloud', name: cloud }
+  if (decisiveVariables.some((name) => (environment[name] ?? '') !== '')) return { kind: 'environment' }
+  return { kind: 'folder', folder: defaultFolder(environment) }
+}
+
+function checkUrl(text: string): string {
+  const url = URL.parse(text)
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) {
+    throw new UsageError(`--glance needs a URL such as http://127.0.0.1:9292; it is ${JSON.stringify(text)}.`)
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new UsageError(
+      '--glance takes no user name or password: sign in with --cloud or the OS_* variables.',
+    )
+  }
+  return text
+}
+
+/** Where the images of this user are, where nothing else is said. */
+export function defaultFolder(environment: Readonly<Record<string, string | undefined>>): string {
+  const { XDG_DATA_HOME: data = '', HOME: home = '' } = environment
+  // As the specification has it, a relative XDG_DATA_HOME counts as none.
+  const base = path.isAbsolute(data) ? data : path.join(home, '.local/share')
+  if (!path.isAbsolute(base)) {
+    throw new UsageError(
+      'It is not known where the images are: HOME is not set. Give --store DIR, --glance URL or --cloud NAME.',
+    )
+  }
+  return path.join(base, 'disk-image/images')
+}
+
+/** Opens the place that was chosen. */
+export async function openPlace(session: Session, choice: Choice): Promise<Place> {
+  if (choice.kind !== 'folder') {
+    const { openGlance } = await import('./glance-place.ts')
+    return openGlance(choice, session)
+  }
+  const { createDirectoryImageService } = await import('@disk-image/image-utils/directory')
+  return {
+    imageService: createDirectoryImageService({ directory: choice.folder }),
+    context: {},
+    description: `the folder ${choice.folder}`,
+    glance: undefined,
+    close: async () => undefined,
+  }
+}

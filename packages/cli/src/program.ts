@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs'
+import { Command, Option } from 'commander'
+import { addCleanCommand } from './commands/clean.ts'
+import { addConvertCommand } from './commands/convert.ts'
+import { addFetchCommand } from './commands/fetch.ts'
+import { addImageCommands } from './commands/image.ts'
+import { addInspectCommand } from './commands/inspect.ts'
+import { addUploadCommand } from './commands/upload.ts'
+import { addVhdCommands } from './commands/vhd.ts'
+import type { Perform } from './commands/perform.ts'
+import { type ExitCode, exitCodes } from './exit-code.ts'
+import type { Io } from './io.ts'
+import { type GlobalFlags, Session } from './session.ts'
+
+/** Where help and the exit code go. */
+export interface ProgramOutcome {
+  write(text: string): void
+  /** Help that nobody asked for, because a command is missing. */
+  writeHelp(text: string): void
+  end(exitCode: ExitCode): void
+}
+
+const notes = `
+Where the images are, the first that is given: --store DIR, --glance URL, --cloud NAME or OS_CLOUD,
+the OS_* variables, and last $XDG_DATA_HOME/disk-image/images (~/.local/share/disk-image/images).
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 refused by a rule   4 no such image   5 not allowed   130 cancelled
+
+Examples:
+  $ disk-image inspect ubuntu.qcow2
+  $ disk-image image create --name ubuntu --disk-format qcow2 --file ubuntu.qcow2
+  $ disk-image fetch 0e4fcd5c-63a5-4d9a-a6bb-ff6f0c5c6a1d /dev/vg0/volume --cloud production
+  $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2 --compress zstd`
+
+/** The whole command line. Nothing heavy is loaded for it: a command loads what it needs when it runs. */
+export function buildProgram(io: Io, outcome: ProgramOutcome): Command {
+  const program = new Command('disk-image')
+  // Inherited by every command that is added below, so it comes first.
+  program
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => outcome.write(text), writeErr: (text) => outcome.writeHelp(text) })
+    .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(io.stdout.columns ?? 100, 110) })
+    .showSuggestionAfterError(true)
+  program
+    .description('Moves disk images between an image service and volumes: inspected, judged, verified.')
+    .version(readVersion(), '--version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .optionsGroup('Where the images are:')
+    .option('--store <dir>', 'a folder, made when missing')
+    .option('--glance <url>', 'a Glance without authentication')
+    .option('--cloud <name>', 'a cloud of clouds.yaml')
+    .optionsGroup('Output:')
+    .option('--json', 'one JSON object on standard output, errors too')
+    .option('-q, --quiet', 'no progress and no remarks')
+    .option('-v, --verbose', 'show the commands that are run, and where an error comes from')
+    .optionsGroup('How tools are run:')
+    .option('--root-helper <command>', "before what needs root, for example 'sudo -n'")
+    .option('--conversion-dir <dir>', 'where temporary files go')
+    .addOption(
+      new Option('--sandbox <mode>', 'qemu-img sees only its own files')
+        .choices(['auto', 'require', 'off'])
+        .default('auto'),
+    )
+    .option('--no-sandbox', 'the same as --sandbox off')
+    .addHelpText('after', notes)
+
+  const perform: Perform =
+    (action) =>
+    async (...parameters) => {
+      const command = parameters.at(-1) as Command
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      const session = new Session(io, flags)
+      try {
+        // Ctrl-C before the first step counts, too.
+        io.signal.throwIfAborted()
+        outcome.end((await action(session, flags as never, command.args)) ?? exitCodes.done)
+      } finally {
+        await session.close()
+      }
+    }
+  addInspectCommand(program, perform)
+  addFetchCommand(program, perform)
+  addUploadCommand(program, perform)
+  addConvertCommand(program, perform)
+  addImageCommands(program, perform)
+  addVhdCommands(program, perform)
+  addCleanCommand(program, perform)
+  return program
+}
+
+function readVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    readonly version: string
+  }
+  return manifest.version
+}

@@ -1,0 +1,122 @@
+import path from 'node:path'
+import type { CallOptions, Logger } from '@disk-image/core'
+import type { ImageUtils } from '@disk-image/image-utils'
+import type { Io } from './io.ts'
+import { createLogger } from './output/logger.ts'
+import { printable } from './output/printable.ts'
+import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
+import { type Style, styleFor } from './output/style.ts'
+import { choosePlace, openPlace, type Place } from './place.ts'
+
+/** Options that every command takes. */
+export interface GlobalFlags {
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly verbose?: boolean
+  readonly store?: string
+  readonly glance?: string
+  readonly cloud?: string
+  readonly rootHelper?: string
+  readonly conversionDir?: string
+  /** `false`: `--no-sandbox`. */
+  readonly sandbox?: 'auto' | 'require' | 'off' | false
+}
+
+/** What a command works with: its flags, and the ways in which it may speak. */
+export class Session {
+  readonly io: Io
+  readonly flags: GlobalFlags
+  /** For standard output. */
+  readonly style: Style
+  readonly logger: Logger
+  readonly progress: ProgressDisplay
+  #place: Promise<Place> | undefined
+
+  constructor(io: Io, flags: GlobalFlags) {
+    this.io = io
+    this.flags = flags
+    this.style = styleFor(io.stdout, io.environment)
+    const silent = flags.quiet === true || (flags.json === true && io.stderr.isTTY !== true)
+    this.progress = silent ? silentProgress : createProgressDisplay(io.stderr)
+    this.logger = createLogger((line) => this.#toStderr(line), {
+      quiet: flags.quiet === true,
+      verbose: flags.verbose === true,
+    })
+  }
+
+  /** What every call of the facade is given. */
+  get call(): CallOptions {
+    return { signal: this.io.signal, onProgress: (progress) => this.progress.report(progress) }
+  }
+
+  /** Commands go through the root helper where one was given. */
+  get runAsRoot(): boolean {
+    return this.#rootHelper.length > 0
+  }
+
+  get #rootHelper(): string[] {
+    return (this.flags.rootHelper ?? '').split(/\s+/).filter((word) => word !== '')
+  }
+
+  /** A path as the user gave it, absolute. */
+  resolve(file: string): string {
+    return path.resolve(this.io.workingDirectory, file)
+  }
+
+  /** The facade, with the settings of the command line. */
+  async imageUtils(): Promise<ImageUtils> {
+    const { createImageUtils } = await import('@disk-image/image-utils')
+    const { conversionDir, sandbox } = this.flags
+    return createImageUtils(
+      { logger: this.logger },
+      {
+        // Nobody but who runs the command asks for it.
+        allowCompressionOnImageUpload: true,
+        imageConversionDir: conversionDir === undefined ? undefined : this.resolve(conversionDir),
+        rootHelper: this.#rootHelper,
+        sandbox: sandbox === false ? 'off' : (sandbox ?? 'auto'),
+      },
+    )
+  }
+
+  /** Where the images are; opened once. */
+  place(flags: GlobalFlags = this.flags): Promise<Place> {
+    this.#place ??= openPlace(this, choosePlace(flags, this.io))
+    return this.#place
+  }
+
+  /**
+   * The command's answer: one JSON object, or lines for a person. With `--quiet` only what `essential` says,
+   * which is nothing unless the answer is what the command was run for.
+   */
+  answer(
+    json: object,
+    lines: readonly string[],
+    essential: 'all' | 'none' | { readonly line: string } = 'none',
+  ): void {
+    this.progress.finish()
+    if (this.flags.json === true) {
+      this.io.stdout.write(`${JSON.stringify(json, undefined, 2)}\n`)
+      return
+    }
+    const quiet = this.flags.quiet === true && essential !== 'all'
+    const shown = quiet ? (essential === 'none' ? [] : [essential.line]) : lines
+    if (shown.length > 0) this.io.stdout.write(`${shown.join('\n')}\n`)
+  }
+
+  /** A remark beside the answer, on standard error. */
+  remark(line: string): void {
+    if (this.flags.quiet !== true && this.flags.json !== true) this.#toStderr(line)
+  }
+
+  async close(): Promise<void> {
+    this.progress.finish()
+    const place = await this.#place?.catch(() => undefined)
+    await place?.close()
+  }
+
+  #toStderr(line: string): void {
+    this.progress.clear()
+    this.io.stderr.write(`${printable(line)}\n`)
+  }
+}

@@ -1,0 +1,222 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { requireTool } from '@disk-image/testing'
+import { commandLine, runCommand } from '../helpers/command.ts'
+import { openWorkbench, type Outcome, type Workbench } from '../helpers/run-command.ts'
+
+const qemuImg = requireTool('qemu-img')
+
+function run(folder: Workbench, argv: readonly string[]): Promise<Outcome> {
+  return folder.run([...argv, '--store', 'store'])
+}
+
+/** Runs a command that must work, and returns its answer. */
+async function json<T>(folder: Workbench, argv: readonly string[]): Promise<T> {
+  const { exitCode, stdout, stderr } = await run(folder, [...argv, '--json'])
+  expect({ exitCode, stderr }, stdout).toEqual({ exitCode: 0, stderr: '' })
+  return JSON.parse(stdout) as T
+}
+
+/** A raw disk of 4 MiB with some data and some holes. */
+async function makeDisk(folder: Workbench): Promise<Buffer> {
+  const disk = Buffer.alloc(4 * 1024 * 1024)
+  randomBytes(700_000).copy(disk, 1_000_000)
+  await writeFile(folder.path('disk.raw'), disk)
+  return disk
+}
+
+async function expectNothingTemporary(folder: Workbench): Promise<void> {
+  expect(await readdir(folder.path('conversion')).catch(() => [])).toEqual([])
+}
+
+test.each([
+  { format: 'qcow2', options: [] },
+  { format: 'qcow2', options: ['--compress', 'zstd'] },
+  { format: 'vmdk', options: [] },
+  { format: 'vhd', options: [] },
+  { format: 'vhdx', options: [] },
+  { format: 'vdi', options: [] },
+])('a disk goes up as $format $options and comes back the same', async ({ format, options }) => {
+  await using folder = await openWorkbench()
+  const disk = await makeDisk(folder)
+  const upload = ['upload', 'disk.raw', '--name', 'disk', '--disk-format', format]
+  const { imageId } = await json<{ imageId: string }>(folder, upload.concat(options))
+  const report = await json<object>(folder, ['fetch', imageId, 'volume.raw'])
+  expect(report).toMatchObject({ format, hash: { verified: true } })
+  const volume = await readFile(folder.path('volume.raw'))
+  // A VHD is as large as its geometry; behind the disk there are only zeroes.
+  expect(volume.subarray(0, disk.length).equals(disk)).toBe(true)
+  expect(volume.subarray(disk.length).every((byte) => byte === 0)).toBe(true)
+  await expectNothingTemporary(folder)
+})
+
+test.each(['qcow2', 'vmdk', 'vhdx', 'vdi'])(
+  'an image is fetched into a volume of format %s',
+  async (format) => {
+    await using folder = await openWorkbench()
+    await makeDisk(folder)
+    const { imageId } = await json<{ imageId: string }>(folder, ['upload', 'disk.raw', '--name', 'disk'])
+    await json(folder, ['fetch', imageId, 'volume', '--format', format])
+    execFileSync(qemuImg, [
+      'compare',
+      '-f',
+      'raw',
+      '-F',
+      format,
+      folder.path('disk.raw'),
+      folder.path('volume'),
+    ])
+    await expectNothingTemporary(folder)
+  },
+)
+
+test('a disk is converted, and both formats must be said', async () => {
+  await using folder = await openWorkbench()
+  await makeDisk(folder)
+  const convert = ['convert', 'disk.raw', 'disk.qcow2', '--to', 'qcow2', '--compress', 'zlib']
+  expect((await run(folder, convert)).exitCode).toBe(2)
+  expect(await json(folder, [...convert, '--from', 'raw'])).toMatchObject({ from: 'raw', to: 'qcow2' })
+  execFileSync(qemuImg, [
+    'compare',
+    '-f',
+    'raw',
+    '-F',
+    'qcow2',
+    folder.path('disk.raw'),
+    folder.path('disk.qcow2'),
+  ])
+  const wrong = await run(folder, ['convert', 'disk.qcow2', 'out.raw', '--from', 'vmdk', '--to', 'raw'])
+  expect(wrong.exitCode).toBe(3)
+  const same = await run(folder, ['convert', 'disk.raw', './disk.raw', '--from', 'raw', '--to', 'qcow2'])
+  expect(same.exitCode).toBe(2)
+  expect(await readdir(folder.folder)).not.toContain('out.raw')
+})
+
+test('an image that names another file is refused with 3, its rule and its place, and leaves nothing', async () => {
+  await using folder = await openWorkbench()
+  const evil = folder.path('evil.qcow2')
+  execFileSync(qemuImg, ['create', '-q', '-f', 'qcow2', '-u', '-b', '/etc/passwd', '-F', 'raw', evil, '64M'])
+  const inspected = await run(folder, ['inspect', 'evil.qcow2'])
+  expect(inspected.exitCode).toBe(3)
+  expect(inspected.stdout).toContain('/etc/passwd')
+  const create = [
+    'image',
+    'create',
+    '--name',
+    'evil',
+    '--disk-format',
+    'qcow2',
+    '--file',
+    'evil.qcow2',
+    '--quiet',
+  ]
+  const id = (await run(folder, create)).stdout.trim()
+  const { exitCode, stdout, stderr } = await run(folder, ['fetch', id, 'volume.raw'])
+  expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: '' })
+  expect(stderr).toMatch(/^ {2}rule +qcow2-backing-file$/m)
+  expect(stderr).toMatch(/^ {2}found +\/etc\/passwd/m)
+  const refused = await run(folder, ['fetch', id, 'volume.raw', '--json'])
+  expect(JSON.parse(refused.stdout)).toMatchObject({
+    error: { code: 'IMAGE_UNACCEPTABLE', rule: 'qcow2-backing-file', found: '/etc/passwd' },
+  })
+  const plan = await run(folder, ['fetch', id, 'volume.raw', '--dry-run', '--json'])
+  expect(plan.exitCode).toBe(3)
+  expect(JSON.parse(plan.stdout)).toMatchObject({ refusals: [{ rule: 'qcow2-backing-file' }] })
+  expect(await readdir(folder.folder)).not.toContain('volume.raw')
+  await expectNothingTemporary(folder)
+})
+
+test('an image that is not what its record says is refused', async () => {
+  await using folder = await openWorkbench()
+  execFileSync(qemuImg, ['create', '-q', '-f', 'qcow2', folder.path('disk.qcow2'), '1M'])
+  const create = ['image', 'create', '--name', 'x', '--disk-format', 'raw', '--file', 'disk.qcow2', '--quiet']
+  const id = (await run(folder, create)).stdout.trim()
+  expect((await run(folder, ['fetch', id, 'volume.raw'])).exitCode).toBe(3)
+  expect(await readdir(folder.folder)).not.toContain('volume.raw')
+})
+
+test('a volume is encrypted with a passphrase that no command line shows', async () => {
+  await using folder = await openWorkbench()
+  requireTool('cryptsetup')
+  await makeDisk(folder)
+  await writeFile(folder.path('passphrase'), 'correct horse', { mode: 0o600 })
+  const { imageId } = await json<{ imageId: string }>(folder, ['upload', 'disk.raw', '--name', 'disk'])
+  const fetch = ['fetch', imageId, 'volume.luks', '--format', 'luks', '--cipher', 'aes-xts-plain64']
+  expect((await run(folder, fetch)).exitCode).toBe(2)
+  const done = await run(folder, [
+    ...fetch,
+    '--key-size',
+    '256',
+    '--passphrase-file',
+    'passphrase',
+    '--verbose',
+  ])
+  expect(done.exitCode).toBe(0)
+  expect(done.stderr).toMatch(/^\+ qemu-img convert /m)
+  expect(done.stderr).not.toContain('correct horse')
+  const opened = [
+    'open',
+    '--test-passphrase',
+    '--key-file',
+    folder.path('passphrase'),
+    folder.path('volume.luks'),
+  ]
+  execFileSync(requireTool('cryptsetup'), opened)
+  const bad = await run(folder, [...fetch, '--passphrase-file', 'passphrase', '--key-size', '77'])
+  expect(bad.exitCode).not.toBe(0)
+})
+
+test('--verbose shows what is run, --sandbox off and without a sandbox alike', async () => {
+  await using folder = await openWorkbench()
+  await makeDisk(folder)
+  const convert = ['convert', 'disk.raw', 'disk.qcow2', '--from', 'raw', '--to', 'qcow2', '--verbose']
+  for (const flags of [['--sandbox', 'off'], ['--no-sandbox']]) {
+    const { exitCode, stderr } = await run(folder, convert.concat(flags))
+    expect(exitCode).toBe(0)
+    expect(stderr).toMatch(/^\+ qemu-img convert .*disk\.raw/m)
+    expect(stderr).not.toContain('sandboxed')
+  }
+  requireTool('bwrap')
+  const { exitCode, stderr } = await run(folder, convert)
+  expect(exitCode).toBe(0)
+  expect(stderr).toMatch(/^\+ qemu-img convert .*disk\.raw/m)
+})
+
+test('as a process: one JSON object on standard output, and the exit code', async () => {
+  await using folder = await openWorkbench()
+  await makeDisk(folder)
+  const done = await runCommand(['inspect', 'disk.raw', '--json'], { cwd: folder.folder })
+  expect(done).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(JSON.parse(done.stdout)).toMatchObject({ format: 'raw', virtualSizeBytes: 4 * 1024 * 1024 })
+  const missing = await runCommand(['fetch', 'missing', 'volume', '--json'], { cwd: folder.folder })
+  expect(missing).toMatchObject({ exitCode: 4, stderr: '' })
+  expect(JSON.parse(missing.stdout)).toMatchObject({ error: { code: 'IMAGE_NOT_FOUND' } })
+})
+
+test('a reader that goes away is no reason for noise', async () => {
+  await using folder = await openWorkbench()
+  const script = 'set -o pipefail; "$@" 2>stderr | head -c 10; test ! -s stderr'
+  const argv = ['-c', script, 'bash', ...commandLine(['fetch', '--help'])]
+  const output = execFileSync('/bin/bash', argv, { cwd: folder.folder, encoding: 'utf8' })
+  expect(output).toHaveLength(10)
+})
+
+test('help does without everything heavy', async () => {
+  await using folder = await openWorkbench()
+  const hook = folder.path('hook.mjs')
+  await writeFile(
+    hook,
+    `import { registerHooks } from 'node:module'
+     registerHooks({ load: (url, context, next) => (process.stderr.write(url + '\\n'), next(url, context)) })`,
+  )
+  const environment = { NODE_OPTIONS: `--import=${hook}` }
+  const loaded = async (argv: readonly string[]): Promise<string> =>
+    (await runCommand(argv, { cwd: folder.folder, environment })).stderr
+  const help = await loaded(['fetch', '--help'])
+  expect(help).toContain('packages/cli/src/run.ts')
+  expect(help).not.toMatch(/packages\/(image-utils|host|glance-client|vhd|qemu-img)\//)
+  // What is heavy is seen by the same means.
+  expect(await loaded(['clean', '--conversion-dir', 'conversion'])).toContain('packages/image-utils/')
+})

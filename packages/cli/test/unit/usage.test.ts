@@ -1,0 +1,74 @@
+import { expect, test } from 'vitest'
+import { openWorkbench } from '../helpers/run-command.ts'
+
+test.each([
+  [['frobnicate'], "Unknown command 'frobnicate'"],
+  [['inspect'], "Missing required argument 'file'"],
+  [['inspect', 'a', 'b'], 'Too many arguments'],
+  [['fetch', 'id', 'dest', '--size', '-1'], '--size must be a number above 0'],
+  [['fetch', 'id', 'dest', '--size', '1e9'], '--size must be a number above 0'],
+  [['fetch', 'id', 'dest', '--connections', '0'], '--connections must be a whole number, 1 or more'],
+  [['fetch', 'id', 'dest', '--format', '../raw'], '--format must be the name of a format'],
+  [['fetch', 'id', 'dest', '--sandbox', 'perhaps'], 'Allowed choices are auto, require, off'],
+  [['image', 'create'], "Required option '--name <name>' not specified"],
+  [['image', 'create', '--name', 'a', '--property', 'novalue'], '--property must be KEY=VALUE'],
+  [['image', 'lst'], "Unknown command 'lst'"],
+  [['vhd', 'coalesce', 'one'], "Missing required argument 'others'"],
+  [['vhd', 'resize', 'a.vhd', 'big'], 'The size must be a whole number'],
+  [['vhd', 'resize', 'a.vhd', '99999999'], 'A VHD has at most'],
+  [['image', 'list', '--glance', 'ftp://host'], '--glance needs a URL'],
+  [['image', 'list', '--glance', 'http://user:secret@host'], '--glance takes no user name or password'],
+])('%j is wrong usage', async (argv, message) => {
+  await using bench = await openWorkbench()
+  const { exitCode, stdout, stderr } = await bench.run(argv)
+  expect(stderr).toContain(message)
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+  expect(stderr).not.toContain('secret')
+})
+
+test('a missing command shows what there is, on standard error', async () => {
+  await using bench = await openWorkbench()
+  const { exitCode, stdout, stderr } = await bench.run([])
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+  expect(stderr).toContain('Usage: disk-image')
+})
+
+test('help is asked for and goes to standard output', async () => {
+  await using bench = await openWorkbench()
+  const help = await bench.run(['--help'])
+  expect(help).toMatchObject({ exitCode: 0, stderr: '' })
+  for (const command of ['inspect', 'fetch', 'upload', 'convert', 'image', 'vhd', 'clean']) {
+    expect(help.stdout).toContain(`  ${command}`)
+  }
+  for (const command of [['fetch'], ['upload'], ['convert'], ['inspect'], ['clean'], ['vhd', 'flatten']]) {
+    const { exitCode, stdout } = await bench.run([...command, '--help'])
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('Examples:')
+    expect(stdout).toContain('--store <dir>')
+  }
+})
+
+test('the version is the package’s', async () => {
+  await using bench = await openWorkbench()
+  const { stdout } = await bench.run(['--version'])
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  expect(await bench.json(['--version'])).toEqual({ exitCode: 0, version: stdout.trim() })
+})
+
+test('wrong usage is JSON with --json', async () => {
+  await using bench = await openWorkbench()
+  const { exitCode, error } = await bench.json<{ error: { code: string; message: string } }>(['frobnicate'])
+  expect({ exitCode, error }).toEqual({
+    exitCode: 2,
+    error: { code: 'USAGE', message: "Unknown command 'frobnicate'." },
+  })
+  expect(await bench.json(['image'])).toMatchObject({ exitCode: 2, error: { code: 'USAGE' } })
+})
+
+test('--json behind -- is an operand', async () => {
+  await using bench = await openWorkbench()
+  const { exitCode, stdout, stderr } = await bench.run(['inspect', '--', '--json'])
+  // The workbench adds its conversion folder, which is an operand too many here.
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+  expect(stderr).toContain('Too many arguments')
+})
