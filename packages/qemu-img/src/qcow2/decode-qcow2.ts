@@ -48,7 +48,7 @@ export interface Qcow2DecodeResult {
  * that every table lies in the file, no host cluster is used twice, and each compressed cluster is exactly one.
  * What the refcounts say is not compared.
  *
- * Memory is bounded whatever the image says: about 20 MiB of data, at most 150 MiB of state for a hostile one.
+ * Memory is bounded whatever the image says: about 20 MiB of data, at most 250 MiB of state for a hostile one.
  * When the promise settles, all workers have ended and no read or write is under way.
  *
  * @throws {Qcow2DecodeError} where the image is damaged, or one that {@link planQcow2} does not support

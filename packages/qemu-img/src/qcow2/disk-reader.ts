@@ -48,13 +48,26 @@ export class DiskReader {
     }
   }
 
+  /** The same; a plain cluster with those behind it that continue it in the file, up to `lastCluster`. */
+  async findRun(cluster: number, lastCluster: number): Promise<ClusterEntry> {
+    const first = await this.find(cluster)
+    if (first.kind !== 'plain') return first
+    let { hostLength } = first
+    for (let next = cluster + 1; next <= lastCluster; next += 1) {
+      const entry = await this.find(next)
+      if (entry.kind !== 'plain' || entry.hostOffset !== first.hostOffset + hostLength) break
+      hostLength += entry.hostLength
+    }
+    return { ...first, hostLength }
+  }
+
   /** Whether a whole L2 table is missing, so that its clusters need not be asked for one by one. */
   isTableMissing(cluster: number): boolean {
     return (this.#l1[Math.floor(cluster / (this.header.clusterSize / 8))] ?? 0) === 0
   }
 
-  /** Fills `destination`, which is zero, with bytes of one cluster. */
-  async readCluster(entry: ClusterEntry, start: number, destination: Uint8Array): Promise<void> {
+  /** Fills `destination`, which is zero, with bytes of one cluster or run, from its byte `start`. */
+  async readRun(entry: ClusterEntry, start: number, destination: Uint8Array): Promise<void> {
     if (entry.kind === 'unallocated' || entry.kind === 'zero') return
     const { hostOffset, hostLength } = entry
     const { clusterSize } = this.header

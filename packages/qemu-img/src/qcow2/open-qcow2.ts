@@ -107,9 +107,11 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
     const bytes = new Uint8Array(end - offset)
     for (let position = offset; position < end;) {
       const cluster = Math.floor(position / clusterSize)
-      const stop = Math.min(end, (cluster + 1) * clusterSize)
+      const run = await disk.findRun(cluster, Math.floor((end - 1) / clusterSize))
+      const length = run.kind === 'plain' ? run.hostLength : clusterSize
+      const stop = Math.min(end, cluster * clusterSize + length)
       const destination = bytes.subarray(position - offset, stop - offset)
-      await disk.readCluster(await disk.find(cluster), position - cluster * clusterSize, destination)
+      await disk.readRun(run, position - cluster * clusterSize, destination)
       requireOpen()
       position = stop
     }

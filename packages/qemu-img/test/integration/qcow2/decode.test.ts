@@ -184,8 +184,10 @@ describe('memory', () => {
       bytes.writeBigUInt64BE(48n * 2n ** 20n, offset + index * 8)
     await writeFile(file, bytes)
     const write = (): Promise<void> => Promise.resolve()
+    const before = process.memoryUsage().rss
     const decoding = decodeQcow2({ source: file, target: { write } })
     await expect(decoding).rejects.toMatchObject({ rule: 'qcow2-cluster-used-twice' })
+    expect(process.memoryUsage().rss - before).toBeLessThan(128 * MiB)
   })
 })
 
