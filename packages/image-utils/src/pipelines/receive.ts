@@ -1,4 +1,4 @@
-import { type ByteSink, type DownloadReport, type ImageRecord, MiB, toQemuFormat } from '@disk-image/core'
+import { type ByteSink, type DownloadReport, MiB, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume } from '@disk-image/host'
 import type { Cleanup } from '../cleanup.ts'
@@ -84,11 +84,10 @@ async function chooseTarget(
 ): Promise<Target> {
   const mayStream = job.volumeFormat === 'raw' && !job.strict && !job.throughHelper
   if (mayStream && job.claimedFormat === 'raw') return streamToVolume(toolbox, job, cleanup)
-  const file = await intoFile(toolbox, job, cleanup, job.record)
-  if (mayStream && head.format === 'qcow2') {
-    return OverlappedDecode.begin(toolbox, job, cleanup, file)
-  }
-  return file
+  const decode = mayStream && head.format === 'qcow2'
+  // Who reads behind the writer must find every byte that was announced: no hole may stand for the last ones.
+  const file = await intoFile(toolbox, job, cleanup, { sparse: !decode })
+  return decode ? OverlappedDecode.begin(toolbox, job, cleanup, file) : file
 }
 
 /** Raw bytes, straight onto the volume. */
@@ -126,8 +125,9 @@ async function intoFile(
   toolbox: Toolbox,
   job: Job,
   cleanup: Cleanup,
-  record: ImageRecord,
+  options: { readonly sparse: boolean },
 ): Promise<FileTarget> {
+  const { record } = job
   const { temporaryFiles } = toolbox
   const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
@@ -136,7 +136,7 @@ async function intoFile(
   }
   const volume = await openVolume(temporary.path, { imageId: job.imageId })
   cleanup.always(() => volume.close())
-  const sink = new SparseSink(volume, { sparse: true })
+  const sink = new SparseSink(volume, options)
   return {
     path: temporary.path,
     sink,

@@ -15,6 +15,7 @@ import type { Throttle, Toolbox } from '../dependencies.ts'
 import { driverOf, inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
+import { explainSpace } from './explain-space.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { fileSource, handleSource, type SizedSource } from './upload-source.ts'
 
@@ -177,20 +178,24 @@ async function convertVolume(
   const outFormat = toQemuFormat(formats.diskFormat)
   const throttle = request.throttle ?? toolbox.throttle
   const compression = request.compression ?? (toolbox.options.imageCompressOnUpload ? 'zlib' : 'none')
-  await toolbox.qemuImg.convert({
-    source: { path: request.volume, format: toQemuFormat(formats.volumeFormat) },
-    destination: {
-      path: temporary.path,
-      format: outFormat,
-      forceSize: outFormat === 'vpc',
-      compression: outFormat === 'qcow2' ? compression : 'none',
-    },
-    throttlePrefix: throttle.prefix,
-    rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
-    asRoot: request.runAsRoot ?? false,
-    signal,
-    onProgress,
-  })
+  try {
+    await toolbox.qemuImg.convert({
+      source: { path: request.volume, format: toQemuFormat(formats.volumeFormat) },
+      destination: {
+        path: temporary.path,
+        format: outFormat,
+        forceSize: outFormat === 'vpc',
+        compression: outFormat === 'qcow2' ? compression : 'none',
+      },
+      throttlePrefix: throttle.prefix,
+      rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
+      asRoot: request.runAsRoot ?? false,
+      signal,
+      onProgress,
+    })
+  } catch (error) {
+    throw await explainSpace(error, { destination: temporary.path, imageId: image.id })
+  }
   const format = driverOf(await inspectFile(temporary.path))
   // What a raw volume's guest wrote may look like anything: only of other formats can the result be told.
   if (outFormat !== 'raw' && toQemuFormat(format) !== outFormat) {

@@ -1,19 +1,12 @@
 import { stat } from 'node:fs/promises'
-import { formatBytes, ImageTooBigError, ProcessExecutionError } from '@disk-image/core'
-import {
-  freeSpace,
-  isBlockDevice,
-  openVolume,
-  type OpenVolumeOptions,
-  supportsDirectIo,
-} from '@disk-image/host'
+import { isBlockDevice, openVolume, type OpenVolumeOptions, supportsDirectIo } from '@disk-image/host'
 import { openVhdChain } from '@disk-image/vhd'
-import path from 'node:path'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { guardDestination } from './destination.ts'
+import { explainSpace } from './explain-space.ts'
 import type { Job } from './job.ts'
 
 /** A disk in a file, of known format. */
@@ -136,6 +129,7 @@ async function convertDisk(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: 
         passphraseFile: encrypt ? request.passphraseFile : undefined,
         cipher: encrypt ? request.cipherSpec : undefined,
       },
+      virtualSizeBytes: disk.virtualSizeBytes,
       sparse: request.disableSparse !== true,
       directIo: device && (await supportsDirectIo(request.volume)),
       throttlePrefix: throttle.prefix,
@@ -145,27 +139,10 @@ async function convertDisk(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: 
       onProgress: call.onProgress,
     })
   } catch (error) {
-    throw await explainSpace(error, request.volume, disk, job.imageId)
+    const { virtualSizeBytes } = disk
+    throw await explainSpace(error, { destination: request.volume, imageId: job.imageId, virtualSizeBytes })
   }
   if (device) return disk.virtualSizeBytes
   const { blocks } = await stat(request.volume)
   return blocks * 512
-}
-
-/** A full disk while a tool writes is an image that is too big, with the folder and the figures. */
-async function explainSpace(
-  error: unknown,
-  volume: string,
-  disk: DiskFile,
-  imageId: string,
-): Promise<unknown> {
-  if (!(error instanceof ProcessExecutionError) || !/no space left on device/i.test(error.stderr))
-    return error
-  const folder = path.dirname(volume)
-  const free = await freeSpace(folder).catch(() => 0)
-  return new ImageTooBigError({
-    imageId,
-    reason: `There is no space left in ${folder}: the disk has ${formatBytes(disk.virtualSizeBytes)}, ${formatBytes(free)} are free.`,
-    cause: error,
-  })
 }

@@ -112,6 +112,7 @@ describe('onto a raw volume', () => {
   test.each([
     ['qcow2', ['-o', 'compat=1.1']],
     ['qcow2', ['-o', 'compat=0.10']],
+    ['qcow2', ['-S', '0']],
     ['qcow2', ['-c']],
     ['qcow2', ['-c', '-o', 'compression_type=zstd']],
     ['qcow2', ['-o', 'extended_l2=on,cluster_size=128k']],
