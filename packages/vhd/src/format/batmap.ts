@@ -7,6 +7,8 @@ export interface Batmap {
   readonly mapOffset: number
   readonly mapBytes: number
   readonly encrypted: boolean
+  /** Whether its checksum is right. One that is not is known by its place only. */
+  readonly intact: boolean
 }
 
 /** Where the table would be, and its fields where one is there. */
@@ -20,6 +22,7 @@ export function decodeBatmapHeader(bytes: Uint8Array, headerOffset: number): Bat
     mapOffset: Number(mapOffset),
     mapBytes: view.getUint32(16) * sectorBytes,
     encrypted: bytes[29] === 1,
+    intact: false,
   }
 }
 

@@ -41,6 +41,7 @@ export async function findBatmap(
     return damaged("the batmap's map is outside of the file")
   }
   const map = await readBytes(source, batmap.mapOffset, needed)
-  if (checksum(map) !== storedMapChecksum(bytes)) return damaged('the batmap has a wrong checksum')
-  return { batmap: { ...batmap, mapBytes: needed }, issues: [] }
+  const intact = checksum(map) === storedMapChecksum(bytes)
+  const issues = intact ? [] : damaged('the batmap has a wrong checksum').issues
+  return { batmap: { ...batmap, mapBytes: needed, intact }, issues }
 }

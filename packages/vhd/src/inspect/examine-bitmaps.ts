@@ -17,7 +17,7 @@ export async function examineBitmaps(
   if (dynamic === undefined) return []
   const { table, header, bitmapBytes, batmap, blockCount } = dynamic
   const sectors = header.blockSizeBytes / sectorBytes
-  const map = batmap === undefined ? undefined : await readBytes(source, batmap.mapOffset, batmap.mapBytes)
+  const map = batmap?.intact !== true ? undefined : await readBytes(source, batmap.mapOffset, batmap.mapBytes)
   const issues: VhdIssue[] = []
   const add = (
     rule: string,

@@ -15,7 +15,7 @@ export interface DynamicLayout {
   readonly bitmapBytes: number
   /** The first `blockCount` entries: sector numbers of the blocks' bitmaps. */
   readonly table: Uint32Array
-  /** Absent where there is none or a damaged one. */
+  /** Absent where there is none, or none that has a place. */
   readonly batmap: Batmap | undefined
   /** Behind everything that is in use, the footer at the end apart. */
   readonly endOfData: number

@@ -1,4 +1,4 @@
-import { batmapBytes, encodeBatmapHeader } from '../format/batmap.ts'
+import { batmapBytes, encodeBatmapHeader, type Batmap } from '../format/batmap.ts'
 import { fields } from '../format/checksum.ts'
 import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
 import { withSize } from '../format/footer.ts'
@@ -7,6 +7,7 @@ import type { DynamicLayout, Layout } from '../inspect/layout.ts'
 import { readBytes } from '../io/byte-source.ts'
 import type { FileTarget } from '../io/file-target.ts'
 import { ensureZero } from '../io/zeroes.ts'
+import { createBlockAllocator } from './allocate.ts'
 
 /**
  * Makes a file longer by writing its footer at the new end first, so that at no instant anything else is
@@ -60,11 +61,11 @@ async function growDynamic(
   const entries = Math.ceil(sizeBytes / header.blockSizeBytes)
   // The last block may be cut short by the footer.
   await extendFile(target, layout.found.bytes, roundUp(dynamic.endOfData, sectorBytes) + footerBytes)
+  await clearTail(target, dynamic, layout.found.footer.currentSizeBytes)
   const end =
     entries > header.maximumEntries || dynamic.overlapped.has('spare table')
       ? await moveTable(target, layout, dynamic, entries)
       : await clearSpareEntries(target, dynamic, entries)
-  await clearTail(target, dynamic, layout.found.footer.currentSizeBytes)
   await target.sync()
   await writeFooters(target, withSize(layout.found.bytes, sizeBytes), end ?? dynamic.endOfData)
 }
@@ -107,22 +108,45 @@ export async function moveTable(
   if (wantsBatmap) {
     const map = new Uint8Array(batmapBytes(entries))
     if (dynamic.batmap !== undefined) {
-      const old = await readBytes(target, dynamic.batmap.mapOffset, dynamic.batmap.mapBytes)
+      const old = await readMap(target, dynamic.batmap)
       map.set(old.subarray(0, Math.ceil(dynamic.blockCount / 8)))
       clearBits(map, dynamic.blockCount)
     }
     parts.push(encodeBatmapHeader(offset + table.length, map), map)
   }
-  const bytes = Buffer.concat(parts)
-  await extendFile(target, found.bytes, offset + bytes.length + footerBytes)
-  await target.write(bytes, offset)
+  const end = offset + parts.reduce((sum, { length }) => sum + length, 0)
+  const moved = wantsBatmap ? lastBlock(dynamic, end) : undefined
+  await extendFile(target, found.bytes, (moved?.end ?? end) + footerBytes)
+  if (moved !== undefined) {
+    await target.write(await readBytes(target, moved.from, moved.length), moved.to)
+    view.setUint32(moved.index * 4, moved.to / sectorBytes)
+  }
+  await target.write(Buffer.concat(parts), offset)
   await target.sync()
   const header = Uint8Array.from(dynamic.headerBytes)
   fields(header).setBigUint64(16, BigInt(offset))
   fields(header).setUint32(28, entries)
   await target.write(sealHeader(header), dynamic.headerOffset)
   await target.sync()
-  return offset + bytes.length
+  return moved?.end ?? end
+}
+
+/**
+ * The last block in the file, to be moved behind a batmap: programs that don't know of batmaps take the first
+ * place behind table and blocks for free.
+ */
+function lastBlock(
+  { table, header, bitmapBytes }: DynamicLayout,
+  end: number,
+): { index: number; from: number; to: number; length: number; end: number } | undefined {
+  let index = -1
+  for (const [candidate, entry] of table.entries()) {
+    if (entry !== unallocated && (index === -1 || entry > (table[index] as number))) index = candidate
+  }
+  if (index === -1) return undefined
+  const to = createBlockAllocator(end, bitmapBytes, header.blockSizeBytes).next()
+  const length = bitmapBytes + header.blockSizeBytes
+  return { index, from: (table[index] as number) * sectorBytes, to, length, end: to + length }
 }
 
 /** Clears all bits of a map from `first` on. */
@@ -143,19 +167,22 @@ async function clearSpareEntries(
   const empty = new Uint8Array((entries - blockCount) * 4).fill(0xff)
   await target.write(empty, header.tableOffset + blockCount * 4)
   if (batmap !== undefined) {
-    const map = await readBytes(target, batmap.mapOffset, batmap.mapBytes)
+    const map = await readMap(target, batmap)
     clearBits(map, blockCount)
     await writeBatmap(target, batmap, map)
   }
   return undefined
 }
 
+/** A batmap's map; an empty one, which is always right, where it is damaged. */
+export async function readMap(target: FileTarget, batmap: Batmap): Promise<Uint8Array> {
+  return batmap.intact
+    ? await readBytes(target, batmap.mapOffset, batmap.mapBytes)
+    : new Uint8Array(batmap.mapBytes)
+}
+
 /** Writes a batmap and its checksum; in one write where they lie together. */
-export async function writeBatmap(
-  target: FileTarget,
-  batmap: NonNullable<DynamicLayout['batmap']>,
-  map: Uint8Array,
-): Promise<void> {
+export async function writeBatmap(target: FileTarget, batmap: Batmap, map: Uint8Array): Promise<void> {
   const header = await readBytes(target, batmap.headerOffset, sectorBytes)
   const sealed = encodeBatmapHeader(batmap.headerOffset, map)
   header.set(sealed.subarray(24, 28), 24)

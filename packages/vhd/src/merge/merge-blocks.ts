@@ -129,7 +129,7 @@ function hasBlock({ table, header }: DynamicLayout, start: number): boolean {
 
 async function prepare(merge: Merge, work: Work): Promise<Prepared> {
   const { children, target, dynamic, endsChain } = merge
-  const { bitmapBytes, header, table } = dynamic
+  const { bitmapBytes, table } = dynamic
   const offset = (table[work.index] as number) * sectorBytes
   const isNew = table[work.index] === unallocated
   const buffer = merge.buffers.take()

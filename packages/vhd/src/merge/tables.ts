@@ -1,9 +1,8 @@
 import { fields } from '../format/checksum.ts'
 import { sectorBytes } from '../format/constants.ts'
 import type { DynamicLayout } from '../inspect/layout.ts'
-import { readBytes } from '../io/byte-source.ts'
 import type { FileTarget } from '../io/file-target.ts'
-import { writeBatmap } from './grow.ts'
+import { readMap, writeBatmap } from './grow.ts'
 
 /** Entries of the table that are written in one go. */
 const chunkEntries = 65_536
@@ -29,10 +28,10 @@ export async function writeTables(
   if (last >= 0) await target.sync()
   const { batmap } = dynamic
   if (batmap === undefined) return
-  const map = await readBytes(target, batmap.mapOffset, batmap.mapBytes)
+  const map = await readMap(target, batmap)
   const before = Uint8Array.from(map)
   for (const [index, bits] of full.entries()) map[index] = (map[index] as number) | bits
-  if (Buffer.compare(before, map) === 0) return
+  if (batmap.intact && Buffer.compare(before, map) === 0) return
   await writeBatmap(target, batmap, map)
   await target.sync()
 }

@@ -98,7 +98,7 @@ export async function describe(source: ByteSource, layout: Layout): Promise<VhdI
       allocated: dynamic.table.reduce((count, entry) => (entry === unallocated ? count : count + 1), 0),
       tableOffset: dynamic.header.tableOffset,
       tableEntries: dynamic.header.maximumEntries,
-      batmap: dynamic.batmap !== undefined,
+      batmap: dynamic.batmap?.intact === true,
     },
     parent: isChild
       ? {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { readLayout } from '../chain/disk.ts'
-import { zeroUuid } from '../format/constants.ts'
+import { roundUp, zeroUuid } from '../format/constants.ts'
 import { withUniqueId } from '../format/footer.ts'
 import type { VhdIssue } from '../inspect/issue.ts'
 import type { Layout } from '../inspect/layout.ts'
 import { openTarget, type FileTarget } from '../io/file-target.ts'
-import { finishFile, moveTable, writeFooters } from '../merge/grow.ts'
+import { extendFile, finishFile, moveTable, writeFooters } from '../merge/grow.ts'
 
 /** Options of {@link repairVhd}. */
 export interface RepairOptions {
@@ -99,6 +99,8 @@ async function applyRepairs(
     await finishFile(target, footer, found.footer.currentSizeBytes)
     return
   }
+  // The last block may be cut short by the footer.
+  if (wants(tableRules)) await extendFile(target, found.bytes, roundUp(dynamic.endOfData, 512) + 512)
   const end = wants(tableRules)
     ? await moveTable(target, layout, dynamic, Math.max(1, dynamic.blockCount))
     : dynamic.endOfData

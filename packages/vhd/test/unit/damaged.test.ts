@@ -273,7 +273,7 @@ const values = fc.oneof(
   fc.uint8Array({ minLength: 1, maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
 )
 
-test('mutations: no foreign error, no hang, no growth', { timeout: 120_000 }, async () => {
+test('mutations: no foreign error, no hang, no growth', { timeout: 60_000 + numRuns * 100 }, async () => {
   const directory = temporaryDirectory()
   const [leaf, parent] = ['0.vhd', '1.vhd'].map((name) => path.join(directory, name)) as [string, string]
   const outcomes = { fine: 0, refused: 0 }
