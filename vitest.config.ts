@@ -31,7 +31,20 @@ export default defineConfig({
       ...packages.flatMap(projects),
       {
         extends: true,
-        test: { name: 'tools:unit', root: 'tools', include: ['checks/**/*.test.ts', 'bench/**/*.test.ts'] },
+        test: {
+          name: 'tools:unit',
+          root: 'tools',
+          include: ['checks/**/*.test.ts', 'bench/*.test.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'tools:integration',
+          root: 'tools',
+          include: ['bench/integration/**/*.test.ts'],
+          testTimeout: 60_000,
+        },
       },
     ],
     execArgv: ['--conditions=@disk-image/source'],

@@ -82,6 +82,10 @@ export function judge(job: Pick<Job, 'targets'>, standings: readonly Standing[])
   ]
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
 /** Who takes part: everybody who is there and brings a right result in a first run that does not count. */
 async function warmUp(
   job: Job,
@@ -99,7 +103,7 @@ async function warmUp(
       await runOnce(job, contestant)
       present.push(contestant)
     } catch (error) {
-      absent[contestant.name] = error instanceof Error ? error.message : String(error)
+      absent[contestant.name] = messageOf(error)
     }
   }
   return { present, absent }
@@ -108,8 +112,9 @@ async function warmUp(
 /**
  * Runs a job: all contestants in turn, as many rounds as asked for.
  *
+ * A contestant that fails or brings a wrong result, in whichever round, is out.
+ *
  * @param missing why a contestant can't run at all, by its name
- * @throws where a contestant that was right once brings a wrong result
  */
 export async function runJob(
   job: Job,
@@ -123,9 +128,16 @@ export async function runJob(
     onRound(round)
     // Every other round the other way round, so that nobody always follows the same one.
     for (const contestant of round % 2 === 1 ? present : present.toReversed()) {
-      runs.get(contestant.name)?.push(await runOnce(job, contestant))
+      if (contestant.name in absent) continue
+      try {
+        runs.get(contestant.name)?.push(await runOnce(job, contestant))
+      } catch (error) {
+        absent[contestant.name] = `failed in round ${round}: ${messageOf(error)}`
+      }
     }
   }
-  const standings = present.map((contestant) => standingOf(contestant, runs.get(contestant.name) ?? []))
+  const standings = present
+    .filter(({ name }) => !(name in absent))
+    .map((contestant) => standingOf(contestant, runs.get(contestant.name) ?? []))
   return { job: job.name, sizeGiB: job.sizeGiB, standings, judgements: judge(job, standings), absent }
 }

@@ -1,0 +1,68 @@
+import { requireTool } from '@disk-image/testing'
+import { expect, test } from 'vitest'
+import { floor, ours, type Job, type Target } from '../job.ts'
+import { runJob } from '../run-job.ts'
+
+requireTool('python3')
+
+const nothing = async (): Promise<void> => {}
+const targets: Target[] = [{ against: floor, figure: 'wall', atMost: 0.75 }]
+
+test('measures time, memory and bytes of a whole process tree', async () => {
+  const script = 'import time; held = b"x" * 60_000_000; time.sleep(0.3)'
+  const command = (): string[] => ['bash', '-c', `python3 -c '${script}'; true`]
+  const contestants = [{ name: ours, description: 'bash', command }]
+  const job: Job = {
+    name: 'job',
+    sizeGiB: 1,
+    targets,
+    contestants,
+    before: nothing,
+    check: nothing,
+    close: nothing,
+  }
+  const { standings } = await runJob(job, 1, {}, () => {})
+  expect(standings[0]?.seconds.median).toBeGreaterThan(0.3)
+  expect(standings[0]?.cpuSeconds.median).toBeGreaterThan(0)
+  expect(standings[0]?.peakRssBytes.median).toBeGreaterThan(60e6)
+})
+
+test('who brings a wrong result is out, even after a right one', async () => {
+  let checks = 0
+  const job: Job = {
+    name: 'job',
+    sizeGiB: 1,
+    targets,
+    contestants: [
+      { name: ours, description: 'true', command: () => ['true'] },
+      { name: floor, description: 'true', command: () => ['true'] },
+    ],
+    before: nothing,
+    // Two first runs that don't count, then ours, the floor, the floor, ours.
+    check: async () => {
+      checks += 1
+      if (checks === 6) throw new Error('not the same bytes')
+    },
+    close: nothing,
+  }
+  const result = await runJob(job, 2, {}, () => {})
+  expect(result.absent).toEqual({ [ours]: 'failed in round 2: not the same bytes' })
+  expect(result.standings.map(({ name, runs }) => [name, runs.length])).toEqual([[floor, 2]])
+  expect(result.judgements.every(({ met }) => !met)).toBe(true)
+})
+
+test('a command that fails is out with what it said', async () => {
+  const command = (): string[] => ['sh', '-c', 'echo broken >&2; exit 3']
+  const contestants = [{ name: ours, description: 'sh', command }]
+  const job: Job = {
+    name: 'job',
+    sizeGiB: 1,
+    targets,
+    contestants,
+    before: nothing,
+    check: nothing,
+    close: nothing,
+  }
+  const { absent } = await runJob(job, 1, {}, () => {})
+  expect(absent[ours]).toContain('ended with 3:\nbroken')
+})
