@@ -5,6 +5,7 @@ import type { Cipher } from '@disk-image/qemu-img'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkDestination, guardDestination } from '../pipelines/destination.ts'
+import { explainSpace } from '../pipelines/explain-space.ts'
 import { inspectFile, qemuImgInfo } from './qemu-info.ts'
 
 /** Keywords of {@link convertImage}. */
@@ -49,7 +50,7 @@ export async function convertImage(
 ): Promise<void> {
   const runAsRoot = options.runAsRoot ?? true
   const imageId = options.imageId ?? 'internal image'
-  const format = await sourceFormat(toolbox, source, options, imageId, runAsRoot)
+  const { format, virtualSizeBytes } = await sourceDisk(toolbox, source, options, imageId, runAsRoot)
   if (toolbox.options.rootHelper.length === 0 || !runAsRoot) await checkDestination(destination)
   const target = toQemuFormat(outFormat)
   const encrypted = target === 'luks' || options.srcPassphraseFile !== undefined
@@ -66,42 +67,56 @@ export async function convertImage(
   const device = await isBlockDevice(destination)
   await Cleanup.around(async (cleanup) => {
     await guardDestination(destination, cleanup)
-    await toolbox.qemuImg.convert({
-      source: { path: source, format, passphraseFile: options.srcPassphraseFile },
-      destination: {
-        path: destination,
-        format: options.srcPassphraseFile === undefined ? target : 'luks',
-        subformat: options.outSubformat === '' ? undefined : options.outSubformat,
-        forceSize: target === 'vpc' && options.srcPassphraseFile === undefined,
-        passphraseFile: encrypted ? options.passphraseFile : undefined,
-        cipher: encrypted ? options.cipherSpec : undefined,
-        compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
-      },
-      sparse: options.disableSparse !== true,
-      directIo: device && (await supportsDirectIo(destination)),
-      throttlePrefix: throttle.prefix,
-      rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
-      asRoot: runAsRoot,
-      signal: options.signal,
-      onProgress: options.onProgress,
-    })
+    try {
+      await toolbox.qemuImg.convert({
+        source: { path: source, format, passphraseFile: options.srcPassphraseFile },
+        destination: {
+          path: destination,
+          format: options.srcPassphraseFile === undefined ? target : 'luks',
+          subformat: options.outSubformat === '' ? undefined : options.outSubformat,
+          forceSize: target === 'vpc' && options.srcPassphraseFile === undefined,
+          passphraseFile: encrypted ? options.passphraseFile : undefined,
+          cipher: encrypted ? options.cipherSpec : undefined,
+          compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
+        },
+        virtualSizeBytes,
+        sparse: options.disableSparse !== true,
+        directIo: device && (await supportsDirectIo(destination)),
+        throttlePrefix: throttle.prefix,
+        rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
+        asRoot: runAsRoot,
+        signal: options.signal,
+        onProgress: options.onProgress,
+      })
+    } catch (error) {
+      throw await explainSpace(error, { destination, imageId, virtualSizeBytes })
+    }
   })
 }
 
-async function sourceFormat(
+/** What the source is. An encrypted one tells its size only to who has the passphrase. */
+async function sourceDisk(
   toolbox: Toolbox,
   source: string,
   options: ConvertImageOptions,
   imageId: string,
   runAsRoot: boolean,
-): Promise<string> {
+): Promise<{ readonly format: string; readonly virtualSizeBytes?: number }> {
   const { srcFormat } = options
   if (options.srcPassphraseFile !== undefined) {
     // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.
-    return (await inspectFile(source)).format === 'qcow2' ? 'qcow2' : 'luks'
+    return { format: await encryptedFormat(toolbox, source, imageId) }
   }
   const data = options.data ?? (await qemuImgInfo(toolbox, source, { runAsRoot, signal: options.signal }))
   checkFormatOf(imageId, srcFormat, data, { allowedTypes: toolbox.options.vmdkAllowedTypes })
   const known = srcFormat === undefined || srcFormat.toLowerCase() === 'ami' ? data.fileFormat : srcFormat
-  return toQemuFormat(known ?? 'raw')
+  const format = toQemuFormat(known ?? 'raw')
+  return Number.isSafeInteger(data.virtualSize) ? { format, virtualSizeBytes: data.virtualSize } : { format }
+}
+
+async function encryptedFormat(toolbox: Toolbox, source: string, imageId: string): Promise<string> {
+  const inspection = await inspectFile(source)
+  if (inspection.format !== 'qcow2') return 'luks'
+  toolbox.policy.check(imageId, { claimedFormat: 'qcow2', inspection })
+  return 'qcow2'
 }

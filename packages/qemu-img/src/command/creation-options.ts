@@ -58,6 +58,9 @@ function encryptionOptions({
   keyDerivationMs,
 }: CreationOptions): Record<string, string | number | undefined> {
   const prefix = format === 'qcow2' ? 'encrypt.' : ''
+  if (cipher !== undefined && !(cipher.cipherAlg && cipher.cipherMode && cipher.ivgenAlg)) {
+    throw new InvalidError({ reason: 'A cipher needs all of cipherAlg, cipherMode and ivgenAlg' })
+  }
   return {
     ...keyOptions(format, destinationSecret),
     [`${prefix}cipher-alg`]: cipher?.cipherAlg,
