@@ -86,3 +86,12 @@ test('nothing is made under /dev, and a relative path is refused', async () => {
 test('what is missing is not bound', async () => {
   expect((await prepareFiles({ read: [path.join(folder, 'none')] }, 0)).bindings).toEqual([])
 })
+
+test('through a root helper a file that was made is another user’s', async () => {
+  const made = await prepareFiles({ write: [path.join(folder, 'new')] }, 0, 1000)
+  expect(made).toMatchObject({ created: [path.join(folder, 'new')], foreign: true })
+})
+
+test('a folder that does not exist is named', async () => {
+  await expect(prepareFiles({ write: [path.join(folder, 'none', 'file')] }, 0)).rejects.toThrow(/none\/file/)
+})

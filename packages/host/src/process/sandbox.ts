@@ -78,11 +78,16 @@ export interface PreparedFiles {
 
 /**
  * Turns the declared file access into bindings. A file that the command shall write and that isn't there yet
- * is made, empty, mode 0600: only what exists can be bound.
+ * is made, empty, mode 0600: only what exists can be bound. Where only root could make it, its folder is bound.
  *
+ * @param userId - whose the command's process will be; 0 through a root helper
  * @throws {InvalidError} for a path that isn't absolute, and for a missing node under `/dev`
  */
-export async function prepareFiles(files: ProcessFileAccess, userId: number): Promise<PreparedFiles> {
+export async function prepareFiles(
+  files: ProcessFileAccess,
+  userId: number,
+  ownId: number = process.getuid?.() ?? userId,
+): Promise<PreparedFiles> {
   const created: string[] = []
   const found = new Map<string, Binding>()
   let foreign = false
@@ -91,7 +96,15 @@ export async function prepareFiles(files: ProcessFileAccess, userId: number): Pr
       throw new InvalidError({ reason: `A sandboxed command's files must be absolute paths, not '${name}'` })
     }
     const seen = await look(name)
-    if (seen === 'missing' && make && (await createEmpty(name))) created.push(name)
+    if (seen === 'missing' && make) {
+      const made = await createEmpty(name, userId !== ownId)
+      if (made === 'forbidden') {
+        await add(path.dirname(name), true, false)
+        return
+      }
+      if (made === 'made') created.push(name)
+      foreign ||= userId !== ownId
+    }
     // Not bound, so not there in the sandbox either: the command itself says so, in its own words.
     if (seen === 'missing' && !make) return
     foreign ||= seen === 'hidden' || (typeof seen === 'object' && seen.uid !== userId)
@@ -118,17 +131,23 @@ async function look(name: string): Promise<{ device: boolean; uid: number } | 'm
   }
 }
 
-/** @returns whether it was made; not where another made it first */
-async function createEmpty(name: string): Promise<boolean> {
+const notAllowed = new Set(['EACCES', 'EPERM'])
+const notPossible = new Set([...notAllowed, 'ENOENT', 'ENOTDIR', 'EROFS'])
+
+/** @returns 'there' where another made it first; 'forbidden' only where somebody else may try */
+async function createEmpty(name: string, others: boolean): Promise<'made' | 'there' | 'forbidden'> {
   if (/^\/dev\/(?!shm\/)/.test(path.normalize(name))) {
     throw new InvalidError({ reason: `${name} does not exist. No file is made under /dev.` })
   }
   try {
     const file = await open(name, 'wx', 0o600)
     await file.close()
-    return true
+    return 'made'
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return 'there'
+    if (others && notAllowed.has(code)) return 'forbidden'
+    if (!notPossible.has(code)) throw error
     throw new InvalidError({ reason: `${name} can't be made: ${(error as Error).message}`, cause: error })
   }
 }

@@ -1,6 +1,7 @@
 import { unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { formatBytes, ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
+import { BackgroundSync } from './background-sync.ts'
 import { spaceError } from './space-error.ts'
 import type { Volume, VolumeTarget } from './volume.ts'
 import { writeFully, writeZeros } from './write-fully.ts'
@@ -13,17 +14,20 @@ export interface VolumeInit {
   readonly target: VolumeTarget
   readonly created: boolean
   readonly imageId: string
+  /** Whether it has to be on the disk at the end. */
+  readonly durable: boolean
 }
 
 /** The life of a volume: prepared at the first change, then written, then finished or tainted, then closed. */
 export function createVolume(init: VolumeInit): Volume {
-  const { handle, path, target, created, imageId } = init
+  const { handle, path, target, created, imageId, durable } = init
   let prepared: Promise<void> | undefined
   let touched = false
   let finished = false
   let closed: Promise<void> | undefined
   let end = 0
   const written = new WrittenBlocks()
+  const background = durable ? new BackgroundSync(handle) : undefined
 
   const prepare = (): Promise<void> => {
     touched = true
@@ -73,6 +77,7 @@ export function createVolume(init: VolumeInit): Volume {
   }
   const shut = async (): Promise<void> => {
     await taint()
+    await background?.settle().catch(() => undefined)
     await handle.close()
   }
   const close = (): Promise<void> => {
@@ -94,6 +99,7 @@ export function createVolume(init: VolumeInit): Volume {
         written.add(offset, chunk.byteLength)
         await prepare()
         await writeFully(handle, chunk, offset)
+        background?.wrote(chunk.byteLength)
       })
     },
     async skip(offset: number, length: number): Promise<void> {
@@ -112,7 +118,9 @@ export function createVolume(init: VolumeInit): Volume {
       }
       await withSpace(totalBytes, async () => {
         await prepare()
-        await target.finish(totalBytes)
+        await target.setLength(totalBytes)
+        await background?.settle()
+        if (durable) await handle.datasync()
       })
       finished = true
     },

@@ -141,3 +141,10 @@ test('an aborted signal opens nothing', async () => {
   await expect(openVolume(file, { signal: AbortSignal.abort('no') })).rejects.toBe('no')
   await expect(open(file)).rejects.toThrow('ENOENT')
 })
+
+test('a volume that need not be durable is complete all the same', async () => {
+  await using volume = await openVolume(file, { durable: false })
+  await volume.write(Buffer.alloc(MiB, 'x'), 0)
+  await volume.finish(2 * MiB)
+  expect((await stat(file)).size).toBe(2 * MiB)
+})

@@ -18,6 +18,8 @@ export interface OpenVolumeOptions {
   readonly sizeBytes?: number | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
+  /** False for what needn't outlive a power cut, as temporary files needn't. @default true */
+  readonly durable?: boolean | undefined
   /** Runs `blkdiscard`. @default a runner of its own */
   readonly runner?: ProcessRunner | undefined
   readonly signal?: AbortSignal | undefined
@@ -36,6 +38,7 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
   options.signal?.throwIfAborted()
   const file = path.resolve(name)
   const imageId = options.imageId ?? 'internal image'
+  const { durable = true } = options
   const found = await look(file)
   if (found !== undefined && !found.isFile() && !found.isBlockDevice()) {
     throw new InvalidError({ reason: `${name} is ${kindOf(found)}, not a file or block device` })
@@ -54,12 +57,12 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
       }
       const runner = options.runner ?? createProcessRunner()
       const target = deviceTarget({ handle, path: file, capacity, runner, signal: options.signal })
-      return createVolume({ handle, path: file, target, created: false, imageId })
+      return createVolume({ handle, path: file, target, created: false, imageId, durable })
     }
     // Between looking and opening somebody may have put something else there.
     if (!opened.isFile()) throw new InvalidError({ reason: `${name} is not a file or block device` })
     const target = fileTarget(handle, options.sizeBytes ?? 0)
-    return createVolume({ handle, path: file, target, created: found === undefined, imageId })
+    return createVolume({ handle, path: file, target, created: found === undefined, imageId, durable })
   } catch (error) {
     await handle.close()
     throw error

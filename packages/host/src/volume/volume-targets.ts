@@ -12,10 +12,7 @@ export function fileTarget(handle: FileHandle, sizeBytes: number): VolumeTarget 
     sizeBytes,
     prepare: () => handle.truncate(0),
     zeroed: () => true,
-    async finish(totalBytes) {
-      await handle.truncate(totalBytes)
-      await handle.datasync()
-    },
+    setLength: (totalBytes) => handle.truncate(totalBytes),
   }
 }
 
@@ -33,7 +30,7 @@ export interface DeviceTargetInit {
  * (`blkdiscard -z`); otherwise every skipped range gets zeros written.
  */
 export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
-  const { handle, capacity } = init
+  const { capacity } = init
   let zeroed = false
   return {
     kind: 'block-device',
@@ -42,9 +39,8 @@ export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
       zeroed = (await zeroesByItself(init.path)) && (await discardToZeros(init))
     },
     zeroed: () => zeroed,
-    async finish() {
-      await handle.datasync()
-    },
+    // A device has the length it has.
+    setLength: () => Promise.resolve(),
   }
 }
 

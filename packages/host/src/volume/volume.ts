@@ -17,7 +17,7 @@ export interface Volume extends AsyncDisposable {
   write(chunk: Uint8Array, offset: number): Promise<void>
   /** The range reads as zeros afterwards: a hole in a file; on a device, zeros that are known or written. */
   skip(offset: number, length: number): Promise<void>
-  /** Sets a file's length, and returns when everything is on the disk. */
+  /** Sets a file's length, and returns when everything is on the disk, unless it was opened as not durable. */
   finish(totalBytes: number): Promise<void>
   /**
    * Makes sure that nothing half-written can be taken for an image: a file that opening made is removed,
@@ -36,5 +36,5 @@ export interface VolumeTarget {
   prepare(): Promise<void>
   /** Whether `prepare` left nothing but zeros. */
   zeroed(): boolean
-  finish(totalBytes: number): Promise<void>
+  setLength(totalBytes: number): Promise<void>
 }

@@ -189,6 +189,20 @@ describe('a root helper', () => {
   })
 })
 
+test('only where root alone can make a file its folder is shown', async () => {
+  const script = `
+    const { prepareFiles } = await import(process.argv[1])
+    const { bindings } = await prepareFiles({ write: [process.argv[2]] }, 0)
+    console.log(JSON.stringify(bindings))
+  `
+  await execa('chmod', ['755', folder])
+  const sandbox = fileURLToPath(new URL('../../src/process/sandbox.ts', import.meta.url))
+  const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath]
+  const file = path.join(folder, 'new')
+  const { stdout } = await execa('setpriv', [...user, ...nodeArguments, script, sandbox, file])
+  expect(JSON.parse(stdout)).toEqual([{ path: folder, mode: 'write' }])
+})
+
 test('an ordinary user has the sandbox and the limits too', async () => {
   const file = path.join(folder, 'source')
   await writeFile(file, 'content', { mode: 0o600 })
