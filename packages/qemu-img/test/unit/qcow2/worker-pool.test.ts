@@ -1,0 +1,42 @@
+import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { expect, test } from 'vitest'
+import type * as Pool from '../../../src/qcow2/worker-pool.ts'
+
+const source = path.resolve(import.meta.dirname, '../../../src/qcow2')
+
+test('inflates in place where the worker is missing, as in a bundled program', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-qcow2-'))
+  try {
+    for (const name of ['worker-pool', 'gather', 'inflate-cluster', 'zstd-frame']) {
+      await copyFile(path.join(source, `${name}.ts`), path.join(directory, `${name}.ts`))
+    }
+    const url = pathToFileURL(path.join(directory, 'worker-pool.ts')).href
+    const { WorkerPool } = (await import(/* @vite-ignore */ url)) as typeof Pool
+    const file = path.join(directory, 'content')
+    await writeFile(file, 'ab'.repeat(512))
+    await using handle = await open(file)
+    const pool = new WorkerPool(2)
+    const pieces = Float64Array.from([0, 512, 512, 512, 0, 0, 512, 512])
+    const jobs = [1, 2, 3].map(() =>
+      pool.run({
+        descriptor: handle.fd,
+        compression: 'zlib',
+        clusterSize: 512,
+        fileBytes: 1024,
+        pieces,
+        output: new ArrayBuffer(1024),
+      }),
+    )
+    for (const reply of await Promise.all(jobs)) {
+      expect(reply.kind).toBe('gathered')
+      const text = reply.kind === 'gathered' ? Buffer.from(reply.output).toString() : ''
+      expect(text).toBe('ab'.repeat(512))
+    }
+    await pool.close()
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+})
