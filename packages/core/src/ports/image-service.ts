@@ -5,7 +5,8 @@ import type { RequestContext } from '../request-context.ts'
 /**
  * Takes an image's bytes in order.
  *
- * The chunk is lent: it may be used until the returned promise settles, and is overwritten afterwards.
+ * The chunk is lent: it may be used until the returned promise settles, and is overwritten afterwards. Keep
+ * bytes with `new Uint8Array(chunk)`: `slice` of a Buffer is only a view of them.
  * The next `write` comes only after that. An error ends the transfer and is passed on as it is.
  */
 export interface ByteSink {
