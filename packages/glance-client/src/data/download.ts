@@ -290,7 +290,9 @@ function failed({ image, pipe, answered }: Download, error: unknown): unknown {
     const gone = translated instanceof ImageNotFoundError || translated instanceof ImageNotAuthorizedError
     if (gone || !pipe.tainted) return translated
   }
-  if (error instanceof ConnectionBrokenError && !answered) {
+  if (error instanceof GlanceHttpError && !pipe.tainted && !isPassing(error.status)) return error
+  const passing = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
+  if (passing && !answered) {
     return new GlanceConnectionFailedError({ reason: error.message, cause: error })
   }
   const known = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError

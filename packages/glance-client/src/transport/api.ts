@@ -151,7 +151,9 @@ function mayRepeat(error: unknown, repeatable: boolean): boolean {
 }
 
 function isGone(error: unknown): boolean {
-  return error instanceof GlanceHttpError && error.status === 404
+  if (!(error instanceof GlanceHttpError)) return false
+  // While it still deletes, Glance refuses to delete again.
+  return error.status === 404 || /transition from (?:deleted|pending_delete)/.test(error.detail)
 }
 
 /** Errors that are the same for every call. */
