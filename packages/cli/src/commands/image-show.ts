@@ -7,6 +7,8 @@ import type { GlobalFlags, Session } from '../session.ts'
 import { paintStatus } from './image-list.ts'
 import { operand } from './values.ts'
 
+/** What one looks for first. */
+const firstFields = ['id', 'name', 'status', 'disk_format', 'container_format', 'size', 'virtual_size']
 const sizes: ReadonlySet<string> = new Set(['size', 'virtual_size'])
 
 /** `disk-image image show` */
@@ -37,6 +39,7 @@ export async function readImage(session: Session, place: Place, imageId: string)
 /** Every field of a record that has a value, the properties under their own names behind them. */
 export function describeImage({ style }: Session, record: ImageRecord): string[] {
   const { properties, ...fields } = record
+  const names = new Set([...firstFields, ...Object.keys(fields)])
   const cell = (name: string, value: unknown): Cell | undefined => {
     if (value === undefined || value === null || value === '') return undefined
     if (name === 'status' && typeof value === 'string') return paintStatus(style, value)
@@ -45,7 +48,7 @@ export function describeImage({ style }: Session, record: ImageRecord): string[]
     return typeof value === 'string' ? value : JSON.stringify(value)
   }
   return [
-    ...alignFields(Object.entries(fields).map(([name, value]) => [name, cell(name, value)])),
+    ...alignFields([...names].map((name) => [name, cell(name, (fields as Record<string, unknown>)[name])])),
     ...(Object.keys(properties).length === 0 ? [] : [style.bold('properties')]),
     ...alignFields(
       Object.entries(properties).map(([name, value]) => [name, cell('', value)]),

@@ -190,3 +190,20 @@ test('a cancelled fetch that writes as it goes leaves no volume', async () => {
   expect(stderr).toContain('Cancelled.')
   expect(await readdir(folder.folder)).not.toContain('volume.raw')
 })
+
+test('what a killed fetch leaves is cleaned, what a running one needs is not', async () => {
+  await using folder = await openWorkbench()
+  const id = await makeImage(folder, randomBytes(4 * 1024 * 1024))
+  await using proxy = await startSlowProxy(glance.url)
+  const argv = ['fetch', id, 'volume.raw', '--verify-before-write', '--glance', proxy.url]
+  const { child, ended } = startCommand([...argv, '--conversion-dir', 'conversion'], { cwd: folder.folder })
+  await proxy.dripping
+  await expect.poll(() => readdir(folder.path('conversion'))).toHaveLength(1)
+  expect(await json(folder, ['clean'])).toMatchObject({ removed: [] })
+  child.kill('SIGKILL')
+  await ended
+  const { removed } = await json<{ removed: { path: string }[] }>(folder, ['clean'])
+  expect(removed).toHaveLength(1)
+  expect(removed[0]?.path).toContain(id)
+  expect(await readdir(folder.path('conversion'))).toEqual([])
+})

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { requireTool } from '@disk-image/testing'
-import { commandLine, runCommand } from '../helpers/command.ts'
+import { commandLine, runCommand, startCommand } from '../helpers/command.ts'
 import { openWorkbench, type Outcome, type Workbench } from '../helpers/run-command.ts'
 
 const qemuImg = requireTool('qemu-img')
@@ -220,3 +220,42 @@ test('help does without everything heavy', async () => {
   // What is heavy is seen by the same means.
   expect(await loaded(['clean', '--conversion-dir', 'conversion'])).toContain('packages/image-utils/')
 })
+
+/** Process ids of tools that have a file of this folder on their command line. */
+async function toolsAt(folder: Workbench): Promise<string[]> {
+  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const lines = await Promise.all(ids.map((id) => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')))
+  return ids.filter(
+    (_, index) => /qemu-img|bwrap/.test(lines[index] ?? '') && lines[index]?.includes(folder.folder),
+  )
+}
+
+test.each(['SIGINT', 'SIGTERM'] as const)(
+  '%s while a tool runs leaves neither tool nor file',
+  async (name) => {
+    await using folder = await openWorkbench()
+    // Random bytes that deflate works on in vain: some seconds of work.
+    await writeFile(folder.path('disk.raw'), randomBytes(96 * 1024 * 1024))
+    const convert = [
+      'convert',
+      'disk.raw',
+      'disk.qcow2',
+      '--from',
+      'raw',
+      '--to',
+      'qcow2',
+      '--compress',
+      'zlib',
+    ]
+    const { child, ended } = startCommand(convert, { cwd: folder.folder })
+    await expect.poll(() => toolsAt(folder), { timeout: 20_000, interval: 20 }).not.toEqual([])
+    await expect.poll(() => readdir(folder.folder), { timeout: 5000, interval: 20 }).toContain('disk.qcow2')
+    const startedMs = performance.now()
+    child.kill(name)
+    const { exitCode } = await ended
+    expect(performance.now() - startedMs).toBeLessThan(1000)
+    expect(exitCode).toBe(130)
+    expect(await toolsAt(folder)).toEqual([])
+    expect(await readdir(folder.folder)).toEqual(['disk.raw'])
+  },
+)

@@ -235,11 +235,15 @@ test('a folder of images imports nothing', async () => {
 
 test('clean says what it removed', async () => {
   await using bench = await openWorkbench()
-  expect(await bench.json(['clean'])).toEqual({
-    exitCode: 0,
-    directory: bench.path('conversion'),
-    removed: [],
-    sizeBytes: 0,
-  })
+  const nothing = { exitCode: 0, directory: bench.path('conversion'), removed: [], sizeBytes: 0, uploads: [] }
+  expect(await bench.json(['clean'])).toEqual(nothing)
   expect((await bench.run(['clean'])).stdout).toContain('Nothing was left behind')
+  await makeImage(bench, ['--store', 'images'])
+  await writeFile(bench.path('images/some.data.partial'), 'half')
+  expect((await bench.run(['clean'])).stdout).toContain('Nothing was left behind')
+  expect(await bench.json(['clean', '--store', 'images'])).toMatchObject({
+    uploads: [bench.path('images/some.data.partial')],
+  })
+  const { images } = await bench.json<{ images: ImageRecord[] }>(['image', 'list', '--store', 'images'])
+  expect(images).toHaveLength(1)
 })
