@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { InvalidError, MiB } from '@disk-image/core'
@@ -116,6 +116,8 @@ test('a missing node under /dev is refused and not made', async () => {
   await expect(openVolume('/dev/no-such-volume-1')).rejects.toThrow(/\/dev\/no-such-volume-1/)
   await expect(openVolume('/dev/no-such-volume-1')).rejects.toThrow(InvalidError)
   await expect(openVolume('/tmp/../dev/no-such-volume-1')).rejects.toThrow(InvalidError)
+  await symlink('/dev/no-such-volume-1', path.join(folder, 'link'))
+  await expect(openVolume(path.join(folder, 'link'))).rejects.toThrow(InvalidError)
   await expect(stat('/dev/no-such-volume-1')).rejects.toThrow('ENOENT')
 })
 

@@ -1,3 +1,4 @@
+import { lstat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { CreationOptions } from '../command/creation-options.ts'
@@ -22,9 +23,21 @@ export async function checkDestination(
 ): Promise<void> {
   const kind = await kindOf(path)
   if (kind === 'other') throw new InvalidError({ reason: `${path} is neither a file nor a block device` })
+  // A file would be made wherever it leads.
+  if (kind === 'missing' && (await isLink(path))) {
+    throw new InvalidError({ reason: `${path} is a link to something that does not exist` })
+  }
   if (!/^\/dev\/(?!shm\/)/.test(path)) return
   const missing = kind === 'missing' || (kind === 'hidden' && !(await isThere(context, path, asRoot, signal)))
   if (missing) throw new InvalidError({ reason: `${path} does not exist. No file is made under /dev.` })
+}
+
+async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink()
+  } catch {
+    return false
+  }
 }
 
 async function isThere(

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import { InvalidError, MiB, ProcessExecutionError } from '@disk-image/core'
@@ -229,6 +229,10 @@ test('destinations that are none', async () => {
   const convertTo = (name: string): Promise<void> =>
     qemuImg.convert({ source: { path: source, format: 'raw' }, destination: { path: name, format: 'raw' } })
   await expect(convertTo('/dev/no-such-volume-3')).rejects.toThrow(InvalidError)
+  await expect(stat('/dev/no-such-volume-3')).rejects.toThrow('ENOENT')
+  const link = path.join(folder, 'link')
+  await symlink('/dev/no-such-volume-3', link)
+  await expect(convertTo(link)).rejects.toThrow(InvalidError)
   await expect(stat('/dev/no-such-volume-3')).rejects.toThrow('ENOENT')
   await expect(convertTo('/dev/null')).rejects.toThrow(InvalidError)
   await expect(convertTo(folder)).rejects.toThrow(InvalidError)
