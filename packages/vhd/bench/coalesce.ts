@@ -177,9 +177,11 @@ function benchmark(name: string, levels: readonly Level[], root: string): object
     workload: name,
     coldCache: isCold,
     copySeconds: rounded(median(times.copy)),
+    copyRange: [Math.min(...times.copy), Math.max(...times.copy)].map(rounded),
     coalesceSeconds: rounded(median(times.coalesce)),
     coalesceRange: [Math.min(...times.coalesce), Math.max(...times.coalesce)].map(rounded),
     ratio: rounded(median(times.coalesce) / median(times.copy)),
+    bestRatio: rounded(Math.min(...times.coalesce) / Math.min(...times.copy)),
     flattenToRawSeconds: rounded(median(times.flatten)),
     peakRssMiB: Math.round(rssMiB),
   }

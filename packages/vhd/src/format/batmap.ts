@@ -47,8 +47,3 @@ export function encodeBatmapHeader(headerOffset: number, map: Uint8Array): Uint8
   view.setUint32(24, checksum(map))
   return bytes
 }
-
-/** Puts a changed map's checksum into its header. */
-export function sealBatmapHeader(header: Uint8Array, map: Uint8Array): void {
-  fields(header).setUint32(24, checksum(map))
-}

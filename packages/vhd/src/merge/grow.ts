@@ -1,3 +1,4 @@
+import { VhdError } from '../errors/vhd-error.ts'
 import { batmapBytes, encodeBatmapHeader, type Batmap } from '../format/batmap.ts'
 import { fields } from '../format/checksum.ts'
 import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
@@ -12,8 +13,14 @@ import { createBlockAllocator } from './allocate.ts'
 /**
  * Makes a file longer by writing its footer at the new end first, so that at no instant anything else is
  * there: bytes of a guest could be taken for a footer.
+ *
+ * @throws {VhdError} rule `file-size` where a table could not point that far
  */
 export async function extendFile(target: FileTarget, footer: Uint8Array, end: number): Promise<void> {
+  if (end > unallocated * sectorBytes) {
+    const reason = 'the file would be larger than 2 TiB, which its table cannot express'
+    throw new VhdError({ path: target.path, rule: 'file-size', reason, found: `${end} bytes` })
+  }
   const size = await target.currentSize()
   if (end <= size) return
   const offset = Math.max(end - footerBytes, roundUp(size, sectorBytes))

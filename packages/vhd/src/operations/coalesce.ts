@@ -3,7 +3,7 @@ import { rename, rm } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 import { findParent } from '../chain/find-parent.ts'
 import { openDisk, type RawSource } from '../chain/disk.ts'
-import { openDiskChain, type ChainRules } from '../chain/open-chain.ts'
+import { openDiskChain, type ChainRules, type DiskChain } from '../chain/open-chain.ts'
 import { VhdError } from '../errors/vhd-error.ts'
 import { openTarget, type OpenTarget } from '../io/file-target.ts'
 import { copyFile } from '../io/copy-file.ts'
@@ -69,7 +69,21 @@ export async function coalesceFiles(
   options.signal?.throwIfAborted()
   const basePath = typeof last === 'string' ? last : last.source
   if (files.length === 1) return basePath
-  await using chain = await openDiskChain(files, options, complete)
+  const chain = await openDiskChain(files, options, complete)
+  try {
+    await coalesceOpened(chain, basePath, options, open)
+  } finally {
+    await chain.close()
+  }
+  return basePath
+}
+
+async function coalesceOpened(
+  chain: DiskChain,
+  basePath: string,
+  options: CoalesceOptions,
+  open: OpenTarget,
+): Promise<void> {
   const base = chain.disks[chain.disks.length - 1]
   if (base === undefined) throw new RangeError('the chain lost its base')
   const merge = async (path: string): Promise<void> => {
@@ -85,7 +99,7 @@ export async function coalesceFiles(
   }
   if (options.mode !== 'copy') {
     await merge(basePath)
-    return basePath
+    return
   }
   const copy = `${basePath}.${randomUUID()}.tmp`
   try {
@@ -96,5 +110,4 @@ export async function coalesceFiles(
     await rm(copy, { force: true })
     throw error
   }
-  return basePath
 }

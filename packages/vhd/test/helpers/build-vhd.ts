@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { closeSync, ftruncateSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 
 /** One write of sectors into a disk. */
 export interface SectorWrite {
@@ -220,9 +220,4 @@ export function diskBytes(disk: BuiltDisk): Buffer {
   const buffer = Buffer.alloc(disk.fileBytes)
   for (const [offset, data] of disk.bytes) buffer.set(data, offset)
   return buffer
-}
-
-/** Writes a file of bytes. */
-export function writeBytes(path: string, bytes: Uint8Array): void {
-  writeFileSync(path, bytes)
 }

@@ -546,3 +546,29 @@ test('a block that nobody wrote is not made: zeros stay away from the base', asy
   expect((await getVhdInfo(paths[1] as string)).blocks).toMatchObject({ allocated: 1 })
   expect(Buffer.compare(await show(paths[1] as string), chainView(plans))).toBe(0)
 })
+
+test('a file that would become too large for its table is refused before it is written', async () => {
+  const directory = temporaryDirectory()
+  const far = buildDisk(plan('dynamic', { sizeBytes: 8 * MiB }))
+  const base = path.join(directory, 'base.vhd')
+  const place = 2 ** 41 - 3 * MiB - 512
+  const [block, start] = [...far.table][0] as [number, number]
+  const footer = far.bytes.at(-1)?.[1] as Uint8Array
+  const table = Buffer.alloc(4)
+  table.writeUInt32BE(place / 512)
+  const bytes = far.bytes
+    .filter(([offset]) => offset < far.fileBytes - 512)
+    .map(([offset, data]) => [offset === start * 512 ? place : offset, data] as const)
+  const fileBytes = place + 512 + 2 * MiB + 512
+  writeDisk(base, {
+    ...far,
+    fileBytes,
+    bytes: [...bytes, [far.tableOffset + block * 4, table], [fileBytes - 512, footer]],
+  })
+  const child = path.join(directory, 'child.vhd')
+  const leaf = plan('differencing', { sizeBytes: 8 * MiB, writes: [{ sector: 9000, data: pattern('x', 2) }] })
+  writeDisk(child, buildDisk({ ...leaf, parentUniqueId: far.uniqueId }))
+  await expect(coalesceChain([child, base])).rejects.toMatchObject({ rule: 'file-size' })
+  expect(statSync(base).size).toBe(fileBytes)
+  expect((await examineVhd(base)).ok).toBe(true)
+})
