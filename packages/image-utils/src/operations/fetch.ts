@@ -1,5 +1,5 @@
-import { rm } from 'node:fs/promises'
 import {
+  type ByteSink,
   type CallOptions,
   type DownloadReport,
   type ImageService,
@@ -9,10 +9,12 @@ import {
 } from '@disk-image/core'
 import { createInspector } from '@disk-image/format-policy/inspector'
 import { openVolume } from '@disk-image/host'
+import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
-import { checkDestination } from '../pipelines/destination.ts'
+import { checkDestination, removeOrTaint } from '../pipelines/destination.ts'
+import { explain } from '../pipelines/explain.ts'
 import { downloadInto } from '../pipelines/download-into.ts'
-import { chooseImageService, type Job, prepareJob } from '../pipelines/job.ts'
+import { chooseImageService, prepareJob } from '../pipelines/job.ts'
 import { checkInspection, crossCheck } from '../pipelines/judge.ts'
 import { driverOf } from './qemu-info.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
@@ -44,23 +46,39 @@ export async function fetchImage(
 ): Promise<DownloadReport> {
   const service = chooseImageService(toolbox, imageService)
   await checkDestination(path)
-  const volume = await openVolume(path, { imageId, runner: toolbox.runner, signal: options.signal })
-  try {
-    const sink = new SparseSink(volume, { sparse: true })
+  const report = await intoPath(toolbox, imageId, path, options, async (sink) => {
     const { signal, onProgress, verify, connections } = options
-    const report = await service.download(context, imageId, sink, { signal, onProgress, verify, connections })
+    return service.download(context, imageId, sink, { signal, onProgress, verify, connections })
+  })
+  toolbox.logger.info('Image fetched', {
+    imageId,
+    bytes: report.bytes,
+    seconds: report.durationMs / 1000,
+    userId: options.userId,
+    projectId: options.projectId,
+  })
+  return report
+}
+
+/** Fills a file or device. When that fails, a file is gone, and the ends of a device are zeroed. */
+async function intoPath<Result>(
+  toolbox: Toolbox,
+  imageId: string,
+  path: string,
+  options: CallOptions,
+  fill: (sink: ByteSink) => Promise<Result>,
+  check: () => Promise<void> = async () => undefined,
+): Promise<Result> {
+  return Cleanup.around(async (cleanup) => {
+    const volume = await openVolume(path, { imageId, runner: toolbox.runner, signal: options.signal })
+    cleanup.always(() => volume.close())
+    cleanup.onFailure(() => removeOrTaint(path))
+    const sink = new SparseSink(volume, { sparse: true })
+    const result = await fill(sink)
     await volume.finish(sink.offset)
-    toolbox.logger.info('Image fetched', {
-      imageId,
-      bytes: report.bytes,
-      seconds: report.durationMs / 1000,
-      userId: options.userId,
-      projectId: options.projectId,
-    })
-    return report
-  } finally {
-    await volume.close()
-  }
+    await check()
+    return result
+  })
 }
 
 /**
@@ -83,38 +101,29 @@ export async function fetchVerifyImage(
     { ...options, context, imageService, imageId, volume: destination },
     'fetch',
   )
-  const volume = await openVolume(destination, { imageId, runner: toolbox.runner, signal: options.signal })
-  const sink = new SparseSink(volume, { sparse: true })
-  const intake = new IntakeSink(createInspector(), async (head) => {
-    if (job.wrapping === 'none') checkInspection(toolbox, job, head, 'head')
-    return sink
+  let format = 'raw'
+  return intoPath(
+    toolbox,
+    imageId,
+    destination,
+    options,
+    async (sink) => {
+      const intake = new IntakeSink(createInspector(), async (head) => {
+        if (job.wrapping === 'none') checkInspection(toolbox, job, head, 'head')
+        return sink
+      })
+      const { report } = await downloadInto(toolbox, job, intake)
+      const inspection = await intake.end()
+      if (job.wrapping === 'none') {
+        checkInspection(toolbox, job, inspection, 'whole')
+        format = toQemuFormat(driverOf(inspection))
+      }
+      return report
+    },
+    async () => {
+      if (format !== 'raw' && format !== 'vpc') await crossCheck(toolbox, job, destination, format)
+    },
+  ).catch((error: unknown) => {
+    throw explain(imageId, error)
   })
-  let report: DownloadReport
-  try {
-    report = (await downloadInto(toolbox, job, intake)).report
-    const inspection = await intake.end()
-    if (job.wrapping === 'none') checkInspection(toolbox, job, inspection, 'whole')
-    await volume.finish(sink.offset)
-    if (job.wrapping === 'none')
-      await crossCheckFile(toolbox, job, destination, toQemuFormat(driverOf(inspection)), volume.created)
-  } finally {
-    await volume.close()
-  }
-  return report
-}
-
-async function crossCheckFile(
-  toolbox: Toolbox,
-  job: Job,
-  path: string,
-  format: string,
-  created: boolean,
-): Promise<void> {
-  if (format === 'raw' || format === 'vpc') return
-  try {
-    await crossCheck(toolbox, job, path, format)
-  } catch (error) {
-    if (created) await rm(path, { force: true })
-    throw error
-  }
 }

@@ -50,6 +50,12 @@ export async function guardDestination(destination: string, cleanup: Cleanup): P
   cleanup.onFailure(() => (before === undefined ? rm(destination, { force: true }) : taint(destination)))
 }
 
+/** Removes a regular file; zeroes the ends of anything else. */
+export async function removeOrTaint(destination: string): Promise<void> {
+  const found = await stat(destination)
+  await (found.isFile() ? rm(destination, { force: true }) : taint(destination))
+}
+
 async function taint(destination: string): Promise<void> {
   const handle = await open(destination, 'r+')
   try {

@@ -1,15 +1,8 @@
-import {
-  ImageError,
-  ImageUnacceptableError,
-  InvalidError,
-  ProcessExecutionError,
-  type Refusal,
-} from '@disk-image/core'
-import { ImageConversionNotAllowedError } from '@disk-image/format-policy'
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
+import { explain } from './explain.ts'
 import { type Job, prepareJob } from './job.ts'
-import { crossCheck, qemuImgMissing } from './judge.ts'
+import { crossCheck } from './judge.ts'
 import { receiveImage, type Received } from './receive.ts'
 import { receiveTemporaryImage } from './receive-temporary-image.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
@@ -66,7 +59,7 @@ async function receive(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Re
     const arrive = job.wrapping === 'xenserver' ? receiveXenserverImage : receiveImage
     return await arrive(toolbox, job, cleanup)
   } catch (error) {
-    throw explain(job, error)
+    throw explain(job.imageId, error)
   }
 }
 
@@ -88,23 +81,6 @@ async function convert(
     const bytesWritten = await writeVolume(toolbox, job, { path, chain, format, virtualSizeBytes }, cleanup)
     return { bytesWritten, virtualSizeBytes }
   } catch (error) {
-    throw explain(job, error)
+    throw explain(job.imageId, error)
   }
-}
-
-/** The packages below know no image: their refusals get its id, and a missing tool the original's words. */
-function explain(job: Job, error: unknown): unknown {
-  if (error instanceof ProcessExecutionError && error.endReason === 'not-installed') {
-    return qemuImgMissing(job.imageId, error)
-  }
-  if (!ImageError.is(error) || error.kind !== 'refused' || error instanceof InvalidError) return error
-  if (error instanceof ImageConversionNotAllowedError) return error
-  const refusal = error as ImageError & Partial<Refusal>
-  return new ImageUnacceptableError({
-    imageId: job.imageId,
-    reason: refusal.reason ?? error.message,
-    rule: refusal.rule,
-    offset: refusal.offset,
-    cause: error,
-  })
 }

@@ -1,4 +1,4 @@
-import { ImageUnacceptableError, type QemuImgInfo } from '@disk-image/core'
+import { ImageUnacceptableError, ProcessExecutionError, type QemuImgInfo } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
@@ -35,13 +35,30 @@ export async function crossCheck(
   path: string,
   format: string,
 ): Promise<QemuImgInfo> {
-  const info = await toolbox.qemuImg.info(path, { format, signal: job.call.signal })
+  const info = await askQemuImg(toolbox, job, path, format)
   toolbox.policy.check(job.imageId, {
     claimedFormat: format,
     info,
     volumeSizeGiB: job.request.volumeSizeGiB,
   })
   return info
+}
+
+async function askQemuImg(toolbox: Toolbox, job: Job, path: string, format: string): Promise<QemuImgInfo> {
+  try {
+    return await toolbox.qemuImg.info(path, { format, signal: job.call.signal })
+  } catch (error) {
+    // It ended by itself: the image is what it can't read. Its limits keep their own names.
+    if (!(error instanceof ProcessExecutionError) || !['exit', 'signal'].includes(error.endReason))
+      throw error
+    throw new ImageUnacceptableError({
+      imageId: job.imageId,
+      reason: `qemu-img can't read it as ${format}: ${error.stderr.trim() || error.shortMessage}`,
+      rule: 'qemu-img-info',
+      accepted: `an image that qemu-img info -f ${format} opens`,
+      cause: error,
+    })
+  }
 }
 
 /** The original's refusal where qemu-img is missing, with what to do about it. */

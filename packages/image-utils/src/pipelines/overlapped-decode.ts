@@ -1,6 +1,6 @@
 import type { ByteSink } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
-import { openVolume, type Volume } from '@disk-image/host'
+import { createZeroDetector, openVolume, type Volume, writeSparsely } from '@disk-image/host'
 import { decodeQcow2, planQcow2, qcow2PlanBytes } from '@disk-image/qemu-img/qcow2'
 import { readHead } from '../sources/file-chunks.ts'
 import type { Cleanup } from '../cleanup.ts'
@@ -86,13 +86,20 @@ export class OverlappedDecode {
     // The decoder leaves out what is zero; of a device that has to be made true first.
     await volume.skip(0, plan.virtualSizeBytes)
     const signals = [this.#abort.signal, call.signal].filter((signal) => signal !== undefined)
-    const done = await decodeQcow2({
+    const zeroes = createZeroDetector()
+    let bytesWritten = 0
+    const { virtualSizeBytes } = await decodeQcow2({
       source: this.#file.path,
       frontier: this.#frontier,
-      target: volume,
+      target: {
+        // Clusters of zeroes that the image has all the same become holes.
+        write: async (chunk, offset) => {
+          bytesWritten += (await writeSparsely(volume, chunk, offset, zeroes)).dataBytes
+        },
+      },
       signal: AbortSignal.any(signals),
     })
-    return { kind: 'on-volume', bytesWritten: done.bytesWritten, virtualSizeBytes: done.virtualSizeBytes }
+    return { kind: 'on-volume', bytesWritten, virtualSizeBytes }
   }
 
   async #finish(inspection: InspectionResult): Promise<Streamed | InFile> {

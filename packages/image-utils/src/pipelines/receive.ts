@@ -84,7 +84,7 @@ async function chooseTarget(
 ): Promise<Target> {
   const mayStream = job.volumeFormat === 'raw' && !job.strict && !job.throughHelper
   if (mayStream && job.claimedFormat === 'raw') return streamToVolume(toolbox, job, cleanup)
-  const decode = mayStream && head.format === 'qcow2'
+  const decode = mayStream && head.format === 'qcow2' && job.request.disableSparse !== true
   // Who reads behind the writer must find every byte that was announced: no hole may stand for the last ones.
   const file = await intoFile(toolbox, job, cleanup, { sparse: !decode })
   return decode ? OverlappedDecode.begin(toolbox, job, cleanup, file) : file
