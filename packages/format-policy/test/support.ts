@@ -39,10 +39,17 @@ const packages: Readonly<Record<string, string>> = {
 }
 
 /** Runs a tool to its end; a non-zero end rejects. */
-export function run(tool: string, args: readonly string[], cwd?: string): Promise<Output> {
+export async function run(tool: string, args: readonly string[], cwd?: string): Promise<Output> {
   const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC', LD_PRELOAD: '' }
   const file = path.isAbsolute(tool) ? tool : requireTool(tool, packages[tool])
-  return execute(file, [...args], { cwd, env, timeout: 120_000, maxBuffer: 2 ** 26 })
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await execute(file, [...args], { cwd, env, timeout: 120_000, maxBuffer: 2 ** 26 })
+    } catch (error) {
+      // qemu-img measures the processor for LUKS, and gives up where others keep it busy.
+      if (attempt === 20 || !String(error).includes('accurate CPU usage')) throw error
+    }
+  }
 }
 
 /** A directory that is gone at the end of the scope. */

@@ -26,10 +26,12 @@ export class Fields {
   }
 
   u32be(at: number): number {
+    if (at >= 0 && at + 4 <= this.length) return this.#view.getUint32(at)
     return this.u16be(at) * 65536 + this.u16be(at + 2)
   }
 
   u32le(at: number): number {
+    if (at >= 0 && at + 4 <= this.length) return this.#view.getUint32(at, true)
     return this.u16le(at + 2) * 65536 + this.u16le(at)
   }
 

@@ -23,8 +23,14 @@ export async function inspect(
   const { size } = reader
   const readAll = async (offset: number, length: number): Promise<Uint8Array> => {
     const wanted = Math.max(0, Math.min(length, size - offset))
+    if (wanted === 0) return new Uint8Array(0)
+    signal?.throwIfAborted()
+    const first = await reader.read(offset, wanted)
+    // Nearly always all of it comes at once, and needs no copy.
+    if (first.length >= wanted || first.length === 0) return first.subarray(0, wanted)
     const bytes = new Uint8Array(wanted)
-    let filled = 0
+    bytes.set(first)
+    let filled = first.length
     while (filled < wanted) {
       signal?.throwIfAborted()
       const piece = await reader.read(offset + filled, wanted - filled)

@@ -45,6 +45,11 @@ export class Bytes {
   }
 }
 
+/** One byte for each character. */
+export function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0))
+}
+
 /** Bytes that look like data and are the same in every run. */
 export function noise(length: number, seed = 1): Uint8Array {
   let state = seed >>> 0 || 1

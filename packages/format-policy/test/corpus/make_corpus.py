@@ -58,8 +58,12 @@ class W(object):
     def run(self, *argv, **kw):
         env = dict(os.environ, LC_ALL='C', TZ='UTC')
         env.update(kw.get('env', {}))
-        r = subprocess.run(argv, cwd=self.dir, env=env, stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, input=kw.get('input'))
+        # qemu-img measures the processor for LUKS, and gives up where others keep it busy.
+        for _ in range(20):
+            r = subprocess.run(argv, cwd=self.dir, env=env, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, input=kw.get('input'))
+            if not r.returncode or b'CPU usage' not in r.stderr:
+                break
         if r.returncode:
             raise RuntimeError('%r: %s' % (argv, r.stderr.decode('utf8', 'replace')))
         return r.stdout

@@ -13,6 +13,7 @@ export class Walk {
   /** Offset up to which bytes have been consumed or skipped by answered requests. */
   #cursor: number
   #request: Request | undefined
+  /** Where an open read is collected. */
   #wanted: Uint8Array | undefined
   #filled = 0
 
@@ -56,6 +57,11 @@ export class Walk {
   answer(answer: Answer): void {
     if (this.#request?.kind === 'read' && answer instanceof Uint8Array && this.#wanted !== undefined) {
       const whole = this.#wanted
+      if (this.#filled === 0 && answer.length === whole.length) {
+        this.#cursor = Math.max(this.#cursor, this.#request.offset + whole.length)
+        this.#advance(answer)
+        return
+      }
       whole.set(answer.subarray(0, whole.length - this.#filled), this.#filled)
       const length = Math.min(whole.length, this.#filled + answer.length)
       this.#cursor = Math.max(this.#cursor, this.#request.offset + length)
@@ -87,7 +93,7 @@ export class Walk {
       const head = this.#head
       const finish = request.offset + request.length
       if (finish <= head.length) {
-        next = steps.next(head.bytes.slice(request.offset, finish))
+        next = steps.next(head.bytes.subarray(request.offset, finish))
       } else if (
         request.offset < this.#cursor &&
         !(request.offset < head.length && this.#cursor === head.length)

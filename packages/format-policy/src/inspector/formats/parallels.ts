@@ -1,8 +1,9 @@
 import { Fields } from '../fields.ts'
 import type { Report } from '../report.ts'
-import { atEnd, scan, type Steps } from '../engine/steps.ts'
+import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
 
 const inUse = 0x746f6e59
+const extensionMagic = 0xab234cef23dcea87n
 const plainMagic = 'WithoutFreeSpace'
 const extendedMagic = 'WithouFreSpacExt'
 
@@ -73,6 +74,14 @@ export function* examineParallels(head: Fields, report: Report): Steps<void> {
         entryOffset = at + entry
       }
     })
+  }
+  // The extension is a cluster of its own, behind the data.
+  const extension = head.u64le(56)
+  if (extension !== 0n) {
+    const place = extension > 1n << 43n ? undefined : yield* read(Number(extension) * 512, 8)
+    if (new Fields(place ?? new Uint8Array(0)).u64le(0) !== extensionMagic) {
+      wrong('header', 'The format extension is not where the header says', 56, `sector ${extension}`, 'none')
+    }
   }
   const { sizeBytes } = yield* atEnd()
   if (64 + entries * 4 > sizeBytes || furthest >= Math.max(sizeBytes, 1)) {

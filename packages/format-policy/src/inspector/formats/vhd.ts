@@ -13,6 +13,8 @@ import {
 } from './vhd-footer.ts'
 
 const unusedBlock = 0xffffffff
+/** Bytes that a block table may span: the largest disk. */
+const largestTable = 0xff000000n * 512n
 
 /** VHD that begins with a copy of its footer: dynamic and differencing disks. */
 export function* examineVhd(head: Fields, report: Report): Steps<void> {
@@ -92,12 +94,12 @@ function checkDynamicHeader(
   }
   const sizeBytes = footer.virtualSize > footer.currentSize ? footer.virtualSize : footer.currentSize
   const needed = (sizeBytes + BigInt(blockBytes) - 1n) / BigInt(blockBytes)
-  if (BigInt(entries) < needed || entries > 0x1fffffff) {
+  if (BigInt(entries) < needed || BigInt(entries) * BigInt(blockBytes) > largestTable) {
     report.fail('tables', {
       reason: 'The block table does not match the virtual size',
       offset: base + 28,
       found: `${entries} entries`,
-      accepted: `at least ${needed}`,
+      accepted: `${needed} to ${largestTable / BigInt(blockBytes)}`,
       reference: 'CVE-2015-5162',
     })
     return undefined
@@ -111,7 +113,7 @@ function checkDynamicHeader(
     })
     return undefined
   }
-  return { table: Number(table), entries: Math.min(entries, Number(needed)), blockBytes }
+  return { table: Number(table), entries, blockBytes }
 }
 
 function checkAgainstLength(
@@ -121,7 +123,7 @@ function checkAgainstLength(
   end: ImageEnd,
   report: Report,
 ): void {
-  const tableEnd = layout.table + layout.entries * 4
+  const tableEnd = Math.ceil((layout.table + layout.entries * 4) / 512) * 512
   const bitmapBytes = Math.ceil(layout.blockBytes / 512 / 8 / 512) * 512
   const blockEnd = furthestSector * 512 + bitmapBytes + layout.blockBytes
   if (tableEnd > end.sizeBytes || (furthestSector > 0 && blockEnd > end.sizeBytes)) {

@@ -8,7 +8,8 @@ const fileParameters = '3767a1ca36fa434db3b633f0aa44e76b'
 const virtualDiskSize = '2442a52f1bcd7648b2115dbed83bf4b8'
 const logicalSectorSize = '1dbf41816fa90947ba47f233a8faab5f'
 const parentLocator = '2d5fd3a80bb34d45abf7d3d84834ab0c'
-const otherItems = ['ab12cabee6b2234593efc309e000c746', 'c748a3cd5d4471449cc9e9885251c556']
+const page83 = 'ab12cabee6b2234593efc309e000c746'
+const physicalSectorSize = 'c748a3cd5d4471449cc9e9885251c556'
 const tableBytes = 65536
 const mostItems = 2047
 const largestDisk = 64n * 1024n ** 4n
@@ -37,10 +38,13 @@ export function* readVhdxMetadata(region: VhdxRegion, report: Report): Steps<Vhd
     const wanted = identity === parentLocator ? Math.min(item.length, tableBytes) : Math.min(item.length, 16)
     values.set(identity, new Fields((yield* read(base + item.offset, wanted)) ?? new Uint8Array(0)))
   }
+  checkParent(values, items, base, report)
   const sizes: Readonly<Record<string, number>> = {
     [fileParameters]: 8,
     [virtualDiskSize]: 8,
     [logicalSectorSize]: 4,
+    [physicalSectorSize]: 4,
+    [page83]: 16,
   }
   for (const [identity, length] of Object.entries(sizes)) {
     const item = items.get(identity)
@@ -66,7 +70,14 @@ function readTable(table: Fields, region: VhdxRegion, report: Report): Map<strin
     wrong('The metadata table is missing or damaged', 0, `${count} items`, `at most ${mostItems} items`)
     return undefined
   }
-  const known = new Set([fileParameters, virtualDiskSize, logicalSectorSize, parentLocator, ...otherItems])
+  const known = new Set([
+    fileParameters,
+    virtualDiskSize,
+    logicalSectorSize,
+    physicalSectorSize,
+    page83,
+    parentLocator,
+  ])
   const items = new Map<string, Item>()
   for (let index = 0; index < count; index += 1) {
     const entry = 32 + index * 32
@@ -92,6 +103,25 @@ function readTable(table: Fields, region: VhdxRegion, report: Report): Map<strin
   return items
 }
 
+function checkParent(
+  values: ReadonlyMap<string, Fields>,
+  items: ReadonlyMap<string, Item>,
+  base: number,
+  report: Report,
+): void {
+  const locator = values.get(parentLocator)
+  const flags = values.get(fileParameters)?.u32le(4) ?? 0
+  if ((flags & 2) === 0 && locator === undefined) return
+  const item = items.get(locator === undefined ? fileParameters : parentLocator)
+  report.details.backingFile = locator === undefined ? '' : locatorText(locator)
+  report.fail('backing-file', {
+    reason: 'The image is a differencing disk, whose parent holds a part of the data',
+    offset: base + (item?.offset ?? 0),
+    found: report.details.backingFile || 'the mark of a parent',
+    accepted: 'a fixed or dynamic disk',
+  })
+}
+
 function checkValues(
   values: ReadonlyMap<string, Fields>,
   items: ReadonlyMap<string, Item>,
@@ -107,16 +137,6 @@ function checkValues(
   }
   report.virtualSize = disk.sizeBytes
   const at = (identity: string): number => base + (items.get(identity)?.offset ?? 0)
-  const locator = values.get(parentLocator)
-  if ((parameters.u32le(4) & 2) !== 0 || locator !== undefined) {
-    report.details.backingFile = locator === undefined ? '' : locatorText(locator)
-    report.fail('backing-file', {
-      reason: 'The image is a differencing disk, whose parent holds a part of the data',
-      offset: locator === undefined ? at(fileParameters) + 4 : at(parentLocator),
-      found: report.details.backingFile || 'the mark of a parent',
-      accepted: 'a fixed or dynamic disk',
-    })
-  }
   if (disk.sectorBytes !== 512 && disk.sectorBytes !== 4096) {
     report.fail('metadata', {
       reason: 'The logical sector size is not one that a disk has',

@@ -33,7 +33,9 @@ export interface VhdxRegions {
  */
 export function readVhdxRegions(head: Fields, report: Report): VhdxRegions | undefined {
   const log = checkHeaders(head, report)
-  const regions = readRegionTable(head, 192 * KiB, report) ?? readRegionTable(head, 256 * KiB, report)
+  const places = [192 * KiB, 256 * KiB]
+  const tables = places.map((at) => readRegionTable(head, at, report))
+  const regions = tables[0] ?? tables[1]
   if (regions === undefined) {
     report.fail('header', {
       reason: 'Neither region table is whole',
@@ -44,8 +46,8 @@ export function readVhdxRegions(head: Fields, report: Report): VhdxRegions | und
     return undefined
   }
   // Readers differ in which of the two copies they take, so both must be whole.
-  for (const at of [192 * KiB, 256 * KiB]) {
-    if (readRegionTable(head, at, report) === undefined) {
+  for (const [index, at] of places.entries()) {
+    if (tables[index] === undefined) {
       const finding = {
         offset: at,
         found: 'wrong signature, count or checksum',
@@ -53,6 +55,15 @@ export function readVhdxRegions(head: Fields, report: Report): VhdxRegions | und
       }
       report.fail('header', { reason: 'One of the two region tables is damaged', ...finding })
     }
+  }
+  const [first, second] = places.map((at) => head.bytes.subarray(at, at + regionTableBytes))
+  if (first !== undefined && second?.some((byte, index) => byte !== first[index])) {
+    report.fail('header', {
+      reason: 'The two region tables differ, so readers would see different disks',
+      offset: 256 * KiB,
+      found: 'another table',
+      accepted: 'two equal tables',
+    })
   }
   return { ...regions, all: log === undefined ? regions.all : [...regions.all, log] }
 }

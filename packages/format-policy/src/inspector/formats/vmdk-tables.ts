@@ -49,11 +49,9 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
     }
   })
   const compressed = (header.flags & 0x10000) !== 0
-  let before = -1
-  for (const table of tables.subarray(0, count).sort()) {
-    if (table === before) continue
-    before = table
-    yield* scan(table, header.tableEntries * 4, (piece, at) => {
+  const length = header.tableEntries * 4
+  for (const { start, end } of runs(tables.subarray(0, count).sort(), length)) {
+    yield* scan(start, end - start, (piece, at) => {
       const fields = new Fields(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
         const grain = fields.u32le(entry)
@@ -63,6 +61,26 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
     })
   }
   return furthest
+}
+
+/** Tables that follow each other directly, as one range each. */
+function* runs(
+  sorted: Float64Array,
+  length: number,
+): Generator<{ readonly start: number; readonly end: number }> {
+  let start = sorted[0]
+  if (start === undefined) return
+  let end = start + length
+  for (const table of sorted) {
+    if (table <= end) {
+      end = Math.max(end, table + length)
+      continue
+    }
+    yield { start, end }
+    start = table
+    end = table + length
+  }
+  yield { start, end }
 }
 
 /** Whether the whole grain directory is inside the file. */

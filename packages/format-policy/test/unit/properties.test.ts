@@ -1,0 +1,143 @@
+import { array, assert, asyncProperty, constantFrom, nat, property, tuple, uint8Array } from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createInspector, inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { latin1 } from '../build/bytes.ts'
+import { mutate, Random } from '../build/mutate.ts'
+import { seeds } from '../build/seeds.ts'
+import { failed, inspectBytes } from '../support.ts'
+
+/** Changed images per format. `MUTATIONS=10000` is the full count; that takes some minutes. */
+const mutations = Number(process.env['MUTATIONS'] ?? 300)
+const all = seeds()
+
+function reader(bytes: Uint8Array): {
+  size: number
+  read(offset: number, length: number): Promise<Uint8Array>
+} {
+  return { size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) }
+}
+
+/** What holds for every verdict. */
+function problems(result: InspectionResult, size: number): string[] {
+  const found: string[] = []
+  const texts = [...result.checks.flatMap((check) => [check.found ?? '']), ...Object.values(result.details)]
+  for (const text of texts) {
+    if (typeof text === 'string' && (text.length > 200 || /[^\x20-\x7e…]/.test(text)))
+      found.push(`shows ${text}`)
+  }
+  if (!result.complete || result.fileSizeBytes !== size) found.push('is not complete')
+  if (result.safe !== (failed(result).length === 0)) found.push('contradicts its checks')
+  if (result.safe && result.virtualSizeBytes === undefined) found.push('is safe without a size')
+  if (result.safe && result.details.backingFile !== undefined) found.push('is safe with a backing file')
+  if (result.checks.some((check) => !check.ok && check.reason === undefined)) found.push('gives no reason')
+  return found
+}
+
+describe('the seeds', () => {
+  test.each(all.map((seed) => [seed.name, seed] as const))('%s is what it is meant to be', (name, seed) => {
+    const result = inspectBytes(seed.bytes)
+    expect(failed(result)).toEqual(name === 'vmdk-text' ? ['create-type', 'extents'] : [])
+    expect(result.format).toBe(name.split('-')[0])
+  })
+})
+
+describe('every verdict is independent of how the bytes arrive', () => {
+  test('random cuts of every seed and of changed seeds', () => {
+    const cases = tuple(nat(all.length - 1), nat(), array(nat(4 * 1024 ** 2), { maxLength: 20 }))
+    assert(
+      property(cases, ([index, number, cuts]) => {
+        const seed = all[index]
+        if (seed === undefined) return
+        const bytes = number % 3 === 0 ? seed.bytes : mutate(seed, all, new Random(number))
+        const places = cuts.map((cut) => cut % (bytes.length + 1))
+        expect(inspectBytes(bytes, places)).toEqual(inspectBytes(bytes))
+      }),
+      { numRuns: 300 },
+    )
+  }, 60_000)
+
+  test('random access says the same as a stream', async () => {
+    await assert(
+      asyncProperty(nat(all.length - 1), nat(), async (index, number) => {
+        const seed = all[index]
+        if (seed === undefined) return
+        const bytes = mutate(seed, all, new Random(number))
+        expect(await inspect(reader(bytes))).toEqual(inspectBytes(bytes))
+      }),
+      { numRuns: 300 },
+    )
+  }, 60_000)
+
+  test('cut at every byte of the first two sectors and the last', () => {
+    for (const { bytes } of all.filter((seed) => seed.bytes.length < 600_000)) {
+      const whole = inspectBytes(bytes)
+      for (let cut = 0; cut < 1024; cut += 13) {
+        expect(inspectBytes(bytes, [cut, bytes.length - (cut % 600)])).toEqual(whole)
+      }
+    }
+  })
+
+  test('the chunk buffer may be used again by the caller', () => {
+    const bytes = all[3]?.bytes ?? new Uint8Array(0)
+    const inspector = createInspector()
+    const buffer = new Uint8Array(1000)
+    for (let at = 0; at < bytes.length; at += 1000) {
+      const piece = bytes.subarray(at, at + 1000)
+      buffer.set(piece)
+      inspector.write(buffer.subarray(0, piece.length))
+      buffer.fill(0xee)
+    }
+    expect(inspector.end()).toEqual(inspectBytes(bytes))
+  })
+})
+
+describe('no input breaks the inspector', () => {
+  test.each(all.map((seed, index) => [seed.name, seed, index] as const))(
+    '%s, changed',
+    (_, seed, index) => {
+      const random = new Random(7919 * (index + 1))
+      const found: string[] = []
+      for (let count = 0; count < mutations; count += 1) {
+        const bytes = mutate(seed, all, random)
+        for (const problem of problems(inspectBytes(bytes), bytes.length)) found.push(`${count}: ${problem}`)
+      }
+      expect(found).toEqual([])
+    },
+    3_600_000,
+  )
+
+  test('random bytes behind every magic', () => {
+    const magics = constantFrom(
+      'QFI\xfb\0\0\0\x03',
+      'KDMV\x01\0\0\0',
+      'conectix',
+      'vhdxfile',
+      'LUKS\xba\xbe\0\x01',
+      '# Disk DescriptorFile\n',
+      'WithouFreSpacExt',
+    )
+    assert(
+      property(magics, uint8Array({ maxLength: 5000 }), (magic, rest) => {
+        const bytes = new Uint8Array(magic.length + rest.length)
+        bytes.set(latin1(magic))
+        bytes.set(rest, magic.length)
+        expect(problems(inspectBytes(bytes), bytes.length)).toEqual([])
+      }),
+      { numRuns: 500 },
+    )
+  }, 60_000)
+
+  test.each([
+    ['a descriptor of blanks', `# Disk DescriptorFile\n${' '.repeat(1_000_000)}x`],
+    ['a descriptor of line ends', `# Disk DescriptorFile\n${'\n'.repeat(1_000_000)}`],
+    ['a descriptor of keys', `version=1\n${'createtype\n'.repeat(90_000)}`],
+    ['a descriptor of extents', `version=1\n${'RW 1 FLAT "x" 0\n'.repeat(60_000)}`],
+    ['a descriptor of one line', `version=1\n${'a = '.repeat(250_000)}`],
+    ['a descriptor of comments', '#\n'.repeat(500_000)],
+  ])('%s takes no time', (_, text) => {
+    const bytes = latin1(text)
+    const start = performance.now()
+    inspectBytes(bytes)
+    expect(performance.now() - start).toBeLessThan(2000)
+  })
+})
