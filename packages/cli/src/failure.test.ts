@@ -65,9 +65,16 @@ test('of a tool’s output the last lines are shown', () => {
     never,
   )
   expect(error.message.split('\n')).toEqual([
-    'Command failed with exit code 1: tool',
+    'tool failed with exit code 1:',
     ...[45, 46, 47, 48, 49].map((line) => `line ${line}`),
   ])
+})
+
+test('a tool that says nothing is shown with its command line', () => {
+  const init = { command: ['tool', 'with', 'words'], endReason: 'exit', exitCode: 1 } as const
+  expect(toFailure(new ProcessExecutionError(init), never).error.message).toBe(
+    'Command failed with exit code 1: tool with words',
+  )
 })
 
 test('an error of another copy of the packages counts by its kind', () => {

@@ -67,13 +67,15 @@ function exitCodeOf({ kind }: ImageError): ExitCode {
 
 function messageOf(error: ImageError): string {
   if (error.code !== 'PROCESS_EXECUTION_FAILED') return error.message
-  const { shortMessage, stderr } = error as ProcessExecutionError
+  const { command, endReason, exitCode, shortMessage, stderr } = error as ProcessExecutionError
   const lines = stderr
     .trim()
     .split('\n')
     .filter((line) => line.trim() !== '')
     .slice(-shownOutputLines)
-  return [shortMessage, ...lines].join('\n')
+  // What the tool says is what matters; its whole command line is for --verbose.
+  const said = endReason === 'exit' && lines.length > 0
+  return [said ? `${command[0]} failed with exit code ${exitCode}:` : shortMessage, ...lines].join('\n')
 }
 
 function adviceFor(error: ImageError): string | undefined {

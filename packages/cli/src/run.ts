@@ -18,7 +18,7 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
   const end = argv.indexOf('--')
   const words = end === -1 ? argv : argv.slice(0, end)
   const json = words.includes('--json')
-  const verbose = words.includes('--verbose') || words.includes('-v')
+  const verbose = words.some((word) => /^(--verbose|-[a-z]*v[a-z]*)$/.test(word))
   const outcome: { exitCode: ExitCode } = { exitCode: exitCodes.done }
   const shown: string[] = []
   const help: string[] = []

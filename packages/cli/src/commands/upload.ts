@@ -126,24 +126,19 @@ async function showImage(
       `Image ${id} is ${record.status}: only an image without data, in status queued, can be filled.`,
     )
   }
+  const { disk_format: disk, container_format: container } = record
   const changes: ImageMetadata = {
-    ...(flags.diskFormat === undefined ? {} : { disk_format: flags.diskFormat }),
-    ...(flags.containerFormat === undefined ? {} : { container_format: flags.containerFormat }),
+    ...changed('disk_format', disk, flags.diskFormat ?? disk ?? 'raw'),
+    ...changed('container_format', container, flags.containerFormat ?? container ?? 'bare'),
     ...(flags.property === undefined ? {} : { properties: flags.property }),
   }
-  const complete = {
-    disk_format: record.disk_format ?? 'raw',
-    container_format: record.container_format ?? 'bare',
-  }
-  const needed =
-    record.disk_format === null || record.container_format === null || Object.keys(changes).length > 0
-  if (!needed) return record
-  return place.imageService.update(
-    place.context,
-    id,
-    { ...complete, ...changes },
-    { purgeProperties: false, signal },
-  )
+  if (Object.keys(changes).length === 0) return record
+  return place.imageService.update(place.context, id, changes, { purgeProperties: false, signal })
+}
+
+/** The field, where it isn't yet what it shall be. */
+function changed(name: string, present: string | null | undefined, wanted: string): Record<string, string> {
+  return present === wanted ? {} : { [name]: wanted }
 }
 
 interface Job {
