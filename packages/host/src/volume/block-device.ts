@@ -1,4 +1,5 @@
 import { open, readFile, stat } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
@@ -58,29 +59,37 @@ async function sizeFromSysfs(name: string): Promise<number | undefined> {
   }
 }
 
-/** Doubles, then halves: at most 106 reads of one byte. */
 async function sizeByReading(name: string): Promise<number | undefined> {
   try {
-    await using handle = await open(name, 'r')
-    const byte = new Uint8Array(1)
-    const has = async (offset: number): Promise<boolean> => {
-      try {
-        return (await handle.read(byte, 0, 1, offset)).bytesRead === 1
-      } catch {
-        return false
-      }
+    const handle = await open(name, 'r')
+    try {
+      return await sizeByProbing(handle)
+    } finally {
+      await handle.close()
     }
-    if (!(await has(0))) return 0
-    let low = 0
-    let high = 1
-    while (high < 2 ** 52 && (await has(high))) [low, high] = [high, high * 2]
-    while (high - low > 1) {
-      const middle = low + Math.floor((high - low) / 2)
-      if (await has(middle)) low = middle
-      else high = middle
-    }
-    return low + 1
   } catch {
     return undefined
   }
+}
+
+/** The bytes that can be read: doubles, then halves, at most 106 reads of one byte. */
+export async function sizeByProbing(handle: FileHandle): Promise<number> {
+  const byte = new Uint8Array(1)
+  const has = async (offset: number): Promise<boolean> => {
+    try {
+      return (await handle.read(byte, 0, 1, offset)).bytesRead === 1
+    } catch {
+      return false
+    }
+  }
+  if (!(await has(0))) return 0
+  let low = 0
+  let high = 1
+  while (high < 2 ** 52 && (await has(high))) [low, high] = [high, high * 2]
+  while (high - low > 1) {
+    const middle = low + Math.floor((high - low) / 2)
+    if (await has(middle)) low = middle
+    else high = middle
+  }
+  return low + 1
 }

@@ -21,7 +21,8 @@ export async function supportsDirectIo(name: string, options: DirectIoOptions = 
   const direct = constants.O_DIRECT as number | undefined
   if (direct === undefined) return false
   try {
-    await using _handle = await open(name, constants.O_WRONLY | direct)
+    const handle = await open(name, constants.O_WRONLY | direct)
+    await handle.close()
     return true
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
