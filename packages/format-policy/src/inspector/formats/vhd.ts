@@ -41,7 +41,9 @@ export function* examineVhd(head: Fields, report: Report): Steps<void> {
       const fields = new Fields(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
         const sector = fields.u32be(entry)
-        if (sector === unusedBlock || sector < furthest) continue
+        if (sector === unusedBlock) continue
+        if (sector < 3) blockOverHeader(report, at + entry, sector)
+        if (sector < furthest) continue
         furthest = sector
         furthestEntry = at + entry
       }
@@ -114,6 +116,16 @@ function checkDynamicHeader(
     return undefined
   }
   return { table: Number(table), entries, blockBytes }
+}
+
+/** A footer and a header of two sectors are in front of every block. */
+function blockOverHeader(report: Report, offset: number, sector: number): void {
+  report.fail('tables', {
+    reason: 'A block lies over the header',
+    offset,
+    found: `sector ${sector}`,
+    accepted: 'a place behind the header',
+  })
 }
 
 function checkAgainstLength(
