@@ -8,7 +8,7 @@ import type {
   RequestContext,
   UploadSource,
 } from '@disk-image/core'
-import type { GlanceDownloadOptions } from './data/download.ts'
+import type { GlanceDownloadOptions } from './data/download-state.ts'
 import type { GlanceUploadOptions, UploadReport } from './data/upload.ts'
 import type { GlanceImage } from './glance-image.ts'
 

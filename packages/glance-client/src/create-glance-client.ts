@@ -49,22 +49,18 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
     tls,
     logger,
     retries,
-    show: (imageId, { retries: most, ...call }) => showImage(api, imageId, call, most),
+    show: (imageId, { retries: most, ...call }) =>
+      aboutImage(imageId, () => showImage(api, imageId, call, most)),
   }
   return createCalls(api, channel, () => http.close())
 }
 
 function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise<void>): GlanceClient {
-  /** The hash that this cloud computes, learnt from its images; Glance's default until then. */
-  let hashAlgorithm: Promise<string> | undefined
-  const learnHash = async (options: GlanceCallOptions): Promise<string> => {
-    hashAlgorithm ??= findHashAlgorithm(api, options)
-    try {
-      return await hashAlgorithm
-    } catch (error) {
-      hashAlgorithm = undefined
-      throw error
-    }
+  /** The hash that this cloud computes, once one of its images has told. */
+  let hashAlgorithm: string | undefined
+  const learnHash = async (options: GlanceCallOptions): Promise<string | undefined> => {
+    hashAlgorithm ??= await findHashAlgorithm(api, options)
+    return hashAlgorithm
   }
   const send = async (call: ApiCall, options: GlanceCallOptions = {}): Promise<string> => {
     try {
@@ -237,7 +233,7 @@ function escapePointer(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1')
 }
 
-async function findHashAlgorithm(api: Api, options: GlanceCallOptions): Promise<string> {
+async function findHashAlgorithm(api: Api, options: GlanceCallOptions): Promise<string | undefined> {
   const query = [
     ['limit', '1'],
     ['status', 'active'],
@@ -248,10 +244,10 @@ async function findHashAlgorithm(api: Api, options: GlanceCallOptions): Promise<
     const { text } = await api.call({ method: 'GET', path: '/v2/images', query, context, signal })
     const { images } = parseObject<{ images?: GlanceImage[] }>(text, '/v2/images')
     const name = images?.[0]?.os_hash_algo
-    return typeof name === 'string' && toNodeHashName(name) !== undefined ? name : 'sha512'
+    return typeof name === 'string' && toNodeHashName(name) !== undefined ? name : undefined
   } catch (error) {
     // An account that may not list can still upload.
-    if (error instanceof GlanceHttpError) return 'sha512'
+    if (error instanceof GlanceHttpError) return undefined
     throw error
   }
 }

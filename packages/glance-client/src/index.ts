@@ -12,7 +12,7 @@ export type {
   WaitForImportOptions,
 } from './client-types.ts'
 export { createGlanceClient } from './create-glance-client.ts'
-export type { GlanceDownloadOptions } from './data/download.ts'
+export type { GlanceDownloadOptions } from './data/download-state.ts'
 export type { GlanceUploadOptions, UploadReport } from './data/upload.ts'
 export { AuthenticationFailedError } from './errors/authentication-failed-error.ts'
 export { GlanceConnectionFailedError } from './errors/glance-connection-failed-error.ts'

@@ -1,8 +1,7 @@
 import { performance } from 'node:perf_hooks'
-import { ImageDownloadFailedError, ImageNotAuthorizedError, ImageNotFoundError } from '@disk-image/core'
-import type { ByteSink, DownloadOptions, DownloadReport, RequestContext } from '@disk-image/core'
+import { ImageDownloadFailedError } from '@disk-image/core'
+import type { ByteSink, DownloadReport } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { readAgain } from '../hashing/transfer-verified.ts'
@@ -11,39 +10,17 @@ import type { PipeResult, VerifiedPipe } from '../hashing/verified-pipe.ts'
 import { delay } from '../transport/delay.ts'
 import type { TakePart } from '../transport/exchange.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
-import { isPassing } from '../transport/retry-after.ts'
 import { isRequestedRange } from './content-range.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
-import { imageError } from './image-errors.ts'
+import { failed, isWorthAnotherTry, noData } from './download-failure.ts'
+import type { Download, GlanceDownloadOptions } from './download-state.ts'
 import { fetchParallel } from './parallel-download.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import type { StallWatch } from './stall-watch.ts'
 
-/** Options of a download from Glance. */
-export interface GlanceDownloadOptions extends DownloadOptions {
-  readonly context?: RequestContext | undefined
-  /** Glance's newest versions: the stores to read from, in this order. An older one may refuse it. */
-  readonly preferStores?: readonly string[] | undefined
-}
-
 /** A transfer that was cut this often is given up, however far it came each time. */
 const maximumResumes = 1000
-
-/** A download under way. */
-interface Download {
-  readonly channel: DataChannelOptions
-  readonly image: GlanceImage
-  readonly pipe: VerifiedPipe
-  readonly watch: StallWatch
-  readonly options: GlanceDownloadOptions
-  readonly size: number | undefined
-  /** Whether the store can start in the middle, as far as is known. */
-  ranges: boolean
-  resumes: number
-  /** Whether the service ever answered with data. */
-  answered: boolean
-}
 
 /**
  * Hands an image's data to a sink: whole, in order and verified, over as many connections as it takes.
@@ -276,37 +253,6 @@ async function checkSameImage({ channel, image, options, pipe, watch }: Download
       tainted: pipe.tainted,
     })
   }
-}
-
-function isWorthAnotherTry(error: unknown): boolean {
-  if (error instanceof ConnectionBrokenError) return !error.fatal
-  if (error instanceof GlanceConnectionFailedError) return true
-  return error instanceof GlanceHttpError && isPassing(error.status)
-}
-
-function failed({ image, pipe, answered }: Download, error: unknown): unknown {
-  const translated = imageError(image.id, error)
-  if (translated !== error) {
-    const gone = translated instanceof ImageNotFoundError || translated instanceof ImageNotAuthorizedError
-    if (gone || !pipe.tainted) return translated
-  }
-  if (error instanceof GlanceHttpError && !pipe.tainted && !isPassing(error.status)) return error
-  const passing = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
-  if (passing && !answered) {
-    return new GlanceConnectionFailedError({ reason: error.message, cause: error })
-  }
-  const known = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
-  if (!known && !(error instanceof GlanceConnectionFailedError) && error !== undefined) return error
-  return new ImageDownloadFailedError({
-    imageId: image.id,
-    reason: `${error === undefined ? 'the service could not continue it' : error.message}, after ${pipe.received} bytes.`,
-    tainted: pipe.tainted,
-    cause: error,
-  })
-}
-
-function noData({ image, pipe }: Download, reason: string): ImageDownloadFailedError {
-  return new ImageDownloadFailedError({ imageId: image.id, reason, tainted: pipe.tainted })
 }
 
 function hasNoHash(image: GlanceImage): boolean {

@@ -1,5 +1,5 @@
 import type { ByteSink, DownloadReport } from '@disk-image/core'
-import type { GlanceDownloadOptions } from './download.ts'
+import type { GlanceDownloadOptions } from './download-state.ts'
 
 /** A chunk that waits for its reader. */
 interface Waiting {

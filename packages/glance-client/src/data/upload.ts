@@ -45,8 +45,8 @@ export interface UploadReport {
 interface Sent {
   /** Bytes taken from the source. */
   readonly bytes: number
-  /** Of the whole data; empty where it did not come to its end. */
-  readonly digest: string
+  /** Hex digests of the whole data, by Python's names; empty where it did not come to its end. */
+  readonly digests: ReadonlyMap<string, string>
   /** Whether the source came to its end. */
   readonly whole: boolean
 }
@@ -57,11 +57,13 @@ export async function upload(
   imageId: string,
   source: UploadSource,
   options: GlanceUploadOptions,
-  hashAlgorithm: string,
+  hashAlgorithm: string | undefined,
 ): Promise<UploadReport> {
   options.signal?.throwIfAborted()
   using watch = watchStall(channel.timeouts, options.signal)
-  const job: Job = { channel, imageId, source, options, watch, hashAlgorithm, repeats: 0 }
+  // As long as it is not known what the service computes: its default, and the MD5 that all have.
+  const hashAlgorithms = hashAlgorithm === undefined ? ['sha512', 'md5'] : [hashAlgorithm]
+  const job: Job = { channel, imageId, source, options, watch, hashAlgorithms, repeats: 0 }
   try {
     return await uploadInTries(job)
   } catch (error) {
@@ -80,8 +82,8 @@ interface Job {
   readonly source: UploadSource
   readonly options: GlanceUploadOptions
   readonly watch: StallWatch
-  /** Python's name of the hash that the service is expected to compute. */
-  readonly hashAlgorithm: string
+  /** Python's names of the hashes that the service is expected to compute. */
+  readonly hashAlgorithms: readonly string[]
   repeats: number
 }
 
@@ -127,8 +129,8 @@ interface Try {
 /** Sends the data once. @throws what the source throws, as it is */
 async function sendOnce(job: Job): Promise<Try> {
   const { channel, imageId, source, options, watch } = job
-  const nodeAlgorithm = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
-  await using hash = createStreamHash([nodeAlgorithm], {
+  const nodeNames = new Map(job.hashAlgorithms.map((name) => [name, toNodeHashName(name) ?? name]))
+  await using hash = createStreamHash([...nodeNames.values()], {
     worker: source.size === undefined || source.size >= 4 * 1024 * 1024,
   })
   let bytes = 0
@@ -178,8 +180,12 @@ async function sendOnce(job: Job): Promise<Try> {
     if (!(error instanceof ConnectionBrokenError) && !(error instanceof SourceSizeError)) throw error
     failure = error
   }
-  const digest = whole ? ((await hash.digest())[nodeAlgorithm] ?? '') : ''
-  return { sent: { bytes, digest, whole }, failure }
+  const digests = new Map<string, string>()
+  if (whole) {
+    const values = await hash.digest()
+    for (const [name, nodeName] of nodeNames) digests.set(name, values[nodeName] ?? '')
+  }
+  return { sent: { bytes, digests, whole }, failure }
 }
 
 async function* untilEnd(source: AsyncIterable<Uint8Array>, onEnd: () => void): AsyncGenerator<Uint8Array> {
@@ -197,7 +203,7 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
   const { imageId, options } = job
   const report = { bytes: sent.bytes, repeats: job.repeats }
   if (options.target === 'stage') {
-    return { ...report, hash: { algorithm: job.hashAlgorithm, value: sent.digest, verified: false } }
+    return { ...report, hash: hashOf(sent, undefined) }
   }
   const image = await settledState(job, undefined)
   if (image.status !== 'active' && image.status !== 'importing') {
@@ -216,17 +222,32 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
       undefined,
     )
   }
-  const comparable = image.os_hash_algo === job.hashAlgorithm && typeof image.os_hash_value === 'string'
-  if (comparable && image.os_hash_value !== sent.digest) {
-    throw await wrong(
-      job,
-      image,
-      sent,
-      `the image's ${job.hashAlgorithm} hash is not that of the data sent.`,
-      undefined,
-    )
+  const hash = hashOf(sent, image)
+  if (hash?.verified === false && hash.expected !== undefined) {
+    const reason = `the image's ${hash.algorithm} hash is not that of the data sent.`
+    throw await wrong(job, image, sent, reason, undefined)
   }
-  return { ...report, hash: { algorithm: job.hashAlgorithm, value: sent.digest, verified: comparable } }
+  if (hash === undefined) return { ...report, hash }
+  const { algorithm, value, verified } = hash
+  return { ...report, hash: { algorithm, value, verified } }
+}
+
+/** The hash that was computed and that the image has too, compared. */
+function hashOf(
+  { digests }: Sent,
+  image: GlanceImage | undefined,
+): { algorithm: string; value: string; verified: boolean; expected?: string } | undefined {
+  for (const [algorithm, value] of digests) {
+    const expected =
+      algorithm === image?.os_hash_algo
+        ? image.os_hash_value
+        : algorithm === 'md5'
+          ? image?.checksum
+          : undefined
+    if (typeof expected === 'string') return { algorithm, value, verified: expected === value, expected }
+  }
+  const [first] = digests
+  return first === undefined ? undefined : { algorithm: first[0], value: first[1], verified: false }
 }
 
 /** The image's record, once the service has done with it: not while it is still saving. */

@@ -1,0 +1,41 @@
+import { ImageDownloadFailedError, ImageNotAuthorizedError, ImageNotFoundError } from '@disk-image/core'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
+import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { isPassing } from '../transport/retry-after.ts'
+import type { Download } from './download-state.ts'
+import { imageError } from './image-errors.ts'
+
+/** Whether the next connection may do better. */
+export function isWorthAnotherTry(error: unknown): boolean {
+  if (error instanceof ConnectionBrokenError) return !error.fatal
+  if (error instanceof GlanceConnectionFailedError) return true
+  return error instanceof GlanceHttpError && isPassing(error.status)
+}
+
+/** The error that a download ends with. */
+export function failed({ image, pipe, answered }: Download, error: unknown): unknown {
+  const translated = imageError(image.id, error)
+  if (translated !== error) {
+    const gone = translated instanceof ImageNotFoundError || translated instanceof ImageNotAuthorizedError
+    if (gone || !pipe.tainted) return translated
+  }
+  if (error instanceof GlanceHttpError && !pipe.tainted && !isPassing(error.status)) return error
+  const passing = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
+  if (passing && !answered) {
+    return new GlanceConnectionFailedError({ reason: error.message, cause: error })
+  }
+  const known = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
+  if (!known && !(error instanceof GlanceConnectionFailedError) && error !== undefined) return error
+  return new ImageDownloadFailedError({
+    imageId: image.id,
+    reason: `${error === undefined ? 'the service could not continue it' : error.message}, after ${pipe.received} bytes.`,
+    tainted: pipe.tainted,
+    cause: error,
+  })
+}
+
+/** The service's data are not the image's. */
+export function noData({ image, pipe }: Download, reason: string): ImageDownloadFailedError {
+  return new ImageDownloadFailedError({ imageId: image.id, reason, tainted: pipe.tainted })
+}

@@ -1,0 +1,27 @@
+import type { DownloadOptions, RequestContext } from '@disk-image/core'
+import type { GlanceImage } from '../glance-image.ts'
+import type { VerifiedPipe } from '../hashing/verified-pipe.ts'
+import type { DataChannelOptions } from './data-channel.ts'
+import type { StallWatch } from './stall-watch.ts'
+
+/** Options of a download from Glance. */
+export interface GlanceDownloadOptions extends DownloadOptions {
+  readonly context?: RequestContext | undefined
+  /** Glance's newest versions: the stores to read from, in this order. An older one may refuse it. */
+  readonly preferStores?: readonly string[] | undefined
+}
+
+/** A download under way. */
+export interface Download {
+  readonly channel: DataChannelOptions
+  readonly image: GlanceImage
+  readonly pipe: VerifiedPipe
+  readonly watch: StallWatch
+  readonly options: GlanceDownloadOptions
+  readonly size: number | undefined
+  /** Whether the store can start in the middle, as far as is known. */
+  ranges: boolean
+  resumes: number
+  /** Whether the service ever answered with data. */
+  answered: boolean
+}

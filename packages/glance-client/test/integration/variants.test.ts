@@ -1,0 +1,201 @@
+import { truncate } from 'node:fs/promises'
+import path from 'node:path'
+import { createGlanceClient, createGlanceImageService, validateStoreId } from '@disk-image/glance-client'
+import type { GlanceClient } from '@disk-image/glance-client'
+import { startGlance } from '@disk-image/testing'
+import type { GlanceOptions, RunningGlance } from '@disk-image/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startFaultProxy } from './fault-proxy.ts'
+import { keeper, makeImage, quick, randomData, sha512, sourceOf } from './helpers.ts'
+
+const data = randomData(3_000_001)
+
+async function roundTrip(client: GlanceClient): Promise<void> {
+  const { id } = await client.create({ name: 'r', disk_format: 'raw', container_format: 'bare' })
+  expect(await client.upload(id, sourceOf(data))).toMatchObject({ bytes: data.length })
+  for (let turn = 0; turn < 2; turn += 1) {
+    const sink = keeper()
+    const report = await client.download(id, sink, { verify: 'strict', additionalHashes: ['sha512'] })
+    expect(sink.bytes().equals(data)).toBe(true)
+    expect(report.hash?.verified).toBe(true)
+    expect(report.additionalHashes['sha512']).toBe(sha512(data))
+  }
+}
+
+describe.each<[string, GlanceOptions]>([
+  ['sha256', { hash: 'sha256' }],
+  ['blake2b', { hash: 'blake2b' }],
+  ['sha3_512', { hash: 'sha3_512', caching: true }],
+])('Glance with %s', (name, options) => {
+  it('takes and gives images, verified, with every framing', async () => {
+    await using glance = await startGlance(options)
+    await using client = createGlanceClient({ endpoint: glance.url })
+    await roundTrip(client)
+    // By now the client knows which hash this service computes.
+    const { id } = await client.create({ name: 'r', disk_format: 'raw', container_format: 'bare' })
+    expect((await client.upload(id, sourceOf(data))).hash?.algorithm).toBe(name)
+    const report = await client.upload(await makeImage(client, undefined), sourceOf(data))
+    expect(report.hash).toMatchObject({ algorithm: name, verified: true })
+  })
+})
+
+describe('Glance under uwsgi', () => {
+  it('gives bodies without length, and a cut one is noticed', async () => {
+    await using glance = await startGlance({ engine: 'uwsgi' })
+    await using client = createGlanceClient({ endpoint: glance.url, ...quick, idleTimeoutMs: 5000 })
+    await roundTrip(client)
+    const id = await makeImage(client, data)
+    await using proxy = await startFaultProxy(glance.url)
+    await using through = createGlanceClient({ endpoint: proxy.url, ...quick, idleTimeoutMs: 5000 })
+    for (const after of [0, 1, 1_000_000, data.length - 1]) {
+      let cut = false
+      proxy.rule = ({ path }) => {
+        if (!path.endsWith('/file') || cut) return { kind: 'pass' }
+        cut = true
+        return { kind: 'cut-answer', after, how: 'end' }
+      }
+      const sink = keeper()
+      await through.download(id, sink)
+      expect(sink.bytes().equals(data)).toBe(true)
+    }
+  })
+})
+
+describe('Glance behind trusted headers', () => {
+  it('keeps tenants apart', async () => {
+    await using glance = await startGlance({ mode: 'trusted' })
+    await using client = createGlanceClient({
+      endpoint: glance.url,
+      requestHeaders: ({ userId = 'nobody', projectId = 'none', isAdmin }) => ({
+        'X-Identity-Status': 'Confirmed',
+        'X-User-Id': userId,
+        'X-Project-Id': projectId,
+        'X-Roles': isAdmin === true ? 'admin' : 'member',
+      }),
+    })
+    const one = createGlanceImageService(client)
+    const context = { userId: 'u1', projectId: 'p1' }
+    const record = await one.create(
+      context,
+      {
+        name: 'mine',
+        disk_format: 'raw',
+        container_format: 'bare',
+        properties: { os_distro: 'debian', own: 'x' },
+      },
+      { data: sourceOf(data) },
+    )
+    expect(record).toMatchObject({
+      status: 'active',
+      size: data.length,
+      properties: { os_distro: 'debian', own: 'x' },
+    })
+    expect(record.created_at).toBeInstanceOf(Date)
+    const sink = keeper()
+    await one.download(context, record.id, sink)
+    expect(sink.bytes().equals(data)).toBe(true)
+    await expect(one.show({ userId: 'u2', projectId: 'p2' }, record.id)).rejects.toMatchObject({
+      code: 'IMAGE_NOT_FOUND',
+    })
+    const changed = await one.update(context, record.id, { name: 'new', properties: { own: 'y' } })
+    expect(changed).toMatchObject({ name: 'new', properties: { own: 'y' } })
+    expect(changed.properties['os_distro']).toBe(undefined)
+    expect((await one.detail(context)).map(({ id }) => id)).toEqual([record.id])
+    expect(await one.detail({ userId: 'u2', projectId: 'p2' })).toEqual([])
+  })
+})
+
+describe('Glance with several stores', () => {
+  let glance: RunningGlance
+  let client: GlanceClient
+
+  beforeAll(async () => {
+    glance = await startGlance({ stores: 'multi' })
+    client = createGlanceClient({ endpoint: glance.url, ...quick })
+  })
+
+  afterAll(async () => {
+    await client?.close()
+    await glance?.stop()
+  })
+
+  it('puts data where it is told, and refuses stores that take none', async () => {
+    const service = createGlanceImageService(client)
+    const { id } = await client.create({ name: 's', disk_format: 'raw', container_format: 'bare' })
+    await expect(client.upload(id, sourceOf(data), { storeId: 'web' })).rejects.toMatchObject({
+      code: 'GLANCE_STORE_READ_ONLY',
+    })
+    await expect(client.upload(id, sourceOf(data), { storeId: 'no' })).rejects.toMatchObject({
+      code: 'GLANCE_STORE_NOT_FOUND',
+    })
+    await client.upload(id, sourceOf(data), { storeId: 'slow' })
+    expect((await client.show(id)).stores).toBe('slow')
+    await expect(validateStoreId({}, service, 'web')).rejects.toMatchObject({
+      code: 'GLANCE_STORE_READ_ONLY',
+    })
+    await expect(validateStoreId({}, service, 'none')).rejects.toMatchObject({
+      code: 'GLANCE_STORE_NOT_FOUND',
+    })
+    await validateStoreId({}, service, 'fast')
+  })
+
+  it('reads ranges, in parallel and from the middle, and by iteration', async () => {
+    const large = randomData(20_000_003)
+    const id = await makeImage(client, large)
+    const sink = keeper()
+    await client.download(id, sink, { connections: 3, verify: 'strict' })
+    expect(sink.bytes().equals(large)).toBe(true)
+    const rest = keeper()
+    const had = 7_000_001
+    const report = await client.download(id, rest, {
+      verify: 'strict',
+      resumeFrom: { bytes: had, read: () => sourceOf(large.subarray(0, had)).open() },
+    })
+    expect(rest.bytes().equals(large.subarray(had))).toBe(true)
+    expect(report.hash?.verified).toBe(true)
+    expect(Buffer.from(await client.readRange(id, 1000, 5000)).equals(large.subarray(1000, 6000))).toBe(true)
+    expect((await client.readRange(id, large.length - 3, 100)).length).toBe(3)
+    expect((await client.readRange(id, large.length, 100)).length).toBe(0)
+    const parts: Buffer[] = []
+    for await (const bytes of client.read(id)) parts.push(Buffer.from(bytes))
+    expect(Buffer.concat(parts).equals(large)).toBe(true)
+  })
+
+  it('has tags, pages, patches and tasks', async () => {
+    const id = await makeImage(client, undefined, { name: 'patched' })
+    await client.addTag(id, 'a b')
+    expect((await client.show(id)).tags).toEqual(['a b'])
+    await client.removeTag(id, 'a b')
+    await client.update(id, { 'odd~name/x': '1', name: 'renamed' })
+    expect(await client.show(id)).toMatchObject({ 'odd~name/x': '1', name: 'renamed' })
+    await expect(client.patch(id, [{ op: 'remove', path: '/nothing' }])).rejects.toMatchObject({
+      status: 409,
+    })
+    const names: unknown[] = []
+    for await (const image of client.list({ pageSize: 2, sortKeys: ['name'], sortDirections: ['asc'] }))
+      names.push(image.id)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names).toContain(id)
+    const wrong = client.list({ filters: { visibility: 'nonsense' } })
+    await expect(wrong[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'INVALID' })
+    expect(await client.tasks(id)).toEqual([])
+    expect(await client.importInfo()).toHaveProperty('import-methods')
+  })
+
+  it('tells an image without data, one whose data is lost, and one that is cut on the server', async () => {
+    const empty = await makeImage(client, undefined)
+    await expect(client.download(empty, keeper())).rejects.toThrow(/image contains no data\./)
+    await client.upload(empty, sourceOf(Buffer.alloc(0)))
+    expect((await client.download(empty, keeper(), { verify: 'strict' })).bytes).toBe(0)
+    const cut = await makeImage(client, data)
+    await truncate(path.join(glance.directory, 'glance', 'fast', cut), 1_000_000)
+    const impatient = createGlanceClient({ endpoint: glance.url, ...quick, stallTimeoutMs: 3000 })
+    const start = performance.now()
+    await expect(impatient.download(cut, keeper())).rejects.toMatchObject({
+      code: 'IMAGE_DOWNLOAD_FAILED',
+      tainted: true,
+    })
+    expect(performance.now() - start).toBeLessThan(15_000)
+    await impatient.close()
+  })
+})
