@@ -1,8 +1,10 @@
 import { rm } from 'node:fs/promises'
 import { InvalidError, type CallOptions } from '@disk-image/core'
-import { maximumDiskBytes, roundUp, sectorBytes } from '../format/constants.ts'
+import { defaultBlockBytes, maximumDiskBytes, roundUp, sectorBytes } from '../format/constants.ts'
+import { createBufferPool } from '../io/buffer-pool.ts'
 import { createTarget, type FileTarget } from '../io/file-target.ts'
 import { abortable } from '../io/abortable.ts'
+import { createGate } from '../io/gate.ts'
 import { openVhdChain, type VhdChain } from '../operations/open-vhd-chain.ts'
 import type { ChainRules } from '../chain/open-chain.ts'
 import type { ChainSource } from '../chain/disk.ts'
@@ -46,16 +48,33 @@ async function writeAs(chain: VhdChain, target: FileTarget, options: FlattenOpti
     await writer.end()
     return
   }
-  await chain.copyTo(
-    { data: (offset, bytes) => target.write(bytes, offset), zero: () => undefined },
-    { signal, onProgress },
-  )
+  await writeExtents(chain, target, { signal, onProgress })
   if (format === 'raw') await target.truncate(chain.size)
   else {
     const { sizeBytes, footer } = fixedDisk(chain.size, { alignBytes })
     await target.write(footer, sizeBytes)
   }
   await target.sync()
+}
+
+/** Writes a chain's data at its place, while what follows is read. */
+async function writeExtents(chain: VhdChain, target: FileTarget, options: CallOptions): Promise<void> {
+  const gate = createGate(3)
+  const buffers = createBufferPool(defaultBlockBytes)
+  const data = async (offset: number, bytes: Uint8Array): Promise<void> => {
+    const copy = buffers.take()
+    copy.set(bytes)
+    await gate.add(async () => {
+      await target.write(copy.subarray(0, bytes.length), offset)
+      buffers.giveBack(copy)
+    })
+  }
+  try {
+    await chain.copyTo({ data, zero: () => undefined }, options)
+  } finally {
+    await gate.settle()
+  }
+  await gate.drain()
 }
 
 /** Options of {@link writeDynamicVhd}. */
