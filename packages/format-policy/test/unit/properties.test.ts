@@ -7,7 +7,7 @@ import { seeds } from '../build/seeds.ts'
 import { failed, inspectBytes } from '../support.ts'
 
 /** Changed images per format. `MUTATIONS=10000` is the full count; that takes some minutes. */
-const mutations = Number(process.env['MUTATIONS'] ?? 300)
+const mutations = Number(process.env['MUTATIONS'] ?? 1000)
 const all = seeds()
 
 function reader(bytes: Uint8Array): {

@@ -1,5 +1,5 @@
 import type { Fields } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { hex, printable } from '../printable.ts'
 import type { Report } from '../report.ts'
 
 /** The fields of a qcow2 header that matter to a judge. */
@@ -87,7 +87,7 @@ function checkFeatures(header: Qcow2Header, report: Report): void {
     report.fail('features', {
       reason: 'The image needs features that are not known, so what it would do cannot be told',
       offset: 72,
-      found: `incompatible feature bits ${bits.join(', ')}`,
+      found: printable(`incompatible feature bits ${bits.join(', ')}`),
       accepted: 'bits 0 to 4',
     })
   }
