@@ -5,7 +5,7 @@ import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import type { Perform } from './perform.ts'
-import { formatName, operand, wholeNumber } from './values.ts'
+import { knownFormat, operand, wholeNumber } from './values.ts'
 
 interface ConvertFlags extends EncryptionFlags {
   readonly from?: string
@@ -31,11 +31,15 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     .description('Converts a disk into another format. No format is ever guessed.')
     .argument('<source>', 'a file or block device')
     .argument('<dest>', 'a file, made when missing, or a block device, never made')
-    .option('--from <format>', "the source's format; disk-image inspect tells it", formatName('--from'))
+    .option(
+      '--from <format>',
+      "the source's format; disk-image inspect tells it",
+      knownFormat('--from', 'read'),
+    )
     .option(
       '--to <format>',
       "the destination's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …",
-      formatName('--to'),
+      knownFormat('--to', 'write'),
     )
     .option('--subformat <name>', 'a variant of the format, for example fixed or streamOptimized')
     .addOption(

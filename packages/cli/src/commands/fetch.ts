@@ -6,7 +6,7 @@ import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import type { Perform } from './perform.ts'
-import { formatName, operand, positiveNumber, wholeNumber } from './values.ts'
+import { knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
 
 interface FetchFlags extends EncryptionFlags {
   readonly format: string
@@ -15,7 +15,6 @@ interface FetchFlags extends EncryptionFlags {
   readonly dryRun?: boolean
   readonly disableSparse?: boolean
   readonly verifyBeforeWrite?: boolean
-  readonly verify?: 'strict' | 'fallback' | 'none'
   readonly connections?: number
 }
 
@@ -40,7 +39,7 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option(
       '--format <format>',
       "the volume's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …",
-      formatName('--format'),
+      knownFormat('--format', 'write'),
       'raw',
     )
     .option('--subformat <name>', 'a variant of the format, for example fixed or streamOptimized')

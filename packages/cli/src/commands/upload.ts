@@ -9,7 +9,7 @@ import { UsageError } from '../usage-error.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId } from './store-id.ts'
 import { takeBack } from './take-back.ts'
-import { collectProperty, formatName, operand } from './values.ts'
+import { collectProperty, knownFormat, operand } from './values.ts'
 
 interface UploadFlags {
   readonly name?: string
@@ -43,12 +43,12 @@ export function addUploadCommand(program: Command, perform: Perform): void {
     .option(
       '--disk-format <format>',
       "the image's format (default: 'raw', or what --image says)",
-      formatName('--disk-format'),
+      knownFormat('--disk-format', 'upload'),
     )
     .option(
       '--volume-format <format>',
       'what the volume is; never guessed',
-      formatName('--volume-format'),
+      knownFormat('--volume-format', 'read'),
       'raw',
     )
     .addOption(

@@ -52,6 +52,40 @@ export function formatName(name: string): (text: string) => string {
   }
 }
 
+/** Formats that a tool writes, by Glance's names and qemu-img's. */
+const writtenFormats = [
+  'raw',
+  'qcow2',
+  'vhd',
+  'vpc',
+  'vhdx',
+  'vmdk',
+  'vdi',
+  'luks',
+  'parallels',
+  'ploop',
+  'qcow',
+  'qed',
+]
+/** Formats that a tool reads. */
+const readFormats = [...writtenFormats, 'iso', 'bochs', 'cloop', 'dmg']
+/** Formats that an image made of a volume may have; those behind raw's are raw bytes under another name. */
+const imageFormats = [...writtenFormats, 'iso', 'ami', 'aki', 'ari']
+
+/** The name of a format that can be read, written, or uploaded: a wrong one is told before anything is begun. */
+export function knownFormat(name: string, use: 'read' | 'write' | 'upload'): (text: string) => string {
+  const known = { read: readFormats, write: writtenFormats, upload: imageFormats }[use]
+  return (text) => {
+    const format = formatName(name)(text)
+    if (known.includes(format)) return format
+    throw new UsageError(
+      `${name} is ${text}, which is no format that can be ${pastOf[use]}; there are: ${known.join(', ')}.`,
+    )
+  }
+}
+
+const pastOf = { read: 'read', write: 'written', upload: 'uploaded' } as const
+
 /** Operands whose number commander has checked already. */
 export function operand(operands: readonly string[], index: number): string {
   const value = operands[index]

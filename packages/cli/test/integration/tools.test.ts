@@ -221,6 +221,15 @@ test('help does without everything heavy', async () => {
   expect(await loaded(['clean', '--conversion-dir', 'conversion'])).toContain('packages/image-utils/')
 })
 
+test('tools go through the root helper', async () => {
+  await using folder = await openWorkbench()
+  await makeDisk(folder)
+  const convert = ['convert', 'disk.raw', 'disk.vdi', '--from', 'raw', '--to', 'vdi', '--verbose']
+  const { exitCode, stderr } = await run(folder, [...convert, '--root-helper', '/usr/bin/env HELPED=yes'])
+  expect(exitCode).toBe(0)
+  expect(stderr).toMatch(/^\+ \/usr\/bin\/env HELPED=yes qemu-img convert /m)
+})
+
 /** Process ids of tools that have a file of this folder on their command line. */
 async function toolsAt(folder: Workbench): Promise<string[]> {
   const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))

@@ -9,6 +9,13 @@ test.each([
   [['fetch', 'id', 'dest', '--size', '1e9'], '--size must be a number above 0'],
   [['fetch', 'id', 'dest', '--connections', '0'], '--connections must be a whole number, 1 or more'],
   [['fetch', 'id', 'dest', '--format', '../raw'], '--format must be the name of a format'],
+  [
+    ['fetch', 'id', 'dest', '--format', 'frob'],
+    'which is no format that can be written; there are: raw, qcow2',
+  ],
+  [['upload', 'volume', '--name', 'a', '--volume-format', 'frob'], 'which is no format that can be read'],
+  [['upload', 'volume', '--name', 'a', '--disk-format', 'frob'], 'which is no format that can be uploaded'],
+  [['convert', 'a', 'b', '--from', 'frob', '--to', 'raw'], 'which is no format that can be read'],
   [['fetch', 'id', 'dest', '--sandbox', 'perhaps'], 'Allowed choices are auto, require, off'],
   [['image', 'create'], "Required option '--name <name>' not specified"],
   [['image', 'create', '--name', 'a', '--property', 'novalue'], '--property must be KEY=VALUE'],
