@@ -69,8 +69,8 @@ const writtenFormats = [
 ]
 /** Formats that a tool reads. */
 const readFormats = [...writtenFormats, 'iso', 'bochs', 'cloop', 'dmg']
-/** Formats that an image made of a volume may have; those behind raw's are raw bytes under another name. */
-const imageFormats = [...writtenFormats, 'iso', 'ami', 'aki', 'ari']
+/** Formats that an image made of a volume may have: an ISO is raw bytes under another name. */
+const imageFormats = [...writtenFormats, 'iso']
 
 /** The name of a format that can be read, written, or uploaded: a wrong one is told before anything is begun. */
 export function knownFormat(name: string, use: 'read' | 'write' | 'upload'): (text: string) => string {
