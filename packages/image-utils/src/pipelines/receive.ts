@@ -134,7 +134,7 @@ async function intoFile(
   if (typeof record.size === 'number') {
     await checkAvailableSpace(temporaryFiles.directory, record.size, job.imageId)
   }
-  const volume = await openVolume(temporary.path, { imageId: job.imageId })
+  const volume = await openVolume(temporary.path, { imageId: job.imageId, durable: false })
   cleanup.always(() => volume.close())
   const sink = new SparseSink(volume, options)
   return {

@@ -187,7 +187,9 @@ async function convertVolume(
         forceSize: outFormat === 'vpc',
         compression: outFormat === 'qcow2' ? compression : 'none',
       },
-      throttlePrefix: throttle.prefix,
+      // A temporary file: nobody needs it after a power cut.
+    cacheMode: 'unsafe',
+    throttlePrefix: throttle.prefix,
       rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
       asRoot: request.runAsRoot ?? false,
       signal,
