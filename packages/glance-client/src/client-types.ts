@@ -69,6 +69,11 @@ export interface ImportProgress {
 
 /** Options of {@link GlanceClient.waitForImport}. */
 export interface WaitForImportOptions extends GlanceCallOptions {
+  /**
+   * Stores that must have the data. Name them for `copy-image`, where the image is active all the while and only
+   * whoever asked for the copy sees its task.
+   */
+  readonly stores?: readonly string[] | undefined
   /** @default 1000 */
   readonly intervalMs?: number | undefined
   /** @default one hour */

@@ -21,16 +21,21 @@ export async function waitForImport(
     const { status, failedStores, importingToStores } = progress
     const done = importingToStores.length === 0
     begun ||= status === 'importing' || status === 'active' || !done || failedStores.length > 0
-    const task = status === 'active' ? undefined : await failedTask(client, imageId, options)
+    const tasks = await tasksOf(client, imageId, options)
+    const task = status === 'active' ? undefined : tasks.find((one) => one.status === 'failure')
+    // A copy to another store leaves the image active, and names its stores only when it begins.
+    const busy = tasks.some((one) => one.status === 'pending' || one.status === 'processing')
     const failed = (reason: string): ImageImportFailedError =>
       new ImageImportFailedError({ imageId, reason: `${reason}${messageOf(task)}`, failedStores })
     if (status === 'killed' || status === 'deleted' || status === 'pending_delete') {
       throw failed(`the image is ${status}.`)
     }
-    if (failedStores.length > 0 && (done || status === 'queued')) {
+    if (failedStores.length > 0 && !busy && (done || status === 'queued')) {
       throw failed(`it did not reach the store ${failedStores.join(', ')}; the image is ${status}.`)
     }
-    if (status === 'active' && done) return image
+    const present = list(image.stores)
+    const missing = (options.stores ?? []).filter((store) => !present.includes(store))
+    if (status === 'active' && done && !busy && missing.length === 0) return image
     if (status === 'queued' && (begun || task !== undefined)) throw failed('the image is queued again.')
     if (performance.now() > end) throw failed(`it takes too long; the image is ${status}.`)
     await delay(options.intervalMs ?? 1000, options.signal)
@@ -51,18 +56,17 @@ function list(text: unknown): string[] {
   return typeof text === 'string' ? text.split(',').filter((part) => part !== '') : []
 }
 
-async function failedTask(
+async function tasksOf(
   client: Pick<GlanceClient, 'tasks'>,
   imageId: string,
   options: WaitForImportOptions,
-): Promise<ImageTask | undefined> {
+): Promise<readonly ImageTask[]> {
   try {
-    const tasks = await client.tasks(imageId, options)
-    return tasks.find((task) => task.status === 'failure')
+    return await client.tasks(imageId, options)
   } catch {
     // Older services have no tasks per image, and newer ones may not show them to everybody.
     options.signal?.throwIfAborted()
-    return undefined
+    return []
   }
 }
 

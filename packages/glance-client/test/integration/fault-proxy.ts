@@ -183,7 +183,10 @@ function pipeAnswer(upstream: Socket, client: Socket, fault: Fault): void {
         cutNow(fault.how)
         return
       }
-      client.write(`${fault.kind === 'edit-head' ? fault.edit(text) : text}\r\n\r\n`, 'latin1')
+      const edited = fault.kind === 'edit-head' ? fault.edit(text) : text
+      // So that the next request comes on a connection of its own, and is seen.
+      const closing = `${edited.replace(/\r\nconnection:[^\r]*/i, '')}\r\nConnection: close`
+      client.write(`${closing}\r\n\r\n`, 'latin1')
       takeBody(rest)
       return
     }

@@ -241,9 +241,11 @@ describe('imports', () => {
     await using admin = await clientOf('admin')
     const { id } = await client.create({ name: 's', disk_format: 'raw', container_format: 'bare' })
     await client.upload(id, sourceOf(data), { storeId: 'slow' })
-    await client.import(id, { method: { name: 'copy-image' }, stores: ['fast'] })
+    await admin.import(id, { method: { name: 'copy-image' }, stores: ['fast'] })
     const seen: string[] = []
     const copied = await client.waitForImport(id, {
+      stores: ['fast'],
+      timeoutMs: 30_000,
       intervalMs: 50,
       onImportProgress: ({ status }) => void seen.push(status),
     })
