@@ -47,7 +47,12 @@ export async function loadCloud(options: LoadCloudOptions): Promise<CloudSetting
   const directories = options.directories ?? configDirectories(environment, options.workingDirectory ?? '.')
   const clouds = await readConfigFile('clouds', environment['OS_CLIENT_CONFIG_FILE'], directories, logger)
   const secure = await readConfigFile('secure', environment['OS_CLIENT_SECURE_FILE'], directories, logger)
-  const entries = merge(toMapping(clouds['clouds']), toMapping(secure['clouds']))
+  const listed = toMapping(clouds['clouds'])
+  const secrets = toMapping(secure['clouds'])
+  // Secrets alone are no cloud.
+  const entries = Object.fromEntries(
+    Object.entries(listed).map(([name, entry]) => [name, merge(toMapping(entry), toMapping(secrets[name]))]),
+  )
   const names = Object.keys(entries)
   const wanted = options.cloud ?? nonEmpty(environment['OS_CLOUD'])
   const fromVariables = environmentCloud(environment)
