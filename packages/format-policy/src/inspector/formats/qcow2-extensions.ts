@@ -29,7 +29,6 @@ export function readExtensions(head: Fields, header: Qcow2Header, report: Report
   while (at + 8 <= end) {
     const type = head.u32be(at)
     const length = head.u32be(at + 4)
-    if (type === 0) break
     if (length > end - at - 8) {
       report.fail('header', {
         reason: 'A header extension reaches beyond its place',
@@ -39,6 +38,7 @@ export function readExtensions(head: Fields, header: Qcow2Header, report: Report
       })
       break
     }
+    if (type === 0) break
     const data = head.part(at + 8, length)
     if (type === backingFormat) report.details.backingFileFormat = printable(data.text(0, length))
     else if (type === dataFileName) reportDataFile(data, at, report)
