@@ -88,7 +88,8 @@ async function run(
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
   })
-  const killAtExit = (): void => void child.kill('SIGKILL')
+  // Not SIGKILL: the master would leave its worker behind.
+  const killAtExit = (): void => void child.kill('SIGTERM')
   process.once('exit', killAtExit)
   const stop = async (): Promise<void> => {
     process.removeListener('exit', killAtExit)
