@@ -1,5 +1,6 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
 import type { ImageRecord } from '@disk-image/core'
 import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
@@ -239,10 +240,13 @@ test('clean says what it removed', async () => {
   expect(await bench.json(['clean'])).toEqual(nothing)
   expect((await bench.run(['clean'])).stdout).toContain('Nothing was left behind')
   await makeImage(bench, ['--store', 'images'])
-  await writeFile(bench.path('images/some.data.partial'), 'half')
+  const host = createHash('sha256').update(hostname()).digest('hex').slice(0, 6)
+  const ofKilled = bench.path(`images/some.data.disk-image-${host}-999999999-1-0123456789abcdef.partial`)
+  await writeFile(ofKilled, 'half')
+  await writeFile(bench.path('images/not-ours.data.partial'), 'somebody else')
   expect((await bench.run(['clean'])).stdout).toContain('Nothing was left behind')
   expect(await bench.json(['clean', '--store', 'images'])).toMatchObject({
-    uploads: [bench.path('images/some.data.partial')],
+    uploads: [ofKilled],
   })
   const { images } = await bench.json<{ images: ImageRecord[] }>(['image', 'list', '--store', 'images'])
   expect(images).toHaveLength(1)

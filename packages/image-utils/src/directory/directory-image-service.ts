@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import { mkdir, open, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import {
@@ -23,6 +23,7 @@ import {
 } from '@disk-image/core'
 import { transferVerified } from '@disk-image/glance-client/hashing'
 import { readFileInChunks } from '../sources/file-chunks.ts'
+import { removePartials } from './partial.ts'
 import { selectRecords } from './select-records.ts'
 import { Sidecar } from './sidecar.ts'
 import { storeData } from './store-data.ts'
@@ -205,14 +206,9 @@ export class DirectoryImageService implements ImageService {
     }
   }
 
-  /** Removes what an interrupted upload left. */
-  async clean(): Promise<string[]> {
-    const names = await readdir(this.#directory).catch(emptyWhereMissing)
-    const partial = names
-      .filter((name) => name.endsWith('.partial'))
-      .map((name) => path.join(this.#directory, name))
-    for (const file of partial) await rm(file, { force: true })
-    return partial
+  /** Removes what killed uploads left, and leaves what running ones still write. */
+  clean(): Promise<string[]> {
+    return removePartials(this.#directory)
   }
 }
 

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { ImageNotFoundError, type ImageRecord, InvalidError } from '@disk-image/core'
+import { createPartial } from './partial.ts'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
 const largestSidecar = 1024 * 1024
@@ -50,9 +50,9 @@ export class Sidecar {
   /** Replaces the record in one step: a reader sees the old one or the new one. */
   async write(record: ImageRecord): Promise<void> {
     const file = this.recordPath(record.id)
-    const partial = `${file}.${randomUUID()}.partial`
+    const partial = await createPartial(file)
     try {
-      const handle = await open(partial, 'wx', 0o600)
+      const handle = await open(partial, 'r+')
       try {
         await handle.writeFile(`${JSON.stringify(record, null, 2)}\n`)
         await handle.sync()

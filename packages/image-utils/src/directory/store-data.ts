@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
+import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
 import { createStreamHash } from '@disk-image/glance-client/hashing'
 import { spaceError } from '@disk-image/host'
-import path from 'node:path'
+import { createPartial } from './partial.ts'
 
 /** What is recorded of an image's data. */
 export interface StoredData {
@@ -21,10 +21,10 @@ export async function storeData(
   source: UploadSource,
   options: CallOptions,
 ): Promise<StoredData> {
-  const partial = `${file}.${randomUUID()}.partial`
+  const partial = await createPartial(file)
   const hash = createStreamHash(['sha512'])
   try {
-    const handle = await open(partial, 'wx', 0o600)
+    const handle = await open(partial, 'r+')
     let size = 0
     try {
       for await (const chunk of source.open()) {

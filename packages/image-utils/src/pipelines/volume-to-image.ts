@@ -188,8 +188,8 @@ async function convertVolume(
         compression: outFormat === 'qcow2' ? compression : 'none',
       },
       // A temporary file: nobody needs it after a power cut.
-    cacheMode: 'unsafe',
-    throttlePrefix: throttle.prefix,
+      cacheMode: 'unsafe',
+      throttlePrefix: throttle.prefix,
       rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
       asRoot: request.runAsRoot ?? false,
       signal,

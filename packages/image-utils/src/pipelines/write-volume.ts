@@ -65,7 +65,8 @@ async function writeVhd(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: Cle
 }
 
 async function flattenVhd(toolbox: Toolbox, job: Job, disk: DiskFile, destination: string): Promise<number> {
-  const chain = await openVhdChain(disk.chain ?? [disk.path])
+  // The archive's file names say who belongs to whom, whatever the disks themselves note.
+  const chain = await openVhdChain(disk.chain ?? [disk.path], { checkParentIds: disk.chain === undefined })
   try {
     const volume = await openVolume(destination, { sizeBytes: chain.size, ...volumeOptions(toolbox, job) })
     try {
@@ -119,7 +120,12 @@ async function convertDisk(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: 
   const encrypt = job.volumeFormat === 'luks'
   try {
     await toolbox.qemuImg.convert({
-      source: { path: disk.path, format: disk.format, passphraseFile: request.sourcePassphraseFile },
+      source: {
+        path: disk.path,
+        // An encrypted container is carried as raw bytes, until its passphrase is there.
+        format: request.sourcePassphraseFile !== undefined && disk.format === 'raw' ? 'luks' : disk.format,
+        passphraseFile: request.sourcePassphraseFile,
+      },
       destination: {
         path: request.volume,
         format: job.volumeFormat,

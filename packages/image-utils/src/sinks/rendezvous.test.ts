@@ -31,5 +31,8 @@ test('a reader that leaves fails the write that waits, and every later one', asy
 test('the reader gets the writer’s error', async () => {
   const meeting = new Rendezvous()
   meeting.end(new Error('broken line'))
-  await expect(Array.fromAsync(meeting)).rejects.toThrow('broken line')
+  const reading = (async () => {
+    for await (const chunk of meeting) expect(chunk).toBeUndefined()
+  })()
+  await expect(reading).rejects.toThrow('broken line')
 })
