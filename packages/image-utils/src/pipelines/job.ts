@@ -9,6 +9,7 @@ import {
 import { checkConversionAllowed, checkVirtualSize } from '@disk-image/format-policy'
 import { isXenserverFormat } from '@disk-image/vhd'
 import type { Throttle, Toolbox } from '../dependencies.ts'
+import { checkEncryption } from './check-encryption.ts'
 import { checkDestination, isWritable } from './destination.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
@@ -63,6 +64,10 @@ export async function prepareJob(
   if (!throughHelper) await checkDestination(request.volume)
   const record = await imageService.show(context, imageId, { signal: request.signal })
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
+  if (purpose !== 'fetch') {
+    const { passphraseFile, sourcePassphraseFile } = request
+    checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile })
+  }
   if (purpose === 'volume') {
     checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {
       disabled: toolbox.options.imageConversionDisable,

@@ -1,5 +1,6 @@
 import { ImageUnacceptableError, ProcessExecutionError, type QemuImgInfo } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import { QemuImgOutputError } from '@disk-image/qemu-img'
 import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
 
@@ -49,11 +50,12 @@ async function askQemuImg(toolbox: Toolbox, job: Job, path: string, format: stri
     return await toolbox.qemuImg.info(path, { format, signal: job.call.signal })
   } catch (error) {
     // It ended by itself: the image is what it can't read. Its limits keep their own names.
-    if (!(error instanceof ProcessExecutionError) || !['exit', 'signal'].includes(error.endReason))
-      throw error
+    const broke = error instanceof ProcessExecutionError && ['exit', 'signal'].includes(error.endReason)
+    if (!broke && !(error instanceof QemuImgOutputError)) throw error
+    const said = broke ? error.stderr.trim() || error.shortMessage : error.message
     throw new ImageUnacceptableError({
       imageId: job.imageId,
-      reason: `qemu-img can't read it as ${format}: ${error.stderr.trim() || error.shortMessage}`,
+      reason: `qemu-img can't read it as ${format}: ${said}`,
       rule: 'qemu-img-info',
       accepted: `an image that qemu-img info -f ${format} opens`,
       cause: error,
