@@ -1,0 +1,273 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Command, type Logger, NotSupportedOperationError, type ProcessRunner } from '@disk-image/core'
+import { createProcessRunner } from '@disk-image/host'
+import { requireTool } from '@disk-image/testing'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createImageUtils, ImageUnacceptableError, type ImageUtils, InvalidError } from '../../src/index.ts'
+import { createWorkspace, makeRawDisk, sha256, tool, type Workspace } from './support.ts'
+
+const MiB = 1024 * 1024
+const cryptsetup = requireTool('cryptsetup')
+const nbdkit = requireTool('nbdkit')
+requireTool('nbdcopy', 'libnbd-bin')
+
+const passphrases = ['correct horse battery', 'staple of the second']
+let work: Workspace
+let raw: string
+let rawHash: string
+let first: string
+let second: string
+let imageUtils: ImageUtils
+/** Everything that was run or logged, and every command line that the kernel showed meanwhile. */
+const seen: string[] = []
+const watch = { on: true }
+let watcher: Promise<void>
+
+beforeAll(async () => {
+  work = await createWorkspace()
+  raw = work.file('disk.raw')
+  await makeRawDisk(raw, 8 * MiB)
+  rawHash = await sha256(raw)
+  first = work.file('first,key:1')
+  second = work.file('second')
+  await writeFile(first, passphrases[0] ?? '', { mode: 0o600 })
+  await writeFile(second, passphrases[1] ?? '', { mode: 0o600 })
+  const keep = (...words: unknown[]): void => void seen.push(JSON.stringify(words))
+  const logger: Logger = { debug: keep, info: keep, warn: keep, error: keep }
+  const real = createProcessRunner({ logger })
+  const runner: ProcessRunner = {
+    run: (command: Command, options) => {
+      keep(command, options)
+      return real.run(command, options)
+    },
+  }
+  imageUtils = createImageUtils(
+    { imageService: work.store, runner, logger },
+    { imageConversionDir: work.conversionDir },
+  )
+  watcher = watchCommandLines()
+})
+afterAll(async () => {
+  watch.on = false
+  await watcher
+  await work[Symbol.asyncDispose]()
+})
+
+async function watchCommandLines(): Promise<void> {
+  const known = new Set<string>()
+  while (watch.on) {
+    const ids = (await readdir('/proc')).filter((id) => /^\d+$/.test(id) && !known.has(id))
+    for (const id of ids) {
+      const text = await readFile(`/proc/${id}/cmdline`, 'latin1').catch(() => '')
+      if (text.includes('qemu-img')) seen.push(text)
+      else if (!text.includes('bwrap') && !text.includes('prlimit')) known.add(id)
+    }
+    await delay(20)
+  }
+}
+
+function opens(image: string, passphraseFile: string): boolean {
+  const args = ['open', '--test-passphrase', '--key-file', passphraseFile, image]
+  return spawnSync(cryptsetup, args).status === 0
+}
+
+/** The hash of the disk inside, as a reader has it that shares no code with qemu. */
+async function readInside(image: string, passphraseFile: string): Promise<string> {
+  // Its parameters are split at no comma, but names beginning with a dash or so would be read otherwise.
+  const copy = work.file('inside')
+  const args = ['-U', '-', '--filter=luks', 'file', image, `passphrase=+${passphraseFile}`]
+  execFileSync(nbdkit, [...args, '--run', 'nbdcopy "$uri" "$COPY"'], {
+    env: { ...process.env, COPY: copy },
+  })
+  const hash = await sha256(copy)
+  await rm(copy)
+  return hash
+}
+
+/** The hash of the disk inside, as qemu-img reads it: cheaper by far than deriving the key elsewhere. */
+async function readWithQemu(image: string, passphraseFile: string): Promise<string> {
+  const copy = work.file('inside')
+  const quote = (text: string): string => text.replaceAll(',', ',,')
+  const secret = ['--object', `secret,id=s,file=${quote(passphraseFile)}`]
+  const disk = `driver=luks,key-secret=s,file.driver=file,file.filename=${quote(image)}`
+  await tool('qemu-img', 'convert', ...secret, '--image-opts', '-O', 'raw', disk, copy)
+  const hash = await sha256(copy)
+  await rm(copy)
+  return hash
+}
+
+function dump(image: string): string {
+  return execFileSync(cryptsetup, ['luksDump', image], { encoding: 'utf8' })
+}
+
+describe('convertImage', () => {
+  test('plain to LUKS, with the cipher that was asked for', async () => {
+    const volume = work.file('volume, with:odd=names')
+    const cipherSpec = imageUtils.decodeCipher('aes-xts-plain64', 256)
+    await imageUtils.convertImage(raw, volume, 'luks', {
+      srcFormat: 'raw',
+      runAsRoot: false,
+      cipherSpec,
+      passphraseFile: first,
+    })
+    expect(dump(volume)).toMatch(/Cipher mode:\s+xts-plain64/)
+    expect(opens(volume, first)).toBe(true)
+    expect(await readInside(volume, first)).toBe(rawHash)
+    const info = await imageUtils.qemuImgInfo(volume, { runAsRoot: false })
+    expect(info).toMatchObject({ fileFormat: 'raw', encrypted: true, formatSpecific: { type: 'luks' } })
+  }, 60_000)
+
+  test('LUKS to LUKS with another passphrase and another cipher', async () => {
+    const volume = work.file('volume, with:odd=names')
+    const again = work.file('json:{"driver":"file"}')
+    const cipherSpec = imageUtils.decodeCipher('aes-cbc-plain64', 256)
+    await imageUtils.convertImage(volume, again, 'luks', {
+      runAsRoot: false,
+      srcPassphraseFile: first,
+      passphraseFile: second,
+      cipherSpec,
+    })
+    expect(dump(again)).toMatch(/Cipher mode:\s+cbc-plain64/)
+    expect(await readWithQemu(again, second)).toBe(rawHash)
+  }, 60_000)
+
+  test('encrypted to unencrypted is refused, and the destination never made', async () => {
+    const volume = work.file('volume, with:odd=names')
+    const plain = work.file('plain')
+    const asked = imageUtils.convertImage(volume, plain, 'raw', {
+      runAsRoot: false,
+      srcPassphraseFile: first,
+    })
+    await expect(asked).rejects.toThrow(NotSupportedOperationError)
+    await expect(asked).rejects.toThrow(
+      "Can't create unencrypted volume raw from an encrypted source volume.",
+    )
+    await expect(stat(plain)).rejects.toThrow('ENOENT')
+  })
+
+  test('a wrong passphrase fails and leaves nothing', async () => {
+    const volume = work.file('volume, with:odd=names')
+    const other = work.file('other')
+    const asked = imageUtils.convertImage(volume, other, 'luks', {
+      runAsRoot: false,
+      srcPassphraseFile: second,
+      passphraseFile: first,
+    })
+    await expect(asked).rejects.toThrow(/exit code 1/)
+    await expect(stat(other)).rejects.toThrow('ENOENT')
+  })
+
+  test('an encrypted qcow2 that names a file of the host is refused before it is opened', async () => {
+    const image = work.file('backed.qcow2')
+    const options = ['-o', `encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=100`]
+    const secret = ['--object', `secret,id=s,file=${second}`]
+    // It measures how fast keys are derived, and now and then fails where the clock is coarse.
+    const create = () => tool('qemu-img', 'create', '-q', ...secret, '-f', 'qcow2', ...options, image, '1M')
+    for (let tries = 1; ; tries += 1) {
+      const made = await create().then(
+        () => true,
+        () => false,
+      )
+      if (made) break
+      if (tries === 10) throw new Error('no encrypted qcow2 could be made')
+    }
+    await tool(
+      'qemu-img',
+      'rebase',
+      ...secret,
+      '-u',
+      '-F',
+      'raw',
+      '-b',
+      '/etc/passwd',
+      '--image-opts',
+      `driver=qcow2,encrypt.key-secret=s,file.filename=${image}`,
+    )
+    const asked = imageUtils.convertImage(image, work.file('other'), 'luks', {
+      runAsRoot: false,
+      srcPassphraseFile: second,
+      passphraseFile: first,
+    })
+    await expect(asked).rejects.toThrow(ImageUnacceptableError)
+    await expect(asked).rejects.toThrow(/backing/)
+  })
+})
+
+describe('imageToVolume', () => {
+  const luks = (volume: string, imageId: string) => ({
+    imageId,
+    volume,
+    volumeFormat: 'luks',
+    passphraseFile: first,
+    cipherSpec: imageUtils.decodeCipher('aes-xts-plain64', 256),
+  })
+
+  test.each(['qcow2', 'vhd'])(
+    '%s becomes a LUKS volume',
+    async (format) => {
+      const image = work.file(`image.${format}`)
+      const driver = imageUtils.fixupDiskFormat(format)
+      const exact = format === 'vhd' ? ['-o', 'force_size=on'] : []
+      await tool('qemu-img', 'convert', '-f', 'raw', '-O', driver, ...exact, raw, image)
+      const imageId = await work.add(image, { disk_format: format, container_format: 'bare' })
+      const volume = work.file(`luks from ${format}`)
+      await imageUtils.imageToVolume(luks(volume, imageId))
+      expect(opens(volume, first)).toBe(true)
+      expect(await readWithQemu(volume, first)).toBe(rawHash)
+      expect(await work.leftovers()).toEqual([])
+    },
+    60_000,
+  )
+
+  test('an encrypted image gets another key', async () => {
+    const imageId = await work.add(work.file('luks from qcow2'), {
+      disk_format: 'raw',
+      container_format: 'bare',
+    })
+    const volume = work.file('re-encrypted')
+    await imageUtils.imageToVolume({
+      ...luks(volume, imageId),
+      passphraseFile: second,
+      sourcePassphraseFile: first,
+    })
+    expect(await readWithQemu(volume, second)).toBe(rawHash)
+  }, 60_000)
+
+  test('an encrypted image goes onto a raw volume as the bytes that it is', async () => {
+    const image = work.file('luks from qcow2')
+    const imageId = await work.add(image, { disk_format: 'raw', container_format: 'bare' })
+    const volume = work.file('carried')
+    await imageUtils.imageToVolume({ imageId, volume })
+    expect(await sha256(volume)).toBe(await sha256(image))
+  })
+
+  test('what does not fit together is refused before anything is downloaded', async () => {
+    const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+    const volume = work.file('never')
+    const { passphraseFile: _, ...without } = luks(volume, imageId)
+    await expect(imageUtils.imageToVolume(without)).rejects.toThrow(InvalidError)
+    const plain = { imageId, volume, sourcePassphraseFile: first }
+    await expect(imageUtils.imageToVolume(plain)).rejects.toThrow(NotSupportedOperationError)
+    await expect(stat(volume)).rejects.toThrow('ENOENT')
+  })
+})
+
+test('a LUKS volume is uploaded as the bytes that it is', async () => {
+  const volume = work.file('luks from qcow2')
+  const image = await work.store.create({}, { disk_format: 'raw', container_format: 'bare' })
+  await imageUtils.uploadVolume({}, undefined, image, volume, { runAsRoot: false })
+  expect(await sha256(path.join(work.directory, 'store', `${image.id}.data`))).toBe(await sha256(volume))
+})
+
+test('no passphrase ever stood on a command line or in a log', async () => {
+  await mkdir(work.conversionDir, { recursive: true })
+  const text = seen.join('\n')
+  expect(text).toContain('secret,id=')
+  for (const passphrase of passphrases) {
+    expect(text).not.toContain(passphrase)
+    expect(text).not.toContain(Buffer.from(passphrase).toString('base64'))
+  }
+})
