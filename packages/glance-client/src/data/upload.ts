@@ -16,6 +16,7 @@ import type { DataChannelOptions } from './data-channel.ts'
 import { imageError } from './image-errors.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import type { StallWatch } from './stall-watch.ts'
+import { hashOf, type Sent, withHashOf } from './upload-hash.ts'
 
 /** Options of an upload to Glance. */
 export interface GlanceUploadOptions extends CallOptions {
@@ -41,16 +42,6 @@ export interface UploadReport {
     | undefined
 }
 
-/** What was sent in one try. */
-interface Sent {
-  /** Bytes taken from the source. */
-  readonly bytes: number
-  /** Hex digests of the whole data, by Python's names; empty where it did not come to its end. */
-  readonly digests: ReadonlyMap<string, string>
-  /** Whether the source came to its end. */
-  readonly whole: boolean
-}
-
 /** Sends an image's data, and makes sure that the service has exactly it. */
 export async function upload(
   channel: DataChannelOptions,
@@ -61,9 +52,17 @@ export async function upload(
 ): Promise<UploadReport> {
   options.signal?.throwIfAborted()
   using watch = watchStall(channel.timeouts, options.signal)
-  // As long as it is not known what the service computes: its default, and the MD5 that all have.
-  const hashAlgorithms = hashAlgorithm === undefined ? ['sha512', 'md5'] : [hashAlgorithm]
-  const job: Job = { channel, imageId, source, options, watch, hashAlgorithms, repeats: 0 }
+  // As long as it is not known what the service computes, its default is the best guess. A second hash at the
+  // same time would cost as much as the whole transfer; a wrong guess is made good afterwards.
+  const job: Job = {
+    channel,
+    imageId,
+    source,
+    options,
+    watch,
+    hashAlgorithm: hashAlgorithm ?? 'sha512',
+    repeats: 0,
+  }
   try {
     return await uploadInTries(job)
   } catch (error) {
@@ -82,8 +81,8 @@ interface Job {
   readonly source: UploadSource
   readonly options: GlanceUploadOptions
   readonly watch: StallWatch
-  /** Python's names of the hashes that the service is expected to compute. */
-  readonly hashAlgorithms: readonly string[]
+  /** Python's name of the hash that the service is expected to compute. */
+  readonly hashAlgorithm: string
   repeats: number
 }
 
@@ -129,8 +128,8 @@ interface Try {
 /** Sends the data once. @throws what the source throws, as it is */
 async function sendOnce(job: Job): Promise<Try> {
   const { channel, imageId, source, options, watch } = job
-  const nodeNames = new Map(job.hashAlgorithms.map((name) => [name, toNodeHashName(name) ?? name]))
-  await using hash = createStreamHash([...nodeNames.values()], {
+  const nodeName = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
+  await using hash = createStreamHash([nodeName], {
     worker: source.size === undefined || source.size >= 4 * 1024 * 1024,
   })
   let bytes = 0
@@ -182,8 +181,7 @@ async function sendOnce(job: Job): Promise<Try> {
   }
   const digests = new Map<string, string>()
   if (whole) {
-    const values = await hash.digest()
-    for (const [name, nodeName] of nodeNames) digests.set(name, values[nodeName] ?? '')
+    digests.set(job.hashAlgorithm, (await hash.digest())[nodeName] ?? '')
   }
   return { sent: { bytes, digests, whole }, failure }
 }
@@ -222,7 +220,7 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
       undefined,
     )
   }
-  const hash = hashOf(sent, image)
+  const hash = hashOf(await withHashOf(job, sent, image), image)
   if (hash?.verified === false && hash.expected !== undefined) {
     const reason = `the image's ${hash.algorithm} hash is not that of the data sent.`
     throw await wrong(job, image, sent, reason, undefined)
@@ -230,24 +228,6 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
   if (hash === undefined) return { ...report, hash }
   const { algorithm, value, verified } = hash
   return { ...report, hash: { algorithm, value, verified } }
-}
-
-/** The hash that was computed and that the image has too, compared. */
-function hashOf(
-  { digests }: Sent,
-  image: GlanceImage | undefined,
-): { algorithm: string; value: string; verified: boolean; expected?: string } | undefined {
-  for (const [algorithm, value] of digests) {
-    const expected =
-      algorithm === image?.os_hash_algo
-        ? image.os_hash_value
-        : algorithm === 'md5'
-          ? image?.checksum
-          : undefined
-    if (typeof expected === 'string') return { algorithm, value, verified: expected === value, expected }
-  }
-  const [first] = digests
-  return first === undefined ? undefined : { algorithm: first[0], value: first[1], verified: false }
 }
 
 /** The image's record, once the service has done with it: not while it is still saving. */

@@ -24,21 +24,36 @@ export async function* readFileInChunks(
   }
 }
 
-/** The same of an open handle, which stays open. */
+/** The same of an open handle, which stays open. The next chunk is read while its receiver has this one. */
 export async function* readHandleInChunks(
   handle: FileHandle,
   options: FileChunksOptions = {},
 ): AsyncGenerator<Uint8Array> {
-  const buffer = new Uint8Array(chunkBytes)
+  const end = (options.start ?? 0) + (options.length ?? Number.POSITIVE_INFINITY)
+  let current = new Uint8Array(chunkBytes)
+  let other = new Uint8Array(chunkBytes)
+  const read = (into: Uint8Array, position: number): Promise<number> => {
+    const reading = handle.read(into, 0, Math.min(into.length, end - position), position)
+    const bytes = reading.then(({ bytesRead }) => bytesRead)
+    // It is awaited when its turn comes; a failure until then is not an unhandled one.
+    bytes.catch(() => undefined)
+    return bytes
+  }
   let position = options.start ?? 0
-  let left = options.length ?? Number.POSITIVE_INFINITY
-  while (left > 0) {
-    options.signal?.throwIfAborted()
-    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, left), position)
-    if (bytesRead === 0) return
-    position += bytesRead
-    left -= bytesRead
-    yield buffer.subarray(0, bytesRead)
+  let ahead = read(current, position)
+  try {
+    while (position < end) {
+      options.signal?.throwIfAborted()
+      const bytes = await ahead
+      if (bytes === 0) return
+      position += bytes
+      if (position < end) ahead = read(other, position)
+      yield current.subarray(0, bytes)
+      ;[current, other] = [other, current]
+    }
+  } finally {
+    // Nothing may still read when the caller closes the handle.
+    await ahead.catch(() => 0)
   }
 }
 

@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { readFileInChunks, readHandleInChunks, readHead } from './file-chunks.ts'
+
+let directory: string
+let file: string
+const bytes = randomBytes(3 * 1024 * 1024 + 17)
+
+beforeAll(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'file-chunks-'))
+  file = path.join(directory, 'file')
+  await writeFile(file, bytes)
+})
+afterAll(() => rm(directory, { recursive: true }))
+
+async function collect(source: AsyncIterable<Uint8Array>, delayMs = 0): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of source) {
+    if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs))
+    chunks.push(new Uint8Array(chunk))
+  }
+  return Buffer.concat(chunks)
+}
+
+test.each([
+  [{}, 0, bytes.length],
+  [{ start: 5 }, 5, bytes.length],
+  [{ start: 1024 * 1024, length: 1024 * 1024 }, 1024 * 1024, 2 * 1024 * 1024],
+  [{ length: 3 }, 0, 3],
+  [{ length: 0 }, 0, 0],
+  [{ start: bytes.length }, 0, 0],
+  [{ start: bytes.length - 2, length: 100 }, bytes.length - 2, bytes.length],
+])('%j gives just these bytes, however slow their receiver', async (options, from, to) => {
+  const wanted = bytes.subarray(from, to)
+  expect((await collect(readFileInChunks(file, options))).equals(wanted)).toBe(true)
+  expect((await collect(readFileInChunks(file, options), 5)).equals(wanted)).toBe(true)
+})
+
+test('a receiver that stops leaves no read behind, and an open handle open', async () => {
+  const handle = await open(file)
+  try {
+    for await (const chunk of readHandleInChunks(handle)) {
+      expect(chunk.length).toBe(1024 * 1024)
+      break
+    }
+    expect((await handle.stat()).size).toBe(bytes.length)
+  } finally {
+    await handle.close()
+  }
+})
+
+test('an abort ends it with the signal’s reason', async () => {
+  const reason = new Error('enough')
+  await expect(collect(readFileInChunks(file, { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason)
+})
+
+test('the head is what there is of it', async () => {
+  expect(Buffer.from(await readHead(file, 7)).equals(bytes.subarray(0, 7))).toBe(true)
+  expect((await readHead(file, 1e9)).length).toBe(bytes.length)
+})
