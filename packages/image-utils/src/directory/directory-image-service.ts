@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import {
@@ -24,6 +24,7 @@ import {
 import { transferVerified } from '@disk-image/glance-client/hashing'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { removePartials } from './partial.ts'
+import { withFileReader } from '../sources/file-reader.ts'
 import { selectRecords } from './select-records.ts'
 import { Sidecar } from './sidecar.ts'
 import { storeData } from './store-data.ts'
@@ -190,20 +191,7 @@ export class DirectoryImageService implements ImageService {
     options: CallOptions = {},
   ): Promise<Uint8Array> {
     await this.show(context, imageId, options)
-    const handle = await open(this.#sidecar.dataPath(imageId), 'r')
-    try {
-      const { size } = await handle.stat()
-      const bytes = new Uint8Array(Math.max(0, Math.min(length, size - offset)))
-      let filled = 0
-      while (filled < bytes.length) {
-        const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled)
-        if (bytesRead === 0) break
-        filled += bytesRead
-      }
-      return bytes.subarray(0, filled)
-    } finally {
-      await handle.close()
-    }
+    return withFileReader(this.#sidecar.dataPath(imageId), (reader) => reader.read(offset, length))
   }
 
   /** Removes what killed uploads left, and leaves what running ones still write. */
