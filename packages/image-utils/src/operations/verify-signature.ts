@@ -10,7 +10,6 @@ import {
   createSignatureVerifier,
   ImageSignatureVerificationError,
   type SignatureVerifier,
-  verifyImageSignature,
 } from '@disk-image/glance-client/signature'
 import type { Toolbox } from '../dependencies.ts'
 import { chooseImageService } from '../pipelines/job.ts'
@@ -50,12 +49,20 @@ export async function verifyGlanceImageSignature(
   const record = await chooseImageService(toolbox, imageService).show(context, imageId, {
     signal: options.signal,
   })
-  const bytes = readFileInChunks(path, { signal: options.signal })
+  // What keeps the signature from being verified at all says nothing about the file: it stays.
+  await using verifier = await openSignatureVerification(toolbox, context, record, options)
+  if (verifier === undefined) return false
   try {
-    return await verifyImageSignature(context, record, bytes, certificatesOf(toolbox, imageId), options)
+    for await (const bytes of readFileInChunks(path, { signal: options.signal })) await verifier.write(bytes)
+    await verifier.verify()
+    return true
   } catch (error) {
-    if (error instanceof ImageSignatureVerificationError) await rm(path, { force: true })
-    throw error
+    options.signal?.throwIfAborted()
+    await rm(path, { force: true })
+    if (error instanceof ImageSignatureVerificationError) throw error
+    const said = error instanceof Error ? error.message : String(error)
+    const reason = `Failed to verify signature for image: ${imageId} due to error: ${said}`
+    throw new ImageSignatureVerificationError({ imageId, reason, cause: error })
   }
 }
 
