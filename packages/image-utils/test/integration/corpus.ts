@@ -9,7 +9,7 @@ import { requireTool } from '@disk-image/testing'
 import { readFileInChunks } from '../../src/sources/file-chunks.ts'
 import { tool } from './support.ts'
 
-/** What the original makes of an image, by declared format: `same SIZE HASH`, `leak`, `hang`, or a class. */
+/** What the original makes of an image, by declared format: `same SIZE HASH`, or a word for anything else. */
 export interface CorpusVerdicts {
   readonly fetch: Readonly<Record<string, string>>
   readonly compressed?: Readonly<Record<string, string>>
