@@ -125,7 +125,6 @@ describe('an abort', () => {
 
   test.for(['plain.qcow2', 'zlib.qcow2'])('at any moment leaves nothing running: %s', async (name) => {
     const random = new Random(4)
-    // Slow enough that no decoding is done before its abort.
     const write = (): Promise<void> => delay(100)
     // The pools of node itself exist from here on.
     await decodeQcow2({ source: inDirectory(name), target: { write }, workers: 2 })
@@ -135,7 +134,17 @@ describe('an abort', () => {
       const controller = new AbortController()
       const reason = new Error(`round ${round}`)
       const { signal } = controller
-      const decoding = decodeQcow2({ source: inDirectory(name), target: { write }, workers: 2, signal })
+      // However slow the machine: the last write of all waits for the abort, so none is done before it.
+      let writes = 0
+      const aborted = new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+      const held = (): Promise<void> => {
+        writes += 1
+        return writes > 3 ? aborted : delay(20)
+      }
+      const target = { write: held }
+      const decoding = decodeQcow2({ source: inDirectory(name), target, workers: 2, signal })
       // oxlint-disable-next-line vitest/valid-expect -- awaited below, after the abort
       const rejection = expect(decoding).rejects.toBe(reason)
       await delay(random.below(120))
