@@ -50,5 +50,9 @@ export default defineConfig({
     execArgv: ['--conditions=@disk-image/source'],
     passWithNoTests: true,
     maxWorkers: 2,
+    // Property tests take their time on a busy machine; a hang is still found.
+    testTimeout: 30_000,
+    // Real services on a shared machine: a second try is reported, and a test that needs it is to be mended.
+    retry: process.env['CI'] === undefined ? 0 : 1,
   },
 })
