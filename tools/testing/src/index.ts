@@ -1,5 +1,5 @@
 export { makeSignedImage, startGlance } from './glance.ts'
 export type { GlanceOptions, RunningGlance, SigningKey } from './glance.ts'
 export { startNginx } from './nginx.ts'
-export type { NginxImage, NginxOptions, RunningNginx } from './nginx.ts'
+export type { NginxImage, NginxOptions, NginxTls, RunningNginx } from './nginx.ts'
 export { findTool, requireTool } from './require-tool.ts'

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { chmod, copyFile, link, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -42,6 +42,16 @@ export interface NginxOptions {
   readonly bytesPerSecond?: number
   /** The parent of the temporary directory; on the images' own file system they are hard-linked. @default the system's */
   readonly parentDirectory?: string
+  /** Speak TLS. @default plain HTTP */
+  readonly tls?: NginxTls
+}
+
+/** PEM files of a server that speaks TLS. */
+export interface NginxTls {
+  readonly certificateFile: string
+  readonly keyFile: string
+  /** Demand that clients show a certificate of this authority. @default none is asked for */
+  readonly clientAuthorityFile?: string
 }
 
 /** Serves files in Glance's layout on an ephemeral loopback port, at a speed at which Glance is no bottleneck. */
@@ -61,9 +71,11 @@ export async function startNginx(options: NginxOptions): Promise<RunningNginx> {
     await writeFile(path.join(directory, 'root/v2/schemas/image'), JSON.stringify(schema))
     const port = await freePort()
     const configuration = path.join(directory, 'nginx.conf')
-    await writeFile(configuration, nginxConfiguration(directory, port, options.bytesPerSecond))
-    const url = `http://127.0.0.1:${port}`
-    const stop = await run(nginx, configuration, directory, `${url}/v2/schemas/image`)
+    await writeFile(configuration, nginxConfiguration(directory, port, options))
+    const url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
+    const stop = await run(nginx, configuration, directory, () =>
+      options.tls === undefined ? answers(`${url}/v2/schemas/image`) : listens(port),
+    )
     return { url, directory, images, stop, [Symbol.asyncDispose]: stop }
   } catch (error) {
     await rm(directory, { recursive: true, force: true })
@@ -75,7 +87,7 @@ async function run(
   nginx: string,
   configuration: string,
   directory: string,
-  probe: string,
+  isReady: () => Promise<boolean>,
 ): Promise<() => Promise<void>> {
   const child = spawn(
     nginx,
@@ -100,9 +112,7 @@ async function run(
   }
   for (let attempt = 0; attempt < 200 && child.exitCode === null; attempt += 1) {
     try {
-      const response = await fetch(probe)
-      await response.arrayBuffer()
-      if (response.ok) return stop
+      if (await isReady()) return stop
     } catch {
       // Not listening yet.
     }
@@ -110,6 +120,25 @@ async function run(
   }
   await stop()
   throw new Error('nginx did not start')
+}
+
+async function answers(url: string): Promise<boolean> {
+  const response = await fetch(url)
+  await response.arrayBuffer()
+  return response.ok
+}
+
+/** Behind TLS the certificate may be one that nobody trusts, on purpose. */
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    const finish = (result: boolean): void => {
+      socket.destroy()
+      resolve(result)
+    }
+    socket.once('connect', () => finish(true))
+    socket.once('error', () => finish(false))
+  })
 }
 
 async function offer(
@@ -159,7 +188,19 @@ async function hashFile(file: string): Promise<string> {
   return hash.digest('hex')
 }
 
-function nginxConfiguration(directory: string, port: number, bytesPerSecond: number | undefined): string {
+function tlsLines({ certificateFile, keyFile, clientAuthorityFile }: NginxTls): string {
+  const client =
+    clientAuthorityFile === undefined
+      ? ''
+      : `ssl_client_certificate ${clientAuthorityFile}; ssl_verify_client on;`
+  return `ssl_certificate ${certificateFile}; ssl_certificate_key ${keyFile}; ${client}`
+}
+
+function nginxConfiguration(
+  directory: string,
+  port: number,
+  { bytesPerSecond, tls }: Pick<NginxOptions, 'bytesPerSecond' | 'tls'>,
+): string {
   const user = process.getuid?.() === 0 ? 'user root;' : ''
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((name) => `${name}_temp_path ${directory}/${name};`)
@@ -176,7 +217,8 @@ http {
   default_type application/octet-stream;
   ${temporary}
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'};
+    ${tls === undefined ? '' : tlsLines(tls)}
     root ${directory}/root;
     ${bytesPerSecond === undefined ? '' : `limit_rate ${Math.round(bytesPerSecond)};`}
     location = /v2/schemas/image { default_type application/json; }

@@ -78,7 +78,7 @@ async function send(
       if (!(error instanceof ConnectionBrokenError)) throw error
       if (error.fatal || attempt >= retries) {
         throw new AuthenticationFailedError({
-          reason: `the identity service at ${request.url.origin} could not be reached (${error.message})`,
+          reason: `the identity service failed: ${error.message}`,
           cause: error,
         })
       }

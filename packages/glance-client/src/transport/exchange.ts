@@ -5,6 +5,7 @@ import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { BrokenPhase } from '../errors/connection-broken-error.ts'
 import { createBodyDecoder } from './body-decoder.ts'
 import type { BodyDecoder } from './body-decoder.ts'
+import { connectionReason, connectionText } from './connection-reason.ts'
 import { watchIdle } from './idle-watch.ts'
 import type { IdleWatch } from './idle-watch.ts'
 import { framingOf, maximumHeadBytes, parseResponseHead } from './response-head.ts'
@@ -85,7 +86,7 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
         reject(error)
       })
     const broken = (message: string, cause?: unknown, fatal = false): void =>
-      fail(new ConnectionBrokenError(phase, message, { cause, fatal }))
+      fail(new ConnectionBrokenError(phase, connectionText(request.url, phase, message), { cause, fatal }))
     const onAbort = (): void => fail(signal?.reason)
     const limit = (milliseconds: number, message: string): void => {
       clearTimeout(timer)
@@ -217,7 +218,7 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
       socket.setNoDelay(true)
       send().catch(fail)
     })
-    socket.on('error', (error: NodeJS.ErrnoException) => broken(error.code ?? error.message, error))
+    socket.on('error', (error) => broken(connectionReason(error), error))
     socket.once('end', () => {
       if (decoder?.wholeAtEnd === true) done()
       else broken('the other side ended the connection')

@@ -1,6 +1,7 @@
 import { Agent, request } from 'undici'
 import type { Dispatcher } from 'undici'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
 import type { Timeouts } from './timeouts.ts'
 import { nodeTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
@@ -32,9 +33,9 @@ export interface Http {
 /** No answer of these services is as long. */
 const maximumBodyBytes = 32 * 1024 * 1024
 
-/** Failures before the request was on its way. */
+/** Failures before the request was on its way. A broken record (`ERR_SSL_…BAD_RECORD_MAC`) may come after it. */
 const connectCodes =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL)/
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|INVALID_CA|ERR_TLS_CERT|ERR_SSL_WRONG_VERSION|ERR_SSL_[\w/]*ALERT_(HANDSHAKE|PROTOCOL|CERTIFICATE|BAD_CERTIFICATE|UNKNOWN_CA))/
 
 /** An undici agent of its own, so that no other user of the process is met. */
 export function createHttp(timeouts: Timeouts, tls: TlsOptions | undefined): Http {
@@ -67,7 +68,7 @@ async function send(agent: Agent, timeouts: Timeouts, options: HttpRequest): Pro
       bodyTimeout: 0,
       signal,
     })
-    const text = await readText(response.body)
+    const text = await readText(options.url, response.body)
     const headers = new Map<string, string>()
     for (const [name, value] of Object.entries(response.headers)) {
       if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
@@ -76,25 +77,21 @@ async function send(agent: Agent, timeouts: Timeouts, options: HttpRequest): Pro
   } catch (error) {
     options.signal?.throwIfAborted()
     if (error instanceof ConnectionBrokenError) throw error
-    const code = codeOf(error)
-    const phase = connectCodes.test(code) ? 'connect' : 'headers'
-    const message = limit.aborted ? `no answer within ${limitMs / 1000} s` : code
-    throw new ConnectionBrokenError(phase, message, { cause: error })
+    const phase = connectCodes.test(codeOf(error)) ? 'connect' : 'headers'
+    const reason = limit.aborted ? `no answer within ${limitMs / 1000} s` : connectionReason(error)
+    throw new ConnectionBrokenError(phase, connectionText(options.url, phase, reason), { cause: error })
   }
 }
 
-function codeOf(error: unknown): string {
-  const { code, message, name } = error as NodeJS.ErrnoException
-  return code ?? (message === '' ? name : message)
-}
-
-async function readText(body: Dispatcher.ResponseData['body']): Promise<string> {
+async function readText(url: URL, body: Dispatcher.ResponseData['body']): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
   for await (const part of body as AsyncIterable<Buffer>) {
     length += part.length
     if (length > maximumBodyBytes) {
-      throw new ConnectionBrokenError('body', 'the answer is endless', { fatal: true })
+      throw new ConnectionBrokenError('body', connectionText(url, 'body', 'the answer is endless'), {
+        fatal: true,
+      })
     }
     parts.push(part)
   }
