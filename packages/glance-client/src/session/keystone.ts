@@ -28,7 +28,7 @@ export interface KeystoneOptions {
 
 /** Signs in. @throws {AuthenticationFailedError} {@link InvalidError} where something is missing */
 export async function requestToken(options: KeystoneOptions, signal?: AbortSignal): Promise<KeystoneToken> {
-  const { auth, type, http } = options
+  const { auth, type } = options
   const base = await versionedUrl(options, signal)
   if (!type.startsWith('v3oidc')) {
     // An application credential has its scope already, and Keystone refuses to be asked for one.
@@ -38,7 +38,8 @@ export async function requestToken(options: KeystoneOptions, signal?: AbortSigna
     }
     return readToken(await send(options, post(`${base}/auth/tokens`, body), signal), options)
   }
-  const accessToken = await oidcAccessToken(http, type, auth, signal)
+  const patient = { send: (request: HttpRequest) => send(options, request, request.signal) }
+  const accessToken = await oidcAccessToken(patient, type, auth, signal)
   const provider = encodeURIComponent(need(type, 'identity_provider', auth.identityProvider))
   const protocol = encodeURIComponent(need(type, 'protocol', auth.protocol))
   const federation = `${base}/OS-FEDERATION/identity_providers/${provider}/protocols/${protocol}/auth`
@@ -47,7 +48,7 @@ export async function requestToken(options: KeystoneOptions, signal?: AbortSigna
     { ...post(federation), headers: { accept: 'application/json', authorization: `Bearer ${accessToken}` } },
     signal,
   )
-  const unscoped = readToken(federated, options)
+  const unscoped = readToken(federated, options, accessToken)
   const scope = tokenScope(auth)
   if (scope === undefined || scope === 'unscoped') return unscoped
   const body = { auth: { identity: { methods: ['token'], token: { id: unscoped.id } }, scope } }
@@ -87,10 +88,11 @@ async function send(
   }
 }
 
-function readToken(response: HttpResponse, { auth }: KeystoneOptions): KeystoneToken {
+function readToken(response: HttpResponse, { auth }: KeystoneOptions, accessToken?: string): KeystoneToken {
   const id = response.headers.get('x-subject-token')
   if (response.status >= 300 || id === undefined) {
-    const secrets = [auth.password, auth.token, auth.passcode, auth.applicationCredentialSecret]
+    const { password, token, passcode, applicationCredentialSecret, clientSecret } = auth
+    const secrets = [password, token, passcode, applicationCredentialSecret, clientSecret, accessToken]
     const text = errorText(
       response.text,
       secrets.filter((secret) => secret !== undefined),

@@ -10,7 +10,7 @@ import type { AuthOptions } from './auth-options.ts'
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.3 and 4.4
  */
 export async function oidcAccessToken(
-  http: Http,
+  http: Pick<Http, 'send'>,
   type: string,
   auth: AuthOptions,
   signal: AbortSignal | undefined,
@@ -43,14 +43,16 @@ export async function oidcAccessToken(
   const kind = auth.accessTokenType === 'id_token' ? 'id_token' : 'access_token'
   const token = status === 200 ? member(text, kind) : undefined
   if (token !== undefined) return token
-  const secrets = [auth.password ?? '', auth.clientSecret ?? '']
+  // Also as they were sent: some providers repeat the request.
+  const plain = [auth.password ?? '', auth.clientSecret ?? '']
+  const secrets = [basic, ...plain.map((secret) => formEncode(secret)), ...plain]
   throw new AuthenticationFailedError({
     reason: `the identity provider answered ${status}${status === 200 ? ` without ${kind}` : `: ${errorText(text, secrets)}`}`,
   })
 }
 
 async function tokenEndpoint(
-  http: Http,
+  http: Pick<Http, 'send'>,
   type: string,
   auth: AuthOptions,
   signal: AbortSignal | undefined,
