@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { certificatesFrom, createSignatureVerifier } from '@disk-image/glance-client/signature'
 import { describe, expect, it } from 'vitest'
 import { checkCertificateChain } from '../../src/signature/certificate-chain.ts'
 import { readAuthority } from '../../src/signature/certificate-authority.ts'
@@ -79,5 +80,33 @@ describe('checkCertificateChain', () => {
     for (const name of ['no-authority', 'no-signing']) {
       expect(() => check(`under-${name}`, ['root', name])).toThrow(/No trusted certificate/)
     }
+  })
+})
+
+describe('the option trustedCertificates', () => {
+  it('is what the signer of an image must come from', async () => {
+    const pem = (name: string): string => certificate(name).toString()
+    const image = {
+      id: 'x',
+      properties: {
+        img_signature: 'AAAA',
+        img_signature_hash_method: 'SHA-256',
+        img_signature_key_type: 'ECC_SECP384R1',
+        img_signature_certificate_uuid: 'signer',
+      },
+    }
+    const wallMs = Date.parse(certificate('signer').validFrom) + 86_400_000
+    const verifierWith = (...trusted: string[]): ReturnType<typeof createSignatureVerifier> =>
+      createSignatureVerifier({}, image, certificatesFrom(pem), {
+        trustedCertificates: trusted.map((name) => pem(name)),
+        wallMs,
+        inPlace: true,
+      })
+    await using verifier = await verifierWith('intermediate', 'root')
+    expect(verifier).toBeDefined()
+    await expect(verifierWith('stranger')).rejects.toMatchObject({
+      code: 'IMAGE_SIGNATURE_VERIFICATION_FAILED',
+      cause: { message: expect.stringContaining('No trusted certificate in date') as string },
+    })
   })
 })
