@@ -2,7 +2,7 @@
  * How fast the inspector is: MiB/s while a raw image streams by, and the time of one verdict on a file beside
  * the time of one `qemu-img info`.
  *
- *     pnpm exec node --conditions=@disk-image/source packages/format-policy/bench/inspector.ts [--json]
+ *     pnpm exec node --conditions=@disk-image/source packages/format-policy/bench/inspector.ts [--json] [--repeat N]
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -13,7 +13,10 @@ import { promisify, parseArgs } from 'node:util'
 import { createInspector, inspect } from '@disk-image/format-policy/inspector'
 
 const run = promisify(execFile)
-const { values } = parseArgs({ options: { json: { type: 'boolean', default: false } } })
+const { values } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, repeat: { type: 'string', default: '5' } },
+})
+const rounds = Math.max(1, Number(values.repeat) || 5)
 
 const median = (numbers: readonly number[]): number =>
   [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0
@@ -28,7 +31,7 @@ function time(megabytes: number, chunk: Uint8Array, take: (chunk: Uint8Array) =>
 const chunk = new Uint8Array(65536).fill(0x5a)
 const megabytes = 4096
 const streaming = median(
-  Array.from({ length: 5 }, () => {
+  Array.from({ length: rounds }, () => {
     const inspector = createInspector()
     const seconds = time(megabytes, chunk, (bytes) => inspector.write(bytes))
     inspector.end()
@@ -36,7 +39,7 @@ const streaming = median(
   }),
 )
 const hashing = median(
-  Array.from({ length: 3 }, () => {
+  Array.from({ length: rounds }, () => {
     const hash = createHash('sha512')
     return 512 / time(512, chunk, (bytes) => hash.update(bytes))
   }),
