@@ -18,6 +18,7 @@ export interface Output {
 /** Debian's packages of the tools that make the images of these tests. */
 const packages: Readonly<Record<string, string>> = {
   '7zz': '7zip',
+  cryptsetup: 'cryptsetup-bin',
   genisoimage: 'genisoimage',
   'mkfs.btrfs': 'btrfs-progs',
   'mkfs.cramfs': 'util-linux',

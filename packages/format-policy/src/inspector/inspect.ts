@@ -1,6 +1,7 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { Examination } from './engine/examination.ts'
 import { headBytes, tailBytes } from './engine/steps.ts'
+import { readFully } from './read-fully.ts'
 import type { InspectionResult } from './result.ts'
 
 /** Options of {@link inspect}. */
@@ -21,25 +22,8 @@ export async function inspect(
 ): Promise<InspectionResult> {
   const { signal } = options
   const { size } = reader
-  const readAll = async (offset: number, length: number): Promise<Uint8Array> => {
-    const wanted = Math.max(0, Math.min(length, size - offset))
-    if (wanted === 0) return new Uint8Array(0)
-    signal?.throwIfAborted()
-    const first = await reader.read(offset, wanted)
-    // Nearly always all of it comes at once, and needs no copy.
-    if (first.length >= wanted || first.length === 0) return first.subarray(0, wanted)
-    const bytes = new Uint8Array(wanted)
-    bytes.set(first)
-    let filled = first.length
-    while (filled < wanted) {
-      signal?.throwIfAborted()
-      const piece = await reader.read(offset + filled, wanted - filled)
-      if (piece.length === 0) break
-      bytes.set(piece.subarray(0, wanted - filled), filled)
-      filled += piece.length
-    }
-    return bytes.subarray(0, Math.min(filled, wanted))
-  }
+  const readAll = (offset: number, length: number): Promise<Uint8Array> =>
+    readFully(reader, offset, length, signal)
   signal?.throwIfAborted()
   const examination = new Examination(await readAll(0, headBytes))
   const { walk } = examination
