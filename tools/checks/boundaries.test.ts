@@ -63,6 +63,16 @@ describe('the graph', () => {
       "packages/core/src/name.ts: imports '../../host/src/index.ts', which is outside packages/core/src/",
     ])
   })
+
+  test('a test may use the test helpers of what its package depends on, and nobody else’s', () => {
+    const using = (name: string): Tree => ({
+      'packages/host/test/unit/x.test.ts': `import '../../../${name}/test/helpers/make.ts'`,
+    })
+    expect(problemsAfter(using('core'))).toEqual([])
+    expect(problemsAfter(using('vhd'))).toEqual([
+      "packages/host/test/unit/x.test.ts: imports '../../../vhd/test/helpers/make.ts', which is outside packages/host/",
+    ])
+  })
 })
 
 describe('dependencies', () => {

@@ -68,10 +68,12 @@ function checkTestImport(unit: WorkspacePackage, shared: Manifest, { specifier }
   return [`imports '${specifier}', which is in no dependencies of ${unit.manifest.name} or the workspace`]
 }
 
-/** Relative imports stay inside the package. */
+/** Relative imports stay inside the package; a test may use the test helpers of what its package depends on. */
 function checkRelativeImport(unit: WorkspacePackage, file: string, specifier: string): string[] {
   const target = path.posix.join(path.posix.dirname(file), specifier)
   const inside = isTest(file) ? `${unit.directory}/` : `${unit.directory}/src/`
+  const [, sibling] = /^packages\/([^/]+)\/test\/helpers\//.exec(target) ?? []
+  if (isTest(file) && `@disk-image/${sibling}` in (unit.manifest.dependencies ?? {})) return []
   return target.startsWith(inside) ? [] : [`imports '${specifier}', which is outside ${inside}`]
 }
 
