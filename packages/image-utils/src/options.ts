@@ -30,9 +30,12 @@ export interface ImageUtilsOptions {
   readonly compressionFormat?: 'gzip' | undefined
   /** Verify the signatures that images carry. @default 'enabled' */
   readonly verifyGlanceSignatures?: 'enabled' | 'disabled' | undefined
-  /** Schemes of direct URLs that may be opened instead of downloading. @default [] */
+  /**
+   * Schemes of direct URLs that may be opened instead of downloading. Kept here for the Glance image service that
+   * you make: hand it on to `createGlanceImageService`. @default []
+   */
   readonly allowedDirectUrlSchemes?: readonly string[] | undefined
-  /** How often a failed call of the image service is made again. @default 3 */
+  /** How often a failed call of Glance is made again. To be handed on in the same way. @default 3 */
   readonly glanceNumRetries?: number | undefined
   /** Put before a command that needs root, for example `['sudo', '-n']`. @default [] */
   readonly rootHelper?: readonly string[] | undefined
