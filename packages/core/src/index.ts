@@ -31,7 +31,7 @@ export type {
   UploadSource,
   VerifyPolicy,
 } from './ports/image-service.ts'
-export { silentLogger } from './ports/logger.ts'
+export { adaptLogger, silentLogger } from './ports/logger.ts'
 export type { Logger } from './ports/logger.ts'
 export type {
   Command,

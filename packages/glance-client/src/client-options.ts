@@ -1,4 +1,4 @@
-import { InvalidError, silentLogger } from '@disk-image/core'
+import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger, RequestContext } from '@disk-image/core'
 import type { Session } from './session/session.ts'
 import { defaultTimeouts } from './transport/timeouts.ts'
@@ -57,7 +57,7 @@ export function resolveClientOptions(options: GlanceClientOptions): ResolvedClie
     maximumRetryDelayMs: count('maximumRetryDelayMs', options.maximumRetryDelayMs ?? 30_000),
     shuffle: options.shuffleEndpoints ?? true,
     requestHeaders: options.requestHeaders,
-    logger: options.logger ?? silentLogger,
+    logger: adaptLogger(options.logger),
     timeouts: resolveTimeouts(options),
   })
 }

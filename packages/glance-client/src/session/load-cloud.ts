@@ -1,4 +1,4 @@
-import { InvalidError, silentLogger } from '@disk-image/core'
+import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
 import { configDirectories, readConfigFile, toMapping } from './config-files.ts'
 import type { Environment, Mapping } from './config-files.ts'
@@ -43,7 +43,7 @@ const choosing: ReadonlySet<string> = new Set([
  */
 export async function loadCloud(options: LoadCloudOptions): Promise<CloudSettings> {
   const { environment } = options
-  const logger = options.logger ?? silentLogger
+  const logger = adaptLogger(options.logger)
   const directories = options.directories ?? configDirectories(environment, options.workingDirectory ?? '.')
   const clouds = await readConfigFile('clouds', environment['OS_CLIENT_CONFIG_FILE'], directories, logger)
   const secure = await readConfigFile('secure', environment['OS_CLIENT_SECURE_FILE'], directories, logger)

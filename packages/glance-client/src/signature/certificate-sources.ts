@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { InvalidError, silentLogger } from '@disk-image/core'
+import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { CallOptions, CertificateSource, RequestContext } from '@disk-image/core'
 import { normalizeEndpoint, resolveClientOptions } from '../client-options.ts'
 import type { GlanceClientOptions } from '../client-options.ts'
@@ -50,7 +50,7 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
   const api = createApi({
     ...resolved,
     http,
-    logger: options.logger ?? silentLogger,
+    logger: adaptLogger(options.logger),
     serviceType: 'key-manager',
     session:
       session === undefined

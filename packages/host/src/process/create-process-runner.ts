@@ -1,10 +1,10 @@
 import { rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import {
+  adaptLogger,
   InvalidError,
   NotSupportedOperationError,
   ProcessExecutionError,
-  silentLogger,
 } from '@disk-image/core'
 import type {
   Command,
@@ -57,7 +57,7 @@ const sandboxAdvice =
 export function createProcessRunner(options: ProcessRunnerOptions = {}): ProcessRunner {
   const rootHelper = options.rootHelper ?? []
   const sandbox = options.sandbox ?? 'off'
-  const logger = options.logger ?? silentLogger
+  const logger = adaptLogger(options.logger)
   if (!['auto', 'require', 'off'].includes(sandbox)) {
     throw new InvalidError({
       reason: `sandbox must be 'auto', 'require' or 'off', not '${sandbox as string}'`,
