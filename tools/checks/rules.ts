@@ -43,6 +43,11 @@ export const effectRules: readonly EffectRule[] = [
     reason: 'only vhd reads archives',
   },
   {
+    modules: ['@opentelemetry/api'],
+    allowedIn: ['packages/image-utils/src/telemetry/'],
+    reason: 'only the telemetry of the facade knows OpenTelemetry; take a Telemetry',
+  },
+  {
     modules: ['node:worker_threads'],
     allowedIn: ['packages/glance-client/src/', 'packages/qemu-img/src/qcow2/'],
     reason: 'worker threads are for hashing and for decoding qcow2',

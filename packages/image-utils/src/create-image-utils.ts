@@ -42,6 +42,7 @@ import { imageToVolume } from './pipelines/image-to-volume.ts'
 import { chooseImageService } from './pipelines/job.ts'
 import { planImageToVolume } from './pipelines/plan.ts'
 import { volumeToImage } from './pipelines/volume-to-image.ts'
+import { observeFetch } from './telemetry/observe.ts'
 import { TemporaryImagesByService } from './temporary-images.ts'
 
 /**
@@ -56,7 +57,7 @@ export function createImageUtils(
   const resolved = resolveOptions(options)
   const temporaryImages = new TemporaryImagesByService(fetchTemporary)
   const toolbox = createToolbox(dependencies, resolved, temporaryImages)
-  const { temporaryFiles, qemuImg, policy } = toolbox
+  const { temporaryFiles, qemuImg, policy, telemetry } = toolbox
 
   async function fetchTemporary(
     imageService: ImageService,
@@ -66,7 +67,9 @@ export function createImageUtils(
   ): Promise<TemporaryPath> {
     const file = await temporaryFiles.file({ prefix: `image_fetch_${imageId}_`, suffix: call.suffix })
     try {
-      await fetchVerifyImage(toolbox, context, imageService, imageId, file.path, call)
+      await observeFetch(telemetry, call, (heard) =>
+        fetchVerifyImage(toolbox, context, imageService, imageId, file.path, heard),
+      )
       return file
     } catch (error) {
       await file[Symbol.asyncDispose]()
@@ -111,10 +114,14 @@ export function createImageUtils(
     filterOutReservedNamespacesMetadata: (metadata) =>
       withoutReservedNamespaces(metadata, { reservedNamespaces: resolved.reservedImageNamespaces }),
 
-    fetch: (context, imageService, imageId, path, keywords) =>
-      fetchImage(toolbox, context, imageService, imageId, path, keywords),
-    fetchVerifyImage: (context, imageService, imageId, dest, keywords) =>
-      fetchVerifyImage(toolbox, context, imageService, imageId, dest, keywords),
+    fetch: (context, imageService, imageId, path, keywords = {}) =>
+      observeFetch(telemetry, keywords, (heard) =>
+        fetchImage(toolbox, context, imageService, imageId, path, heard),
+      ),
+    fetchVerifyImage: (context, imageService, imageId, dest, keywords = {}) =>
+      observeFetch(telemetry, keywords, (heard) =>
+        fetchVerifyImage(toolbox, context, imageService, imageId, dest, heard),
+      ),
     fetchToRaw: (context, imageService, imageId, dest, _blocksize, keywords) =>
       fetchToVolumeFormat(toolbox, context, imageService, imageId, dest, 'raw', keywords),
     fetchToVhd: (context, imageService, imageId, dest, _blocksize, keywords) =>

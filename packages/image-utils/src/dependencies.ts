@@ -6,11 +6,12 @@ import type {
   ProcessRunner,
   TemporaryFiles,
 } from '@disk-image/core'
-import { silentLogger } from '@disk-image/core'
+import { adaptLogger } from '@disk-image/core'
 import { createFormatPolicy, type FormatPolicy } from '@disk-image/format-policy'
 import { createClock, createProcessRunner, createTemporaryFiles } from '@disk-image/host'
 import { createQemuImg, type QemuImg } from '@disk-image/qemu-img'
 import type { ResolvedOptions } from './options.ts'
+import { silentTelemetry, type Telemetry } from './telemetry/telemetry.ts'
 import type { TemporaryImagesByService } from './temporary-images.ts'
 
 /** How disk and processor are spared: a prefix for every command, a rate for every conversion. */
@@ -33,6 +34,8 @@ export interface ImageUtilsDependencies {
   /** Where the certificates of image signatures are found. */
   readonly certificates?: CertificateSource | undefined
   readonly throttle?: Throttle | undefined
+  /** Told of every operation and stage, see `@disk-image/image-utils/telemetry`. @default measures nothing */
+  readonly telemetry?: Telemetry | undefined
 }
 
 /** What every operation works with: the dependencies, the settings, and what is made of them once. */
@@ -44,6 +47,7 @@ export interface Toolbox {
   readonly imageService: ImageService | undefined
   readonly certificates: CertificateSource | undefined
   readonly throttle: Throttle
+  readonly telemetry: Telemetry
   readonly temporaryFiles: TemporaryFiles
   readonly qemuImg: QemuImg
   readonly policy: FormatPolicy
@@ -56,7 +60,7 @@ export function createToolbox(
   options: ResolvedOptions,
   temporaryImages: TemporaryImagesByService,
 ): Toolbox {
-  const logger = dependencies.logger ?? silentLogger
+  const logger = adaptLogger(dependencies.logger)
   const runner =
     dependencies.runner ??
     createProcessRunner({ rootHelper: options.rootHelper, sandbox: options.sandbox, logger })
@@ -68,6 +72,7 @@ export function createToolbox(
     imageService: dependencies.imageService,
     certificates: dependencies.certificates,
     throttle: dependencies.throttle ?? {},
+    telemetry: dependencies.telemetry ?? silentTelemetry,
     temporaryFiles: createTemporaryFiles({ directory: options.imageConversionDir }),
     qemuImg: createQemuImg(
       { runner },

@@ -61,4 +61,5 @@ export type { ImageUtilsOptions, ResolvedOptions, SandboxMode } from './options.
 export type { ImageToVolumePlan } from './pipelines/plan.ts'
 export type { ImageToVolumeReport, ImageToVolumeRequest } from './pipelines/request.ts'
 export type { TargetImage, VolumeToImageReport, VolumeToImageRequest } from './pipelines/volume-to-image.ts'
+export type { Operation, OperationFacts, OperationName, Telemetry } from './telemetry/telemetry.ts'
 export type { TemporaryImageOptions, TemporaryImages } from './temporary-images.ts'

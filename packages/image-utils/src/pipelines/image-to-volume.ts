@@ -8,6 +8,8 @@ import { receiveTemporaryImage } from './receive-temporary-image.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
 import type { ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { observe } from '../telemetry/observe.ts'
+import type { Operation } from '../telemetry/telemetry.ts'
 import { writeVolume } from './write-volume.ts'
 
 /**
@@ -20,11 +22,24 @@ import { writeVolume } from './write-volume.ts'
  * @throws {ImageDownloadFailedError} the data could not be had whole and right
  * @throws {ImageNotFoundError | ImageNotAuthorizedError | InvalidError | ProcessExecutionError}
  */
-export async function imageToVolume(
+export function imageToVolume(toolbox: Toolbox, request: ImageToVolumeRequest): Promise<ImageToVolumeReport> {
+  return observe(toolbox.telemetry, 'image_to_volume', request, async (heard, operation) => {
+    const report = await transfer(toolbox, heard, operation)
+    // Not the whole report: it names the image and the volume.
+    const { format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
+    const { resumes, signatureVerified } = report
+    operation.note({ format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes })
+    operation.note({ resumes, signatureVerified })
+    return report
+  })
+}
+
+async function transfer(
   toolbox: Toolbox,
   request: ImageToVolumeRequest,
+  operation: Operation,
 ): Promise<ImageToVolumeReport> {
-  const stopwatch = new Stopwatch(toolbox.clock)
+  const stopwatch = new Stopwatch(toolbox.clock, operation)
   const job = await prepareJob(toolbox, request)
   return Cleanup.around(async (cleanup) => {
     const received = await stopwatch.time('download', () => receive(toolbox, job, cleanup))

@@ -17,6 +17,8 @@ import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
 import { explainSpace } from './explain-space.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { observe } from '../telemetry/observe.ts'
+import type { Operation } from '../telemetry/telemetry.ts'
 import { fileSource, handleSource, type SizedSource } from './upload-source.ts'
 
 /** The image that a volume is uploaded to: Glance's own field names. */
@@ -63,11 +65,21 @@ export interface VolumeToImageReport {
  *
  * @throws {ImageConversionNotAllowedError | ImageUnacceptableError | ImageTooBigError | ProcessExecutionError}
  */
-export async function volumeToImage(
+export function volumeToImage(toolbox: Toolbox, request: VolumeToImageRequest): Promise<VolumeToImageReport> {
+  return observe(toolbox.telemetry, 'volume_to_image', request, async (heard, operation) => {
+    const report = await transfer(toolbox, heard, operation)
+    const { bytesUploaded, diskFormat } = report
+    operation.note({ bytesUploaded, format: diskFormat, volumeFormat: request.volumeFormat ?? 'raw' })
+    return report
+  })
+}
+
+async function transfer(
   toolbox: Toolbox,
   request: VolumeToImageRequest,
+  operation: Operation,
 ): Promise<VolumeToImageReport> {
-  const stopwatch = new Stopwatch(toolbox.clock)
+  const stopwatch = new Stopwatch(toolbox.clock, operation)
   const { image, volume, signal } = request
   const imageService = chooseImageService(toolbox, request.imageService)
   const volumeFormat = request.volumeFormat ?? 'raw'
