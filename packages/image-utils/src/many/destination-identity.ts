@@ -1,0 +1,83 @@
+import type { BigIntStats } from 'node:fs'
+import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises'
+import path from 'node:path'
+
+/** What a destination is, whatever it is called. */
+export interface DestinationIdentity {
+  /** Two destinations with one of these in common are the same. */
+  readonly keys: readonly string[]
+  /** The disk that is written: of a file, the one its file system is on. */
+  readonly device: string
+}
+
+/**
+ * Finds out where writing to a path ends up: links are followed, a node of a block device stands for its
+ * device, a partition for its disk. What can't be found out is left to whoever opens the path.
+ *
+ * @param destination an absolute path, of a file that may be missing
+ */
+export async function identifyDestination(destination: string): Promise<DestinationIdentity> {
+  const found = await stat(destination, { bigint: true }).catch(() => undefined)
+  if (found === undefined) {
+    const folder = path.dirname(destination)
+    const [real, parent] = await Promise.all([
+      realpath(folder).catch(() => path.resolve(folder)),
+      stat(folder, { bigint: true }).catch(() => undefined),
+    ])
+    return {
+      keys: [`path:${path.join(real, path.basename(destination))}`],
+      device: parent === undefined ? 'unknown' : await diskOf(parent.dev),
+    }
+  }
+  if (found.isBlockDevice()) return { keys: [`block:${found.rdev}`], device: await diskOf(found.rdev) }
+  const real = await realpath(destination).catch(() => path.resolve(destination))
+  return { keys: [`path:${real}`, inodeOf(found)], device: await diskOf(found.dev) }
+}
+
+function inodeOf({ dev, ino }: BigIntStats): string {
+  return `inode:${dev}:${ino}`
+}
+
+/** Partitions and single-disk mappings are followed this deep. */
+const maximumDepth = 8
+
+/** The disk below a device number, as `major:minor`; a file system without a device of its own has a number too. */
+async function diskOf(device: bigint): Promise<string> {
+  let name = numbersOf(device)
+  for (let depth = 0; depth < maximumDepth; depth += 1) {
+    const below = await deviceBelow(name)
+    if (below === undefined) return name
+    name = below
+  }
+  return name
+}
+
+async function deviceBelow(name: string): Promise<string | undefined> {
+  const node = `/sys/dev/block/${name}`
+  const target = await readlink(node).catch(() => undefined)
+  if (target === undefined) return undefined
+  const folder = path.resolve('/sys/dev/block', target)
+  if (await exists(path.join(folder, 'partition'))) return numberIn(path.dirname(folder))
+  const slaves = await readdir(path.join(folder, 'slaves')).catch(() => [])
+  // A mapping over several disks is a device of its own.
+  return slaves.length === 1 ? numberIn(path.join(folder, 'slaves', slaves[0] ?? '')) : undefined
+}
+
+async function numberIn(folder: string): Promise<string | undefined> {
+  const text = await readFile(path.join(folder, 'dev'), 'utf8').catch(() => '')
+  return /^\d+:\d+$/.exec(text.trim())?.[0]
+}
+
+async function exists(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Linux's 64-bit device number as `major:minor`. */
+function numbersOf(device: bigint): string {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn)
+  const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn & 0xffffffffn)
+  return `${major}:${minor}`
+}

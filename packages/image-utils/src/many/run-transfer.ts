@@ -1,0 +1,121 @@
+import { InvalidError } from '@disk-image/core'
+import type { ImageUtils } from '../image-utils.ts'
+import { hasSignature } from '../pipelines/job.ts'
+import type { ImageToVolumeReport, ImageToVolumeRequest } from '../pipelines/request.ts'
+import type { ByteBudget, ByteLease } from './byte-budget.ts'
+import { estimateTransfer, transferMemoryBytes } from './estimate.ts'
+import type { SharedImage } from './shared-image.ts'
+import type { SharedImages } from './shared-images.ts'
+import type { Transfer, TransferOutcome, TransferReport } from './transfer.ts'
+
+/** What a transfer runs with. */
+export interface TransferTools {
+  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>
+  readonly budget: ByteBudget
+  readonly images: SharedImages
+  /** Called when a download is shared, with all who want it. */
+  onShared(members: Iterable<Transfer>): void
+}
+
+/** Runs one transfer that has its slot: waits for its bytes, downloads or shares a download, writes. */
+export async function runTransfer(
+  transfer: Transfer & { readonly signal: AbortSignal },
+  tools: TransferTools,
+): Promise<TransferOutcome> {
+  const { signal } = transfer
+  try {
+    return { state: 'done', report: await perform({ ...transfer.request, signal }, transfer, tools) }
+  } catch (error) {
+    return signal.aborted ? { state: 'cancelled', reason: signal.reason } : { state: 'failed', error }
+  }
+}
+
+async function perform(
+  request: ImageToVolumeRequest & { readonly signal: AbortSignal },
+  transfer: Transfer,
+  tools: TransferTools,
+): Promise<TransferReport> {
+  const { imageUtils, budget, images } = tools
+  const { imageService, imageId, signal } = request
+  if (imageService === undefined) {
+    throw new InvalidError({
+      reason: 'No image service was given: pass imageService to the request, or to createTransferQueue.',
+    })
+  }
+  const image = images.of(transfer)
+  if (image?.refusal !== undefined) throw image.refusal.error
+  const record = await imageService.show(request.context ?? {}, imageId, { signal })
+  const verifiesSignatures = imageUtils.options.verifyGlanceSignatures === 'enabled'
+  const estimate = estimateTransfer(record, request, verifiesSignatures)
+  const shared = image !== undefined && estimate.shareable && (image.begun || image.members.size > 1)
+  if (!shared) {
+    // Those who come later shall not take this one's download for theirs.
+    images.leave(transfer)
+    const lease = await budget.take(transferMemoryBytes + estimate.temporaryBytes, signal)
+    return finishing(lease, async () => ({ ...(await imageUtils.imageToVolume(request)), shared: false }))
+  }
+  const lease = await leaseShared(image, record.size ?? 0, budget, signal)
+  return finishing(lease, async () => {
+    tools.onShared(image.members)
+    const started = performance.now()
+    await image.receive(signal, request.onProgress)
+    const waitedSeconds = (performance.now() - started) / 1000
+    const report = await imageUtils.imageToVolume({ ...request, imageService: image.imageService })
+    return sharedReport(report, image, waitedSeconds, verifiesSignatures && hasSignature(record))
+  })
+}
+
+/** Memory for the transfer; for the one that begins the download, room for its file, too. */
+async function leaseShared(
+  image: SharedImage,
+  fileBytes: number,
+  budget: ByteBudget,
+  signal: AbortSignal,
+): Promise<ByteLease> {
+  while (!image.reserve()) {
+    const lease = await budget.take(transferMemoryBytes, signal)
+    if (image.reserved) return lease
+    // Who stood before us for the file has left: it is ours to get.
+    lease.release()
+  }
+  try {
+    const lease = await budget.take(transferMemoryBytes + fileBytes, signal)
+    image.keep(lease.keep(fileBytes))
+    return lease
+  } catch (error) {
+    image.unreserve()
+    throw error
+  }
+}
+
+async function finishing<Result>(lease: ByteLease, act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act()
+  } finally {
+    lease.release()
+  }
+}
+
+function sharedReport(
+  report: ImageToVolumeReport,
+  image: SharedImage,
+  waitedSeconds: number,
+  signatureVerified: boolean,
+): TransferReport {
+  const { hash, resumes = 0 } = image.report ?? {}
+  const { seconds } = report
+  const rounded = (value: number): number => Math.round(value * 1000) / 1000
+  return {
+    ...report,
+    bytesDownloaded: image.claimBytes(),
+    hash,
+    resumes,
+    signatureVerified,
+    seconds: {
+      ...seconds,
+      download: rounded(seconds.download + waitedSeconds),
+      total: rounded(seconds.total + waitedSeconds),
+    },
+    shared: true,
+  }
+}
