@@ -1,3 +1,18 @@
+/** For loops over many numbers, which must stay within the bytes by themselves. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Whether two ranges hold the same; four bytes at a time. */
+export function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
+  if (one.length !== other.length) return false
+  const [first, second] = [viewOf(one), viewOf(other)]
+  let at = 0
+  for (; at + 4 <= one.length; at += 4) if (first.getUint32(at) !== second.getUint32(at)) return false
+  for (; at < one.length; at += 1) if (one[at] !== other[at]) return false
+  return true
+}
+
 /**
  * Reads numbers and text out of untrusted bytes. Everything behind the end reads as zero, as a tool sees a
  * short file that it pads to a sector; nothing here throws.
@@ -10,7 +25,7 @@ export class Fields {
   constructor(bytes: Uint8Array) {
     this.bytes = bytes
     this.length = bytes.length
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = viewOf(bytes)
   }
 
   u8(at: number): number {

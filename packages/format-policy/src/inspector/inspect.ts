@@ -1,6 +1,8 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { Examination } from './engine/examination.ts'
-import { headBytes, tailBytes } from './engine/steps.ts'
+import { firstBytes, headBytes, tailBytes } from './engine/steps.ts'
+import { Fields } from './fields.ts'
+import { neededHead } from './formats/index.ts'
 import { readFully } from './read-fully.ts'
 import type { InspectionResult } from './result.ts'
 
@@ -11,8 +13,9 @@ export interface InspectOptions {
 }
 
 /**
- * Judges an image that can be read anywhere. It reads the first MiB, the tables that the format has, and the
- * last 4 KiB, and says what a stream of the same bytes would get.
+ * Judges an image that can be read anywhere. It reads the first 128 KiB (up to a MiB where the format has more
+ * to say there), the tables that the format has, and the last 4 KiB, and says what a stream of the same bytes
+ * would get.
  *
  * Rejects with what the reader rejects with, and with the signal's reason after an abort.
  */
@@ -25,11 +28,21 @@ export async function inspect(
   const readAll = (offset: number, length: number): Promise<Uint8Array> =>
     readFully(reader, offset, length, signal)
   signal?.throwIfAborted()
-  const examination = new Examination(await readAll(0, headBytes))
+  let head = await readAll(0, firstBytes)
+  const needed = Math.min(neededHead(new Fields(head)), headBytes)
+  if (needed > head.length && size > head.length) {
+    const rest = await readAll(head.length, needed - head.length)
+    const longer = new Uint8Array(head.length + rest.length)
+    longer.set(head)
+    longer.set(rest, head.length)
+    head = longer
+  }
+  const examination = new Examination(head, Math.min(size, headBytes))
   const { walk } = examination
   for (let missing = walk.missing; missing !== undefined; missing = walk.missing) {
     walk.answer(await readAll(missing.offset, missing.length))
   }
-  const tail = await readAll(Math.max(0, size - tailBytes), tailBytes)
+  const start = Math.max(0, size - tailBytes)
+  const tail = size <= head.length ? head.subarray(start) : await readAll(start, tailBytes)
   return examination.finish({ sizeBytes: size, tail })
 }

@@ -23,15 +23,18 @@ export class Examination {
   readonly #walk: Walk
   #report: Report = new Report()
 
-  /** @param head the first bytes, as many as there are up to the limit */
-  constructor(head: Uint8Array) {
+  /**
+   * @param head the first bytes, as many as there are up to the limit, or as many as the format needs
+   * @param reach the bytes that there are up to the limit
+   */
+  constructor(head: Uint8Array, reach: number = head.length) {
     this.#head = new Fields(head)
     this.#matches = firstOfEachName(signatures.filter((signature) => signature.matches(this.#head)))
     this.#hasGpt = holdsGpt(this.#head)
     this.#hasTable = this.#isPartitioned()
     this.#report.expect('disk-image', 'ambiguous')
     const first = this.#matches[0]
-    this.#walk = new Walk(first?.examine(this.#head, this.#report) ?? undefined, this.#head)
+    this.#walk = new Walk(first?.examine(this.#head, this.#report) ?? undefined, this.#head, reach)
     this.#judgeAmbiguity(undefined)
   }
 

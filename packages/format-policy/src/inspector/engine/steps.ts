@@ -4,16 +4,23 @@ import type { Report } from '../report.ts'
 /** Bytes of the head that are kept: a verdict is on its way when they have been seen. */
 export const headBytes: number = 1024 ** 2
 
+/** Bytes of the head that are read first where all can be read; for most formats they are enough. */
+export const firstBytes: number = 128 * 1024
+
 /** Bytes of the end that are kept for footers. */
 export const tailBytes = 4096
 
 /** Longest range that an examiner may ask for at once. With head and tail this bounds all memory. */
 export const longestRead: number = 256 * 1024
 
+/** A range of the image. */
+export interface Range {
+  readonly offset: number
+  readonly length: number
+}
+
 /** What an examiner asks for: a range of the image, or its end. */
-export type Request =
-  | { readonly kind: 'read'; readonly offset: number; readonly length: number }
-  | { readonly kind: 'end' }
+export type Request = (Range & { readonly kind: 'read' }) | { readonly kind: 'end' }
 
 /** The end of the image. */
 export interface ImageEnd {
@@ -22,7 +29,10 @@ export interface ImageEnd {
   readonly tail: Uint8Array
 }
 
-/** A range (shorter at the end of the image; undefined if it has gone by), or the end. */
+/**
+ * A range (shorter at the end of the image; undefined if it has gone by), or the end. The bytes of a range stay
+ * as they are until the next request, whose answer may come in the same buffer.
+ */
 export type Answer = Uint8Array | ImageEnd | undefined
 
 /**
@@ -35,14 +45,14 @@ export type Steps<T> = Generator<Request, T, Answer>
 /** Looks at an image of one format. Where the head says all, there are no steps. */
 export type Examiner = (head: Fields, report: Report) => Steps<void> | void
 
-/** Asks for at most {@link longestRead} bytes. */
+/** Asks for at most {@link longestRead} bytes, to keep. */
 export function* read(offset: number, length: number): Steps<Uint8Array | undefined> {
   const answer = yield { kind: 'read', offset, length: Math.min(length, longestRead) }
-  return answer instanceof Uint8Array ? answer : undefined
+  return answer instanceof Uint8Array ? answer.slice() : undefined
 }
 
 /**
- * Goes over a range of any length piece by piece.
+ * Goes over a range of any length piece by piece; the pieces are not to be kept.
  *
  * @returns how many bytes were there and shown; undefined if the range has gone by
  */
@@ -53,9 +63,9 @@ export function* scan(
 ): Steps<number | undefined> {
   let done = 0
   while (done < length) {
-    const wanted = Math.min(length - done, 65536)
-    const piece = yield* read(offset + done, wanted)
-    if (piece === undefined) return done === 0 ? undefined : done
+    const wanted = Math.min(length - done, longestRead)
+    const piece = yield { kind: 'read', offset: offset + done, length: wanted }
+    if (!(piece instanceof Uint8Array)) return done === 0 ? undefined : done
     visit(piece, offset + done)
     done += piece.length
     if (piece.length < wanted) break

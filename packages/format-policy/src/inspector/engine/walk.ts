@@ -1,5 +1,5 @@
 import type { Fields } from '../fields.ts'
-import type { Answer, ImageEnd, Request, Steps } from './steps.ts'
+import type { Answer, ImageEnd, Range, Request, Steps } from './steps.ts'
 
 /**
  * Runs one examination over bytes that arrive in order.
@@ -10,17 +10,24 @@ import type { Answer, ImageEnd, Request, Steps } from './steps.ts'
 export class Walk {
   readonly #steps: Steps<void> | undefined
   readonly #head: Fields
+  /** Up to here everything can be asked for in any order. */
+  readonly #reach: number
   /** Offset up to which bytes have been consumed or skipped by answered requests. */
   #cursor: number
   #request: Request | undefined
-  /** Where an open read is collected. */
-  #wanted: Uint8Array | undefined
+  /** Where an open read is collected, one after the other. */
+  #room: Uint8Array = new Uint8Array(0)
   #filled = 0
 
-  constructor(steps: Steps<void> | undefined, head: Fields) {
+  /**
+   * @param reach bytes that a stream's head would have. What of them is not in `head` is asked for, which only
+   *   a source that can be read anywhere answers
+   */
+  constructor(steps: Steps<void> | undefined, head: Fields, reach: number) {
     this.#steps = steps
     this.#head = head
-    this.#cursor = head.length
+    this.#reach = reach
+    this.#cursor = reach
     this.#advance(undefined, true)
   }
 
@@ -35,13 +42,11 @@ export class Walk {
       const from = this.#request.offset + this.#filled
       if (from >= position + chunk.length) return
       const start = Math.max(0, from - position)
-      const wanted = this.#wanted ?? new Uint8Array(0)
-      const piece = chunk.subarray(start, start + wanted.length - this.#filled)
-      wanted.set(piece, this.#filled)
-      this.#filled += piece.length
-      if (this.#filled < wanted.length) return
-      this.#cursor = Math.max(this.#cursor, this.#request.offset + wanted.length)
-      this.#advance(wanted)
+      const { offset, length } = this.#request
+      this.#collect(chunk.subarray(start, start + length - this.#filled), length)
+      if (this.#filled < length) return
+      this.#cursor = Math.max(this.#cursor, offset + length)
+      this.#advance(this.#room.subarray(0, length))
     }
   }
 
@@ -55,29 +60,44 @@ export class Walk {
 
   /** Answers a read with what is at hand, for a source that can be read anywhere. */
   answer(answer: Answer): void {
-    if (this.#request?.kind === 'read' && answer instanceof Uint8Array && this.#wanted !== undefined) {
-      const whole = this.#wanted
-      if (this.#filled === 0 && answer.length === whole.length) {
-        this.#cursor = Math.max(this.#cursor, this.#request.offset + whole.length)
-        this.#advance(answer)
-        return
+    if (this.#request?.kind === 'read' && answer instanceof Uint8Array) {
+      const { offset, length } = this.#request
+      let bytes = answer
+      if (this.#filled > 0 || answer.length > length) {
+        this.#collect(answer.subarray(0, length - this.#filled), length)
+        bytes = this.#room.subarray(0, this.#filled)
       }
-      whole.set(answer.subarray(0, whole.length - this.#filled), this.#filled)
-      const length = Math.min(whole.length, this.#filled + answer.length)
-      this.#cursor = Math.max(this.#cursor, this.#request.offset + length)
-      this.#advance(whole.subarray(0, length))
+      this.#cursor = Math.max(this.#cursor, offset + bytes.length)
+      this.#advance(bytes)
     } else {
       this.#advance(answer)
     }
   }
 
   /** The part of the open read that is still to come. */
-  get missing(): { readonly offset: number; readonly length: number } | undefined {
+  get missing(): Range | undefined {
     if (this.#request?.kind !== 'read') return undefined
     return {
       offset: this.#request.offset + this.#filled,
-      length: (this.#wanted?.length ?? 0) - this.#filled,
+      length: this.#request.length - this.#filled,
     }
+  }
+
+  /** Adds to an open read of `length` bytes. */
+  #collect(piece: Uint8Array, length: number): void {
+    if (this.#room.length < length) {
+      const larger = new Uint8Array(length)
+      larger.set(this.#room.subarray(0, this.#filled))
+      this.#room = larger
+    }
+    this.#room.set(piece, this.#filled)
+    this.#filled += piece.length
+  }
+
+  /** Whether a range has gone by: only what a stream's head has is there for good. */
+  #hasGoneBy(offset: number, length: number): boolean {
+    if (offset + length <= this.#reach) return false
+    return offset < this.#cursor && !(offset < this.#reach && this.#cursor === this.#reach)
   }
 
   #advance(answer: Answer, first = false): void {
@@ -88,28 +108,18 @@ export class Walk {
       const request = next.value
       this.#request = request
       this.#filled = 0
-      this.#wanted = undefined
       if (request.kind === 'end') return
+      const { offset, length } = request
       const head = this.#head
-      const finish = request.offset + request.length
-      if (finish <= head.length) {
-        next = steps.next(head.bytes.subarray(request.offset, finish))
-      } else if (
-        request.offset < this.#cursor &&
-        !(request.offset < head.length && this.#cursor === head.length)
-      ) {
+      if (offset + length <= head.length) {
+        next = steps.next(head.bytes.subarray(offset, offset + length))
+      } else if (this.#hasGoneBy(offset, length)) {
         next = steps.next(undefined)
       } else {
-        const wanted = new Uint8Array(request.length)
-        if (request.offset < head.length) {
-          wanted.set(head.bytes.subarray(request.offset))
-          this.#filled = head.length - request.offset
-        }
-        this.#wanted = wanted
+        if (offset < head.length) this.#collect(head.bytes.subarray(offset), length)
         return
       }
     }
     this.#request = undefined
-    this.#wanted = undefined
   }
 }

@@ -1,4 +1,4 @@
-import { Fields } from '../fields.ts'
+import { Fields, viewOf } from '../fields.ts'
 import type { Report } from '../report.ts'
 import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
 
@@ -66,9 +66,9 @@ export function* examineParallels(head: Fields, report: Report): Steps<void> {
   if (report.checks.every((check) => check.ok || check.name === 'clean')) {
     const unit = extended ? tracks * 512 : 512
     yield* scan(64, entries * 4, (piece, at) => {
-      const fields = new Fields(piece)
+      const view = viewOf(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
-        const place = fields.u32le(entry) * unit
+        const place = view.getUint32(entry, true) * unit
         if (place <= furthest) continue
         furthest = place
         entryOffset = at + entry

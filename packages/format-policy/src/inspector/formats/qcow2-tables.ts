@@ -1,4 +1,4 @@
-import { Fields } from '../fields.ts'
+import { viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { type ImageEnd, scan, type Steps } from '../engine/steps.ts'
@@ -30,19 +30,15 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
   if (!sane) return furthest
   const tables = new Float64Array(Math.min(header.l1Size, mostTables))
   let count = 0
+  const withinCluster = header.clusterSize - 1
   yield* scan(Number(header.l1Offset), header.l1Size * 8, (piece, at) => {
-    const fields = new Fields(piece)
+    const view = viewOf(piece)
     for (let entry = 0; entry + 8 <= piece.length; entry += 8) {
-      const high = fields.u32be(entry)
-      const low = fields.u32be(entry + 4)
+      const high = view.getUint32(entry)
+      const low = view.getUint32(entry + 4)
       if (high === 0 && low === 0) continue
       const offset = hostOffset(high, low)
-      if (
-        (high & 0x7f000000) !== 0 ||
-        (low & 0x1ff) !== 0 ||
-        offset % header.clusterSize !== 0 ||
-        offset === 0
-      ) {
+      if ((high & 0x7f000000) !== 0 || (low & withinCluster) !== 0 || offset === 0) {
         invalidEntry(report, 'L1', at + entry, high, low)
         continue
       }
@@ -54,8 +50,10 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
   let before = -1
   for (const offset of found) {
     // Two L1 entries with one L2 table: no program writes that, and writing through it would corrupt.
-    if (offset === before) invalidEntry(report, 'L1 (shared L2 table)', Number(header.l1Offset), 0, offset)
-    else yield* walkL2(offset, header, report, furthest)
+    if (offset === before) {
+      const high = Math.floor(offset / 2 ** 32)
+      invalidEntry(report, 'L1 (shared L2 table)', Number(header.l1Offset), high, offset % 2 ** 32)
+    } else yield* walkL2(offset, header, report, furthest)
     before = offset
   }
   return furthest
@@ -63,28 +61,51 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
 
 function* walkL2(table: number, header: Qcow2Header, report: Report, furthest: Furthest): Steps<void> {
   if (header.hasDataFile) return
+  yield* scan(table, header.clusterSize, (piece, at) => lookAtL2(piece, at, header, report, furthest))
+}
+
+/**
+ * Millions of entries go through here. The furthest cluster of a piece is kept in 32-bit halves, which is
+ * twice as fast as whole offsets.
+ */
+function lookAtL2(
+  piece: Uint8Array,
+  at: number,
+  header: Qcow2Header,
+  report: Report,
+  furthest: Furthest,
+): void {
+  const view = viewOf(piece)
   const step = header.extendedL2 ? 16 : 8
+  const last = piece.length - step
   const compressedHighMask = 2 ** (62 - (header.clusterBits - 8) - 32) - 1
-  yield* scan(table, header.clusterSize, (piece, at) => {
-    const fields = new Fields(piece)
-    for (let entry = 0; entry + step <= piece.length; entry += step) {
-      const high = fields.u32be(entry)
-      const low = fields.u32be(entry + 4)
-      if (high === 0 && low === 0) continue
-      if ((high & 0x40000000) !== 0) {
-        const start = (high & compressedHighMask) * 2 ** 32 + low
-        reach(furthest, start + 1, 'compressed cluster', at + entry)
-        continue
-      }
-      const offset = hostOffset(high, low)
-      const copied = high >>> 31 === 1
-      if (offset % header.clusterSize !== 0 || (copied && offset === 0)) {
-        invalidEntry(report, 'L2', at + entry, high, low)
-      } else if (offset > 0 && (low & 1) === 0) {
-        reach(furthest, offset + 1, 'cluster', at + entry)
-      }
+  // Bits 0 to 8 are flags; the rest of what is within a cluster must be zero.
+  const withinCluster = (header.clusterSize - 1) & ~0x1ff
+  let mostHigh = 0
+  let mostLow = 0
+  let most = -1
+  for (let entry = 0; entry <= last; entry += step) {
+    const high = view.getInt32(entry)
+    const low = view.getInt32(entry + 4)
+    if ((high | low) === 0) continue
+    if ((high & 0x40000000) !== 0) {
+      const start = (high & compressedHighMask) * 2 ** 32 + (low >>> 0)
+      reach(furthest, start + 1, 'compressed cluster', at + entry)
+      continue
     }
-  })
+    const offsetHigh = high & 0x00ffffff
+    const offsetLow = low >>> 9
+    if ((low & withinCluster) !== 0 || (high < 0 && (offsetHigh | offsetLow) === 0)) {
+      invalidEntry(report, 'L2', at + entry, high, low)
+    } else if (offsetHigh > mostHigh || (offsetHigh === mostHigh && offsetLow > mostLow)) {
+      // A cluster that reads as zeros need not be there.
+      if ((low & 1) === 1) continue
+      mostHigh = offsetHigh
+      mostLow = offsetLow
+      most = entry
+    }
+  }
+  if (most >= 0) reach(furthest, mostHigh * 2 ** 32 + mostLow * 512 + 1, 'cluster', at + most)
 }
 
 /** What the length of the file, known only at its end, says about offsets in header and tables. */
@@ -128,7 +149,7 @@ function invalidEntry(report: Report, table: string, offset: number, high: numbe
   report.fail('tables', {
     reason: `An entry of the ${table} table is not one that the format allows`,
     offset,
-    found: `0x${high.toString(16).padStart(8, '0')}${low.toString(16).padStart(8, '0')}`,
+    found: `0x${(high >>> 0).toString(16).padStart(8, '0')}${(low >>> 0).toString(16).padStart(8, '0')}`,
     accepted: 'zero, or the place of a cluster',
   })
 }

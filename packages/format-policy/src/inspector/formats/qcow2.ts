@@ -1,7 +1,7 @@
 import type { Fields } from '../fields.ts'
 import { hex, printable } from '../printable.ts'
 import type { Report } from '../report.ts'
-import { atEnd, type ImageEnd, type Steps } from '../engine/steps.ts'
+import { atEnd, firstBytes, headBytes, type ImageEnd, type Steps } from '../engine/steps.ts'
 import { readExtensions } from './qcow2-extensions.ts'
 import { checkQcow2Header, type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import { checkAgainstLength, walkTables } from './qcow2-tables.ts'
@@ -24,6 +24,12 @@ const checks = [
 /** `QFI\xfb`, which qcow (version 1) and qcow2 (2 and 3) share. */
 export function startsAsQcow(head: Fields): boolean {
   return head.has(0, [0x51, 0x46, 0x49, 0xfb])
+}
+
+/** What is in the first cluster, and a backing file's name wherever it is, is looked at in the head. */
+export function qcow2Head(head: Fields): number {
+  const { clusterSize, headerLength, backingOffset } = readQcow2Header(head)
+  return backingOffset === 0n && Math.max(clusterSize, headerLength) <= firstBytes ? 0 : headBytes
 }
 
 /**

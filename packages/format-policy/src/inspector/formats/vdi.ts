@@ -1,4 +1,4 @@
-import { Fields } from '../fields.ts'
+import { type Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, scan, type Steps } from '../engine/steps.ts'
@@ -36,9 +36,9 @@ export function* examineVdi(head: Fields, report: Report): Steps<void> {
   let shared = false
   if (report.safe) {
     yield* scan(table, blocks * 4, (piece, at) => {
-      const fields = new Fields(piece)
+      const view = viewOf(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
-        const block = fields.u32le(entry)
+        const block = view.getUint32(entry, true)
         if (block >= unusedBlock || block <= highest) continue
         if (block >= blocks) shared = true
         highest = block

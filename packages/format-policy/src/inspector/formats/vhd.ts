@@ -1,4 +1,4 @@
-import { Fields } from '../fields.ts'
+import { Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
@@ -38,9 +38,9 @@ export function* examineVhd(head: Fields, report: Report): Steps<void> {
   let furthestEntry = 0
   if (layout !== undefined) {
     yield* scan(layout.table, layout.entries * 4, (piece, at) => {
-      const fields = new Fields(piece)
+      const view = viewOf(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
-        const sector = fields.u32be(entry)
+        const sector = view.getUint32(entry)
         if (sector === unusedBlock) continue
         if (sector < 3) blockOverHeader(report, at + entry, sector)
         if (sector < furthest) continue

@@ -33,11 +33,7 @@ export function* readVhdxMetadata(region: VhdxRegion, report: Report): Steps<Vhd
   const base = Number(region.offset)
   const items = readTable(new Fields((yield* read(base, tableBytes)) ?? new Uint8Array(0)), region, report)
   if (items === undefined) return undefined
-  const values = new Map<string, Fields>()
-  for (const [identity, item] of [...items].sort((a, b) => a[1].offset - b[1].offset)) {
-    const wanted = identity === parentLocator ? Math.min(item.length, tableBytes) : Math.min(item.length, 16)
-    values.set(identity, new Fields((yield* read(base + item.offset, wanted)) ?? new Uint8Array(0)))
-  }
+  const values = yield* readValues(items, base)
   checkParent(values, items, base, report)
   const sizes: Readonly<Record<string, number>> = {
     [fileParameters]: 8,
@@ -59,6 +55,31 @@ export function* readVhdxMetadata(region: VhdxRegion, report: Report): Steps<Vhd
     }
   }
   return checkValues(values, items, base, report)
+}
+
+/** The values of the items, which usually follow each other and then are read at once. */
+function* readValues(items: ReadonlyMap<string, Item>, base: number): Steps<ReadonlyMap<string, Fields>> {
+  const values = new Map<string, Fields>()
+  const wanted = [...items]
+    .map(([identity, { offset, length }]) => {
+      return {
+        identity,
+        offset,
+        end: offset + Math.min(length, identity === parentLocator ? tableBytes : 16),
+      }
+    })
+    .sort((a, b) => a.offset - b.offset)
+  const first = wanted[0]?.offset ?? 0
+  const end = Math.max(first, ...wanted.map((item) => item.end))
+  const all = end - first > tableBytes ? undefined : yield* read(base + first, end - first)
+  for (const item of wanted) {
+    const bytes =
+      end - first > tableBytes
+        ? yield* read(base + item.offset, item.end - item.offset)
+        : all?.subarray(item.offset - first, item.end - first)
+    values.set(item.identity, new Fields(bytes ?? new Uint8Array(0)))
+  }
+  return values
 }
 
 function readTable(table: Fields, region: VhdxRegion, report: Report): Map<string, Item> | undefined {

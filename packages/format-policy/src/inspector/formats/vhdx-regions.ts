@@ -1,5 +1,5 @@
 import { crc32c } from '../crc32c.ts'
-import type { Fields } from '../fields.ts'
+import { type Fields, sameBytes } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 
@@ -34,7 +34,10 @@ export interface VhdxRegions {
 export function readVhdxRegions(head: Fields, report: Report): VhdxRegions | undefined {
   const log = checkHeaders(head, report)
   const places = [192 * KiB, 256 * KiB]
-  const tables = places.map((at) => readRegionTable(head, at, report))
+  const [first, second] = places.map((at) => head.bytes.subarray(at, at + regionTableBytes))
+  const differ = first === undefined || second === undefined || !sameBytes(first, second)
+  const table = readRegionTable(head, 192 * KiB, report)
+  const tables = [table, differ ? readRegionTable(head, 256 * KiB, report) : table]
   const regions = tables[0] ?? tables[1]
   if (regions === undefined) {
     report.fail('header', {
@@ -56,8 +59,7 @@ export function readVhdxRegions(head: Fields, report: Report): VhdxRegions | und
       report.fail('header', { reason: 'One of the two region tables is damaged', ...finding })
     }
   }
-  const [first, second] = places.map((at) => head.bytes.subarray(at, at + regionTableBytes))
-  if (first !== undefined && second?.some((byte, index) => byte !== first[index])) {
+  if (differ) {
     report.fail('header', {
       reason: 'The two region tables differ, so readers would see different disks',
       offset: 256 * KiB,

@@ -1,4 +1,4 @@
-import { Fields } from '../fields.ts'
+import { type Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, scan, type Steps } from '../engine/steps.ts'
@@ -6,6 +6,11 @@ import { readVhdxMetadata, type VhdxDisk } from './vhdx-metadata.ts'
 import { readVhdxRegions, type VhdxRegions } from './vhdx-regions.ts'
 
 const MiB = 1024 ** 2
+
+/** Headers and region tables end here. */
+export function vhdxHead(): number {
+  return 320 * 1024
+}
 
 /**
  * VHDX version 1.
@@ -92,13 +97,12 @@ function* walkTable(
   if (regions.bat.offset > 1n << 52n) return { end, offset }
   const length = disk === undefined ? regions.bat.length : Number(entriesOf(disk)) * 8
   yield* scan(Number(regions.bat.offset), Math.min(length, regions.bat.length), (piece, at) => {
-    const fields = new Fields(piece)
+    const view = viewOf(piece)
     for (let entry = 0; entry + 8 <= piece.length; entry += 8) {
-      const low = fields.u32le(entry)
-      const state = low & 7
       // 6: fully present; 7: partially. Everything else reads as zero or as the parent.
-      if (state !== 6 && state !== 7) continue
-      const place = (fields.u32le(entry + 4) * 4096 + (low >>> 20)) * MiB
+      if ((view.getUint8(entry) & 7) < 6) continue
+      const low = view.getUint32(entry, true)
+      const place = (view.getUint32(entry + 4, true) * 4096 + (low >>> 20)) * MiB
       if (place <= end) continue
       end = place
       offset = at + entry

@@ -1,4 +1,4 @@
-import { Fields } from '../fields.ts'
+import { viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { scan, type Steps } from '../engine/steps.ts'
@@ -40,9 +40,9 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
   const tables = new Float64Array(Math.min(entries, mostTables))
   let count = 0
   yield* scan(Number(header.directory) * 512, entries * 4, (piece, at) => {
-    const fields = new Fields(piece)
+    const view = viewOf(piece)
     for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
-      const table = fields.u32le(entry)
+      const table = view.getUint32(entry, true)
       if (table === 0) continue
       reach(furthest, table * 512 + header.tableEntries * 4, 'grain table', at + entry)
       if (count < tables.length) tables[count++] = table * 512
@@ -52,15 +52,27 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
   const length = header.tableEntries * 4
   for (const { start, end } of runs(tables.subarray(0, count).sort(), length)) {
     yield* scan(start, end - start, (piece, at) => {
-      const fields = new Fields(piece)
-      for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
-        const grain = fields.u32le(entry)
-        // 1 marks a grain of zeros.
-        if (grain > 1) reach(furthest, grain * 512 + 1, compressed ? 'compressed grain' : 'grain', at + entry)
-      }
+      // 1 marks a grain of zeros.
+      const { most, entry } = highest(piece, Math.max(1, Math.floor((furthest.end - 1) / 512)))
+      if (entry >= 0) reach(furthest, most * 512 + 1, compressed ? 'compressed grain' : 'grain', at + entry)
     })
   }
   return furthest
+}
+
+/** The highest number above `floor`; entry -1 if there is none. */
+function highest(piece: Uint8Array, floor: number): { readonly most: number; readonly entry: number } {
+  const view = viewOf(piece)
+  const last = piece.length - 4
+  let most = floor
+  let found = -1
+  for (let entry = 0; entry <= last; entry += 4) {
+    const number = view.getUint32(entry, true)
+    if (number === 0 || number <= most) continue
+    most = number
+    found = entry
+  }
+  return { most, entry: found }
 }
 
 /** Tables that follow each other directly, as one range each. */

@@ -1,13 +1,18 @@
 import type { Fields } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
-import { atEnd, type Steps } from '../engine/steps.ts'
+import { atEnd, firstBytes, headBytes, type Steps } from '../engine/steps.ts'
 import { checkVmdkFooter } from './vmdk-footer.ts'
 import { longestDescriptor, readDescriptor, type VmdkDescriptor } from './vmdk-descriptor.ts'
 import { atEndMark, readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 import { checkDirectory, walkDirectory } from './vmdk-tables.ts'
 
 const compressedFlag = 0x10000
+
+/** The descriptor is looked at in the head. */
+export function vmdkHead(head: Fields): number {
+  return readVmdkHeader(head).descriptorSize * 512n + 512n <= BigInt(firstBytes) ? 0 : headBytes
+}
 
 /** A hosted sparse extent (`KDMV`) with its descriptor inside: monolithicSparse and streamOptimized. */
 export function* examineVmdk(head: Fields, report: Report): Steps<void> {
