@@ -43,6 +43,7 @@ import { chooseImageService } from './pipelines/job.ts'
 import { planImageToVolume } from './pipelines/plan.ts'
 import { volumeToImage } from './pipelines/volume-to-image.ts'
 import { observeFetch } from './telemetry/observe.ts'
+import { withSpace } from './pipelines/with-space.ts'
 import { TemporaryImagesByService } from './temporary-images.ts'
 
 /**
@@ -146,15 +147,16 @@ export function createImageUtils(
 
     setVhdParent: (vhdPath, parentPath) => setVhdParent(vhdPath, parentPath),
     coalesceVhd: async (vhdPath, keywords) => {
-      await coalesceVhd(vhdPath, keywords)
+      await withSpace({ path: vhdPath }, () => coalesceVhd(vhdPath, keywords))
     },
     getVhdSize: (vhdPath) => getVhdSize(vhdPath),
     resizeVhd: async (vhdPath, size, _journal, keywords) => {
-      await resizeVhd(vhdPath, size, keywords)
+      await withSpace({ path: vhdPath }, () => resizeVhd(vhdPath, size, keywords))
     },
     discoverVhdChain: (directory) => discoverVhdChain(directory),
     fixVhdChain: (vhdChain) => fixVhdChain(vhdChain),
-    coalesceChain: (vhdChain, keywords) => coalesceChain(vhdChain, keywords),
+    coalesceChain: (vhdChain, keywords) =>
+      withSpace({ path: vhdChain.at(-1) ?? '' }, () => coalesceChain(vhdChain, keywords)),
     extractTargz,
     replaceXenserverImageWithCoalescedVhd: (imageFile, keywords) =>
       replaceXenserverImageWithCoalescedVhd(toolbox, imageFile, keywords),

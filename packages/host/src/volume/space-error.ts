@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { formatBytes, ImageTooBigError, ProcessExecutionError } from '@disk-image/core'
+import { blockDeviceSize, isBlockDevice } from './block-device.ts'
 import { freeSpace } from './free-space.ts'
 
 /** What was being written when there was no more room. */
@@ -16,6 +17,7 @@ const messages = [
   [/No space left on device/i, 'ENOSPC'],
   [/Disk quota exceeded/i, 'EDQUOT'],
   [/File too large/i, 'EFBIG'],
+  [/Cannot grow device files/i, 'ENOSPC'],
 ] as const
 const reasons: Readonly<Record<string, string>> = {
   EDQUOT: 'the quota is used up',
@@ -30,20 +32,31 @@ function spaceCode(error: unknown): string | undefined {
 
 /**
  * The {@link ImageTooBigError} for an error that says there is no room, the system's or a tool's, with the
- * folder, what was needed and what was free; undefined for any other error.
+ * folder, what was needed and what was free, or with the device and its size; undefined for any other error.
  */
 export async function spaceError(error: unknown, need: SpaceNeed): Promise<ImageTooBigError | undefined> {
   const code = spaceCode(error)
   if (code === undefined) return undefined
-  const free = await freeSpaceOrUnknown(need.path)
+  const imageId = need.imageId ?? 'internal image'
   const needed = need.neededBytes === undefined ? '' : `, ${formatBytes(need.neededBytes)} needed`
+  const deviceBytes = await deviceSizeOrUnknown(need.path)
+  if (deviceBytes !== undefined) {
+    const reason = `it does not fit on ${need.path}, which has ${formatBytes(deviceBytes)}${needed}`
+    return new ImageTooBigError({ imageId, reason, cause: error })
+  }
+  const free = await freeSpaceOrUnknown(need.path)
   const left = free === undefined ? '' : `, ${formatBytes(free)} free`
   const why = reasons[code] ?? 'there is no space left'
-  return new ImageTooBigError({
-    imageId: need.imageId ?? 'internal image',
-    reason: `${why} in ${path.dirname(need.path)} (writing ${need.path}${needed}${left})`,
-    cause: error,
-  })
+  const reason = `${why} in ${path.dirname(need.path)} (writing ${need.path}${needed}${left})`
+  return new ImageTooBigError({ imageId, reason, cause: error })
+}
+
+async function deviceSizeOrUnknown(name: string): Promise<number | undefined> {
+  try {
+    return (await isBlockDevice(name)) ? await blockDeviceSize(name) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 async function freeSpaceOrUnknown(name: string): Promise<number | undefined> {

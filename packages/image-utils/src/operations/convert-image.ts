@@ -1,12 +1,11 @@
 import { type CallOptions, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
 import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
-import { isBlockDevice, supportsDirectIo } from '@disk-image/host'
+import { isBlockDevice, spaceError, supportsDirectIo } from '@disk-image/host'
 import type { Cipher } from '@disk-image/qemu-img'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkEncryption } from '../pipelines/check-encryption.ts'
 import { checkDestination, guardDestination } from '../pipelines/destination.ts'
-import { explainSpace } from '../pipelines/explain-space.ts'
 import { inspectFile, qemuImgInfo } from './qemu-info.ts'
 
 /** Keywords of {@link convertImage}. */
@@ -21,6 +20,8 @@ export interface ConvertImageOptions extends CallOptions {
   readonly cipherSpec?: Cipher | undefined
   /** For `luks`: a file with the new passphrase. */
   readonly passphraseFile?: string | undefined
+  /** For `luks`: milliseconds that deriving the key shall take on this machine. @default qemu-img's own: 2000 */
+  readonly keyDerivationMs?: number | undefined
   /** Compress a qcow2. @default false */
   readonly compress?: boolean | undefined
   /** For an encrypted source: a file with its passphrase. */
@@ -78,6 +79,7 @@ export async function convertImage(
           forceSize: volumeFormat === 'vpc',
           passphraseFile: encrypted ? options.passphraseFile : undefined,
           cipher: encrypted ? options.cipherSpec : undefined,
+          keyDerivationMs: encrypted ? options.keyDerivationMs : undefined,
           compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
         },
         virtualSizeBytes,
@@ -90,7 +92,8 @@ export async function convertImage(
         onProgress: options.onProgress,
       })
     } catch (error) {
-      throw await explainSpace(error, { destination, imageId, virtualSizeBytes })
+      const need = { path: destination, imageId, neededBytes: virtualSizeBytes }
+      throw (await spaceError(error, need)) ?? error
     }
   })
 }

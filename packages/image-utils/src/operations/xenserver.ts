@@ -3,6 +3,7 @@ import path from 'node:path'
 import { type CallOptions, ImageUnacceptableError } from '@disk-image/core'
 import { coalesceChain, discoverVhdChain, extractXenserverArchive, fixVhdChain } from '@disk-image/vhd'
 import type { Toolbox } from '../dependencies.ts'
+import { withSpace } from '../pipelines/with-space.ts'
 
 /**
  * Unpacks a XenServer image: only its `N.vhd` files leave the archive, and only into the target.
@@ -14,7 +15,9 @@ export async function extractTargz(
   target: string,
   options: CallOptions = {},
 ): Promise<void> {
-  await extractXenserverArchive(archiveName, target, options)
+  await withSpace({ path: path.join(target, '0.vhd'), imageId: path.basename(archiveName) }, () =>
+    extractXenserverArchive(archiveName, target, options),
+  )
 }
 
 /**
@@ -31,19 +34,22 @@ export async function replaceXenserverImageWithCoalescedVhd(
 ): Promise<void> {
   // Beside the archive, so that the last step is a rename within one file system.
   const folder = await toolbox.temporaryFiles.temporaryDirectory({ prefix: 'vhd_' })
+  const imageId = path.basename(imageFile)
   try {
-    await extractXenserverArchive(imageFile, folder.path, options)
-    const chain = await discoverVhdChain(folder.path)
-    if (chain.length === 0) {
-      throw new ImageUnacceptableError({
-        imageId: path.basename(imageFile),
-        reason: 'The archive holds no 0.vhd, so there is no chain of VHDs in it.',
-        rule: 'xenserver-chain',
-      })
-    }
-    await fixVhdChain(chain)
-    const coalesced = await coalesceChain(chain, options)
-    await replace(coalesced, imageFile)
+    await withSpace({ path: path.join(folder.path, '0.vhd'), imageId }, async () => {
+      await extractXenserverArchive(imageFile, folder.path, options)
+      const chain = await discoverVhdChain(folder.path)
+      if (chain.length === 0) {
+        throw new ImageUnacceptableError({
+          imageId,
+          reason: 'The archive holds no 0.vhd, so there is no chain of VHDs in it.',
+          rule: 'xenserver-chain',
+        })
+      }
+      await fixVhdChain(chain)
+      const coalesced = await coalesceChain(chain, options)
+      await withSpace({ path: imageFile, imageId }, () => replace(coalesced, imageFile))
+    })
   } finally {
     await folder[Symbol.asyncDispose]()
   }

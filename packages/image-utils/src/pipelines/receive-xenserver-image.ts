@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { extractXenserverArchive } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
@@ -9,6 +10,7 @@ import { downloadInto } from './download-into.ts'
 import { checkFits, type Job } from './job.ts'
 import { checkInspection } from './judge.ts'
 import type { Received } from './receive.ts'
+import { withSpace } from './with-space.ts'
 
 /**
  * A XenServer archive: unpacked while it arrives, its chain checked. Nothing is coalesced on disk; the chain
@@ -22,19 +24,21 @@ export async function receiveXenserverImage(toolbox: Toolbox, job: Job, cleanup:
     await checkAvailableSpace(temporaryFiles.directory, job.record.size, job.imageId)
   }
   const bytes = new Rendezvous()
-  const extracting = extractXenserverArchive(bytes, folder.path, job.call).catch((error: unknown) => {
-    bytes.leave(error)
-    throw error
-  })
-  // Both may fail; the archive's refusal says more than the download that it ended.
+  const need = { path: path.join(folder.path, '0.vhd'), imageId: job.imageId }
+  const extracting = withSpace(need, () => extractXenserverArchive(bytes, folder.path, job.call)).finally(
+    () => bytes.leave(new Error('The archive is not read any more')),
+  )
   extracting.catch(() => undefined)
   const downloaded = await downloadInto(toolbox, job, bytes).then(
     (download) => {
       bytes.end()
       return download
     },
-    (error: unknown) => {
+    async (error: unknown) => {
+      const refused = bytes.abandoned
       bytes.end(error)
+      // The archive's refusal says more than the download that it ended.
+      if (refused) await extracting
       throw error
     },
   )

@@ -31,6 +31,8 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly passphraseFile?: string | undefined
   /** For volume format `luks`: the cipher, see `decodeCipher`. */
   readonly cipherSpec?: Cipher | undefined
+  /** For volume format `luks`: milliseconds that deriving the key shall take. @default qemu-img's own: 2000 */
+  readonly keyDerivationMs?: number | undefined
   /** For an encrypted image that is encrypted anew: a file with its passphrase. */
   readonly sourcePassphraseFile?: string | undefined
   /** @default the facade's */

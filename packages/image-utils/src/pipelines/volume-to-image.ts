@@ -9,13 +9,12 @@ import {
   toQemuFormat,
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import { chownIfNeeded } from '@disk-image/host'
+import { chownIfNeeded, spaceError } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { driverOf, inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
-import { explainSpace } from './explain-space.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
@@ -208,7 +207,7 @@ async function convertVolume(
       onProgress,
     })
   } catch (error) {
-    throw await explainSpace(error, { destination: temporary.path, imageId: image.id })
+    throw (await spaceError(error, { path: temporary.path, imageId: image.id })) ?? error
   }
   const format = driverOf(await inspectFile(temporary.path))
   // What a raw volume's guest wrote may look like anything: only of other formats can the result be told.

@@ -1,12 +1,17 @@
 import { stat } from 'node:fs/promises'
-import { isBlockDevice, openVolume, type OpenVolumeOptions, supportsDirectIo } from '@disk-image/host'
+import {
+  isBlockDevice,
+  openVolume,
+  type OpenVolumeOptions,
+  spaceError,
+  supportsDirectIo,
+} from '@disk-image/host'
 import { openVhdChain } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { guardDestination } from './destination.ts'
-import { explainSpace } from './explain-space.ts'
 import type { Job } from './job.ts'
 
 /** A disk in a file, of known format. */
@@ -134,6 +139,7 @@ async function convertDisk(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: 
         forceSize: job.volumeFormat === 'vpc',
         passphraseFile: encrypt ? request.passphraseFile : undefined,
         cipher: encrypt ? request.cipherSpec : undefined,
+        keyDerivationMs: encrypt ? request.keyDerivationMs : undefined,
       },
       virtualSizeBytes: disk.virtualSizeBytes,
       sparse: request.disableSparse !== true,
@@ -145,8 +151,8 @@ async function convertDisk(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: 
       onProgress: call.onProgress,
     })
   } catch (error) {
-    const { virtualSizeBytes } = disk
-    throw await explainSpace(error, { destination: request.volume, imageId: job.imageId, virtualSizeBytes })
+    const need = { path: request.volume, imageId: job.imageId, neededBytes: disk.virtualSizeBytes }
+    throw (await spaceError(error, need)) ?? error
   }
   if (device) return disk.virtualSizeBytes
   const { blocks } = await stat(request.volume)

@@ -12,6 +12,11 @@ export class Rendezvous implements ByteSink, AsyncIterable<Uint8Array> {
   #end: { readonly error?: unknown } | undefined
   #readerGone: { readonly error: unknown } | undefined
 
+  /** Whether nobody reads any more. */
+  get abandoned(): boolean {
+    return this.#readerGone !== undefined
+  }
+
   write(chunk: Uint8Array): Promise<void> {
     if (this.#readerGone !== undefined) return Promise.reject(this.#readerGone.error)
     if (chunk.length === 0) return Promise.resolve()

@@ -76,6 +76,14 @@ export async function makeRawDisk(file: string, sizeBytes: number): Promise<void
   }
 }
 
+/** A raw disk without a hole, of bytes that no compression makes smaller. */
+export async function makeFullDisk(file: string, sizeBytes: number): Promise<void> {
+  const bytes = randomBytes(sizeBytes)
+  bytes.fill(0, 0, 510)
+  bytes.writeUInt16LE(0xaa55, 510)
+  await writeFile(file, bytes)
+}
+
 export async function sha256(file: string): Promise<string> {
   const hash = createHash('sha256')
   for await (const chunk of readChunks(file)) hash.update(chunk)

@@ -13,6 +13,7 @@ import type { LocatedConvertRequest } from './convert.ts'
 
 const raw = { path: '/s', format: 'raw', blockDevice: false }
 const qcow2 = { path: '/d', format: 'qcow2', blockDevice: false }
+const newLuks = { path: '/l', format: 'luks', passphraseFile: '/k', blockDevice: false }
 const convert = (request: Partial<LocatedConvertRequest>): readonly string[] =>
   convertCommand({ source: raw, destination: qcow2, ...request }).args
 
@@ -53,6 +54,7 @@ describe('convert', () => {
       { destination: { ...raw, format: 'vmdk', subformat: 'streamOptimized' } },
       '-o subformat=streamOptimized',
     ],
+    [{ destination: { ...newLuks, keyDerivationMs: 20 } }, '-o key-secret=destination,iter-time=20'],
     [{ destination: { ...raw, format: 'raw', subformat: 'a,size=1' } }, '-o subformat=a,,size=1'],
   ] as const)('%j adds %s', (request, words) => {
     expect(convert(request).join(' ')).toContain(` ${words} `)
@@ -115,6 +117,9 @@ describe('convert', () => {
     ['a relative passphrase file', { source: { ...raw, format: 'luks', passphraseFile: 'k' } }],
     ['force_size of a qcow2', { destination: { ...qcow2, forceSize: true } }],
     ['17 requests at once', { parallelism: 17 }],
+    ['no time for the key', { destination: { ...newLuks, keyDerivationMs: 0 } }],
+    ['half a millisecond for the key', { destination: { ...newLuks, keyDerivationMs: 0.5 } }],
+    ['an hour for the key', { destination: { ...newLuks, keyDerivationMs: 3_600_000 } }],
     ['a rate of nothing', { rateLimitBytesPerSecond: 0 }],
   ] as const)('%s is refused', (_, request) => {
     expect(() => convert(request)).toThrow(InvalidError)

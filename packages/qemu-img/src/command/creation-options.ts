@@ -12,7 +12,12 @@ export interface CreationOptions extends ImageReference {
   readonly forceSize?: boolean | undefined
   /** The cipher of a new image with a passphrase. @default qemu-img's own: aes-256, xts, plain64 */
   readonly cipher?: Cipher | undefined
-  /** How long turning the passphrase into a key shall take on this machine. @default qemu-img's own: 2000 */
+  /**
+   * Milliseconds that turning the passphrase into a key shall take on this machine, 1 to 60,000. Whoever guesses
+   * passphrases pays it for each guess, whoever opens the image once.
+   *
+   * @default qemu-img's own: 2000
+   */
   readonly keyDerivationMs?: number | undefined
   /** `qcow2`: zlib or zstd; `vmdk`: zlib. @default 'none' */
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
@@ -61,6 +66,7 @@ function encryptionOptions({
   if (cipher !== undefined && !(cipher.cipherAlg && cipher.cipherMode && cipher.ivgenAlg)) {
     throw new InvalidError({ reason: 'A cipher needs all of cipherAlg, cipherMode and ivgenAlg' })
   }
+  checkKeyDerivation(keyDerivationMs)
   return {
     ...keyOptions(format, destinationSecret),
     [`${prefix}cipher-alg`]: cipher?.cipherAlg,
@@ -68,4 +74,12 @@ function encryptionOptions({
     [`${prefix}ivgen-alg`]: cipher?.ivgenAlg,
     [`${prefix}iter-time`]: keyDerivationMs,
   }
+}
+
+function checkKeyDerivation(keyDerivationMs: number | undefined): void {
+  if (keyDerivationMs === undefined) return
+  if (Number.isSafeInteger(keyDerivationMs) && keyDerivationMs >= 1 && keyDerivationMs <= 60_000) return
+  throw new InvalidError({
+    reason: `keyDerivationMs must be a whole number from 1 to 60000, not ${keyDerivationMs}`,
+  })
 }
