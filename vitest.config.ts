@@ -1,6 +1,16 @@
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
-const packages = ['core', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd', 'image-utils', 'cli']
+const packages = [
+  'core',
+  'host',
+  'qemu-img',
+  'format-policy',
+  'glance-client',
+  'vhd',
+  'image-utils',
+  'fleet',
+  'cli',
+]
 
 /** `NAME:unit` needs nothing but Node; `NAME:integration` runs the real tools and services. */
 function projects(name: string): TestProjectInlineConfiguration[] {
@@ -34,7 +44,7 @@ export default defineConfig({
         test: {
           name: 'tools:unit',
           root: 'tools',
-          include: ['checks/**/*.test.ts', 'bench/*.test.ts'],
+          include: ['build/**/*.test.ts', 'checks/**/*.test.ts', 'bench/*.test.ts'],
         },
       },
       {

@@ -1,7 +1,7 @@
 import { findTool, requireTool, startNginx, type RunningNginx } from '@disk-image/testing'
 import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { imageSchema } from './image-schema.ts'
 import { prepareImages, type BenchImages } from './images.ts'
@@ -50,9 +50,8 @@ export async function findMissing(): Promise<Record<string, string | undefined>>
 /** Makes the images of one size and serves them. */
 export async function openArena(sizeGiB: number): Promise<Arena> {
   const images = await prepareImages(path.join(cache, 'images'), sizeGiB)
-  const folder = path.join(cache, 'work')
-  await rm(folder, { recursive: true, force: true })
-  await mkdir(folder, { recursive: true })
+  // Its own, so that two benchmarks at once don't take each other's files.
+  const folder = await mkdtemp(path.join(cache, 'work-'))
   const files: readonly (readonly [file: string, diskFormat: string])[] = [
     [images.raw, 'raw'],
     [images.qcow2, 'qcow2'],

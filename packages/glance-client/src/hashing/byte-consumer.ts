@@ -88,10 +88,9 @@ function feed(task: RunningByteTask, bytes: Uint8Array | null): string {
 }
 
 function startWorker(task: ByteTask): Worker | undefined {
-  // Beside this file lies the worker's TypeScript in the sources and its JavaScript in the build.
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   try {
-    return new Worker(new URL(`./hash-worker.${extension}`, import.meta.url), {
+    // The manifest says where it lies, in the sources and in the build.
+    return new Worker(new URL(import.meta.resolve('#hash-worker')), {
       workerData: task,
       execArgv: [],
       env: {},

@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
-import { parse } from 'yaml'
 
 /** A mapping as it stands in a file. */
 export type Mapping = Readonly<Record<string, unknown>>
@@ -62,6 +61,7 @@ export async function readConfigFile(
 async function readMapping(file: string): Promise<Mapping> {
   const text = await readFile(file, 'utf8')
   if (text.length > maximumBytes) throw new InvalidError({ reason: 'it is too long' })
+  const { parse } = await import('yaml')
   return toMapping(parse(text, { maxAliasCount: 100, prettyErrors: false }))
 }
 

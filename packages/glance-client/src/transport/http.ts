@@ -1,5 +1,4 @@
-import { Agent, request } from 'undici'
-import type { Dispatcher } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
 import type { Timeouts } from './timeouts.ts'
@@ -39,28 +38,40 @@ const connectCodes =
 
 /** An undici agent of its own, so that no other user of the process is met. */
 export function createHttp(timeouts: Timeouts, tls: TlsOptions | undefined): Http {
-  const agent = new Agent({
-    connections: 16,
-    pipelining: 1,
-    keepAliveTimeout: 4000,
-    connect: { timeout: timeouts.connectTimeoutMs, ...nodeTlsOptions(tls) },
-    maxHeaderSize: 64 * 1024,
-  })
+  const connect = { timeout: timeouts.connectTimeoutMs, ...nodeTlsOptions(tls) }
+  let agent: Promise<Agent> | undefined
   return {
-    send: (options) => send(agent, timeouts, options),
-    close: () => agent.close(),
+    send: (options) => {
+      agent ??= openAgent(connect)
+      return send(agent, timeouts, options)
+    },
+    close: async () => (await agent)?.close(),
   }
 }
 
-async function send(agent: Agent, timeouts: Timeouts, options: HttpRequest): Promise<HttpResponse> {
+/** Loads undici with the first request: who imports this package may never send one. */
+async function openAgent(connect: NonNullable<Agent.Options['connect']>): Promise<Agent> {
+  const { Agent: AgentClass } = await import('undici')
+  return new AgentClass({
+    connections: 16,
+    pipelining: 1,
+    keepAliveTimeout: 4000,
+    connect,
+    maxHeaderSize: 64 * 1024,
+  })
+}
+
+async function send(agent: Promise<Agent>, timeouts: Timeouts, options: HttpRequest): Promise<HttpResponse> {
   options.signal?.throwIfAborted()
   // One limit over everything: slow headers, endless headers and bodies that trickle.
   const limitMs = options.timeoutMs ?? timeouts.headersTimeoutMs
   const limit = AbortSignal.timeout(limitMs)
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
   try {
+    const dispatcher = await agent
+    const { request } = await import('undici')
     const response = await request(options.url, {
-      dispatcher: agent,
+      dispatcher,
       method: options.method as Dispatcher.HttpMethod,
       headers: options.headers,
       body: options.body ?? null,

@@ -2,7 +2,6 @@ import { availableParallelism } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { ProcessExecutionError } from '@disk-image/core'
 import type { ProcessEndReason, ProcessResult, RunOptions } from '@disk-image/core'
-import { execa } from 'execa'
 import { endAdvice, endSignal, nameEnd } from './end-reason.ts'
 import { BoundedOutput, LineSplitter } from './output.ts'
 import { endGroup, killGroup } from './process-group.ts'
@@ -24,6 +23,9 @@ const defaultMaxOutputBytes = 16 * 1024 * 1024
 
 /** Starts a prepared command, and sees to its end. See `ProcessRunner.run` for what it promises. */
 export async function launch(prepared: Launch, options: RunOptions): Promise<ProcessResult> {
+  options.signal?.throwIfAborted()
+  // Loading it takes longer than many a transfer's whole preparation, and most transfers start no process.
+  const { execa } = await import('execa')
   options.signal?.throwIfAborted()
   const started = performance.now()
   const limit = options.maxOutputBytes ?? defaultMaxOutputBytes

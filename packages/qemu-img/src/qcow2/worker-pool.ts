@@ -70,11 +70,11 @@ export class WorkerPool {
 
   #start(): void {
     this.#started = true
-    // The build renames modules, but not the names inside `new URL`.
-    const name = import.meta.url.endsWith('.ts') ? './decode-worker.ts' : './decode-worker.js'
     try {
+      // The manifest says where it lies, in the sources and in the build.
+      const file = new URL(import.meta.resolve('#decode-worker'))
       for (let index = 0; index < this.#count; index += 1) {
-        const worker = new Worker(new URL(name, import.meta.url), {
+        const worker = new Worker(file, {
           execArgv: [],
           env: {},
           resourceLimits: workerLimits,
