@@ -4,12 +4,16 @@ export interface TextStream {
   readonly isTTY?: boolean | undefined
   /** Columns of the terminal. */
   readonly columns?: number | undefined
+  /** Lines of the terminal. */
+  readonly rows?: number | undefined
 }
 
 /** The world of one run of the command. */
 export interface Io {
   readonly stdout: TextStream
   readonly stderr: TextStream
+  /** Opens standard input; absent where there is none. */
+  readonly stdin?: (() => AsyncIterable<Uint8Array>) | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
   /** What relative paths are relative to. */
   readonly workingDirectory: string

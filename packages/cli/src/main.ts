@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream'
 import { exitCodes } from './exit-code.ts'
 import { run } from './run.ts'
 
@@ -21,6 +22,8 @@ for (const stream of [process.stdout, process.stderr]) {
 const exitCode = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
+  // Ctrl-C ends the wait for a list that somebody still writes.
+  stdin: () => addAbortSignal(controller.signal, process.stdin),
   environment: process.env,
   workingDirectory: process.cwd(),
   signal: controller.signal,

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { CallOptions, Logger } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
-import type { Io } from './io.ts'
+import type { Io, TextStream } from './io.ts'
 import { createLogger } from './output/logger.ts'
 import { printable } from './output/printable.ts'
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
@@ -29,7 +29,7 @@ export class Session {
   /** For standard output. */
   readonly style: Style
   readonly logger: Logger
-  readonly progress: ProgressDisplay
+  #progress: ProgressDisplay
   #place: Promise<Place> | undefined
 
   constructor(io: Io, flags: GlobalFlags) {
@@ -37,11 +37,23 @@ export class Session {
     this.flags = flags
     this.style = styleFor(io.stdout, io.environment)
     const silent = flags.quiet === true || (flags.json === true && io.stderr.isTTY !== true)
-    this.progress = silent ? silentProgress : createProgressDisplay(io.stderr)
+    this.#progress = silent ? silentProgress : createProgressDisplay(io.stderr)
     this.logger = createLogger((line) => this.#toStderr(line), {
       quiet: flags.quiet === true,
       verbose: flags.verbose === true,
     })
+  }
+
+  get progress(): ProgressDisplay {
+    return this.#progress
+  }
+
+  /** Puts another display in the place of the usual one, where progress is shown at all. */
+  useProgress<Display extends ProgressDisplay>(create: (stream: TextStream) => Display): Display | undefined {
+    if (this.#progress === silentProgress) return undefined
+    const display = create(this.io.stderr)
+    this.#progress = display
+    return display
   }
 
   /** What every call of the facade is given. */

@@ -1,32 +1,38 @@
 import type { Command } from 'commander'
-import type { ImageToVolumePlan, ImageToVolumeReport, ImageToVolumeRequest } from '@disk-image/image-utils'
+import type { ImageToVolumePlan, ImageToVolumeReport } from '@disk-image/image-utils'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
+import type { ListFlags } from '../fetch-list/list-flags.ts'
 import { alignFields } from '../output/table.ts'
 import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
-import { type EncryptionFlags, readEncryption } from './encryption.ts'
+import { UsageError } from '../usage-error.ts'
+import { readTransfer, type TransferFlags } from './fetch-request.ts'
+import { jsonOfReport } from './fetch-report.ts'
 import type { Perform } from './perform.ts'
-import { knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
+import { byteSize, knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
 
-interface FetchFlags extends EncryptionFlags {
-  readonly format: string
-  readonly subformat?: string
-  readonly size?: number
+interface FetchFlags extends TransferFlags, ListFlags {
   readonly dryRun?: boolean
-  readonly disableSparse?: boolean
-  readonly verifyBeforeWrite?: boolean
-  readonly connections?: number
 }
 
 const notes = `
 The image is inspected before a byte is written, and its hash is verified while it flows. When it is refused,
 or anything breaks, nothing temporary is left, and nothing on DEST can be taken for an image.
 
+A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
+(format, subformat, size, disable-sparse, verify-before-write, connections, passphrase-file, cipher, key-size,
+source-passphrase-file); what a line doesn't say, the command line does. A word that begins with # begins a remark.
+A line may be a JSON object instead: {"image": "…", "destination": "…", "size": 20}. The whole list is checked
+before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
+is that of the failures where they are all alike, and 1 otherwise.
+
 Examples:
   $ disk-image fetch IMAGE disk.raw                           into a file, with holes where there are zeroes
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
-  $ disk-image fetch IMAGE /dev/vg0/volume --dry-run          what would happen, and what would be refused`
+  $ disk-image fetch IMAGE /dev/vg0/volume --dry-run          what would happen, and what would be refused
+  $ disk-image fetch --list images.txt --jobs 4               one image on each line of a file
+  $ generate-list | disk-image fetch --list - --json          one JSON object on each line of the output`
 
 /** `disk-image fetch`: an image onto a volume. */
 export function addFetchCommand(program: Command, perform: Perform): void {
@@ -34,8 +40,8 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .command('fetch')
     .summary('an image onto a volume')
     .description('Puts an image onto a volume: downloaded, inspected, judged, verified, written.')
-    .argument('<image>', "the image's id")
-    .argument('<dest>', 'a file, made when missing, or a block device, never made')
+    .argument('[image]', "the image's id")
+    .argument('[dest]', 'a file, made when missing, or a block device, never made')
     .option(
       '--format <format>',
       "the volume's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …",
@@ -52,8 +58,40 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option('--cipher <spec>', 'for --format luks, for example aes-xts-plain64')
     .option('--key-size <bits>', 'bits of the key', wholeNumber('--key-size', 1))
     .option('--source-passphrase-file <file>', "a file with an encrypted image's passphrase")
+    .optionsGroup('Many at once:')
+    .option('--list <file>', 'fetch what a file lists, - for standard input')
+    .option('--jobs <n>', 'how many at once (one for each processor, 2 to 8)', wholeNumber('--jobs', 1))
+    .option('--jobs-per-device <n>', 'how many at once onto one disk', wholeNumber('--jobs-per-device', 1))
+    .option(
+      '--byte-budget <size>',
+      'memory and temporary files at once, for example 20G (half of what is free for temporary files)',
+      byteSize('--byte-budget'),
+    )
+    .option('--stop-on-failure', 'begin nothing more after a failure')
     .addHelpText('after', notes)
-    .action(perform<FetchFlags>(fetchImage))
+    .action(perform<FetchFlags>(fetchAny))
+}
+
+async function fetchAny(
+  session: Session,
+  flags: FetchFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<ExitCode> {
+  if (flags.list !== undefined) {
+    if (operands.length > 0)
+      throw new UsageError('--list says what is fetched: give no IMAGE and DEST beside it.')
+    const { fetchList } = await import('../fetch-list/fetch-list.ts')
+    return fetchList(session, flags, flags.list)
+  }
+  if (operands.length < 2) throw new UsageError('Give IMAGE and DEST, or --list FILE.')
+  const only = (['jobs', 'jobsPerDevice', 'byteBudget', 'stopOnFailure'] as const).find(
+    (name) => flags[name] !== undefined,
+  )
+  if (only !== undefined) {
+    const name = only.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+    throw new UsageError(`--${name} goes with --list.`)
+  }
+  return fetchImage(session, flags, operands)
 }
 
 async function fetchImage(
@@ -62,48 +100,17 @@ async function fetchImage(
   operands: readonly string[],
 ): Promise<ExitCode> {
   const imageUtils = await session.imageUtils()
-  const encryption = readEncryption(session, imageUtils, flags, flags.format)
-  const { imageService, context } = await session.place()
-  const request: ImageToVolumeRequest = {
-    ...session.call,
-    ...encryption,
-    imageService,
-    context,
-    imageId: operand(operands, 0),
-    volume: session.resolve(operand(operands, 1)),
-    volumeFormat: flags.format,
-    volumeSubformat: flags.subformat,
-    volumeSizeGiB: flags.size,
-    disableSparse: flags.disableSparse,
-    verifyBeforeWrite: flags.verifyBeforeWrite,
-    connections: flags.connections,
-    runAsRoot: session.runAsRoot,
-  }
+  const place = await session.place()
+  const wish = { imageId: operand(operands, 0), volume: operand(operands, 1) }
+  const request = { ...readTransfer(session, imageUtils, flags, place, wish), ...session.call }
   if (flags.dryRun === true) {
     const plan = await imageUtils.planImageToVolume(request)
     session.answer(plan, describePlan(session, plan))
     return plan.refusals.length === 0 ? exitCodes.done : exitCodes.refused
   }
   const report = await imageUtils.imageToVolume(request)
-  session.answer(jsonOf(report), describeReport(session, report))
+  session.answer(jsonOfReport(report), describeReport(session, report))
   return exitCodes.done
-}
-
-/** The fixed shape of `fetch --json`. */
-function jsonOf(report: ImageToVolumeReport): object {
-  const { imageId, destination, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
-  const { hash, resumes, seconds } = report
-  return {
-    imageId,
-    destination,
-    format,
-    bytesDownloaded,
-    bytesWritten,
-    virtualSizeBytes,
-    hash: hash ?? null,
-    resumes,
-    seconds,
-  }
 }
 
 function describeReport({ style }: Session, report: ImageToVolumeReport): string[] {

@@ -24,6 +24,23 @@ export function positiveNumber(name: string): (text: string) => number {
   }
 }
 
+const sizeUnits = ['', 'K', 'M', 'G', 'T'] as const
+
+/** Parses an option's value as bytes: `512M`, `20G`, `1.5TiB`, `1048576`. */
+export function byteSize(name: string): (text: string) => number {
+  return (text) => {
+    const [, digits = '', unit = ''] = /^(\d{1,15}(?:\.\d{1,6})?)([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
+    const power = sizeUnits.indexOf(unit.toUpperCase() as (typeof sizeUnits)[number])
+    const value = digits === '' ? Number.NaN : Math.floor(Number(digits) * 1024 ** power)
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new UsageError(
+        `${name} must be a size such as 512M or 20G, 1 byte or more; it is ${JSON.stringify(text)}.`,
+      )
+    }
+    return value
+  }
+}
+
 /** Collects `--property KEY=VALUE`, given as often as one likes. The last of a key counts. */
 export function collectProperty(
   text: string,

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Readable } from 'node:stream'
 import { run } from '../../src/run.ts'
 
 /** How a run of the command ended, and what it said. */
@@ -15,6 +16,7 @@ export interface World {
   readonly environment?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
   readonly terminal?: boolean
+  readonly stdin?: AsyncIterable<Uint8Array>
   readonly onStderr?: (text: string) => void
 }
 
@@ -45,6 +47,7 @@ export async function openWorkbench(): Promise<Workbench> {
         isTTY: world.terminal,
         columns: 100,
       },
+      stdin: () => world.stdin ?? Readable.from([]),
       environment: { HOME: folder, ...world.environment },
       workingDirectory: folder,
       signal: world.signal ?? new AbortController().signal,

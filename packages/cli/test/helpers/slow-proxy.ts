@@ -12,13 +12,19 @@ export interface SlowProxy extends AsyncDisposable {
 /** Bytes that go through at once: enough for the head of an image to be judged. */
 const quickBytes = 2 * 1024 * 1024
 const dripBytes = 4096
-const dripEveryMs = 50
+
+/** How slow a proxy is. */
+interface SlowProxyOptions {
+  /** Milliseconds between two drops. @default 50 */
+  readonly dripEveryMs?: number
+}
 
 /** Hands an answer on, whole, or drop by drop where somebody wants to know that it began. */
 async function passOn(
   answer: IncomingMessage,
   outgoing: ServerResponse,
   began: (() => void) | undefined,
+  dripEveryMs: number,
 ): Promise<void> {
   outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
   let passed = 0
@@ -43,13 +49,13 @@ async function passOn(
 }
 
 /** Starts a proxy in front of a Glance. Everything but image data goes through at full speed. */
-export async function startSlowProxy(target: string): Promise<SlowProxy> {
+export async function startSlowProxy(target: string, options: SlowProxyOptions = {}): Promise<SlowProxy> {
   const began = Promise.withResolvers<void>()
   const server = createServer((incoming, outgoing) => {
     const { method, headers, url = '/' } = incoming
     const onward = request(new URL(url, target), { method, headers }, (answer) => {
       const isData = url.endsWith('/file') && method === 'GET'
-      void passOn(answer, outgoing, isData ? () => began.resolve() : undefined)
+      void passOn(answer, outgoing, isData ? () => began.resolve() : undefined, options.dripEveryMs ?? 50)
     })
     onward.on('error', () => outgoing.destroy())
     outgoing.on('close', () => onward.destroy())

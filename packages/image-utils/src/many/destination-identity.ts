@@ -4,34 +4,76 @@ import path from 'node:path'
 
 /** What a destination is, whatever it is called. */
 export interface DestinationIdentity {
+  /**
+   * - `file`, `device`: it is there
+   * - `new`: a file that can be made
+   * - `homeless`: there is no folder to make it in
+   * - `nodeless`: there is no such node under `/dev`, where files are never made
+   * - `other`: it is there, and can't be written as a volume
+   */
+  readonly kind: 'file' | 'device' | 'new' | 'homeless' | 'nodeless' | 'other'
   /** Two destinations with one of these in common are the same. */
   readonly keys: readonly string[]
   /** The disk that is written: of a file, the one its file system is on. */
   readonly device: string
 }
 
+/** Finds out what a destination is. */
+export type DestinationIdentifier = (destination: string) => Promise<DestinationIdentity>
+
 /**
  * Finds out where writing to a path ends up: links are followed, a node of a block device stands for its
- * device, a partition for its disk. What can't be found out is left to whoever opens the path.
+ * device, a partition for its disk. It never rejects; what can't be found out is left to whoever opens the path.
  *
  * @param destination an absolute path, of a file that may be missing
  */
-export async function identifyDestination(destination: string): Promise<DestinationIdentity> {
-  const found = await stat(destination, { bigint: true }).catch(() => undefined)
-  if (found === undefined) {
-    const folder = path.dirname(destination)
-    const [real, parent] = await Promise.all([
-      realpath(folder).catch(() => path.resolve(folder)),
-      stat(folder, { bigint: true }).catch(() => undefined),
-    ])
+export function identifyDestination(destination: string): Promise<DestinationIdentity> {
+  return createDestinationIdentifier()(destination)
+}
+
+/** The same for many destinations in a short time: folders and disks are looked at once. */
+export function createDestinationIdentifier(): DestinationIdentifier {
+  const folders = remember(async (folder) => {
+    const found = await stat(folder, { bigint: true }).catch(() => undefined)
+    if (found?.isDirectory() !== true) return undefined
+    return { path: await realpath(folder).catch(() => folder), device: found.dev }
+  })
+  const disks = remember((device) => diskOf(BigInt(device)))
+
+  return async (destination) => {
+    const found = await stat(destination, { bigint: true }).catch(() => undefined)
+    if (found === undefined) {
+      const absolute = path.resolve(destination)
+      const folder = await folders(path.dirname(absolute))
+      const name = path.join(folder?.path ?? path.dirname(absolute), path.basename(absolute))
+      return {
+        kind: absolute.startsWith('/dev/') ? 'nodeless' : folder === undefined ? 'homeless' : 'new',
+        keys: [`path:${name}`],
+        device: folder === undefined ? 'unknown' : await disks(String(folder.device)),
+      }
+    }
+    if (found.isBlockDevice()) {
+      return { kind: 'device', keys: [`block:${found.rdev}`], device: await disks(String(found.rdev)) }
+    }
+    const real = await realpath(destination).catch(() => path.resolve(destination))
     return {
-      keys: [`path:${path.join(real, path.basename(destination))}`],
-      device: parent === undefined ? 'unknown' : await diskOf(parent.dev),
+      kind: found.isFile() ? 'file' : 'other',
+      keys: [`path:${real}`, inodeOf(found)],
+      device: await disks(String(found.dev)),
     }
   }
-  if (found.isBlockDevice()) return { keys: [`block:${found.rdev}`], device: await diskOf(found.rdev) }
-  const real = await realpath(destination).catch(() => path.resolve(destination))
-  return { keys: [`path:${real}`, inodeOf(found)], device: await diskOf(found.dev) }
+}
+
+function remember<Value>(look: (key: string) => Promise<Value>): (key: string) => Promise<Value> {
+  const known = new Map<string, Promise<Value>>()
+  return (key) => {
+    let value = known.get(key)
+    if (value === undefined) {
+      value = look(key)
+      known.set(key, value)
+    }
+    return value
+  }
 }
 
 function inodeOf({ dev, ino }: BigIntStats): string {

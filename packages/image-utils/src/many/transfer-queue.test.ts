@@ -72,6 +72,7 @@ function fake(wait: () => Promise<void>): { dependencies: TransferQueueDependenc
 
 function open(dependencies: TransferQueueDependencies, limits: TransferQueueOptions): Queue {
   return new Queue(dependencies, limits, resolveLimits(limits), async (volume) => ({
+    kind: 'new',
     keys: [volume],
     device: volume.split('/')[0] ?? '',
   }))

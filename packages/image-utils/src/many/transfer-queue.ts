@@ -1,7 +1,11 @@
 import { InvalidError } from '@disk-image/core'
 import type { ImageToVolumeRequest } from '../pipelines/request.ts'
 import { ByteBudget } from './byte-budget.ts'
-import { type DestinationIdentity, identifyDestination } from './destination-identity.ts'
+import {
+  type DestinationIdentifier,
+  type DestinationIdentity,
+  identifyDestination,
+} from './destination-identity.ts'
 import { type QueueLimits, resolveLimits } from './queue-options.ts'
 import type { TransferQueueDependencies, TransferQueueOptions } from './queue-options.ts'
 import { QueuedTransfer } from './queued-transfer.ts'
@@ -49,7 +53,7 @@ interface Entry {
 export class Queue implements TransferQueue {
   readonly #dependencies: TransferQueueDependencies
   readonly #options: TransferQueueOptions
-  readonly #identify: (destination: string) => Promise<DestinationIdentity>
+  readonly #identify: DestinationIdentifier
   readonly #slots: SlotQueue<Entry>
   readonly #budget: ByteBudget
   readonly #images: SharedImages
@@ -69,7 +73,7 @@ export class Queue implements TransferQueue {
     dependencies: TransferQueueDependencies,
     options: TransferQueueOptions,
     limits: QueueLimits,
-    identify: (destination: string) => Promise<DestinationIdentity>,
+    identify: DestinationIdentifier,
   ) {
     this.#dependencies = dependencies
     this.#options = options

@@ -1,0 +1,18 @@
+import type { ImageToVolumeReport } from '@disk-image/image-utils'
+
+/** The fixed shape of `fetch --json`. */
+export function jsonOfReport(report: ImageToVolumeReport): object {
+  const { imageId, destination, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
+  const { hash, resumes, seconds } = report
+  return {
+    imageId,
+    destination,
+    format,
+    bytesDownloaded,
+    bytesWritten,
+    virtualSizeBytes,
+    hash: hash ?? null,
+    resumes,
+    seconds,
+  }
+}

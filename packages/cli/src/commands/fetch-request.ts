@@ -1,0 +1,43 @@
+import type { ImageUtils, ImageToVolumeRequest } from '@disk-image/image-utils'
+import type { Place } from '../place.ts'
+import type { Session } from '../session.ts'
+import { type EncryptionFlags, readEncryption } from './encryption.ts'
+
+/** How one image is put onto its volume. */
+export interface TransferFlags extends EncryptionFlags {
+  readonly format: string
+  readonly subformat?: string
+  readonly size?: number
+  readonly disableSparse?: boolean
+  readonly verifyBeforeWrite?: boolean
+  readonly connections?: number
+}
+
+/**
+ * The same in the facade's terms, without signal and progress.
+ *
+ * @param volume absolute, or relative to the working directory
+ * @throws {UsageError} where flags don't go together
+ */
+export function readTransfer(
+  session: Session,
+  imageUtils: ImageUtils,
+  flags: TransferFlags,
+  { imageService, context }: Pick<Place, 'imageService' | 'context'>,
+  { imageId, volume }: { readonly imageId: string; readonly volume: string },
+): ImageToVolumeRequest {
+  return {
+    ...readEncryption(session, imageUtils, flags, flags.format),
+    imageService,
+    context,
+    imageId,
+    volume: session.resolve(volume),
+    volumeFormat: flags.format,
+    volumeSubformat: flags.subformat,
+    volumeSizeGiB: flags.size,
+    disableSparse: flags.disableSparse,
+    verifyBeforeWrite: flags.verifyBeforeWrite,
+    connections: flags.connections,
+    runAsRoot: session.runAsRoot,
+  }
+}

@@ -1,0 +1,154 @@
+import { createReadStream } from 'node:fs'
+import type { ImageToVolumeRequest } from '@disk-image/image-utils'
+import { createDestinationIdentifier } from '@disk-image/image-utils/many'
+import { readTransfer } from '../commands/fetch-request.ts'
+import { printable } from '../output/printable.ts'
+import type { Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import { type ListEntry, parseEntry } from './list-entry.ts'
+import type { ListDefaults } from './list-flags.ts'
+import { readLines } from './list-lines.ts'
+
+/** One image to fetch, and the line that wants it. */
+export interface ListedTransfer {
+  readonly line: number
+  readonly request: ImageToVolumeRequest
+}
+
+/** Most images in one list. */
+const maximumEntries = 100_000
+/** Wrong lines that are told in full. */
+const maximumProblems = 20
+/** Destinations that are looked at together. */
+const atOnce = 64
+
+/**
+ * Reads a list and checks all of it: every line, every option, every destination, and that no two lines write to
+ * the same file or device, under whatever names.
+ *
+ * @throws {UsageError} with the lines that are wrong
+ */
+export async function readList(
+  session: Session,
+  defaults: ListDefaults,
+  file: string,
+): Promise<ListedTransfer[]> {
+  const problems = new Problems(file)
+  const entries: ListEntry[] = []
+  for await (const { number, text, problem } of readLines(openList(session, file))) {
+    session.io.signal.throwIfAborted()
+    if (text === undefined) problems.add(number, `${problem}.`)
+    else {
+      const entry = problems.around(number, () => parseEntry(text, number))
+      if (entry !== undefined) entries.push(entry)
+    }
+    if (entries.length > maximumEntries) {
+      throw new UsageError(`${nameOf(file)} has more than ${maximumEntries} images. Split it.`)
+    }
+  }
+  const transfers = await toTransfers(session, defaults, entries, problems)
+  await checkDestinations(session, transfers, problems)
+  problems.check()
+  if (transfers.length === 0) throw new UsageError(`${nameOf(file)} has no image in it.`)
+  return transfers
+}
+
+async function toTransfers(
+  session: Session,
+  defaults: ListDefaults,
+  entries: readonly ListEntry[],
+  problems: Problems,
+): Promise<ListedTransfer[]> {
+  const imageUtils = await session.imageUtils()
+  const place = await session.place()
+  return entries.flatMap(({ line, imageId, destination, flags }) => {
+    const wish = { imageId, volume: destination }
+    const request = problems.around(line, () =>
+      readTransfer(session, imageUtils, { ...defaults, ...flags }, place, wish),
+    )
+    return request === undefined ? [] : [{ line, request }]
+  })
+}
+
+async function checkDestinations(
+  session: Session,
+  transfers: readonly ListedTransfer[],
+  problems: Problems,
+): Promise<void> {
+  const identify = createDestinationIdentifier()
+  const seen = new Map<string, number>()
+  for (let start = 0; start < transfers.length; start += atOnce) {
+    session.io.signal.throwIfAborted()
+    const part = transfers.slice(start, start + atOnce)
+    const identities = await Promise.all(part.map(({ request }) => identify(request.volume)))
+    for (const [index, { line, request }] of part.entries()) {
+      const { keys = [], kind = 'file' } = identities[index] ?? {}
+      const reason = reasons[kind]
+      if (reason !== undefined) problems.add(line, reason(printable(request.volume)))
+      const other = keys.map((key) => seen.get(key)).find((number) => number !== undefined)
+      if (other === undefined) for (const key of keys) seen.set(key, line)
+      else problems.add(line, `${printable(request.volume)} is the destination of line ${other}, too.`)
+    }
+  }
+}
+
+const reasons: Readonly<Record<string, (volume: string) => string>> = {
+  homeless: (volume) => `There is no folder to make ${volume} in.`,
+  other: (volume) => `${volume} is neither a file nor a block device.`,
+  nodeless: (volume) => `There is no device ${volume}, and a file is never made under /dev.`,
+}
+
+function openList(session: Session, file: string): AsyncIterable<Uint8Array> {
+  if (file !== '-') {
+    const { signal } = session.io
+    return createReadStream(session.resolve(file), { signal, highWaterMark: 64 * 1024 })
+  }
+  if (session.io.stdin === undefined) throw new UsageError('There is no standard input to read a list from.')
+  return session.io.stdin()
+}
+
+function nameOf(file: string): string {
+  return file === '-' ? 'The list on standard input' : `The list ${printable(file)}`
+}
+
+/** What is wrong with a list, line by line. */
+class Problems {
+  readonly #file: string
+  readonly #told: { readonly line: number; readonly text: string }[] = []
+  #count = 0
+
+  constructor(file: string) {
+    this.#file = file
+  }
+
+  add(line: number, message: string): void {
+    this.#count += 1
+    // A line may hold anything: neither its length nor its characters may get in the way of reading this.
+    const text = printable(message)
+    const short = text.length > 300 ? `${text.slice(0, 300)}…` : text
+    if (this.#told.length < maximumProblems) this.#told.push({ line, text: short })
+  }
+
+  /** Keeps what is wrong, and goes on. */
+  around<Result>(line: number, act: () => Result): Result | undefined {
+    try {
+      return act()
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      this.add(line, error.message)
+      return undefined
+    }
+  }
+
+  check(): void {
+    if (this.#count === 0) return
+    const more = this.#count - this.#told.length
+    throw new UsageError(
+      [
+        `${nameOf(this.#file)} is wrong; nothing was fetched.`,
+        ...this.#told.toSorted((a, b) => a.line - b.line).map(({ line, text }) => `line ${line}: ${text}`),
+        ...(more > 0 ? [`and ${more} more`] : []),
+      ].join('\n'),
+    )
+  }
+}

@@ -1,0 +1,153 @@
+import { formatBytes, type Progress } from '@disk-image/core'
+import type { TextStream } from '../io.ts'
+import { printable } from './printable.ts'
+import type { ProgressDisplay } from './progress.ts'
+import { fitEnd, fitStart, textWidth } from './text-width.ts'
+import { formatRate, formatSeconds } from './units.ts'
+
+/** Milliseconds between two pictures. */
+const redrawMs = 100
+/** Milliseconds over which rates are taken. */
+const rateWindowMs = 3000
+
+/** Shows how far many transfers are: on a terminal a line for each that runs, elsewhere a line for each that ended. */
+export interface ManyProgress extends ProgressDisplay {
+  begin(id: number, label: string): void
+  reportOn(id: number, progress: Progress): void
+  /** One is over: what stands for it from now on is `line`, above those that run. */
+  end(id: number, line: string, how: 'done' | 'failed'): void
+  /** One was cancelled: nothing is said of it. */
+  drop(id: number): void
+}
+
+interface Row {
+  readonly label: string
+  latest: Progress | undefined
+  readonly samples: { readonly atMs: number; readonly completed: number }[]
+}
+
+/** @param total how many transfers there are in all */
+export function createManyProgress(
+  stream: TextStream,
+  total: number,
+  nowMs: () => number = () => performance.now(),
+): ManyProgress {
+  const live = stream.isTTY === true
+  const rows = new Map<number, Row>()
+  const counts = { done: 0, failed: 0, cancelled: 0 }
+  const startedMs = nowMs()
+  /** Lines that stand on the terminal, as they were written. */
+  let drawn: string[] = []
+  let drawnAtMs = -Infinity
+
+  const columns = (): number => {
+    const known = stream.columns ?? 0
+    return known > 0 ? known : 80
+  }
+  const clear = (): void => {
+    if (drawn.length === 0) return
+    // A terminal that became narrower has wrapped what stood there.
+    const wrapped = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(textWidth(line) / columns())), 0)
+    stream.write(`\r\u001b[${wrapped}A\u001b[J`)
+    drawn = []
+  }
+  const picture = (): string[] => {
+    // The last column stays free: some terminals wrap as soon as it is written.
+    const width = Math.max(1, columns() - 1)
+    const height = Math.max(1, (stream.rows ?? 24) - 2)
+    const running = [...rows.values()]
+    const shown = running.length <= height ? running : running.slice(0, height - 1)
+    const labelWidth = Math.min(
+      Math.max(8, Math.floor(width / 3)),
+      Math.max(0, ...shown.map(({ label }) => textWidth(label))),
+    )
+    const lines = shown.map((row) => rowText(row, labelWidth))
+    if (shown.length < running.length) lines.push(`… and ${running.length - shown.length} more`)
+    lines.push(totalText())
+    return lines.map((line) => fitStart(line, width))
+  }
+  const totalText = (): string => {
+    const { done, failed, cancelled } = counts
+    const over = done + failed + cancelled
+    const parts = [`${over} of ${total}`]
+    if (failed > 0) parts.push(`${failed} failed`)
+    const rates = [...rows.values()].map(rateOf).filter((rate) => rate !== undefined)
+    if (rates.length > 0) parts.push(formatRate(rates.reduce((sum, rate) => sum + rate, 0)))
+    parts.push(formatSeconds((nowMs() - startedMs) / 1000))
+    return parts.join('  ')
+  }
+  const draw = (): void => {
+    const lines = picture()
+    clear()
+    stream.write(`${lines.join('\u001b[K\n')}\u001b[K\n`)
+    drawn = lines
+    drawnAtMs = nowMs()
+  }
+  const drawSoon = (): void => {
+    if (live && nowMs() - drawnAtMs >= redrawMs) draw()
+  }
+  return {
+    begin: (id, label) => {
+      rows.set(id, { label: printable(label), latest: undefined, samples: [] })
+      drawSoon()
+    },
+    reportOn: (id, progress) => {
+      const row = rows.get(id)
+      if (row === undefined) return
+      note(row, progress, nowMs())
+      drawSoon()
+    },
+    end: (id, line, how) => {
+      rows.delete(id)
+      counts[how] += 1
+      clear()
+      stream.write(`${printable(line)}\n`)
+      if (live && rows.size > 0) draw()
+    },
+    drop: (id) => {
+      counts.cancelled += 1
+      if (rows.delete(id)) drawSoon()
+    },
+    report: () => undefined,
+    clear,
+    finish: clear,
+  }
+}
+
+function note(row: Row, progress: Progress, atMs: number): void {
+  // Another stage counts from its own start.
+  if (row.latest?.stage !== progress.stage) row.samples.length = 0
+  row.latest = progress
+  const last = row.samples.at(-1)
+  if (progress.unit !== 'bytes' || (last !== undefined && atMs - last.atMs < redrawMs)) return
+  row.samples.push({ atMs, completed: progress.completed })
+  while (row.samples.length > 2 && atMs - (row.samples[1]?.atMs ?? atMs) > rateWindowMs) row.samples.shift()
+}
+
+function rateOf({ samples }: Row): number | undefined {
+  const [first, last] = [samples[0], samples.at(-1)]
+  if (first === undefined || last === undefined || last.atMs - first.atMs < redrawMs) return undefined
+  return ((last.completed - first.completed) / (last.atMs - first.atMs)) * 1000
+}
+
+function rowText(row: Row, labelWidth: number): string {
+  const label = fitEnd(row.label, labelWidth)
+  const padded = label + ' '.repeat(Math.max(0, labelWidth - textWidth(label)))
+  const { latest } = row
+  if (latest === undefined) return `${padded}  begins`
+  const end = latest.total ?? (latest.unit === 'percent' ? 100 : undefined)
+  const share = end === undefined ? undefined : end === 0 ? 1 : Math.min(1, latest.completed / end)
+  const rate = rateOf(row)
+  const leftSeconds =
+    rate !== undefined && rate > 0 && end !== undefined ? (end - latest.completed) / rate : undefined
+  return [
+    padded,
+    share === undefined ? '' : `${String(Math.floor(share * 100)).padStart(3)} %`,
+    latest.stage.padEnd(8),
+    latest.unit === 'bytes' ? formatBytes(latest.completed) : '',
+    rate === undefined ? '' : formatRate(rate),
+    leftSeconds === undefined ? '' : `${formatSeconds(leftSeconds)} left`,
+  ]
+    .filter((part) => part !== '')
+    .join('  ')
+}
