@@ -41,10 +41,24 @@ export default defineConfig({
       ...packages.flatMap(projects),
       {
         extends: true,
+        test: { name: 'docs:unit', root: 'docs', include: ['test/unit/**/*.test.ts'] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'docs:integration',
+          root: 'docs',
+          include: ['test/integration/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        extends: true,
         test: {
           name: 'tools:unit',
           root: 'tools',
-          include: ['build/**/*.test.ts', 'checks/**/*.test.ts', 'bench/*.test.ts'],
+          include: ['build/**/*.test.ts', 'checks/**/*.test.ts', 'rehearsal/*.test.ts', 'bench/*.test.ts'],
         },
       },
       {

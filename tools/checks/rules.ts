@@ -4,7 +4,8 @@ export const scope = '@disk-image/'
 /**
  * Who may import whom: a star, not a web.
  *
- * core knows nobody, siblings know core, the facade knows the siblings, the command knows the facade.
+ * core knows nobody, siblings know core, the facade knows the siblings, the fleet knows the facade, the command
+ * knows both.
  */
 export const allowedPackages: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -14,7 +15,8 @@ export const allowedPackages: Readonly<Record<string, readonly string[]>> = {
   'glance-client': ['core'],
   vhd: ['core'],
   'image-utils': ['core', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
-  cli: ['core', 'image-utils'],
+  fleet: ['core', 'image-utils'],
+  cli: ['core', 'image-utils', 'fleet'],
 }
 
 /** Modules with an effect, and the only places that may import them. */
@@ -38,14 +40,19 @@ export const effectRules: readonly EffectRule[] = [
     reason: 'only glance-client talks to the network; take an ImageService',
   },
   {
+    modules: ['bullmq', 'ioredis'],
+    allowedIn: ['packages/fleet/src/'],
+    reason: 'only fleet knows the queue',
+  },
+  {
     modules: ['tar'],
     allowedIn: ['packages/vhd/src/'],
     reason: 'only vhd reads archives',
   },
   {
     modules: ['@opentelemetry/api'],
-    allowedIn: ['packages/image-utils/src/telemetry/'],
-    reason: 'only the telemetry of the facade knows OpenTelemetry; take a Telemetry',
+    allowedIn: ['packages/image-utils/src/telemetry/', 'packages/fleet/src/worker/metrics.ts'],
+    reason: 'only the telemetry of the facade and the metrics of the fleet know OpenTelemetry; take a Telemetry',
   },
   {
     modules: ['node:worker_threads'],

@@ -1,0 +1,89 @@
+import { open, rm, type FileHandle } from 'node:fs/promises'
+import {
+  type CallOptions,
+  ImageDownloadFailedError,
+  type ImageRecord,
+  type ImageService,
+  type RequestContext,
+} from '@disk-image/core'
+
+const chunkBytes = 1024 * 1024
+
+/**
+ * Downloads an image into a file, behind the bytes that an earlier download left there. Resolves when the hash over
+ * all of it is right and the bytes are on the disk.
+ *
+ * @returns the bytes that were there already
+ * @throws {ImageDownloadFailedError}
+ */
+export async function downloadPartial(
+  file: string,
+  source: {
+    readonly imageService: ImageService
+    readonly context: RequestContext
+    readonly record: ImageRecord
+  },
+  call: CallOptions,
+  check: () => void,
+): Promise<number> {
+  const { imageService, context, record } = source
+  const handle = await open(file, 'a+', 0o600).then(async (appending) => {
+    await appending.close()
+    return open(file, 'r+')
+  })
+  try {
+    const { size } = await handle.stat()
+    const total = record.size ?? 0
+    // More than the image has is no beginning of it.
+    const there = size > total ? 0 : size
+    if (size > total) await handle.truncate(0)
+    let offset = there
+    await imageService.download(
+      context,
+      record.id,
+      {
+        write: async (chunk) => {
+          check()
+          await writeAll(handle, chunk, offset)
+          offset += chunk.length
+        },
+      },
+      {
+        ...call,
+        verify: 'strict',
+        ...(there === 0 ? {} : { resumeFrom: { bytes: there, read: () => readHead(handle, there) } }),
+      },
+    )
+    await handle.sync()
+    return there
+  } catch (error) {
+    // A wrong hash: what is there is not a part of this image, and must not be continued.
+    if (isWrong(error)) await rm(file, { force: true })
+    throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Whether the bytes are wrong, rather than not all there. */
+function isWrong(error: unknown): boolean {
+  return error instanceof ImageDownloadFailedError && /hash|checksum|size|bytes/i.test(error.reason)
+}
+
+async function* readHead(handle: FileHandle, bytes: number): AsyncIterable<Uint8Array> {
+  const buffer = Buffer.alloc(Math.min(chunkBytes, bytes))
+  for (let offset = 0; offset < bytes;) {
+    const wanted = Math.min(buffer.length, bytes - offset)
+    const { bytesRead } = await handle.read(buffer, 0, wanted, offset)
+    if (bytesRead === 0) return
+    yield buffer.subarray(0, bytesRead)
+    offset += bytesRead
+  }
+}
+
+async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < chunk.length;) {
+    const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done)
+    done += bytesWritten
+  }
+}

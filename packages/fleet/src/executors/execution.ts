@@ -1,0 +1,25 @@
+import type { ImageRecord, ImageService, ProgressListener, RequestContext } from '@disk-image/core'
+import type { ImageUtils } from '@disk-image/image-utils'
+import type { ImageCache } from '../cache/image-cache.ts'
+import type { BackendOptions, VolumeDriver } from '../worker/options.ts'
+
+/** What a job is done with. */
+export interface Execution {
+  readonly imageUtils: ImageUtils
+  readonly backend: BackendOptions
+  readonly imageService: ImageService | undefined
+  readonly context: RequestContext
+  /** The image's record, for a job that names one. */
+  readonly record: ImageRecord | undefined
+  readonly cache: ImageCache | undefined
+  readonly rbd: VolumeDriver | undefined
+  readonly signal: AbortSignal
+  readonly onProgress: ProgressListener
+  /** To be called before each stage. @throws where the destination is another's */
+  check(): void
+  /** Whether an earlier attempt of the same submission had begun to fill the destination; notes that this one does. */
+  noteBegun(): Promise<boolean>
+}
+
+/** What a job reports. */
+export type Report = Readonly<Record<string, unknown>>

@@ -1,0 +1,71 @@
+import { type ImageRecord, type ImageService, InvalidError } from '@disk-image/core'
+import { cacheNameOf } from '../cache/cache-names.ts'
+import { readThroughCache } from '../cache/cached-image-service.ts'
+import type { FetchJob } from '../jobs/job.ts'
+import { needRbd } from './need-rbd.ts'
+import type { Execution, Report } from './execution.ts'
+
+/** An image onto a volume, through the cache where there is one. */
+export async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
+  const { imageUtils, context, signal, onProgress, backend } = execution
+  const { imageId, hash, volume, type: _type, backend: _backend, cloud: _cloud, ...keywords } = job
+  const imageService = execution.imageService as ImageService
+  const record = execution.record as ImageRecord
+  if (hash !== undefined) checkHash(record, hash)
+  const held = await holdInCache(record, imageService, execution)
+  try {
+    execution.check()
+    const fill = async (destination: string): Promise<Report> => ({
+      ...(await imageUtils.imageToVolume({
+        ...keywords,
+        imageService: held.imageService,
+        context,
+        imageId,
+        volume: destination,
+        runAsRoot: backend.runAsRoot,
+        signal,
+        onProgress,
+      })),
+    })
+    if (!volume.startsWith('rbd:')) return await fill(volume)
+    const driver = needRbd(execution)
+    if ((job.volumeFormat ?? 'raw') !== 'raw') {
+      throw new InvalidError({ reason: 'A volume of Ceph is raw: leave volumeFormat out.' })
+    }
+    await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
+    const report = await fill(temporary.path)
+    execution.check()
+    await driver.write(temporary.path, volume, { signal })
+    return { ...report, destination: volume }
+  } finally {
+    held.release()
+  }
+}
+
+function checkHash(record: ImageRecord, expected: NonNullable<FetchJob['hash']>): void {
+  const { os_hash_algo: algorithm, os_hash_value: value, checksum } = record
+  const found = expected.algorithm === 'md5' ? checksum : algorithm === expected.algorithm ? value : undefined
+  if (found !== expected.value) {
+    throw new InvalidError({
+      reason: `Image ${record.id} is not the one that the job is for: its record has another ${expected.algorithm}.`,
+    })
+  }
+}
+
+async function holdInCache(
+  record: ImageRecord,
+  imageService: ImageService,
+  { cache, context, signal, onProgress }: Execution,
+): Promise<{ readonly imageService: ImageService; readonly release: () => void }> {
+  const name = cacheNameOf(record)
+  if (
+    cache === undefined ||
+    name === undefined ||
+    record.status !== 'active' ||
+    !cache.admits(record.size ?? 0)
+  ) {
+    return { imageService, release: () => undefined }
+  }
+  const release = await cache.hold(name, { imageService, context, record }, { signal, onProgress })
+  return { imageService: readThroughCache(imageService, cache, name, record), release }
+}

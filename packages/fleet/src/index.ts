@@ -1,0 +1,37 @@
+export { checkJob } from './jobs/check-job.ts'
+export { jobIdOf } from './jobs/identity.ts'
+export type {
+  CoalesceJob,
+  ConvertJob,
+  ExpectedHash,
+  FetchJob,
+  FleetJob,
+  InspectJob,
+  JobFailure,
+  JobProgress,
+  JobResult,
+  JobType,
+  UploadJob,
+} from './jobs/job.ts'
+export { parseRbdName } from './jobs/volume-name.ts'
+export type { RbdName } from './jobs/volume-name.ts'
+export { FleetJobNotFoundError } from './errors/fleet-job-not-found-error.ts'
+export { JobCancelledError } from './errors/job-cancelled-error.ts'
+export { LeaseLostError } from './errors/lease-lost-error.ts'
+export { createFleet } from './fleet/create-fleet.ts'
+export type { Fleet, FleetOptions, ListOptions, SubmitOptions, Submitted } from './fleet/create-fleet.ts'
+export type { FleetJobState, JobView } from './fleet/job-view.ts'
+export type { HostLimitOptions } from './limits/host-limits.ts'
+export type { CacheCounts, ImageCacheOptions } from './cache/image-cache.ts'
+export type { FleetConnection, FleetConnectionOptions } from './redis/connection.ts'
+export { createWorker } from './worker/create-worker.ts'
+export type { FleetWorker } from './worker/create-worker.ts'
+export type { WorkerView } from './worker/heartbeat.ts'
+export type {
+  BackendOptions,
+  CloudAccess,
+  CloudOptions,
+  DriverCall,
+  FleetWorkerOptions,
+  VolumeDriver,
+} from './worker/options.ts'

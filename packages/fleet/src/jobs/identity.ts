@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import type { FleetJob } from './job.ts'
+
+/** Fields that say how a job is done, not what comes of it. */
+const manners = new Set(['connections', 'verify', 'verifyBeforeWrite', 'disableSparse', 'volumeSizeGiB'])
+
+/** The back end of a job. */
+export function backendOf(job: FleetJob): string {
+  return job.backend ?? 'default'
+}
+
+/** The image service of a job, where it has one. */
+export function cloudOf(job: FleetJob): string | undefined {
+  return 'imageId' in job ? (job.cloud ?? 'default') : undefined
+}
+
+/**
+ * The same work has the same id: image, hash, destination and format make it. What is submitted twice is there
+ * once.
+ */
+export function jobIdOf(job: FleetJob): string {
+  const filled = {
+    volumeFormat: 'raw',
+    ...job,
+    backend: backendOf(job),
+    ...('imageId' in job ? { cloud: cloudOf(job) } : {}),
+  }
+  const identity = Object.entries(filled)
+    .filter(([name, value]) => value !== undefined && !manners.has(name))
+    .toSorted(([left], [right]) => (left < right ? -1 : 1))
+  const digest = createHash('sha256').update(JSON.stringify(identity)).digest('hex')
+  return `${backendOf(job)}.${job.type}-${digest.slice(0, 32)}`
+}
+
+/** The back end that a job's id names. */
+export function backendOfId(id: string): string | undefined {
+  return /^([A-Za-z0-9][A-Za-z0-9_-]{0,62})\.(fetch|upload|convert|coalesce|inspect)-[0-9a-f]{32}$/.exec(
+    id,
+  )?.[1]
+}
+
+/**
+ * What a job writes, or must have for itself meanwhile. Two jobs with a name in common are never run at the
+ * same time.
+ */
+export function destinationsOf(job: FleetJob): readonly string[] {
+  const onBackend = (volume: string): string =>
+    // A Ceph pool is one and the same, whichever back end leads there.
+    volume.startsWith('rbd:') ? volume : `${backendOf(job)}:${volume}`
+  switch (job.type) {
+    case 'fetch':
+    case 'convert':
+      return [onBackend(job.volume)]
+    case 'upload':
+      return [`image:${cloudOf(job)}:${job.imageId}`]
+    case 'coalesce':
+      return [...new Set(job.chain.map(onBackend))].toSorted()
+    case 'inspect':
+    default:
+      return [`inspect:${jobIdOf(job)}`]
+  }
+}

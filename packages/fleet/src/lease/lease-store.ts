@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { FleetKeys } from '../redis/keys.ts'
+import { runScript } from '../redis/run-script.ts'
+import { acquireLease } from '../redis/scripts.ts'
+import { Lease } from './lease.ts'
+
+/** What a lease is asked for with. */
+export interface LeaseRequest {
+  readonly destinations: readonly string[]
+  readonly jobId: string
+  readonly submission: string
+}
+
+/** A lease, or how long it may take until it can be had. */
+export type LeaseAnswer = { readonly lease: Lease } | { readonly busyMs: number }
+
+/** Gives leases on destinations, with a fencing token that only grows. */
+export class LeaseStore {
+  readonly #redis: Redis
+  readonly #keys: FleetKeys
+  readonly #ttlMs: number
+
+  /** @param ttlMs after how long without a renewal a destination is free for others */
+  constructor(redis: Redis, keys: FleetKeys, ttlMs: number) {
+    this.#redis = redis
+    this.#keys = keys
+    this.#ttlMs = ttlMs
+  }
+
+  async acquire(request: LeaseRequest): Promise<LeaseAnswer> {
+    // A holder is one run of one job: not even the same worker inherits what an earlier run lost.
+    const holder = randomUUID()
+    const leases = request.destinations.map((destination) => this.#keys.lease(destination))
+    const askedMs = performance.now()
+    const answer = (await runScript(
+      this.#redis,
+      acquireLease,
+      [...leases, this.#keys.fence()],
+      [holder, this.#ttlMs],
+    )) as [number, number]
+    const [token, busyMs] = answer
+    if (token === 0) return { busyMs: Math.max(busyMs, 0) }
+    return {
+      lease: new Lease({
+        redis: this.#redis,
+        leases,
+        outcomes: request.destinations.map((destination) => this.#keys.outcome(destination)),
+        cancelled: this.#keys.cancelled(request.jobId),
+        submission: request.submission,
+        holder,
+        token,
+        ttlMs: this.#ttlMs,
+        askedMs,
+      }),
+    }
+  }
+}

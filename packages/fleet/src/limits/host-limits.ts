@@ -1,0 +1,59 @@
+import { InvalidError } from '@disk-image/core'
+import { type Release, Semaphore } from './semaphore.ts'
+
+/** What one worker process does at the same time. */
+export interface HostLimitOptions {
+  /** Jobs. @default 4 */
+  readonly jobs?: number | undefined
+  /** Conversions: jobs that need a processor core rather than a network. @default 2 */
+  readonly conversions?: number | undefined
+  /** Bytes of images that are in work; a larger image is worked on alone. @default 64 GiB */
+  readonly bytesInFlight?: number | undefined
+}
+
+/** How much of a host a job needs. */
+export interface Need {
+  readonly bytes: number
+  readonly converts: boolean
+}
+
+/** Keeps a host from taking more than it can do well. */
+export class HostLimits {
+  readonly jobs: number
+  readonly #conversions: Semaphore
+  readonly #bytes: Semaphore
+
+  /** @throws {InvalidError} for what is no number above 0 */
+  constructor(options: HostLimitOptions = {}) {
+    const { jobs = 4, conversions = 2, bytesInFlight = 64 * 1024 ** 3 } = options
+    for (const [name, value] of Object.entries({ jobs, conversions, bytesInFlight })) {
+      if (!Number.isSafeInteger(value) || value < 1) {
+        throw new InvalidError({
+          reason: `The limit ${name} must be a whole number above 0; it is ${value}.`,
+        })
+      }
+    }
+    this.jobs = jobs
+    this.#conversions = new Semaphore(conversions)
+    this.#bytes = new Semaphore(bytesInFlight)
+  }
+
+  get bytesInFlight(): number {
+    return this.#bytes.taken
+  }
+
+  /** Waits until the host has room. */
+  async admit(need: Need, signal: AbortSignal): Promise<Release> {
+    const releases: Release[] = []
+    const release = (): void => releases.forEach((give) => give())
+    try {
+      // Always in this order, so that no two jobs can wait for each other.
+      releases.push(await this.#bytes.acquire(need.bytes, signal))
+      if (need.converts) releases.push(await this.#conversions.acquire(1, signal))
+      return release
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Takes all of some leases, or none. KEYS: the leases, then the counter of fencing tokens. ARGV: holder, ttl in ms.
+ * Returns {token, 0}, or {0, ms until the first of them may be free}.
+ */
+export const acquireLease: string = `
+for index = 1, #KEYS - 1 do
+  local holder = redis.call('GET', KEYS[index])
+  if holder and holder ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[index])} end
+end
+local token = redis.call('INCR', KEYS[#KEYS])
+for index = 1, #KEYS - 1 do redis.call('SET', KEYS[index], ARGV[1], 'PX', ARGV[2]) end
+return {token, 0}`
+
+/**
+ * Keeps leases. KEYS: the leases, then the job's cancellation. ARGV: holder, ttl in ms, submission.
+ * Returns 0: lost, 1: kept, 2: kept, but the job was cancelled.
+ */
+export const renewLease: string = `
+for index = 1, #KEYS - 1 do
+  if redis.call('GET', KEYS[index]) ~= ARGV[1] then return 0 end
+end
+for index = 1, #KEYS - 1 do redis.call('PEXPIRE', KEYS[index], ARGV[2]) end
+if redis.call('GET', KEYS[#KEYS]) == ARGV[3] then return 2 end
+return 1`
+
+/**
+ * Notes what a job came to, while its leases are held. KEYS: the leases, then as many outcomes. ARGV: holder,
+ * outcome, ttl in ms. Returns 1, or 0 where a lease was lost.
+ */
+export const commitOutcome: string = `
+local count = #KEYS / 2
+for index = 1, count do
+  if redis.call('GET', KEYS[index]) ~= ARGV[1] then return 0 end
+end
+for index = 1, count do redis.call('SET', KEYS[count + index], ARGV[2], 'PX', ARGV[3]) end
+return 1`
+
+/** Gives leases back, where they are still held. KEYS: the leases. ARGV: holder. */
+export const releaseLease: string = `
+for index = 1, #KEYS do
+  if redis.call('GET', KEYS[index]) == ARGV[1] then redis.call('DEL', KEYS[index]) end
+end
+return 1`
+
+/**
+ * Takes or keeps one of a number of slots. KEYS: the slots. ARGV: holder, how many there are, ttl in ms.
+ * Returns 1, or 0 where all are taken. The time is the server's, so that no worker's clock matters.
+ */
+export const takeSlot: string = `
+local now = redis.call('TIME')
+local nowMs = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', nowMs)
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[1], nowMs + ARGV[3], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3] * 2)
+return 1`
+
+/**
+ * Says that a worker is there. KEYS: the workers, then the hosts of each back end it serves. ARGV: worker, what it
+ * says of itself, ttl in ms, host.
+ */
+export const beat: string = `
+local now = redis.call('TIME')
+local untilMs = now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[3]
+redis.call('HSET', KEYS[1], ARGV[1], untilMs .. ' ' .. ARGV[2])
+for index = 2, #KEYS do redis.call('ZADD', KEYS[index], untilMs, ARGV[4]) end
+return untilMs`
+
+/** Hosts that are there. KEYS: the hosts of a back end. */
+export const liveHosts: string = `
+local now = redis.call('TIME')
+local nowMs = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', nowMs)
+return redis.call('ZRANGE', KEYS[1], 0, -1)`
+
+/** Workers that are there, as what they say of themselves; the others are forgotten. KEYS: the workers. */
+export const liveWorkers: string = `
+local now = redis.call('TIME')
+local nowMs = now[1] * 1000 + math.floor(now[2] / 1000)
+local found = {}
+local all = redis.call('HGETALL', KEYS[1])
+for index = 1, #all, 2 do
+  local untilMs, text = string.match(all[index + 1], '^(%d+) (.*)$')
+  if untilMs and tonumber(untilMs) > nowMs then table.insert(found, text)
+  else redis.call('HDEL', KEYS[1], all[index]) end
+end
+return found`

@@ -1,0 +1,71 @@
+import type { ImageService, Logger, RequestContext } from '@disk-image/core'
+import type { ImageUtils } from '@disk-image/image-utils'
+import type { ImageCacheOptions } from '../cache/image-cache.ts'
+import type { HostLimitOptions } from '../limits/host-limits.ts'
+import type { FleetConnection } from '../redis/connection.ts'
+import type { FleetMeter } from './metrics.ts'
+
+/** An image service that a worker has signed in to. */
+export interface CloudAccess {
+  readonly imageService: ImageService
+  readonly context?: RequestContext | undefined
+  close?(): Promise<void>
+}
+
+/** An image service that jobs may name. */
+export interface CloudOptions {
+  /** Signs in. Called once, with the first job that needs it. */
+  open(): Promise<CloudAccess> | CloudAccess
+  /** Jobs that all workers together may do with it at the same time. @default no limit */
+  readonly maxJobs?: number | undefined
+}
+
+/** A back end that a worker serves. */
+export interface BackendOptions {
+  /** Folders in which a job's volumes may be, block devices included; absolute paths. */
+  readonly folders?: readonly string[] | undefined
+  /** Pools of Ceph in which a job's volumes may be. */
+  readonly pools?: readonly string[] | undefined
+  /** Jobs that all workers together may do on it at the same time. @default no limit */
+  readonly maxJobs?: number | undefined
+  /** Use the facade's root helper. @default false */
+  readonly runAsRoot?: boolean | undefined
+}
+
+/** Reads and writes volumes that are no files. */
+export interface VolumeDriver {
+  /** Puts a raw disk from a file onto a volume. */
+  write(file: string, volume: string, call: DriverCall): Promise<void>
+  /** Puts a volume into a file, as raw. */
+  read(volume: string, file: string, call: DriverCall): Promise<void>
+}
+
+/** What a driver works with. */
+export interface DriverCall {
+  readonly signal: AbortSignal
+}
+
+/** Options of {@link createWorker}. */
+export interface FleetWorkerOptions {
+  readonly connection: FleetConnection
+  /** Of every key in Redis. @default 'disk-image' */
+  readonly prefix?: string | undefined
+  /** @default HOST-PROCESS */
+  readonly name?: string | undefined
+  /** Workers of one host share its disks. @default the host's name */
+  readonly host?: string | undefined
+  readonly imageUtils: ImageUtils
+  readonly clouds?: Readonly<Record<string, CloudOptions>> | undefined
+  readonly backends: Readonly<Record<string, BackendOptions>>
+  readonly limits?: HostLimitOptions | undefined
+  /** @default none: every job downloads for itself */
+  readonly cache?: ImageCacheOptions | undefined
+  /** For volumes of Ceph; see `createRbdDriver`. */
+  readonly rbd?: VolumeDriver | undefined
+  /** After how long without a sign of life a worker's jobs are another's. @default 15000 */
+  readonly leaseMs?: number | undefined
+  /** How often a job may take its worker down before it is given up. @default 3 */
+  readonly maxCrashes?: number | undefined
+  readonly meter?: FleetMeter | undefined
+  readonly logger?: Logger | undefined
+}

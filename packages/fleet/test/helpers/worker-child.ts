@@ -1,0 +1,114 @@
+// A worker of the fleet as a process of its own: node worker-child.ts CONFIG, where CONFIG is JSON.
+import { appendFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { ImageService } from '@disk-image/core'
+import { createGlanceImageService, createImageUtils, type ImageUtils } from '@disk-image/image-utils'
+import { createDirectoryImageService } from '@disk-image/image-utils/directory'
+import { createWorker } from '../../src/index.ts'
+
+/** What such a worker is told. */
+export interface WorkerConfig {
+  readonly redis: string
+  readonly name: string
+  readonly host: string
+  readonly store: string
+  readonly glance?: string
+  readonly volumes: string
+  readonly conversion: string
+  readonly cache?: string
+  /** Shared by whom. @default the host */
+  readonly cacheSharedBy?: string
+  readonly leaseMs: number
+  readonly maxCrashes?: number
+  readonly jobs?: number
+  readonly maxJobs?: number
+  /** Milliseconds that every chunk of a download takes longer. */
+  readonly slowMs?: number
+  /** A file that says who wrote what, when. */
+  readonly journal: string
+}
+
+const config = JSON.parse(process.argv[2] ?? '{}') as WorkerConfig
+const nowMs = (): number => Number(process.hrtime.bigint() / 1000n) / 1000
+const note = (what: string, volume: string): void =>
+  appendFileSync(
+    config.journal,
+    `${JSON.stringify({ what, volume, pid: process.pid, host: config.host, atMs: nowMs() })}\n`,
+  )
+
+/** The same service, with downloads that take their time, and one that takes the process down. */
+function slow(service: ImageService): ImageService {
+  const download: ImageService['download'] = async (context, imageId, sink, options) => {
+    note('download', imageId)
+    const record = await service.show(context, imageId)
+    return service.download(
+      context,
+      imageId,
+      {
+        write: async (chunk) => {
+          if (record.name === 'poison') process.kill(process.pid, 'SIGKILL')
+          if (config.slowMs !== undefined) await delay(config.slowMs)
+          await sink.write(chunk)
+        },
+      },
+      options,
+    )
+  }
+  return new Proxy(service, {
+    get: (target, property) => {
+      if (property === 'download') return download
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+}
+
+/** The facade, which says when it begins to write a volume, and when it has ended. */
+function witnessed(imageUtils: ImageUtils): ImageUtils {
+  return {
+    ...imageUtils,
+    imageToVolume: async (request) => {
+      note('begin', request.volume)
+      try {
+        return await imageUtils.imageToVolume(request)
+      } finally {
+        note('end', request.volume)
+      }
+    },
+  }
+}
+
+const store = createDirectoryImageService({ directory: config.store })
+const { glance } = config
+const worker = await createWorker({
+  connection: config.redis,
+  name: config.name,
+  host: config.host,
+  imageUtils: witnessed(createImageUtils({}, { imageConversionDir: config.conversion })),
+  clouds: {
+    default: { open: () => ({ imageService: slow(store) }), maxJobs: config.maxJobs },
+    ...(glance === undefined
+      ? {}
+      : { glance: { open: () => ({ imageService: slow(createGlanceImageService({ endpoint: glance })) }) } }),
+  },
+  backends: { default: { folders: [config.volumes] } },
+  limits: { jobs: config.jobs ?? 4 },
+  ...(config.cache === undefined
+    ? {}
+    : { cache: { directory: config.cache, maxBytes: 1024 ** 3, sharedBy: config.cacheSharedBy } }),
+  leaseMs: config.leaseMs,
+  maxCrashes: config.maxCrashes,
+  logger: {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: (message, fields) => note(`warn ${message}`, JSON.stringify(fields)),
+    error: (message, fields) => note(`error ${message}`, JSON.stringify(fields)),
+  },
+})
+process.stdout.write('ready\n')
+process.on('SIGTERM', () => {
+  void worker.close({ graceMs: 5000 }).then(async () => {
+    await worker.cleanCache()
+    process.exit(0)
+  })
+})
