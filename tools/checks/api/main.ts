@@ -12,10 +12,10 @@ import { recordTypes } from './record.ts'
 const recordName = 'api.txt'
 
 /** What a package offers, from its build: types to import, or commands to type. */
-async function recordPackage(root: string, unit: WorkspacePackage): Promise<string> {
+function recordPackage(root: string, unit: WorkspacePackage): string {
   const title = `${unit.manifest.name}: what others can use. Written by pnpm api:accept.\n\n`
   const types = Object.values(unit.manifest.exports ?? {}).some((entry) => typeof entry !== 'string')
-  return title + (types ? recordTypes(root, unit) : await recordCommands(root, unit))
+  return title + (types ? recordTypes(root, unit) : recordCommands(root, unit))
 }
 
 function isBuilt(root: string, unit: WorkspacePackage): boolean {
@@ -76,7 +76,7 @@ export async function checkApi(root: string, since?: string): Promise<Problem[]>
       problems.push({ where, what: 'the package is not built; run pnpm build' })
       continue
     }
-    const now = await recordPackage(root, unit)
+    const now = recordPackage(root, unit)
     const recorded = existsSync(path.join(root, where)) ? readFileSync(path.join(root, where), 'utf8') : ''
     if (recorded !== now) {
       problems.push({
@@ -95,7 +95,7 @@ async function acceptApi(root: string): Promise<Problem[]> {
   const problems: Problem[] = []
   for (const unit of readPackages(root)) {
     const where = `${unit.directory}/${recordName}`
-    if (isBuilt(root, unit)) writeFileSync(path.join(root, where), await recordPackage(root, unit))
+    if (isBuilt(root, unit)) writeFileSync(path.join(root, where), recordPackage(root, unit))
     else problems.push({ where, what: 'the package is not built; run pnpm build' })
   }
   return problems
