@@ -56,9 +56,25 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'examples:integration',
+          root: 'docs/examples',
+          include: ['*/example.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'tools:unit',
           root: 'tools',
-          include: ['build/**/*.test.ts', 'checks/**/*.test.ts', 'rehearsal/*.test.ts', 'bench/*.test.ts'],
+          include: [
+            'build/**/*.test.ts',
+            'checks/**/*.test.ts',
+            'rehearsal/*.test.ts',
+            'bench/*.test.ts',
+            'bench/scaling/*.test.ts',
+          ],
         },
       },
       {

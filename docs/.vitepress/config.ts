@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { defineConfig, type DefaultTheme } from 'vitepress'
 import { addContentSecurityPolicy } from './content-security-policy.ts'
-import { docs, repositoryUrl, useSiteLinks } from './links.ts'
+import { docs, packageNames, repositoryUrl, useSiteLinks } from './links.ts'
 
 type Item = DefaultTheme.SidebarItem
 
@@ -55,9 +55,7 @@ const reference: Item[] = [
     text: 'Packages',
     items: [
       { text: 'All of them', link: '/packages/' },
-      ...['image-utils', 'cli', 'format-policy', 'glance-client', 'vhd', 'qemu-img', 'host', 'core'].map(
-        (name) => ({ text: name, link: `/packages/${name}` }),
-      ),
+      ...packageNames().map((name) => ({ text: name, link: `/packages/${name}` })),
     ],
   },
   { text: 'API', collapsed: false, items: readApiItems() },
@@ -117,12 +115,16 @@ export default defineConfig({
   outDir: '.cache/site',
   rewrites: { 'decisions/README.md': 'decisions/index.md' },
   lastUpdated: false,
-  head: [['link', { rel: 'icon', type: 'image/svg+xml', href: `${process.env['SITE_BASE'] ?? '/'}mark.svg` }]],
+  head: [
+    ['link', { rel: 'icon', type: 'image/svg+xml', href: `${process.env['SITE_BASE'] ?? '/'}mark.svg` }],
+  ],
   markdown: { config: useSiteLinks, theme: { light: 'github-light-high-contrast', dark: 'github-dark' } },
   vite: {
     resolve: { conditions: ['@disk-image/source'] },
+    // The esbuild of this Vite does not know the target of our tsconfig files yet.
+    esbuild: { tsconfigRaw: { compilerOptions: { target: 'es2022' } } },
     ssr: { noExternal: [/^@disk-image\//] },
-    build: { chunkSizeWarningLimit: 1000 },
+    build: { chunkSizeWarningLimit: 2000 },
   },
   transformHtml: addContentSecurityPolicy,
   themeConfig: {

@@ -1,10 +1,21 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import type { MarkdownRenderer } from 'vitepress'
 
 export const docs: string = path.resolve(import.meta.dirname, '..')
 export const repository: string = path.resolve(docs, '..')
 export const repositoryUrl = 'https://github.com/disk-image/disk-image'
+
+/** In the order in which people meet them. */
+const order = ['image-utils', 'cli', 'format-policy', 'glance-client', 'vhd', 'qemu-img', 'host', 'core']
+
+/** Folders of the packages that have a README. */
+export function packageNames(): string[] {
+  const place = (name: string): number => (order.includes(name) ? order.indexOf(name) : order.length)
+  return readdirSync(path.join(repository, 'packages'))
+    .filter((name) => existsSync(path.join(repository, 'packages', name, 'README.md')))
+    .toSorted((a, b) => place(a) - place(b))
+}
 
 /** Folders of `docs` whose pages are read in the repository, not on the site. */
 const notOnSite = /^(examples|node_modules|samples|site|test)\//

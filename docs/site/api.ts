@@ -1,8 +1,9 @@
 /** Writes the API reference, a page for each entry point of each package, into `docs/api` (not under version control). */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Application, Converter, type TypeDocOptions } from 'typedoc'
 import type { PluginOptions } from 'typedoc-plugin-markdown'
+import { mendApiPages } from './mend-api.ts'
 
 const docs = path.resolve(import.meta.dirname, '..')
 const packages = path.resolve(docs, '../packages')
@@ -17,7 +18,9 @@ function findEntryPoints(): Map<string, string> {
   const entries = new Map<string, string>()
   for (const folder of readdirSync(packages)) {
     const directory = path.join(packages, folder)
-    const manifest = JSON.parse(readFileSync(path.join(directory, 'package.json'), 'utf8')) as Manifest
+    const file = path.join(directory, 'package.json')
+    if (!existsSync(file)) continue
+    const manifest = JSON.parse(readFileSync(file, 'utf8')) as Manifest
     for (const [subpath, target] of Object.entries(manifest.exports ?? {})) {
       if (typeof target === 'string') continue
       const source = target['@disk-image/source']
@@ -51,9 +54,11 @@ const options: TypeDocOptions & Partial<PluginOptions> = {
   interfacePropertiesFormat: 'table',
   tableColumnSettings: { hideSources: true, hideModifiers: true },
   validation: { notExported: false, invalidLink: false, notDocumented: false },
+  // `pnpm check:types` does that, with the compiler that the packages are built with.
+  skipErrorChecking: true,
   logLevel: 'Warn',
 }
-const application = await Application.bootstrapWithPlugins(options as TypeDocOptions)
+const application = await Application.bootstrapWithPlugins(options)
 application.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
   for (const module of project.children ?? []) {
     const [source] = module.sources ?? []
@@ -65,4 +70,8 @@ const project = await application.convert()
 if (project === undefined) process.exit(1)
 await application.generateOutputs(project)
 if (application.logger.hasErrors()) process.exit(1)
-writeFileSync(path.join(docs, 'api/names.json'), JSON.stringify([...entryPoints.values()].toSorted(), null, 2))
+mendApiPages(path.join(docs, 'api'))
+writeFileSync(
+  path.join(docs, 'api/names.json'),
+  JSON.stringify([...entryPoints.values()].toSorted(), null, 2),
+)
