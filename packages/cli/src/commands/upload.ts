@@ -18,6 +18,7 @@ interface UploadFlags {
   readonly volumeFormat: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly containerFormat?: 'bare' | 'compressed'
+  readonly verify: 'strict' | 'fallback' | 'none'
   readonly storeId?: string
   readonly property?: Readonly<Record<string, string>>
 }
@@ -63,6 +64,14 @@ export function addUploadCommand(program: Command, perform: Perform): void {
         '--container-format <format>',
         "compressed: gzip around the image (default: 'bare')",
       ).choices(['bare', 'compressed']),
+    )
+    .addOption(
+      new Option(
+        '--verify <how>',
+        "compare the service's hash: strict, where it says one (fallback), or none, only the size",
+      )
+        .choices(['strict', 'fallback', 'none'])
+        .default('fallback'),
     )
     .option('--store-id <id>', 'the store that takes the data')
     .option('--property <key=value>', 'a property of the image; may be repeated', collectProperty)
@@ -164,6 +173,7 @@ async function uploadOrTakeBack(
       volume,
       volumeFormat: flags.volumeFormat,
       compression: flags.compress,
+      verify: flags.verify,
       storeId,
       runAsRoot: session.runAsRoot,
     })

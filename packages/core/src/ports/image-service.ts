@@ -80,6 +80,11 @@ export interface UpdateOptions extends CallOptions {
   readonly storeId?: string | undefined
   /** The image that this one was made from. */
   readonly baseImageRef?: string | undefined
+  /**
+   * What is compared after sending. `fallback`: size, and the hash where the service computes one; `strict`: the
+   * hash must be there; `none`: only the size, which saves hashing. @default 'fallback'
+   */
+  readonly verify?: VerifyPolicy | undefined
 }
 
 /** Options of {@link ImageService.detail}. Unknown filters are passed on as they are. */

@@ -1,4 +1,4 @@
-import type { CallOptions, RequestContext, UploadSource } from '@disk-image/core'
+import type { CallOptions, RequestContext, UploadSource, VerifyPolicy } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
@@ -29,6 +29,8 @@ export interface GlanceUploadOptions extends CallOptions {
   readonly whenWrong?: 'delete' | 'keep' | undefined
   /** `stage` puts the data where an import with `glance-direct` finds it. @default 'file' */
   readonly target?: 'file' | 'stage' | undefined
+  /** `strict`: the service must say a hash; `none`: nothing is hashed, only the size is compared. @default 'fallback' */
+  readonly verify?: VerifyPolicy | undefined
 }
 
 /** What an upload came to. It is only returned when the service has what was sent. */
@@ -129,7 +131,8 @@ interface Try {
 async function sendOnce(job: Job): Promise<Try> {
   const { channel, imageId, source, options, watch } = job
   const nodeName = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
-  await using hash = createStreamHash([nodeName], {
+  const hashes = options.verify === 'none' ? [] : [nodeName]
+  await using hash = createStreamHash(hashes, {
     worker: source.size === undefined || source.size >= 4 * 1024 * 1024,
   })
   let bytes = 0
@@ -180,7 +183,7 @@ async function sendOnce(job: Job): Promise<Try> {
     failure = error
   }
   const digests = new Map<string, string>()
-  if (whole) {
+  if (whole && hashes.length > 0) {
     digests.set(job.hashAlgorithm, (await hash.digest())[nodeName] ?? '')
   }
   return { sent: { bytes, digests, whole }, failure }
@@ -220,7 +223,12 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
       undefined,
     )
   }
+  if (options.verify === 'none') return { ...report, hash: undefined }
   const hash = hashOf(await withHashOf(job, sent, image), image)
+  if (options.verify === 'strict' && hash?.verified !== true && hash?.expected === undefined) {
+    const reason = 'the service has the data, but says no hash that could be compared.'
+    throw new ImageUploadFailedError({ imageId, reason, state: 'unknown' })
+  }
   if (hash?.verified === false && hash.expected !== undefined) {
     const reason = `the image's ${hash.algorithm} hash is not that of the data sent.`
     throw await wrong(job, image, sent, reason, undefined)

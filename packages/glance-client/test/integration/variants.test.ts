@@ -39,6 +39,31 @@ describe.each<[string, GlanceOptions]>([
   })
 })
 
+describe('what is compared after an upload', () => {
+  it('is the size alone, the hash where there is one, or the hash without excuse', async () => {
+    await using glance = await startGlance()
+    await using client = createGlanceClient({ endpoint: glance.url })
+    const send = async (through: GlanceClient, verify: 'none' | 'strict'): Promise<unknown> =>
+      through.upload(await makeImage(client, undefined), sourceOf(data), { verify })
+    expect(await send(client, 'none')).toEqual({ bytes: data.length, repeats: 0, hash: undefined })
+    expect(await send(client, 'strict')).toMatchObject({ hash: { algorithm: 'sha512', verified: true } })
+
+    await using proxy = await startFaultProxy(glance.url)
+    await using silent = createGlanceClient({ endpoint: proxy.url, ...quick })
+    const body = JSON.stringify({ id: 'x', status: 'active', size: data.length })
+    const head = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
+    proxy.rule = ({ method, path: asked }) =>
+      method === 'GET' && /images\/[^/?]+$/.test(asked)
+        ? { kind: 'answer', text: head + body }
+        : { kind: 'pass' }
+    await expect(send(silent, 'strict')).rejects.toMatchObject({
+      code: 'IMAGE_UPLOAD_FAILED',
+      state: 'unknown',
+      message: expect.stringContaining('no hash that could be compared') as unknown,
+    })
+  })
+})
+
 describe('Glance under uwsgi', () => {
   it('gives bodies without length, and a cut one is noticed', async () => {
     await using glance = await startGlance({ engine: 'uwsgi' })

@@ -7,13 +7,13 @@ import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { Frontier } from './frontier.ts'
 import type { Job } from './job.ts'
-import { crossCheck } from './judge.ts'
-import { volumeOptions } from './write-volume.ts'
+import { paceOf, volumeOptions } from './write-volume.ts'
 import type { FileTarget, InFile, Streamed } from './receive.ts'
 
 /**
  * qcow2 onto a raw volume while it downloads: the bytes go into the temporary file, and the decoder follows
- * behind them. An image that the decoder doesn't fully understand is left in the file, for qemu-img.
+ * behind them. An image that the decoder doesn't fully understand is left in the file, for qemu-img. Where it
+ * does, no tool reads the image, so none is asked what it makes of it.
  */
 export class OverlappedDecode {
   readonly #toolbox: Toolbox
@@ -87,6 +87,7 @@ export class OverlappedDecode {
     await volume.skip(0, plan.virtualSizeBytes)
     const signals = [this.#abort.signal, call.signal].filter((signal) => signal !== undefined)
     const zeroes = createZeroDetector()
+    const pace = paceOf(this.#job)
     let bytesWritten = 0
     const { virtualSizeBytes } = await decodeQcow2({
       source: this.#file.path,
@@ -94,6 +95,7 @@ export class OverlappedDecode {
       target: {
         // Clusters of zeroes that the image has all the same become holes.
         write: async (chunk, offset) => {
+          await pace?.take(chunk.length)
           bytesWritten += (await writeSparsely(volume, chunk, offset, zeroes)).dataBytes
         },
       },
@@ -107,7 +109,6 @@ export class OverlappedDecode {
     const inFile = await this.#file.finish(inspection)
     const decoded = await this.#decoding
     if (decoded === undefined || this.#volume === undefined) return inFile
-    if (inFile.kind === 'in-file') await crossCheck(this.#toolbox, this.#job, inFile.path, 'qcow2')
     await this.#volume.finish(decoded.virtualSizeBytes)
     await this.#volume.close()
     return decoded

@@ -7,6 +7,7 @@ import {
   InvalidError,
   type RequestContext,
   toQemuFormat,
+  type VerifyPolicy,
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { chownIfNeeded, spaceError } from '@disk-image/host'
@@ -41,6 +42,8 @@ export interface VolumeToImageRequest extends CallOptions {
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
   readonly storeId?: string | undefined
   readonly baseImageRef?: string | undefined
+  /** What is compared after sending; `none` saves hashing. @default 'fallback': size, and the service's hash */
+  readonly verify?: VerifyPolicy | undefined
   readonly throttle?: Throttle | undefined
 }
 
@@ -108,6 +111,7 @@ async function transfer(
           data: source,
           storeId: request.storeId,
           baseImageRef: request.baseImageRef,
+          verify: request.verify,
           signal,
           onProgress: request.onProgress,
         },

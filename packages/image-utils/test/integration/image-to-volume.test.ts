@@ -322,7 +322,7 @@ describe('bad destinations', () => {
   })
 })
 
-test('without qemu-img raw works in full, everything else says what to install', async () => {
+test('without qemu-img raw and qcow2 work in full, everything else says what to install', async () => {
   const empty = work.file('empty-path')
   await mkdir(empty)
   const { createProcessRunner } = await import('@disk-image/host')
@@ -332,10 +332,16 @@ test('without qemu-img raw works in full, everything else says what to install',
     { imageConversionDir: work.conversionDir },
   )
   const volume = work.file('volume')
-  await imageUtils.imageToVolume({ imageId: await add(raw, 'raw'), volume })
-  expect(await sha256(volume)).toBe(rawHash)
-  await rm(volume)
-  for (const format of ['qcow2', 'vmdk']) {
+  const native = [
+    [raw, 'raw'],
+    [await convert('qcow2', 'image.qcow2'), 'qcow2'],
+  ] as const
+  for (const [file, format] of native) {
+    await imageUtils.imageToVolume({ imageId: await add(file, format), volume })
+    expect(await sha256(volume)).toBe(rawHash)
+    await rm(volume)
+  }
+  for (const format of ['vdi', 'vmdk']) {
     const imageId = await add(await convert(format, `image.${format}`), format)
     const error = await imageUtils.imageToVolume({ imageId, volume }).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(ImageUnacceptableError)
