@@ -22,7 +22,8 @@ export interface Arena extends AsyncDisposable {
   readonly command: readonly string[]
 }
 
-const commandFile = path.join(repository, 'packages/cli/bin/disk-image.js')
+/** The command, built. */
+export const commandFile: string = path.join(repository, 'packages/cli/bin/disk-image.js')
 
 /**
  * Looks for what the contestants need.

@@ -69,6 +69,12 @@ async function main(): Promise<void> {
     return
   }
   const missing = await findMissing()
+  if (options.scaling) {
+    if (missing['ours'] !== undefined) throw new Error(missing['ours'])
+    const { runScaling } = await import('./scaling/run-scaling.ts')
+    await runScaling(options)
+    return
+  }
   for (const [name, reason] of Object.entries(missing)) {
     if (reason !== undefined) console.log(`${name} can't take part: ${reason}`)
   }

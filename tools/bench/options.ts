@@ -10,6 +10,11 @@ export interface BenchOptions {
   readonly only: string | undefined
   /** Where the figures go as JSON. */
   readonly jsonFile: string | undefined
+  /** How time and memory grow, instead of the comparison. */
+  readonly scaling: boolean
+  readonly quick: boolean
+  /** The page that takes the scaling's tables. */
+  readonly writeFile: string | undefined
   readonly help: boolean
 }
 
@@ -20,6 +25,8 @@ export const usage = `pnpm bench [-- options]
   --rounds N     so many rounds
   --only NAME    only jobs whose name contains NAME
   --json FILE    writes all figures to FILE
+  --scaling      how time and memory grow with size, latency, bandwidth and number, instead
+  --write PAGE   with --scaling: puts the tables into PAGE, between its markers
 `
 
 /** @throws where an option is unknown or out of range */
@@ -33,10 +40,12 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       rounds: { type: 'string' },
       only: { type: 'string' },
       json: { type: 'string' },
+      scaling: { type: 'boolean', default: false },
+      write: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
-  const rounds = Number(values.rounds ?? (values.quick ? 3 : 5))
+  const rounds = Number(values.rounds ?? (values.quick || values.scaling ? 3 : 5))
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new Error(`--rounds ${values.rounds}: not a whole number from 1`)
   return {
@@ -44,6 +53,9 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     sizesGiB: [1, ...(values.quick ? [] : [3]), ...(values.full ? [10] : [])],
     only: values.only,
     jsonFile: values.json,
+    scaling: values.scaling,
+    quick: values.quick,
+    writeFile: values.write,
     help: values.help,
   }
 }
