@@ -20,10 +20,15 @@ export class LeaseStore {
   readonly #redis: Redis
   readonly #keys: FleetKeys
   readonly #ttlMs: number
+  readonly #onOverdue: (reason: string) => void
 
-  /** @param ttlMs after how long without a renewal a destination is free for others */
-  constructor(redis: Redis, keys: FleetKeys, ttlMs: number) {
+  /**
+   * @param ttlMs after how long without a renewal a destination is free for others
+   * @param onOverdue called where this process is still at what may be another's
+   */
+  constructor(redis: Redis, keys: FleetKeys, ttlMs: number, onOverdue: (reason: string) => void) {
     this.#redis = redis
+    this.#onOverdue = onOverdue
     this.#keys = keys
     this.#ttlMs = ttlMs
   }
@@ -52,6 +57,7 @@ export class LeaseStore {
         token,
         ttlMs: this.#ttlMs,
         askedMs,
+        onOverdue: this.#onOverdue,
       }),
     }
   }

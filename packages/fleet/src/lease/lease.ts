@@ -16,19 +16,26 @@ export interface LeaseInit {
   readonly ttlMs: number
   /** When it was asked for, by this process's own clock. */
   readonly askedMs: number
+  /** Called where the destination may be another's while this process is still at it. */
+  readonly onOverdue: (reason: string) => void
 }
 
-/** Milliseconds that a writer is given to stop before Redis lets another one in. */
+/** Milliseconds that a writer is given to stop, and to take back what it wrote, before Redis lets another one in. */
 export function marginOf(ttlMs: number): number {
-  return Math.min(1000, ttlMs / 3) + ttlMs / 100
+  return ttlMs / 3
 }
+
+/** The part of the time by which two clocks may differ in their speed. */
+const drift = 0.01
 
 /**
  * The right to write some destinations, for as long as Redis can be asked to prolong it.
  *
  * The deadline runs on this process's monotonic clock, from the moment before Redis was asked: it is over here
- * before it can be over there. `signal` is aborted at the deadline, and at once when Redis says that the lease is
- * another's.
+ * before it can be over there. `signal` is aborted at the deadline.
+ *
+ * Ending well takes a moment: what was written is taken back. Where that may touch what is another's by now, because
+ * the process was stopped for a while, Redis has forgotten, or the end takes too long, `onOverdue` is called first.
  */
 export class Lease {
   /** Larger than that of every holder before. */
@@ -36,15 +43,19 @@ export class Lease {
   readonly #init: LeaseInit
   readonly #controller = new AbortController()
   #deadlineMs: number
+  /** From here on the destination may be another's. */
+  #overMs: number
   #renewal: NodeJS.Timeout | undefined
   #deadline: NodeJS.Timeout | undefined
+  #over: NodeJS.Timeout | undefined
   #ended = false
 
   constructor(init: LeaseInit) {
     this.#init = init
     this.token = init.token
-    this.#deadlineMs = this.#deadlineAfter(init.askedMs)
-    this.#watch()
+    this.#deadlineMs = 0
+    this.#overMs = 0
+    this.#prolong(init.askedMs)
     this.#schedule()
   }
 
@@ -59,6 +70,7 @@ export class Lease {
    * @throws {LeaseLostError | JobCancelledError}
    */
   check(): void {
+    if (performance.now() >= this.#overMs) this.#overdue('the process was stopped for longer than it')
     if (performance.now() >= this.#deadlineMs) this.#lose('it could not be renewed in time')
     this.signal.throwIfAborted()
   }
@@ -77,19 +89,28 @@ export class Lease {
     this.check()
     const { redis, leases, outcomes, holder } = this.#init
     const kept = await runScript(redis, commitOutcome, [...leases, ...outcomes], [holder, outcome, keepMs])
-    if (kept !== 1) this.#lose('another worker has it')
+    if (kept !== 1) this.#overdue('another worker may have it')
     this.signal.throwIfAborted()
   }
 
   /** Gives it back. A Redis that can't be reached forgets it by itself. */
   async release(): Promise<void> {
     this.#end()
+    clearTimeout(this.#over)
     const { redis, leases, holder } = this.#init
     await runScript(redis, releaseLease, leases, [holder]).catch(() => undefined)
   }
 
-  #deadlineAfter(askedMs: number): number {
-    return askedMs + this.#init.ttlMs - marginOf(this.#init.ttlMs)
+  #prolong(askedMs: number): void {
+    const { ttlMs } = this.#init
+    this.#overMs = askedMs + ttlMs * (1 - drift)
+    this.#deadlineMs = this.#overMs - marginOf(ttlMs)
+    clearTimeout(this.#deadline)
+    clearTimeout(this.#over)
+    const nowMs = performance.now()
+    // Timers run in the order of their times: after a stop of the process the one that is due later is asked first.
+    this.#deadline = setTimeout(() => this.#expire(), Math.max(0, this.#deadlineMs - nowMs))
+    this.#over = setTimeout(() => this.#overdue('its work could not be ended in time'), this.#overMs - nowMs)
   }
 
   #schedule(): void {
@@ -107,21 +128,23 @@ export class Lease {
     try {
       const state = await runScript(redis, renewLease, [...leases, cancelled], [holder, ttlMs, submission])
       if (this.#ended) return
-      if (state === 0) return this.#lose('another worker has it')
+      if (state === 0) return this.#overdue('another worker may have it')
       if (state === 2) this.cancel()
-      this.#deadlineMs = this.#deadlineAfter(askedMs)
-      this.#watch()
+      this.#prolong(askedMs)
     } catch {
       // Redis can't be asked: the deadline says how long that may last.
     }
   }
 
-  #watch(): void {
-    clearTimeout(this.#deadline)
-    this.#deadline = setTimeout(
-      () => this.#lose('it could not be renewed in time'),
-      Math.max(0, this.#deadlineMs - performance.now()),
-    )
+  #expire(): void {
+    if (performance.now() >= this.#overMs) this.#overdue('the process was stopped for longer than it')
+    else this.#lose('it could not be renewed in time')
+  }
+
+  #overdue(reason: string): void {
+    clearTimeout(this.#over)
+    this.#init.onOverdue(reason)
+    this.#lose(reason)
   }
 
   #lose(reason: string): void {

@@ -52,7 +52,10 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
   const name = options.name ?? `${host}-${process.pid}`
   const keys = new FleetKeys(options.prefix)
   const redis = connectBriefly(connection, leaseMs / 3)
-  const leases = new LeaseStore(redis, keys, leaseMs)
+  const leases = new LeaseStore(redis, keys, leaseMs, (reason) => {
+    logger.error("A volume may be another worker's by now; ending at once", { reason })
+    ;(options.onOverdue ?? endAtOnce)(reason)
+  })
   const limits = new HostLimits(options.limits)
   const cache = options.cache === undefined ? undefined : new ImageCache(options.cache, leases, host)
   const running: WorkerContext['running'] = new Map()
@@ -139,6 +142,14 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
     cleanCache: async () => (await cache?.clean()) ?? [],
     [Symbol.asyncDispose]: () => close(0),
   }
+}
+
+/**
+ * Ends the process before it does anything else. Even taking back what was written would touch what is another's; the
+ * tools that it had started end with it.
+ */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL')
 }
 
 function checkOptions(options: FleetWorkerOptions, leaseMs: number, backends: readonly string[]): void {

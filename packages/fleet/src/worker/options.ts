@@ -64,6 +64,12 @@ export interface FleetWorkerOptions {
   readonly rbd?: VolumeDriver | undefined
   /** After how long without a sign of life a worker's jobs are another's. @default 15000 */
   readonly leaseMs?: number | undefined
+  /**
+   * Called where this process is still at a volume that may be another worker's by now: it was stopped for longer than
+   * `leaseMs`, or could not end its work in time. It must not return before nothing of it writes any more.
+   * @default kills the process, which its supervisor starts again
+   */
+  readonly onOverdue?: ((reason: string) => void) | undefined
   /** How often a job may take its worker down before it is given up. @default 3 */
   readonly maxCrashes?: number | undefined
   readonly meter?: FleetMeter | undefined

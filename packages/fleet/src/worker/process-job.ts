@@ -49,7 +49,9 @@ export async function processJob(
     await reporter.close()
     outcome = 'completed'
     return result
-  } catch (error) {
+  } catch (caught) {
+    // Whatever a step made of the abort, it is the abort that counts.
+    const error: unknown = controller.signal.aborted ? controller.signal.reason : caught
     const next = await whatNow(worker, { job, token, backend, reporter }, error)
     outcome = next.outcome
     throw next.error

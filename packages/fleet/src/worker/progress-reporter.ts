@@ -49,7 +49,7 @@ export class ProgressReporter {
     } else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => this.#now(), everyMs)
     }
-    if (goesOn && progress.unit === 'bytes') this.#bytes += progress.completed - before.completed
+    if (progress.unit === 'bytes') this.#bytes += progress.completed - (goesOn ? before.completed : 0)
   }
 
   /** Says why the attempt failed, and waits until that is known. */

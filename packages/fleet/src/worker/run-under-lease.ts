@@ -88,6 +88,8 @@ export async function runUnderLease(
     const result: JobResult = { type: job.type, fencingToken: held.token, worker: name, host, report }
     await held.commit(JSON.stringify({ jobId, submission, result }), keepOutcomeMs)
     return result
+  } catch (error) {
+    throw lease?.signal.aborted === true ? lease.signal.reason : error
   } finally {
     release()
     await Promise.all([lease?.release(), slot?.release()])

@@ -42,6 +42,7 @@ export interface Farm extends AsyncDisposable {
     config: Partial<WorkerConfig> & Pick<WorkerConfig, 'redis' | 'host'>,
     prefix?: readonly string[],
   ): Promise<WorkerProcess>
+  killAll(): Promise<void>
   journal(): Promise<JournalEntry[]>
 }
 
@@ -109,6 +110,12 @@ export async function createFarm(): Promise<Farm> {
       },
     }
   }
+  const killAll = async (): Promise<void> => {
+    const left = [...running]
+    const gone = left.map((process_) => once(process_, 'exit'))
+    left.forEach((process_) => process_.kill('SIGKILL'))
+    await Promise.all(gone)
+  }
   return {
     directory,
     volumes,
@@ -134,6 +141,7 @@ export async function createFarm(): Promise<Farm> {
       return { id, sha256: createHash('sha256').update(bytes).digest('hex') }
     },
     start,
+    killAll,
     journal: async () => {
       const text = await readFile(journalFile, 'utf8').catch(() => '')
       return text
@@ -142,10 +150,7 @@ export async function createFarm(): Promise<Farm> {
         .map((line) => JSON.parse(line) as JournalEntry)
     },
     [Symbol.asyncDispose]: async () => {
-      const left = [...running]
-      const gone = left.map((process_) => once(process_, 'exit'))
-      left.forEach((process_) => process_.kill('SIGKILL'))
-      await Promise.all(gone)
+      await killAll()
       await rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     },
   }

@@ -1,0 +1,143 @@
+import * as fc from 'fast-check'
+import { ImageError } from '@disk-image/core'
+import { describe, expect, test } from 'vitest'
+import { checkEnvelope, checkJob } from './check-job.ts'
+import { destinationsOf, jobIdOf } from './identity.ts'
+import type { FetchJob, FleetJob } from './job.ts'
+import { parseRbdName } from './volume-name.ts'
+
+const job: FetchJob = {
+  type: 'fetch',
+  imageId: 'b0a1c2d3-e4f5-4678-9abc-def012345678',
+  volume: '/dev/vg/volume',
+}
+
+test('a whole job is taken as it is, and can be changed no more', () => {
+  const whole: FleetJob = {
+    ...job,
+    backend: 'ssd',
+    cloud: 'production',
+    hash: { algorithm: 'sha512', value: 'ab'.repeat(64) },
+    volumeFormat: 'qcow2',
+    volumeSizeGiB: 1.5,
+    connections: 4,
+    verify: 'strict',
+  }
+  expect(checkJob(whole)).toEqual(whole)
+  expect(Object.isFrozen(checkJob(whole))).toBe(true)
+})
+
+test.each([
+  ['no job', 'A job must be an object'],
+  [{ ...job, type: 'format' }, 'There is no job of type "format"'],
+  [{ ...job, type: '__proto__' }, 'There is no job of type'],
+  [{ ...job, authToken: 'secret' }, 'has no field "authToken"'],
+  [JSON.parse('{"type":"inspect","imageId":"a","__proto__":{"b":1}}'), 'has no field "__proto__"'],
+  [{ ...job, imageId: '../../etc/passwd' }, 'The field imageId'],
+  [{ ...job, imageId: undefined }, 'The field imageId'],
+  [{ ...job, backend: 'a:b' }, 'The field backend'],
+  [{ ...job, cloud: '' }, 'The field cloud'],
+  [{ ...job, connections: 0.5 }, 'The field connections'],
+  [{ ...job, volumeSizeGiB: -1 }, 'The field volumeSizeGiB'],
+  [{ ...job, volumeFormat: '-O' }, 'The field volumeFormat'],
+  [{ ...job, hash: { algorithm: 'sha512', value: 'AB' } }, 'The field hash'],
+  [{ type: 'coalesce', chain: [] }, 'The field chain'],
+  [{ type: 'coalesce', chain: ['/a', 'rbd:pool/b'] }, 'The field chain'],
+  [
+    { type: 'convert', source: 'rbd:p/i', sourceFormat: 'raw', volume: '/v', volumeFormat: 'raw' },
+    'The field source',
+  ],
+])('%j is refused', (value, words) => {
+  expect(() => checkJob(value)).toThrow(words)
+})
+
+describe('hostile names of volumes', () => {
+  test.each([
+    'volume',
+    './volume',
+    '/srv/volumes/../../etc/shadow',
+    '/srv//volume',
+    '/srv/volume/',
+    '/srv/volume\n',
+    '/srv/\0volume',
+    'nbd:unix:/run/socket',
+    'json:{"driver":"file"}',
+    'rbd:pool',
+    'rbd:pool/',
+    'rbd:/image',
+    'rbd:pool/image:conf=/etc/ceph/other.conf',
+    'rbd:pool/image:id=admin:key=secret',
+    'rbd:pool/image@snapshot',
+    String.raw`rbd:pool/image\:x`,
+    'rbd:pool/namespace/image',
+    'rbd:-pool/image',
+    'rbd:pool/--image',
+    'rbd:pool/im age',
+  ])('%j', (volume) => {
+    expect(() => checkJob({ ...job, volume })).toThrow('The field volume')
+  })
+
+  test('what is taken of Ceph is two plain words', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const name = parseRbdName(`rbd:${text}`)
+        return name === undefined || /^[\w.]([\w.-])*\/[\w.]([\w.-])*$/.test(`${name.pool}/${name.image}`)
+      }),
+    )
+  })
+})
+
+test('whatever lies in the queue, it is taken or refused', () => {
+  fc.assert(
+    fc.property(fc.anything(), (value) => {
+      try {
+        checkEnvelope(value)
+        return true
+      } catch (error) {
+        return ImageError.is(error)
+      }
+    }),
+  )
+  const envelope = { version: 1, submission: '3b241101-e2bb-4255-8caf-4136c566a962', job }
+  expect(checkEnvelope(envelope)).toEqual(envelope)
+  expect(() => checkEnvelope({ ...envelope, more: 1 })).toThrow('no job of this version')
+})
+
+test('the same work has the same id, and its manner does not count', () => {
+  const id = jobIdOf(job)
+  expect(id).toMatch(/^default\.fetch-[0-9a-f]{32}$/)
+  const same: FetchJob = {
+    volume: job.volume,
+    imageId: job.imageId,
+    type: 'fetch',
+    cloud: 'default',
+    connections: 8,
+  }
+  expect(jobIdOf(same)).toBe(id)
+  const others: FetchJob[] = [
+    { ...job, volume: '/dev/vg/other' },
+    { ...job, volumeFormat: 'qcow2' },
+    { ...job, cloud: 'other' },
+    { ...job, backend: 'other' },
+    { ...job, hash: { algorithm: 'sha512', value: '00'.repeat(64) } },
+  ]
+  expect(new Set([id, ...others.map(jobIdOf)]).size).toBe(6)
+})
+
+test('jobs with one destination have a name in common', () => {
+  const convert: FleetJob = {
+    type: 'convert',
+    source: '/a',
+    sourceFormat: 'raw',
+    volume: '/dev/vg/volume',
+    volumeFormat: 'raw',
+  }
+  expect(destinationsOf(convert)).toEqual(destinationsOf(job))
+  expect(destinationsOf({ ...job, backend: 'other' })).not.toEqual(destinationsOf(job))
+  const rbd: FleetJob = { ...job, volume: 'rbd:pool/image' }
+  expect(destinationsOf({ ...rbd, backend: 'other' })).toEqual(destinationsOf(rbd))
+  expect(destinationsOf({ type: 'coalesce', chain: ['/b', '/a', '/b'] })).toEqual([
+    'default:/a',
+    'default:/b',
+  ])
+})
