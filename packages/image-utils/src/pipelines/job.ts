@@ -35,6 +35,8 @@ export interface Job {
   readonly strict: boolean
   /** Whether only the root helper may write the volume. */
   readonly throughHelper: boolean
+  /** Whether a tool has to write it: through the root helper, or with a throttle's prefix before it. */
+  readonly throughTool: boolean
   readonly call: CallOptions
 }
 
@@ -73,6 +75,7 @@ export async function prepareJob(
       disabled: toolbox.options.imageConversionDisable,
     })
   }
+  const throttle = request.throttle ?? toolbox.throttle
   const claimedFormat = claimOf(record)
   const wrapping = wrappingOf(record)
   const signed = toolbox.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
@@ -88,10 +91,11 @@ export async function prepareJob(
     wrapping,
     claimedFormat,
     volumeFormat,
-    throttle: request.throttle ?? toolbox.throttle,
+    throttle,
     signed,
     strict: request.verifyBeforeWrite ?? signed,
     throughHelper,
+    throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
     call,
   }
 }

@@ -54,8 +54,7 @@ export async function planImageToVolume(
     }
   }
   const size = job.record.size ?? 0
-  const inPass =
-    job.volumeFormat === 'raw' && !job.strict && !job.throughHelper && job.wrapping !== 'xenserver'
+  const inPass = job.volumeFormat === 'raw' && !job.strict && !job.throughTool && job.wrapping !== 'xenserver'
   const streamed = inPass && job.claimedFormat === 'raw'
   const temporaryBytes = streamed ? 0 : size
   const folder = await existingFolder(toolbox.temporaryFiles.directory)

@@ -12,6 +12,7 @@ import { checkFits, type Job } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
+import { paceOf } from './write-volume.ts'
 
 /** An image that has arrived whole, inspected and judged. */
 export interface Received {
@@ -82,7 +83,7 @@ async function chooseTarget(
   cleanup: Cleanup,
   head: InspectionResult,
 ): Promise<Target> {
-  const mayStream = job.volumeFormat === 'raw' && !job.strict && !job.throughHelper
+  const mayStream = job.volumeFormat === 'raw' && !job.strict && !job.throughTool
   if (mayStream && job.claimedFormat === 'raw') return streamToVolume(toolbox, job, cleanup)
   const decode = mayStream && head.format === 'qcow2' && job.request.disableSparse !== true
   // Who reads behind the writer must find every byte that was announced: no hole may stand for the last ones.
@@ -99,7 +100,7 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
     signal: job.call.signal,
   })
   cleanup.always(() => volume.close())
-  const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true })
+  const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true, pace: paceOf(job) })
   return {
     sink: {
       write: (chunk) => {

@@ -9,8 +9,11 @@ import {
 import { openVhdChain } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
+import { Pace } from '../sinks/pace.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
+import { withFileReader } from '../sources/file-reader.ts'
+import { copyVhdx } from '../vhdx/copy-vhdx.ts'
 import { guardDestination } from './destination.ts'
 import type { Job } from './job.ts'
 
@@ -31,11 +34,19 @@ export async function writeVolume(
   disk: DiskFile,
   cleanup: Cleanup,
 ): Promise<number> {
-  if (disk.format === 'vpc') return writeVhd(toolbox, job, disk, cleanup)
-  if (disk.format === 'raw' && job.volumeFormat === 'raw' && !job.throughHelper) {
+  // The size of a VHD is its footer's, not what its geometry comes to, and its sector bitmaps count.
+  if (disk.format === 'vpc') return flattenFirst(toolbox, job, disk, cleanup)
+  if (disk.format === 'vhdx' && (await isMostlyHoles(disk))) return flattenFirst(toolbox, job, disk, cleanup)
+  if (disk.format === 'raw' && job.volumeFormat === 'raw' && !job.throughTool) {
     return copyRaw(toolbox, job, disk)
   }
   return convertDisk(toolbox, job, disk, cleanup)
+}
+
+/** qemu-img reads every byte of a VHDX, stored or not: of a large disk with little in it that takes hours. */
+async function isMostlyHoles(disk: DiskFile): Promise<boolean> {
+  const { size } = await stat(disk.path)
+  return disk.virtualSizeBytes > 4 * size
 }
 
 /** Raw to raw, holes kept, with neither a process nor qemu-img. */
@@ -43,7 +54,7 @@ async function copyRaw(toolbox: Toolbox, job: Job, disk: DiskFile): Promise<numb
   const { size } = await stat(disk.path)
   const volume = await openVolume(job.request.volume, { sizeBytes: size, ...volumeOptions(toolbox, job) })
   try {
-    const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true })
+    const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true, pace: paceOf(job) })
     for await (const chunk of readFileInChunks(disk.path, { signal: job.call.signal })) {
       await sink.write(chunk)
       job.call.onProgress?.({ stage: 'write', completed: sink.offset, total: size, unit: 'bytes' })
@@ -56,46 +67,55 @@ async function copyRaw(toolbox: Toolbox, job: Job, disk: DiskFile): Promise<numb
 }
 
 /**
- * A VHD is read by our own reader: its size is the footer's, not what its geometry comes to, and its sector
- * bitmaps count. For another format than raw it is laid out as raw first.
+ * A VHD or VHDX, read by our own reader. For another format than raw it is laid out as raw first, in a file of
+ * holes.
  */
-async function writeVhd(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: Cleanup): Promise<number> {
-  if (job.volumeFormat !== 'raw' || job.throughHelper) {
-    const raw = await toolbox.temporaryFiles.file({ prefix: `image_raw_${job.imageId}_` })
-    cleanup.always(() => raw[Symbol.asyncDispose]())
-    await flattenVhd(toolbox, job, disk, raw.path)
-    return convertDisk(toolbox, job, { ...disk, path: raw.path, format: 'raw' }, cleanup)
+async function flattenFirst(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: Cleanup): Promise<number> {
+  if (job.volumeFormat === 'raw' && !job.throughTool) {
+    return flatten(toolbox, job, disk, {
+      path: job.request.volume,
+      sparse: job.request.disableSparse !== true,
+    })
   }
-  return flattenVhd(toolbox, job, disk, job.request.volume)
+  const raw = await toolbox.temporaryFiles.file({ prefix: `image_raw_${job.imageId}_` })
+  cleanup.always(() => raw[Symbol.asyncDispose]())
+  await flatten(toolbox, job, disk, { path: raw.path, sparse: true })
+  return convertDisk(toolbox, job, { ...disk, path: raw.path, format: 'raw' }, cleanup)
 }
 
-async function flattenVhd(toolbox: Toolbox, job: Job, disk: DiskFile, destination: string): Promise<number> {
+interface FlatTarget {
+  readonly path: string
+  readonly sparse: boolean
+}
+
+async function flatten(toolbox: Toolbox, job: Job, disk: DiskFile, target: FlatTarget): Promise<number> {
+  const sizeBytes = disk.virtualSizeBytes
+  const volume = await openVolume(target.path, { sizeBytes, ...volumeOptions(toolbox, job) })
+  try {
+    const sink = new SparseSink(volume, { sparse: target.sparse, pace: paceOf(job) })
+    await copyDisk(job, disk, sink)
+    await volume.finish(sink.offset)
+    return sink.written
+  } finally {
+    await volume.close()
+  }
+}
+
+/** Puts the disk of a VHD, of a chain of them, or of a VHDX into a sink, from its start to its end. */
+async function copyDisk(job: Job, disk: DiskFile, sink: SparseSink): Promise<void> {
+  const receiver = {
+    data: (_offset: number, bytes: Uint8Array) => sink.write(bytes),
+    zero: (_offset: number, length: number) => sink.skip(length),
+  }
+  if (disk.format === 'vhdx') {
+    const options = { ...job.call, imageId: job.imageId }
+    await withFileReader(disk.path, (file) => copyVhdx(file, receiver, options))
+    return
+  }
   // The archive's file names say who belongs to whom, whatever the disks themselves note.
   const chain = await openVhdChain(disk.chain ?? [disk.path], { checkParentIds: disk.chain === undefined })
   try {
-    const volume = await openVolume(destination, { sizeBytes: chain.size, ...volumeOptions(toolbox, job) })
-    try {
-      const sparse = job.request.disableSparse !== true
-      let written = 0
-      await chain.copyTo(
-        {
-          data: async (offset, bytes) => {
-            written += bytes.length
-            await volume.write(bytes, offset)
-          },
-          zero: async (offset, length) => {
-            if (sparse) return volume.skip(offset, length)
-            written += length
-            return writeZeroes(volume, offset, length)
-          },
-        },
-        { signal: job.call.signal, onProgress: job.call.onProgress },
-      )
-      await volume.finish(chain.size)
-      return written
-    } finally {
-      await volume.close()
-    }
+    await chain.copyTo(receiver, job.call)
   } finally {
     await chain.close()
   }
@@ -106,15 +126,10 @@ export function volumeOptions(toolbox: Toolbox, job: Job): OpenVolumeOptions {
   return { imageId: job.imageId, runner: toolbox.runner, signal: job.call.signal }
 }
 
-async function writeZeroes(
-  volume: { write(chunk: Uint8Array, offset: number): Promise<void> },
-  offset: number,
-  length: number,
-): Promise<void> {
-  const zeroes = new Uint8Array(Math.min(length, 1024 * 1024))
-  for (let done = 0; done < length; done += zeroes.length) {
-    await volume.write(zeroes.subarray(0, Math.min(zeroes.length, length - done)), offset + done)
-  }
+/** Keeps to the rate that the throttle asks for, where nothing but this process writes. */
+export function paceOf(job: Job): Pace | undefined {
+  const { rateBytesPerSecond } = job.throttle
+  return rateBytesPerSecond === undefined ? undefined : new Pace(rateBytesPerSecond, job.call.signal)
 }
 
 /** Everything else: qemu-img, told both formats. */

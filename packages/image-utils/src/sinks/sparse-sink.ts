@@ -1,5 +1,6 @@
-import type { ByteSink } from '@disk-image/core'
+import { type ByteSink, MiB } from '@disk-image/core'
 import { createZeroDetector, type Volume, writeSparsely } from '@disk-image/host'
+import type { Pace } from './pace.ts'
 
 /**
  * Writes a stream onto a volume from its start, leaving out what is zero: a hole in a file, safe zeroes on a
@@ -8,12 +9,14 @@ import { createZeroDetector, type Volume, writeSparsely } from '@disk-image/host
 export class SparseSink implements ByteSink {
   readonly #volume: Volume
   readonly #sparse: boolean
+  readonly #pace: Pace | undefined
   readonly #detector = createZeroDetector()
   #offset = 0
   #written = 0
 
-  constructor(volume: Volume, options: { readonly sparse: boolean }) {
+  constructor(volume: Volume, options: { readonly sparse: boolean; readonly pace?: Pace | undefined }) {
     this.#volume = volume
+    this.#pace = options.pace
     this.#sparse = options.sparse
   }
 
@@ -28,6 +31,7 @@ export class SparseSink implements ByteSink {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    await this.#pace?.take(chunk.length)
     const start = this.#offset
     this.#offset += chunk.length
     if (this.#sparse) {
@@ -36,6 +40,19 @@ export class SparseSink implements ByteSink {
     } else {
       await this.#volume.write(chunk, start)
       this.#written += chunk.length
+    }
+  }
+
+  /** Takes so many zeroes, without looking at any. */
+  async skip(length: number): Promise<void> {
+    if (this.#sparse) {
+      await this.#volume.skip(this.#offset, length)
+      this.#offset += length
+      return
+    }
+    const zeroes = new Uint8Array(Math.min(length, MiB))
+    for (let done = 0; done < length; done += zeroes.length) {
+      await this.write(zeroes.subarray(0, Math.min(zeroes.length, length - done)))
     }
   }
 }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { ImageMetadata, ImageRecord, ImageService } from '@disk-image/core'
 import { requireTool } from '@disk-image/testing'
@@ -62,11 +63,31 @@ export function serveFile(file: string, metadata: ImageMetadata, size: number): 
   const service: Pick<ImageService, 'show' | 'download'> = {
     show: async () => record,
     download: async (_context, _imageId, sink, options = {}) => {
-      for await (const chunk of readFileInChunks(file, { signal: options.signal })) await sink.write(chunk)
+      for await (const chunk of chunksOf(file, size, options.signal)) await sink.write(chunk)
       return { bytes: size, resumes: 0, hash: undefined, additionalHashes: {}, durationMs: 0 }
     },
   }
   return service as ImageService
+}
+
+/** The bytes of a file. Of the holes in a large one only the zeroes are served, nothing is read. */
+async function* chunksOf(
+  file: string,
+  size: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const zeroes = new Uint8Array(8 * 1024 * 1024)
+  let position = 0
+  for (const [start, end] of [...(await dataOf(file, size)), [size, size] as const]) {
+    for (let left = start - position; left > 0; left -= zeroes.length) {
+      // A real service lets the process do other things between its chunks.
+      await setImmediate()
+      signal?.throwIfAborted()
+      yield left < zeroes.length ? zeroes.subarray(0, left) : zeroes
+    }
+    yield* readFileInChunks(file, { start, length: Math.min(end, size) - start, signal })
+    position = end
+  }
 }
 
 const blockBytes = 65_536
