@@ -1,80 +1,149 @@
 /**
- * Changes images for as long as you like and looks at what the inspector makes of them.
+ * Changes images for as long as you like and looks at what the inspector makes of them, led by coverage: what
+ * reaches code that nothing reached before, or gets a verdict that nothing got before, is changed further.
  *
- *     pnpm exec node --conditions=@disk-image/source packages/format-policy/test/fuzz.ts [--seconds 60] [--seed 1] [--qemu]
+ *     pnpm fuzz [--seconds 60] [--format qcow2] [--seed 1] [--qemu] [--corpus FOLDER] [--findings FOLDER]
  *
- * A changed image that gets a new verdict becomes a seed itself, so the search goes where new branches are.
- * With `--qemu` every hundredth image that is called safe is opened by qemu-img under strace, and must open no
- * other file and have the same size. Ends with code 1 at the first finding, and keeps the image.
+ * Findings: an exception, a verdict that contradicts itself or depends on how the bytes arrive, a slow one,
+ * too many reads. With `--qemu` every fiftieth image that is called safe is opened by qemu-img under strace, and
+ * must open no other file and have the same size. Each kind of finding is kept once, as an image, and the
+ * program ends with code 1. A corpus folder takes what led further, for the next time.
  */
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { mutate, Random } from './build/mutate.ts'
-import { type Seed, seeds } from './build/seeds.ts'
+import { allSeeds } from './build/more-seeds.ts'
+import { MutableImage } from './build/mutable-image.ts'
+import { mutateInPlace } from './build/mutate.ts'
+import { Random } from './build/random.ts'
+import { Coverage } from './fuzz/coverage.ts'
+import { apply, load, save, type Variant } from './fuzz/pool.ts'
+import { judge } from './judge.ts'
 import { checkSoundness } from './soundness.ts'
-import { failed, inspectBytes, temporaryDirectory } from './support.ts'
+import { failed, temporaryDirectory } from './support.ts'
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    format: { type: 'string' },
     qemu: { type: 'boolean', default: false },
+    corpus: { type: 'string' },
+    findings: { type: 'string', default: path.join(tmpdir(), 'disk-image-findings') },
   },
 })
-const random = new Random(Number(values.seed))
-const pool: Seed[] = [...seeds()]
-const known = new Set<string>()
-const end = Date.now() + Number(values.seconds) * 1000
-await using directory = await temporaryDirectory()
-let count = 0
-let opened = 0
-let slowestMs = 0
-let safe = 0
-const startMemory = process.memoryUsage().arrayBuffers
+/** Images between two looks at the coverage, each of which costs as much as ten images. */
+const batch = 100
+const slowMs = 2000
+const mostInPool = 20_000
 
-async function finding(what: string, bytes: Uint8Array): Promise<never> {
-  const file = path.join(tmpdir(), `disk-image-finding-${values.seed}-${count}.img`)
+const all = allSeeds()
+const chosen = all.filter((seed) => values.format === undefined || seed.format === values.format)
+if (chosen.length === 0) throw new TypeError(`no format ${values.format}`)
+const images = new Map(chosen.map((seed) => [seed.name, new MutableImage(seed.bytes.slice())]))
+const random = new Random(Number(values.seed))
+const pool: Variant[] = chosen.map((seed) => ({ seed, patches: [], size: seed.bytes.length }))
+if (values.corpus !== undefined) pool.push(...(await load(values.corpus, chosen)))
+const verdicts = new Set<string>()
+const findings = new Map<string, string>()
+await using directory = await temporaryDirectory()
+using coverage = new Coverage()
+const totals = { images: 0, safe: 0, opened: 0, slowestMs: 0 }
+
+async function finding(what: string, bytes: Uint8Array): Promise<void> {
+  // Numbers differ from image to image; the kind of the finding doesn't.
+  const kind = what.replaceAll(/\d+/g, 'N').slice(0, 200)
+  if (findings.has(kind)) return
+  await mkdir(values.findings, { recursive: true })
+  const file = path.join(values.findings, `${values.seed}-${totals.images}.img`)
   await writeFile(file, bytes)
-  console.error(`${what}\nimage ${count} of seed ${values.seed}: ${file}`)
-  process.exit(1)
+  findings.set(kind, file)
+  console.error(`${what}\n  ${file}`)
 }
 
-while (Date.now() < end) {
-  const seed = random.pick(pool)
-  const bytes = mutate(seed, pool, random)
-  count += 1
+/** Judges what the image holds. True if the verdict is one that was not there before. */
+async function look(bytes: Uint8Array): Promise<boolean> {
+  const cut = random.below(16) === 0 ? random.below(bytes.length + 1) : undefined
   const start = performance.now()
   try {
-    const result = inspectBytes(bytes)
-    slowestMs = Math.max(slowestMs, performance.now() - start)
-    const cut = random.below(bytes.length + 1)
-    if (JSON.stringify(inspectBytes(bytes, [cut])) !== JSON.stringify(result)) {
-      await finding(`The verdict depends on a cut at ${cut}`, bytes)
-    }
-    const kind = [
-      result.format,
-      result.contentName,
-      ...failed(result),
-      ...result.checks.map((check) => check.reason),
-    ].join('|')
-    if (!known.has(kind) && pool.length < 3000 && bytes.length > 0) {
-      known.add(kind)
-      pool.push({ name: seed.name, bytes, interesting: seed.interesting })
-    }
-    if (result.safe) safe += 1
-    if (values.qemu && result.safe && safe % 100 === 0) {
-      opened += 1
+    const { result, found } = await judge(bytes, cut)
+    const took = performance.now() - start
+    totals.slowestMs = Math.max(totals.slowestMs, took)
+    if (took > slowMs) await finding(`took ${took.toFixed(0)} ms`, bytes)
+    for (const problem of found) await finding(problem, bytes)
+    if (result.safe) totals.safe += 1
+    if (values.qemu && result.safe && result.format !== 'raw' && random.below(50) === 0) {
+      totals.opened += 1
       const problem = await checkSoundness(directory.path, bytes, result)
-      if (problem !== undefined) await finding(problem, bytes)
+      if (problem !== undefined) await finding(`${result.format}: ${problem}`, bytes)
     }
+    const verdict = [result.format, result.contentName, ...result.matches, ...failed(result)].join('|')
+    if (verdicts.has(verdict)) return false
+    verdicts.add(verdict)
+    return true
   } catch (error) {
-    await finding(`The inspector threw: ${String(error)}`, bytes)
+    await finding(`The inspector threw: ${error instanceof Error ? error.stack : String(error)}`, bytes)
+    return false
   }
 }
-const grown = (process.memoryUsage().arrayBuffers - startMemory) / 1024 ** 2
+
+async function keep(variant: Variant): Promise<void> {
+  if (pool.length < mostInPool) pool.push(variant)
+  if (values.corpus !== undefined) await save(values.corpus, variant)
+}
+
+async function judgeAgain(variant: Variant): Promise<void> {
+  const image = images.get(variant.seed.name)
+  if (image === undefined) return
+  apply(image, variant)
+  try {
+    await judge(image.bytes)
+  } catch {
+    // It was found already.
+  }
+  image.restore()
+}
+
+/** Finds those among the variants that reach something new, by halves, and keeps them. */
+async function keepNew(variants: readonly Variant[]): Promise<void> {
+  const [first] = variants
+  if (first === undefined) return
+  coverage.skip()
+  for (const variant of variants) await judgeAgain(variant)
+  if (variants.length === 1) {
+    if (coverage.count() > 0) await keep(first)
+  } else if (coverage.hasNew()) {
+    await keepNew(variants.slice(0, variants.length >> 1))
+    await keepNew(variants.slice(variants.length >> 1))
+  }
+}
+
+const end = Date.now() + Number(values.seconds) * 1000
+for (const variant of pool.slice()) await judgeAgain(variant)
+coverage.count()
+while (Date.now() < end) {
+  const tried: Variant[] = []
+  coverage.skip()
+  for (let count = 0; count < batch; count += 1) {
+    // What was found last is tried more often: it has had the fewest chances.
+    const recent = random.below(2) === 0 ? Math.min(pool.length, 200) : pool.length
+    const variant = pool[pool.length - 1 - random.below(recent)]
+    const image = variant === undefined ? undefined : images.get(variant.seed.name)
+    if (variant === undefined || image === undefined) continue
+    apply(image, variant)
+    mutateInPlace(image, variant.seed, all, random)
+    totals.images += 1
+    const made = { seed: variant.seed, patches: image.changes(), size: image.size }
+    if (await look(image.bytes)) await keep(made)
+    tried.push(made)
+    image.restore()
+  }
+  if (coverage.hasNew()) await keepNew(tried)
+}
 console.log(
-  `${count} images, ${known.size} kinds of verdict, ${safe} safe, ${opened} opened by qemu-img, ` +
-    `slowest ${slowestMs.toFixed(1)} ms, ${grown.toFixed(0)} MiB of buffers more, seed ${values.seed}`,
+  `${totals.images} images, ${coverage.size} blocks of code, ${verdicts.size} kinds of verdict, ` +
+    `${pool.length} in the pool, ${totals.safe} safe, ${totals.opened} opened by qemu-img, ` +
+    `slowest ${totals.slowestMs.toFixed(1)} ms, ${findings.size} findings, seed ${values.seed}`,
 )
+process.exitCode = findings.size > 0 ? 1 : 0

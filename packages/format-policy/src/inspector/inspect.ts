@@ -30,13 +30,8 @@ export async function inspect(
   signal?.throwIfAborted()
   let head = await readAll(0, firstBytes)
   const needed = Math.min(neededHead(new Fields(head)), headBytes)
-  if (needed > head.length && size > head.length) {
-    const rest = await readAll(head.length, needed - head.length)
-    const longer = new Uint8Array(head.length + rest.length)
-    longer.set(head)
-    longer.set(rest, head.length)
-    head = longer
-  }
+  // All of it at once: both parts and the whole would be more memory than is promised.
+  if (needed > head.length && size > head.length) head = await readAll(0, needed)
   const examination = new Examination(head, Math.min(size, headBytes))
   const { walk } = examination
   for (let missing = walk.missing; missing !== undefined; missing = walk.missing) {

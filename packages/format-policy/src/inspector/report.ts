@@ -14,7 +14,12 @@ export class Report {
   }
 
   fail(name: string, finding: Finding): void {
-    if (this.#checks.get(name)?.ok !== false) this.#checks.set(name, { name, ok: false, ...finding })
+    if (!this.hasFailed(name)) this.#checks.set(name, { name, ok: false, ...finding })
+  }
+
+  /** Whether a finding of this name is there: what else is found needs no words. */
+  hasFailed(name: string): boolean {
+    return this.#checks.get(name)?.ok === false
   }
 
   /** Odd, but no reason to refuse. */

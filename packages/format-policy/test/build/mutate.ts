@@ -1,122 +1,147 @@
 import { latin1 } from './bytes.ts'
+import { type Field, knownFields } from './fields.ts'
+import { MutableImage } from './mutable-image.ts'
+import type { Random } from './random.ts'
+import { repair } from './repair.ts'
 import type { Seed } from './seeds.ts'
 
-/** Numbers that are the same in every run with the same seed. */
-export class Random {
-  #state: number
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0 || 1
-  }
-
-  /** 0 to `limit` - 1. */
-  below(limit: number): number {
-    this.#state ^= this.#state << 13
-    this.#state ^= this.#state >>> 17
-    this.#state ^= this.#state << 5
-    return (this.#state >>> 0) % Math.max(1, limit)
-  }
-
-  pick<T>(values: readonly T[]): T {
-    return values[this.below(values.length)] as T
-  }
-}
-
-const numbers: readonly bigint[] = [
-  0n,
-  1n,
-  2n,
-  3n,
-  4n,
-  8n,
-  511n,
-  512n,
-  513n,
-  0x7fn,
-  0x80n,
-  0xffn,
-  0xffffn,
-  65536n,
-  0x7fffffffn,
-  0x80000000n,
-  0xffffffffn,
-  1n << 32n,
-  1n << 40n,
-  1n << 53n,
-  (1n << 63n) - 512n,
-  1n << 63n,
-  (1n << 64n) - 1n,
-]
 const phrases = [
   'QFI\xfb\0\0\0\x03',
+  'QFI\xfb\0\0\0\x01',
   'KDMV',
   'COWD',
   'conectix',
+  'cxsparse',
   'vhdxfile',
   'QED\0',
   'LUKS\xba\xbe',
   'CD001',
+  'NSR02',
   'EFI PART',
+  'koly\0\0\0\x04\0\0\x02\0',
   '/etc/passwd',
   '\x7f\x10\xda\xbe',
   '\x55\xaa',
   '\x1f\x8b\x08\0',
   'createType="vmfs"\n',
+  'createType="monolithicSparse"\n',
+  'parentCID=00000001\n',
   'version=1\n',
   'parentFileNameHint="/x"\n',
   'RW 8 FLAT "/x" 0\n',
+  'RW 2048 SPARSE "x"\n',
+  '# Disk DescriptorFile\n',
+  'ustar',
   '\0',
   '\r',
   '"',
   'json:{"driver":"raw"}',
   'DATA\0\0\0\x08',
+  '\xe2\x79\x2a\xca\0\0\0\x08',
+  '\x23\x85\x28\x75\0\0\0\x18',
+  '\x05\x37\xbe\x77\0\0\0\x10',
 ]
+const longestSplice = 4096
 
-function place(random: Random, seed: Seed, length: number): number {
-  if (random.below(8) === 0) return random.below(length)
-  const [from, to] = random.pick(seed.interesting)
-  return from + random.below(to - from)
+/** A number near the edge of what its bytes, the file or another field can hold. */
+function edge(random: Random, size: number, before: bigint): bigint {
+  const power = 1n << BigInt(random.below(65))
+  switch (random.below(9)) {
+    case 0:
+      return BigInt(random.below(5))
+    case 1:
+      return power
+    case 2:
+      return power - 1n
+    case 3:
+      return power + 1n
+    case 4:
+      return BigInt(size + random.below(3) - 1)
+    case 5:
+      return BigInt(Math.floor(size / 512) + random.below(3) - 1)
+    case 6:
+      return before + BigInt(random.below(3) - 1)
+    case 7:
+      return random.below(2) === 0 ? before * 2n : before / 2n
+    default:
+      return (BigInt(random.below(2 ** 32)) << 32n) | BigInt(random.below(2 ** 32))
+  }
 }
 
-/** One changed image: bits, numbers, phrases, moved parts, cuts; one to four changes at once. */
-export function mutate(seed: Seed, others: readonly Seed[], random: Random): Uint8Array {
-  let bytes = seed.bytes.slice()
+function readField({ at, length, little }: Field, bytes: Uint8Array): bigint {
+  let value = 0n
+  for (let index = 0; index < length; index += 1) {
+    value = (value << 8n) | BigInt(bytes[at + (little ? length - 1 - index : index)] ?? 0)
+  }
+  return value
+}
+
+function putField(image: MutableImage, { at, length, little }: Field, value: bigint): void {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), little)
+  image.put(at, little ? bytes.subarray(0, length) : bytes.subarray(8 - length))
+}
+
+/** Somewhere: usually where there is something to read. */
+function place(random: Random, seed: Seed, size: number): number {
+  if (random.below(8) === 0) return random.below(size)
+  const [from, to] = random.pick(seed.interesting)
+  return Math.min(from + random.below(to - from), Math.max(0, size - 1))
+}
+
+/**
+ * Changes an image, one to four times: a field to a number at the edge, bits, bytes, phrases, pieces of other
+ * images, cuts. Half of the time the checksums are made right afterwards.
+ */
+export function mutateInPlace(
+  image: MutableImage,
+  seed: Seed,
+  others: readonly Seed[],
+  random: Random,
+): void {
+  const fields = knownFields[seed.format]?.(seed.bytes.length) ?? []
   const changes = 1 + random.below(4)
-  for (let change = 0; change < changes && bytes.length > 0; change += 1) {
-    const at = Math.min(place(random, seed, bytes.length), bytes.length - 1)
-    switch (random.below(7)) {
+  for (let change = 0; change < changes && image.size > 0; change += 1) {
+    const at = place(random, seed, image.size)
+    switch (random.below(10)) {
       case 0:
-        bytes[at] = (bytes[at] ?? 0) ^ (1 << random.below(8))
+        image.put(at, Uint8Array.of((image.bytes[at] ?? 0) ^ (1 << random.below(8))))
         break
       case 1:
-        bytes[at] = random.below(256)
+        image.put(at, Uint8Array.of(random.below(256)))
         break
-      case 2:
-      case 3:
-        putNumber(bytes, at & ~3, random)
-        break
-      case 4:
-        bytes.set(latin1(random.pick(phrases)).subarray(0, bytes.length - at), at)
-        break
-      case 5: {
-        const other = random.pick(others).bytes
-        const length = Math.min(1 + random.below(600), bytes.length - at)
-        bytes.set(other.subarray(at, at + length), at)
+      case 2: {
+        const length = random.pick([2, 4, 8] as const)
+        const field = { at: at & ~(length - 1), length, little: random.below(2) === 0 }
+        putField(image, field, edge(random, image.size, readField(field, image.bytes)))
         break
       }
-      default:
-        bytes = bytes.slice(0, random.below(4) === 0 ? random.below(bytes.length) : Math.max(at, 1))
+      case 3:
+        image.put(at, latin1(random.pick(phrases)))
+        break
+      case 4: {
+        // A piece of another image, from the same place or from its own fields to ours.
+        const other = random.pick(others)
+        const from = random.below(2) === 0 ? at : place(random, other, other.bytes.length)
+        image.put(at, other.bytes.slice(from, from + 1 + random.below(longestSplice)))
+        break
+      }
+      case 5:
+        if (random.below(3) === 0) image.cut(random.below(4) === 0 ? random.below(image.size) : at)
+        break
+      default: {
+        if (fields.length === 0) break
+        const field = random.pick(fields)
+        putField(image, field, edge(random, image.size, readField(field, image.bytes)))
+      }
     }
   }
-  return bytes
+  if (random.below(2) === 0) repair(seed.format, image)
 }
 
-function putNumber(bytes: Uint8Array, at: number, random: Random): void {
-  const value = random.pick(numbers)
-  const length = random.pick([2, 4, 8])
-  const little = random.below(2) === 0
-  for (let index = 0; index < length && at + index < bytes.length; index += 1) {
-    const shift = BigInt(8 * (little ? index : length - 1 - index))
-    bytes[at + index] = Number((value >> shift) & 255n)
-  }
+/** One changed image as bytes of its own. */
+export function mutate(seed: Seed, others: readonly Seed[], random: Random): Uint8Array {
+  const image = new MutableImage(seed.bytes.slice())
+  mutateInPlace(image, seed, others, random)
+  return image.bytes
 }

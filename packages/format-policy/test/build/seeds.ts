@@ -104,13 +104,20 @@ export function buildVhdx(): Uint8Array {
 
 /** An image to start from, and the places of its fields. */
 export interface Seed {
+  /** The format, and what is special about it after a hyphen. */
   readonly name: string
+  readonly format: string
   readonly bytes: Uint8Array
   /** Ranges that are worth changing: headers, tables, footers. */
   readonly interesting: readonly (readonly [from: number, to: number])[]
 }
 
 const text = (value: string): Uint8Array => Uint8Array.from(value, (character) => character.charCodeAt(0))
+
+/** Gives every seed the format that its name begins with. */
+export function named(list: readonly Omit<Seed, 'format'>[]): readonly Seed[] {
+  return list.map((seed) => ({ ...seed, format: seed.name.split('-')[0] ?? seed.name }))
+}
 
 /** A valid image of every format. */
 export function seeds(): readonly Seed[] {
@@ -119,7 +126,7 @@ export function seeds(): readonly Seed[] {
   const vhd = buildVhd()
   const fixed = new Bytes(65536).put(0, bootRecord()).put(65536, vhdFooter(2, 65536n)).end()
   const flat = text(descriptor('monolithicFlat', ['RW 8 FLAT "x" 0']))
-  return [
+  return named([
     { name: 'raw', bytes: noise(3000), interesting: [[0, 3000]] },
     {
       name: 'qcow2',
@@ -197,5 +204,5 @@ export function seeds(): readonly Seed[] {
         [440, 520],
       ],
     },
-  ]
+  ])
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { mutate, Random } from '../build/mutate.ts'
+import { mutate } from '../build/mutate.ts'
+import { Random } from '../build/random.ts'
 import { seeds } from '../build/seeds.ts'
 import { checkSoundness } from '../soundness.ts'
 import { inspectBytes, temporaryDirectory } from '../support.ts'

@@ -6,6 +6,8 @@ import type { Qcow2Header } from './qcow2-header.ts'
 
 /** L2 tables that are looked into; 32768 of them span 16 TiB with clusters of 64 KiB. */
 const mostTables = 32768
+/** Bytes of L2 tables that are looked into; larger clusters span more with fewer of them. */
+const mostTableBytes = 2 * 1024 ** 3
 
 /** The host range that reaches furthest, and the table entry that names it. */
 export interface Furthest {
@@ -28,7 +30,8 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
     header.l1Offset > 0n &&
     header.l1Offset < 1n << 52n
   if (!sane) return furthest
-  const tables = new Float64Array(Math.min(header.l1Size, mostTables))
+  const most = Math.min(mostTables, mostTableBytes / header.clusterSize)
+  const tables = new Float64Array(Math.min(header.l1Size, most))
   let count = 0
   const withinCluster = header.clusterSize - 1
   yield* scan(Number(header.l1Offset), header.l1Size * 8, (piece, at) => {
@@ -146,6 +149,7 @@ function reach(furthest: Furthest, end: number, what: string, entryOffset: numbe
 }
 
 function invalidEntry(report: Report, table: string, offset: number, high: number, low: number): void {
+  if (report.hasFailed('tables')) return
   report.fail('tables', {
     reason: `An entry of the ${table} table is not one that the format allows`,
     offset,

@@ -120,6 +120,7 @@ function checkDynamicHeader(
 
 /** A footer and a header of two sectors are in front of every block. */
 function blockOverHeader(report: Report, offset: number, sector: number): void {
+  if (report.hasFailed('tables')) return
   report.fail('tables', {
     reason: 'A block lies over the header',
     offset,

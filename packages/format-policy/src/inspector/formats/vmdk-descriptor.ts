@@ -75,6 +75,7 @@ export function readDescriptor(
 }
 
 function wrongLine(report: Report, reason: string, offset: number, found: string, accepted: string): void {
+  if (report.hasFailed('descriptor')) return
   report.fail('descriptor', { reason, offset, found: printable(found), accepted })
 }
 

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { RandomAccessReader } from '@disk-image/core'
 import { inspectLuksPayload } from '@disk-image/format-policy/inspector'
-import { Random } from '../../build/mutate.ts'
+import { Random } from '../../build/random.ts'
 
 function readerOf(bytes: Uint8Array): RandomAccessReader {
   return { size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) }
