@@ -82,8 +82,8 @@ export default defineConfig({
         test: {
           name: 'tools:integration',
           root: 'tools',
-          include: ['bench/integration/**/*.test.ts'],
-          testTimeout: 60_000,
+          include: ['bench/integration/**/*.test.ts', 'new-package/*.test.ts'],
+          testTimeout: 180_000,
         },
       },
     ],

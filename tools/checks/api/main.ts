@@ -90,10 +90,11 @@ export async function checkApi(root: string, since?: string): Promise<Problem[]>
   return problems
 }
 
-/** Writes the records anew. */
-async function acceptApi(root: string): Promise<Problem[]> {
+/** Writes the records anew, of all packages or of those named. */
+async function acceptApi(root: string, folders: readonly string[]): Promise<Problem[]> {
   const problems: Problem[] = []
   for (const unit of readPackages(root)) {
+    if (folders.length > 0 && !folders.includes(unit.folder)) continue
     const where = `${unit.directory}/${recordName}`
     if (isBuilt(root, unit)) writeFileSync(path.join(root, where), recordPackage(root, unit))
     else problems.push({ where, what: 'the package is not built; run pnpm build' })
@@ -103,5 +104,10 @@ async function acceptApi(root: string): Promise<Problem[]> {
 
 const since = process.argv.find((word) => word.startsWith('--since='))?.slice('--since='.length)
 runAsProgram(import.meta.url, 'api', (root) =>
-  process.argv.includes('--accept') ? acceptApi(root) : checkApi(root, since),
+  process.argv.includes('--accept')
+    ? acceptApi(
+        root,
+        process.argv.slice(2).filter((word) => !word.startsWith('-')),
+      )
+    : checkApi(root, since),
 )
