@@ -21,13 +21,13 @@ interface Waiting {
  * it is alone, and bytes that are only kept can't block those for whom they are kept.
  */
 export class ByteBudget {
-  readonly #limitBytes: number
+  readonly limitBytes: number
   readonly #line: Waiting[] = []
   #usedBytes = 0
   #active = 0
 
   constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes
+    this.limitBytes = limitBytes
   }
 
   get usedBytes(): number {
@@ -60,7 +60,7 @@ export class ByteBudget {
     for (;;) {
       const [first] = this.#line
       if (first === undefined) return
-      if (this.#active > 0 && this.#usedBytes + first.bytes > this.#limitBytes) return
+      if (this.#active > 0 && this.#usedBytes + first.bytes > this.limitBytes) return
       this.#line.shift()
       this.#active += 1
       this.#usedBytes += first.bytes

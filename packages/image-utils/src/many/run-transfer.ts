@@ -47,14 +47,18 @@ async function perform(
   const record = await imageService.show(request.context ?? {}, imageId, { signal })
   const verifiesSignatures = imageUtils.options.verifyGlanceSignatures === 'enabled'
   const estimate = estimateTransfer(record, request, verifiesSignatures)
-  const shared = image !== undefined && estimate.shareable && (image.begun || image.members.size > 1)
-  if (!shared) {
+  const fileBytes = record.size ?? 0
+  // What needs no temporary file alone shall not fail because there is no room for a shared one.
+  const hasRoom = estimate.temporaryBytes > 0 || transferMemoryBytes + fileBytes <= budget.limitBytes
+  const wanted = image !== undefined && (image.begun || (image.members.size > 1 && hasRoom))
+  const shared = wanted && estimate.shareable
+  if (image === undefined || !shared) {
     // Those who come later shall not take this one's download for theirs.
     images.leave(transfer)
     const lease = await budget.take(transferMemoryBytes + estimate.temporaryBytes, signal)
     return finishing(lease, async () => ({ ...(await imageUtils.imageToVolume(request)), shared: false }))
   }
-  const lease = await leaseShared(image, record.size ?? 0, budget, signal)
+  const lease = await leaseShared(image, fileBytes, budget, signal)
   return finishing(lease, async () => {
     tools.onShared(image.members)
     const started = performance.now()

@@ -30,7 +30,8 @@ export interface TransferQueue extends AsyncDisposable {
  * - At most `jobs` run at once, at most `jobsPerDevice` of them onto one disk, first come first served on each.
  * - Their memory and temporary files stay within `bytesInFlight`; who needs much is not overtaken.
  * - Transfers of one image that are in the queue together share one download, where the image is stored as it
- *   is, and not in a compressed container or an archive.
+ *   is, and not in a compressed container or an archive. A raw image that is larger than the whole budget goes
+ *   to each of its volumes directly.
  * - A destination that another transfer of the queue has not finished with is refused.
  * - Each fails for itself. Disposing cancels what is left, and waits until nothing runs.
  *

@@ -87,6 +87,18 @@ test('several destinations of one image: one download, each verified, the file g
   expect(progress).toContain('00download')
 })
 
+test('a raw image that the budget has no room for goes to each volume directly', async () => {
+  const raw = work.file('disk.raw')
+  await makeRawDisk(raw, 8 * MiB)
+  const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+  const { service, downloads } = counting(work.store)
+  await using queue = createTransferQueue({ imageUtils, imageService: service }, { bytesInFlight: 33 * MiB })
+  const transfers = ['a', 'b'].map((name) => queue.add({ imageId, volume: work.file(name) }))
+  expect(await queue.finished()).toMatchObject({ done: 2 })
+  expect(downloads).toHaveLength(2)
+  for (const { request } of transfers) expect(await sha256(request.volume)).toBe(await sha256(raw))
+})
+
 test('each fails for itself: refused, missing, wrong hash, no room, a folder that is not there', async () => {
   const good = work.file('good.raw')
   await makeRawDisk(good, 4 * MiB)
@@ -152,7 +164,10 @@ test('one is cancelled and the others who share its download go on; then all are
 
 test('a real Glance that has half of the images: each that is there arrives', async () => {
   await using glance = await startGlance()
-  await using service = createGlanceImageService({ endpoint: glance.url }, { checkAvailability: false })
+  await using service = createGlanceImageService(
+    { endpoint: glance.url, glanceNumRetries: 0 },
+    { checkAvailability: false },
+  )
   const raw = work.file('disk.raw')
   await makeRawDisk(raw, 4 * MiB)
   const ids: string[] = []
