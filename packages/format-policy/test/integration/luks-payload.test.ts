@@ -85,13 +85,11 @@ test('the payloads are what they should be', async () => {
   expect(failed(await inspectFile(place('backed')))).toEqual(['backing-file'])
 })
 
+// Only two: qemu-img keeps a processor busy for seconds to choose its iterations, whatever it is told.
 describe('LUKS 1 by qemu-img', () => {
   test.each([
     ['aes-xts-plain64', ''],
-    ['aes-xts-plain64', 'cipher-alg=aes-128,hash-alg=sha512,'],
-    ['aes-xts-plain', 'ivgen-alg=plain,hash-alg=sha1,'],
     ['aes-cbc-essiv:sha256', 'cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256,'],
-    ['aes-cbc-plain64', 'cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=plain64,'],
   ])('%s, %s', async (cipher, options) => {
     const file = place('qemu')
     const all = `${options}key-secret=s,iter-time=10`
@@ -110,6 +108,8 @@ describe('LUKS 1 by cryptsetup', () => {
   test.each([
     ['aes-xts-plain64', '512', 'sha256'],
     ['aes-xts-plain64', '256', 'sha1'],
+    ['aes-xts-plain64', '256', 'sha512'],
+    ['aes-xts-plain', '512', 'sha1'],
     ['aes-cbc-essiv:sha256', '256', 'sha512'],
     ['aes-cbc-plain64', '128', 'sha256'],
   ])('%s %s %s', async (cipher, bits, hash) => {
