@@ -23,6 +23,7 @@ import type { HelperKill } from './process-group.ts'
 import { redact } from './redact.ts'
 import { prepareFiles, sandboxCommand } from './sandbox.ts'
 import type { Binding } from './sandbox.ts'
+import { watchdogCommand } from './watchdog.ts'
 import { wrapCommand } from './wrap-command.ts'
 
 /** Whether commands that declare their files run in a sandbox. */
@@ -75,7 +76,14 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
 
   const works = async (argv: readonly [string, ...string[]]): Promise<boolean> => {
     try {
-      const prepared = { argv, shown: argv, environment, wrapped: false, helperKill: undefined }
+      const prepared = {
+        argv,
+        shown: argv,
+        environment,
+        wrapped: false,
+        watched: false,
+        helperKill: undefined,
+      }
       await launch(prepared, { timeoutMs: 10_000 })
       return true
     } catch {
@@ -166,6 +174,9 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     )
     launchers ??= findLaunchers(searchPath, works, logger)
     const { env, setpriv, prlimit } = await launchers
+    // A command that is given input needs its standard input for that.
+    const shell = runOptions.input === undefined ? await findExecutable('sh', searchPath) : undefined
+    const watched = throughHelper && shell !== undefined
     const variables: Record<string, string> = { ...environment, ...runOptions.environment }
     // Every thread's own arena reserves 64 MiB of address space, used or not.
     if (runOptions.limits?.addressSpaceBytes !== undefined) variables['MALLOC_ARENA_MAX'] ??= '1'
@@ -177,6 +188,7 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
       rootHelper: helper ?? [],
       environment: variables,
       env,
+      watchdog: watched ? watchdogCommand(shell) : [],
       prefix: wrappedPrefix ?? [],
       setpriv: entered === undefined ? setpriv : undefined,
       prlimit,
@@ -188,7 +200,8 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     try {
       const wrapped = entered !== undefined || throughHelper
       const kill = throughHelper ? helperKill : undefined
-      return await launch({ argv, shown, environment: variables, wrapped, helperKill: kill }, runOptions)
+      const prepared = { argv, shown, environment: variables, wrapped, watched, helperKill: kill }
+      return await launch(prepared, runOptions)
     } catch (error) {
       // A file that was only made to be bound must not be taken for the command's result.
       await Promise.all((entered?.created ?? []).map((name) => rm(name, { force: true })))

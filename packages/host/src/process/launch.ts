@@ -16,6 +16,8 @@ export interface Launch {
   readonly shown: readonly string[]
   readonly environment: Readonly<Record<string, string>>
   readonly wrapped: boolean
+  /** Its standard input stays open for as long as it may run: see `watchdogCommand`. */
+  readonly watched: boolean
   readonly helperKill: HelperKill | undefined
 }
 
@@ -41,7 +43,9 @@ export async function launch(prepared: Launch, options: RunOptions): Promise<Pro
     extendEnv: false,
     killDescendants: true,
     reject: false,
-    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    ...(options.input === undefined
+      ? { stdin: prepared.watched ? ('pipe' as const) : ('ignore' as const) }
+      : { input: options.input }),
   })
 
   let stopped: ProcessEndReason | undefined
@@ -52,6 +56,7 @@ export async function launch(prepared: Launch, options: RunOptions): Promise<Pro
     // A descendant that left the group may hold the pipes open: they are not waited for.
     child.stdout?.destroy()
     child.stderr?.destroy()
+    child.stdin?.destroy()
   }
   const stop = (): void => {
     if (child.pid === undefined) return

@@ -7,6 +7,8 @@ export interface CommandParts {
   readonly environment: Readonly<Record<string, string>>
   /** `env`'s absolute path: a root helper clears the environment. */
   readonly env: string
+  /** What ends the command with its standard input, for commands below a root helper. */
+  readonly watchdog: readonly string[]
   readonly prefix: readonly string[]
   /** `setpriv`'s absolute path, where it is there and nothing else ties the child to its parent. */
   readonly setpriv: string | undefined
@@ -17,14 +19,15 @@ export interface CommandParts {
 }
 
 /**
- * Root helper, environment, throttle prefix, parent-death signal, limits, sandbox, command: each step execs
- * the next one, so that they are one process, and each works with what the ones before left it.
+ * Root helper, environment, watchdog, throttle prefix, parent-death signal, limits, sandbox, command: behind the
+ * watchdog each step execs the next one, so that they are one process, and each works with what the ones before
+ * left it.
  */
 export function wrapCommand(parts: CommandParts): readonly [string, ...string[]] {
   const environment = Object.entries(parts.environment).map(([name, value]) => `${name}=${value}`)
   const [first, ...rest] = [
     ...parts.rootHelper,
-    ...(parts.rootHelper.length > 0 ? [parts.env, ...environment] : []),
+    ...(parts.rootHelper.length > 0 ? [parts.env, ...environment, ...parts.watchdog] : []),
     ...parts.prefix,
     ...(parts.setpriv === undefined ? [] : [parts.setpriv, '--pdeathsig', 'KILL', '--']),
     ...limitArguments(parts.prlimit, parts.limits),

@@ -57,6 +57,22 @@ describe.each([
   ['plain', { runner: {}, call: {} }],
   ['with limits', { runner: {}, call: { limits: { cpuSeconds: 5, addressSpaceBytes: 2 ** 30 } } }],
   ['sandboxed', { runner: { sandbox: 'require' }, call: { files: {} } }],
+  ['below a root helper', { runner: { rootHelper: ['sudo', '-n'] }, call: { asRoot: true } }],
+  [
+    'below a root helper, with limits and a prefix',
+    {
+      runner: { rootHelper: ['sudo', '-n'] },
+      call: {
+        asRoot: true,
+        prefix: ['ionice', '-c3'],
+        limits: { cpuSeconds: 5, addressSpaceBytes: 2 ** 30 },
+      },
+    },
+  ],
+  [
+    'sandboxed below a root helper',
+    { runner: { rootHelper: ['sudo', '-n'], sandbox: 'require' }, call: { asRoot: true, files: {} } },
+  ],
 ])('a child that is %s', (_, how) => {
   test.each(['SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
     'does not outlive a caller that gets %s',
@@ -82,7 +98,7 @@ describe.each([
 
   test('is gone when an abort comes back, within a second', async () => {
     const duration = unusedDuration()
-    const runner = createProcessRunner(how.runner as { sandbox?: 'require' })
+    const runner = createProcessRunner(how.runner as { sandbox?: 'require'; rootHelper?: string[] })
     const controller = new AbortController()
     const running = runner.run(
       { file: 'sleep', args: [duration] },
