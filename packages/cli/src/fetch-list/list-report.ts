@@ -46,6 +46,8 @@ export class ListReport {
   event(event: string, { line, request }: ListedTransfer, more: object = {}): void {
     const { imageId, volume: destination } = request
     if (this.#session.flags.json === true) {
+      // Where both are the same terminal, no object may land in the middle of the picture.
+      this.#session.progress.clear()
       this.#session.io.stdout.write(`${JSON.stringify({ event, line, imageId, destination, ...more })}\n`)
     }
   }
