@@ -3,6 +3,7 @@ import { execa } from 'execa'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { openGlanceArena, type GlanceArena } from './glance-arena.ts'
 import { imageSchema } from './image-schema.ts'
 import { prepareImages, type BenchImages } from './images.ts'
 
@@ -20,6 +21,8 @@ export interface Arena extends AsyncDisposable {
   readonly folder: string
   /** The words before a command line of ours. */
   readonly command: readonly string[]
+  /** The same images in a real Glance, which is started when it is asked for first. */
+  glance(): Promise<GlanceArena>
 }
 
 /** The command, built. */
@@ -68,16 +71,20 @@ export async function openArena(sizeGiB: number): Promise<Arena> {
     if (image === undefined) throw new Error(`${file} is not served`)
     return image
   }
-  return {
+  let glance: Promise<GlanceArena> | undefined
+  const arena: Arena = {
     images,
     folder,
     url: nginx.url,
     command: [process.execPath, commandFile],
     idOf: (file) => served(file).id,
     sha512Of: (file) => served(file).sha512,
+    glance: () => (glance ??= openGlanceArena(arena)),
     [Symbol.asyncDispose]: async () => {
+      await (await glance)?.stop()
       await nginx.stop()
       await rm(folder, { recursive: true, force: true })
     },
   }
+  return arena
 }

@@ -27,7 +27,8 @@ export interface Contestant {
 /** How ours must stand against another contestant. */
 export interface Target {
   readonly against: string
-  readonly figure: 'wall' | 'cpu'
+  /** `wall`: the whole process; `call`: inside the call, where a command tells it; `cpu`: of all its processes. */
+  readonly figure: 'wall' | 'call' | 'cpu'
   /** Most that ours may take, as a multiple of the other's. */
   readonly atMost: number
 }

@@ -23,7 +23,10 @@ async function runSize(
   sizeGiB: number,
   missing: Readonly<Record<string, string | undefined>>,
 ): Promise<JobResult[]> {
-  const chosen = offers.filter(({ name }) => wanted(options, name))
+  const chosen = offers.filter(
+    ({ name, firstSizeOnly }) =>
+      wanted(options, name) && (firstSizeOnly !== true || sizeGiB === options.sizesGiB[0]),
+  )
   if (chosen.length === 0) return []
   console.error(`images of ${sizeGiB} GiB …`)
   await using arena = await openArena(sizeGiB)

@@ -31,6 +31,7 @@ function standingRow({ name, description, ...figures }: Standing): string[] {
     name,
     description,
     seconds(figures.seconds),
+    seconds(figures.callSeconds),
     seconds(figures.cpuSeconds),
     mebibytes(figures.peakRssBytes),
     mebibytes(figures.storageWrittenBytes),
@@ -45,7 +46,16 @@ export function describeJudgement({ what, value, atMost, met }: Judgement): stri
 
 /** One job as text: who took how long, and which target was met. */
 export function describeJob({ job, sizeGiB, standings, judgements, absent }: JobResult): string {
-  const header = ['', '', 'seconds (min–max)', 'CPU s (min–max)', 'RSS MiB', 'written MiB', 'read MiB']
+  const header = [
+    '',
+    '',
+    'whole process, s (min–max)',
+    'inside the call',
+    'CPU s (min–max)',
+    'RSS MiB',
+    'written MiB',
+    'read MiB',
+  ]
   return [
     `${job}, ${sizeGiB} GiB`,
     table([header, ...standings.map(standingRow)]).replace(/^/gm, '  '),

@@ -14,6 +14,7 @@ function standing(name: string, seconds: number, memoryMiB = 100): Standing {
     description: name,
     runs: [],
     seconds: spread(seconds),
+    callSeconds: spread(seconds / 2),
     cpuSeconds: spread(seconds),
     peakRssBytes: spread(memoryMiB * 1024 ** 2),
     storageWrittenBytes: spread(0),
@@ -27,6 +28,15 @@ test('a target is met up to its limit', () => {
   const met = (seconds: number): boolean | undefined =>
     judge({ targets }, [standing(ours, seconds), standing(floor, 1)])[0]?.met
   expect([met(0.75), met(0.76)]).toEqual([true, false])
+})
+
+test('the original is compared inside the call, without anybody’s start', () => {
+  const byCall: Target[] = [{ against: floor, figure: 'call', atMost: 0.5 }]
+  const [judgement] = judge({ targets: byCall }, [
+    standing(ours, 1),
+    { ...standing(floor, 9), callSeconds: spread(1) },
+  ])
+  expect(judgement).toMatchObject({ what: 'call of ours / floor', value: 0.5, met: true })
 })
 
 test('memory has a limit of its own', () => {

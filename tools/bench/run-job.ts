@@ -4,8 +4,8 @@ import { spreadOf, type Spread } from './statistics.ts'
 
 /** One run of one contestant. */
 export interface Run extends Measurement {
-  /** Wall seconds, or those inside the call where the command tells them. */
-  readonly seconds: number
+  /** Seconds inside the call, where the command tells them; otherwise of the whole process. */
+  readonly callSeconds: number
 }
 
 /** How a contestant did. */
@@ -13,7 +13,9 @@ export interface Standing {
   readonly name: string
   readonly description: string
   readonly runs: readonly Run[]
+  /** Of the whole process. */
   readonly seconds: Spread
+  readonly callSeconds: Spread
   readonly cpuSeconds: Spread
   readonly peakRssBytes: Spread
   readonly storageWrittenBytes: Spread
@@ -44,7 +46,7 @@ async function runOnce(job: Job, contestant: Contestant): Promise<Run> {
   const inside = contestant.read?.(measured)
   await job.check()
   const { stdout: _stdout, ...figures } = measured
-  return { ...figures, seconds: inside ?? measured.wallSeconds }
+  return { ...figures, callSeconds: inside ?? measured.wallSeconds }
 }
 
 function standingOf({ name, description }: Contestant, runs: readonly Run[]): Standing {
@@ -52,7 +54,8 @@ function standingOf({ name, description }: Contestant, runs: readonly Run[]): St
     name,
     description,
     runs,
-    seconds: spreadOf(runs.map((run) => run.seconds)),
+    seconds: spreadOf(runs.map((run) => run.wallSeconds)),
+    callSeconds: spreadOf(runs.map((run) => run.callSeconds)),
     cpuSeconds: spreadOf(runs.map((run) => run.cpuSeconds)),
     peakRssBytes: spreadOf(runs.map((run) => run.peakRssBytes)),
     storageWrittenBytes: spreadOf(runs.map((run) => run.storageWrittenBytes)),
@@ -66,7 +69,7 @@ export function judge(job: Pick<Job, 'targets'>, standings: readonly Standing[])
   const judgements = job.targets.flatMap(({ against, figure, atMost }) => {
     const other = standings.find(({ name }) => name === against)
     if (other === undefined) return []
-    const key = figure === 'wall' ? 'seconds' : 'cpuSeconds'
+    const key = figure === 'wall' ? 'seconds' : (`${figure}Seconds` as const)
     const value = own === undefined ? Infinity : own[key].median / other[key].median
     return [{ what: `${figure} of ours / ${against}`, value, atMost, met: value <= atMost }]
   })

@@ -1,9 +1,10 @@
 import { execa } from 'execa'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Arena } from './arena.ts'
-import { cinderCall } from './contestants.ts'
+import { cinderCall, type CallReport } from './contestants.ts'
+import { createImage } from './glance-arena.ts'
 import type { Offer } from './fetch-jobs.ts'
 import { cinder, floor, ours, type Job } from './job.ts'
 
@@ -33,69 +34,96 @@ async function startReceiver(folder: string): Promise<Receiver> {
   throw new Error('the receiver did not start')
 }
 
-/** An image without data, for those who only send. */
-async function createImage(url: string): Promise<string> {
-  const response = await fetch(`${url}/v2/images`, {
-    method: 'POST',
-    body: JSON.stringify({ name: 'bench', disk_format: 'raw', container_format: 'bare' }),
-  })
-  return ((await response.json()) as { id: string }).id
+/** Where uploads go. */
+interface Target {
+  readonly url: string
+  /** The file that an image's data ends in. */
+  storedAt(imageId: string): string
+  stop(): Promise<void>
 }
 
-/** A raw volume into an image, as it is. */
-async function open(arena: Arena): Promise<Job> {
+async function openReceiver(arena: Arena): Promise<Target> {
   const folder = path.join(arena.folder, 'received')
   await mkdir(folder, { recursive: true })
   const receiver = await startReceiver(folder)
-  const { url } = receiver
-  const volume = arena.images.raw
-  let imageId = ''
   return {
-    name: 'upload-raw',
-    sizeGiB: arena.images.sizeGiB,
-    targets: [
-      { against: floor, figure: 'wall', atMost: 1.1 },
-      { against: cinder, figure: 'wall', atMost: 1 / 2 },
-    ],
-    contestants: [
-      {
-        name: ours,
-        description: 'disk-image upload',
-        environment: { TMPDIR: arena.folder },
-        command: () => [
-          ...arena.command,
-          'upload',
-          volume,
-          '--glance',
-          url,
-          '--image',
-          imageId,
-          '--disk-format',
-          'raw',
-          '--json',
-        ],
-      },
-      {
-        name: floor,
-        description: 'curl -T',
-        command: () => ['curl', '-sSf', '-T', volume, `${url}/v2/images/${imageId}/file`],
-      },
-      cinderCall(() => ['upload', url, imageId, volume, arena.folder]),
-    ],
-    before: async () => {
-      for (const file of await readdir(folder)) await rm(path.join(folder, file))
-      imageId = await createImage(url)
-      await execa('sync')
-    },
-    check: async () => {
-      await execa('cmp', [volume, path.join(folder, imageId)])
-    },
-    close: async () => {
+    url: receiver.url,
+    storedAt: (imageId) => path.join(folder, imageId),
+    stop: async () => {
       await receiver.stop()
       await rm(folder, { recursive: true, force: true })
     },
   }
 }
 
+/** A raw volume into an image, as it is. */
+function uploadJob(arena: Arena, name: string, target: Target, verify: 'strict' | 'none'): Job {
+  const { url } = target
+  const volume = arena.images.raw
+  let imageId = ''
+  const upload = (): string[] => [
+    ...arena.command,
+    'upload',
+    volume,
+    '--glance',
+    url,
+    '--image',
+    imageId,
+    '--disk-format',
+    'raw',
+    '--verify',
+    verify,
+    '--json',
+  ]
+  const type = 'Content-Type: application/octet-stream'
+  return {
+    name,
+    sizeGiB: arena.images.sizeGiB,
+    targets: [
+      { against: floor, figure: 'wall', atMost: 1.1 },
+      { against: cinder, figure: 'call', atMost: 1 / 2 },
+    ],
+    contestants: [
+      {
+        name: ours,
+        description: `disk-image upload --verify ${verify}`,
+        environment: { TMPDIR: arena.folder },
+        command: upload,
+        read: ({ stdout }) => (JSON.parse(stdout) as CallReport).seconds.total,
+      },
+      {
+        name: floor,
+        description: 'curl -T',
+        command: () => ['curl', '-sSf', '-H', type, '-T', volume, `${url}/v2/images/${imageId}/file`],
+      },
+      cinderCall(() => ['upload', url, imageId, volume, arena.folder]),
+    ],
+    before: async () => {
+      if (imageId !== '') await fetch(`${url}/v2/images/${imageId}`, { method: 'DELETE' })
+      imageId = await createImage(url, 'raw')
+      await execa('sync')
+    },
+    check: async () => {
+      await execa('cmp', [volume, target.storedAt(imageId)])
+    },
+    close: () => target.stop(),
+  }
+}
+
 /** Sending a volume. */
-export const uploadOffers: readonly Offer[] = [{ name: 'upload-raw', open }]
+export const uploadOffers: readonly Offer[] = [
+  {
+    name: 'upload-raw',
+    open: async (arena) => uploadJob(arena, 'upload-raw', await openReceiver(arena), 'none'),
+  },
+  {
+    name: 'glance-upload-raw',
+    firstSizeOnly: true,
+    open: async (arena) => {
+      const glance = await arena.glance()
+      // It stays for whoever comes next.
+      const target: Target = { ...glance, stop: () => Promise.resolve() }
+      return uploadJob(arena, 'glance-upload-raw', target, 'strict')
+    },
+  },
+]

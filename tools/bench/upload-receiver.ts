@@ -5,7 +5,7 @@
  * usage: upload-receiver.ts FOLDER   (prints its URL; ends when its standard input ends)
  */
 import { randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
@@ -87,7 +87,10 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
   if (record === undefined) return answer(response, 404)
   if (request.method === 'GET' && part === undefined) return answer(response, 200, record)
   if (request.method === 'PUT' && part === 'file') return receive(request, response, record)
-  if (request.method === 'DELETE') return answer(response, records.delete(id) ? 204 : 404)
+  if (request.method === 'DELETE') {
+    rmSync(path.join(folder, id), { force: true })
+    return answer(response, records.delete(id) ? 204 : 404)
+  }
   answer(response, 405)
 }
 
