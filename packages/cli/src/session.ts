@@ -2,6 +2,7 @@ import path from 'node:path'
 import type { CallOptions, Logger } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
 import type { Io, TextStream } from './io.ts'
+import { both, createDebugLogger, debugWanted } from './output/debug-logger.ts'
 import { createLogger } from './output/logger.ts'
 import { printable } from './output/printable.ts'
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
@@ -38,10 +39,12 @@ export class Session {
     this.style = styleFor(io.stdout, io.environment)
     const silent = flags.quiet === true || (flags.json === true && io.stderr.isTTY !== true)
     this.#progress = silent ? silentProgress : createProgressDisplay(io.stderr)
-    this.logger = createLogger((line) => this.#toStderr(line), {
-      quiet: flags.quiet === true,
-      verbose: flags.verbose === true,
-    })
+    const toStderr = (line: string): void => this.#toStderr(line)
+    const debug = debugWanted(io.environment['NODE_DEBUG'])
+    const { quiet = false, verbose = false } = flags
+    const logger = createLogger(toStderr, { quiet, verbose })
+    const clock = { processId: process.pid, now: () => performance.now() }
+    this.logger = debug ? both(logger, createDebugLogger(toStderr, clock)) : logger
   }
 
   get progress(): ProgressDisplay {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { manifest } from '../tree.testing.ts'
 import { compareRecords } from './changes.ts'
 import { readLevels } from './changeset-levels.ts'
+import { checkLevels } from './levels.ts'
 import { checkApi } from './main.ts'
 import { recordTypes } from './record.ts'
 import { readPackages } from '../workspace.ts'
@@ -160,4 +161,39 @@ test.each([
     objection === undefined ? [] : [objection],
   )
   expect(problems.every(({ what }) => what.includes('canvas: const is gone from .'))).toBe(true)
+})
+
+test('who shows a broken name of another package breaks with it, who does not is only released anew', () => {
+  const dependencies = ['@disk-image/core']
+  const facade = '[.]\nmake: function\n\n[declarations]\n\nfunction make(shape: Shape): void;\n'
+  const sibling = facade.replace('Shape', 'string')
+  const before = '[.]\nShape: interface\n\n[declarations]\n\ninterface Shape {\n  readonly name: string;\n}\n'
+  const after = before.replace('  readonly name: string;\n', '')
+  const packages = [
+    {
+      name: '@disk-image/core',
+      where: 'core',
+      dependencies: [],
+      now: after,
+      released: { version: '1.0.0', record: before },
+    },
+    {
+      name: '@disk-image/x',
+      where: 'x',
+      dependencies,
+      now: facade,
+      released: { version: '0.3.0', record: facade },
+    },
+    {
+      name: '@disk-image/y',
+      where: 'y',
+      dependencies,
+      now: sibling,
+      released: { version: '2.0.0', record: sibling },
+    },
+  ]
+  const problems = checkLevels(packages, new Map([['@disk-image/core', 'major']]))
+  expect(problems.map(({ where }) => where)).toEqual(['x'])
+  expect(problems[0]?.what).toContain('Shape.name is gone')
+  expect(problems[0]?.what).toContain('level minor for @disk-image/x')
 })

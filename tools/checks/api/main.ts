@@ -3,9 +3,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { runAsProgram, type Problem } from '../report.ts'
 import { readPackages, type WorkspacePackage } from '../workspace.ts'
-import { compareRecords, showDifference } from './changes.ts'
-import { type Level, levelForBreaking, reaches, readLevels } from './changeset-levels.ts'
+import { showDifference } from './changes.ts'
+import { readLevels } from './changeset-levels.ts'
 import { recordCommands } from './command-record.ts'
+import { checkLevels, type ComparedPackage } from './levels.ts'
 import { recordTypes } from './record.ts'
 
 /** The record of a package lies beside its manifest. */
@@ -36,28 +37,13 @@ function findBase(root: string, since: string | undefined): string {
   return git(root, 'merge-base', 'HEAD', branch)?.trim() ?? 'HEAD'
 }
 
-/** Whether what changed since the base goes with the waiting changesets. */
-function checkLevel(
-  root: string,
-  unit: WorkspacePackage,
-  base: string,
-  now: string,
-  level: Level,
-): string | undefined {
-  const before = git(root, 'show', `${base}:${unit.directory}/${recordName}`)
+/** What users had of a package at the base; nothing where it was never released. */
+function readReleased(root: string, unit: WorkspacePackage, base: string): ComparedPackage['released'] {
+  const record = git(root, 'show', `${base}:${unit.directory}/${recordName}`)
   const manifest = git(root, 'show', `${base}:${unit.directory}/package.json`)
-  if (before === undefined || manifest === undefined) return undefined
+  if (record === undefined || manifest === undefined) return undefined
   const { version } = JSON.parse(manifest) as { readonly version: string }
-  // Nobody has what was never released.
-  if (version === '0.0.0') return undefined
-  const { breaking, changed } = compareRecords(before, now)
-  const wanted = breaking.length > 0 ? levelForBreaking(version) : changed ? 'patch' : 'none'
-  if (reaches(level, wanted)) return undefined
-  const why =
-    breaking.length > 0
-      ? `breaks what users of ${version} have:\n${breaking.map((line) => `  ${line}\n`).join('')}`
-      : `offers something else than ${version} did. `
-  return `${why}That needs a changeset of level ${wanted} for ${unit.manifest.name}; there is ${level === 'none' ? 'none' : `one of ${level}`}. Run pnpm changeset.`
+  return version === '0.0.0' ? undefined : { version, record }
 }
 
 /**
@@ -68,8 +54,8 @@ function checkLevel(
  */
 export async function checkApi(root: string, since?: string): Promise<Problem[]> {
   const base = findBase(root, since)
-  const levels = readLevels(root)
   const problems: Problem[] = []
+  const compared: ComparedPackage[] = []
   for (const unit of readPackages(root)) {
     const where = `${unit.directory}/${recordName}`
     if (!isBuilt(root, unit)) {
@@ -84,10 +70,15 @@ export async function checkApi(root: string, since?: string): Promise<Problem[]>
         what: `the package offers something else than the record says. If that is meant, run pnpm api:accept and commit the file.\n${showDifference(recorded, now)}`,
       })
     }
-    const what = checkLevel(root, unit, base, now, levels.get(unit.manifest.name) ?? 'none')
-    if (what !== undefined) problems.push({ where, what })
+    compared.push({
+      name: unit.manifest.name,
+      where,
+      dependencies: Object.keys(unit.manifest.dependencies ?? {}),
+      now,
+      released: readReleased(root, unit, base),
+    })
   }
-  return problems
+  return [...problems, ...checkLevels(compared, readLevels(root))]
 }
 
 /** Writes the records anew, of all packages or of those named. */

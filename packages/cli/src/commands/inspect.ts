@@ -3,13 +3,15 @@ import { stat } from 'node:fs/promises'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { formatName, operand } from './values.ts'
 import { describeInspection } from './describe-inspection.ts'
-import { judgeFile } from './judge-file.ts'
+import { type JudgedFile, judgeFile } from './judge-file.ts'
+import { recordCase } from './record-case.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import type { Perform } from './perform.ts'
 
 interface InspectFlags {
   readonly as?: string
+  readonly record?: string
 }
 
 const notes = `
@@ -30,6 +32,7 @@ export function addInspectCommand(program: Command, perform: Perform): void {
     )
     .argument('<file>', 'a file or block device')
     .option('--as <format>', "what it is claimed to be: Glance's disk_format", formatName('--as'))
+    .option('--record <case>', 'a new file with only what was read of the image, to report a fault with')
     .addHelpText('after', notes)
     .action(perform<InspectFlags>(inspect))
 }
@@ -44,7 +47,7 @@ async function inspect(
   if (!found.isFile() && !found.isBlockDevice()) {
     throw new UsageError(`${file} is neither a regular file nor a block device.`)
   }
-  const judged = await judgeFile(file, flags.as)
+  const judged = await judge(session, file, flags)
   const { inspection, safe, matches, checks } = judged
   session.answer(
     {
@@ -58,4 +61,16 @@ async function inspect(
     describeInspection(session.style, file, judged, flags.as),
   )
   return safe && matches?.ok !== false ? exitCodes.done : exitCodes.refused
+}
+
+async function judge(session: Session, file: string, flags: InspectFlags): Promise<JudgedFile> {
+  if (flags.record === undefined) return judgeFile(file, flags.as)
+  if (!(await stat(file)).isFile()) throw new UsageError('Only a regular file can be recorded.')
+  const target = session.resolve(flags.record)
+  await using recorder = await recordCase(file, target)
+  const judged = await judgeFile(file, flags.as, recorder.reader)
+  session.remark(
+    `${target} has the ${recorder.keptBytes} bytes that were read; look at them before you pass it on`,
+  )
+  return judged
 }

@@ -1,4 +1,4 @@
-import type { Refusal } from '@disk-image/core'
+import type { RandomAccessReader, Refusal } from '@disk-image/core'
 import type { Check, InspectionResult } from '@disk-image/image-utils/inspector'
 
 /** What `inspect` finds out. */
@@ -15,10 +15,14 @@ export interface JudgedFile {
 /** Rules that say nothing about the bytes, but about the claim. */
 const claimRule = 'format-mismatch'
 
-/** Inspects a file, and judges it by the rules that every image has to pass. */
-export async function judgeFile(path: string, claimed: string | undefined): Promise<JudgedFile> {
-  const { createFormatPolicy, inspectFile } = await import('@disk-image/image-utils/inspector')
-  const inspection = await inspectFile(path)
+/** Inspects a file, through its own reader where one is given, and judges it by the rules for every image. */
+export async function judgeFile(
+  path: string,
+  claimed: string | undefined,
+  reader?: RandomAccessReader,
+): Promise<JudgedFile> {
+  const { createFormatPolicy, inspect, inspectFile } = await import('@disk-image/image-utils/inspector')
+  const inspection = reader === undefined ? await inspectFile(path) : await inspect(reader)
   const refusals = createFormatPolicy()
     .judgeAll({ claimedFormat: claimed, inspection })
     .flatMap((verdict) => (verdict.ok ? [] : [verdict]))

@@ -38,7 +38,8 @@ function describe(fields: Readonly<Record<string, unknown>>): string {
   return parts.length === 0 ? '' : `  (${parts.join(', ')})`
 }
 
-function textOf(value: unknown): string {
+/** A value of a log line as text; an error is told by its message. */
+export function textOf(value: unknown): string {
   if (typeof value === 'string') return value
   if (value instanceof Error) return value.message
   try {

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { open, readFile, stat, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { openWorkbench } from '../helpers/run-command.ts'
 
@@ -100,4 +100,29 @@ test('--verbose says where an error comes from', async () => {
   const { stderr, stdout } = await bench.run(['inspect', 'missing', '--verbose', '--json'])
   expect(JSON.parse(stdout)).toHaveProperty('error')
   expect(stderr).toContain('ENOENT')
+})
+
+test('a recorded case says the same as the image, and has nothing else of it', async () => {
+  await using bench = await openWorkbench()
+  const image = Buffer.concat([qcow2Header('/etc/passwd'), Buffer.alloc(4 * 1024 * 1024, 'secret')])
+  await writeFile(bench.path('bad.qcow2'), image)
+  const { stderr } = await bench.run(['inspect', 'bad.qcow2', '--record', 'case'])
+  expect(stderr).toContain('look at them before you pass it on')
+  const { file: _image, ...ofImage } = await bench.json<{ file: string }>(['inspect', 'bad.qcow2'])
+  const { file: _case, ...ofCase } = await bench.json<{ file: string }>(['inspect', 'case'])
+  expect(ofCase).toEqual(ofImage)
+  expect(ofCase.exitCode).toBe(3)
+  const recorded = await readFile(bench.path('case'))
+  expect(recorded.length).toBe(image.length)
+  expect(recorded.subarray(2 * 1024 * 1024, 3 * 1024 * 1024).every((byte) => byte === 0)).toBe(true)
+  expect((await stat(bench.path('case'))).mode & 0o777).toBe(0o600)
+})
+
+test('a case never takes the place of a file', async () => {
+  await using bench = await openWorkbench()
+  await writeFile(bench.path('good.qcow2'), qcow2Header())
+  await (await open(bench.path('case'), 'w')).close()
+  const { exitCode, stderr } = await bench.run(['inspect', 'good.qcow2', '--record', 'case'])
+  expect(exitCode).toBe(1)
+  expect(stderr).toContain('case exists already, and is not replaced')
 })
