@@ -49,7 +49,7 @@ export default defineConfig({
           name: 'docs:integration',
           root: 'docs',
           include: ['test/integration/**/*.test.ts'],
-          testTimeout: 120_000,
+          testTimeout: 180_000,
           hookTimeout: 180_000,
         },
       },

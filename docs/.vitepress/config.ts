@@ -23,6 +23,7 @@ const guide: Item[] = [
       { text: 'XenServer images', link: '/guide/xenserver' },
       { text: 'An image service of your own', link: '/guide/own-image-service' },
       { text: 'A policy of your own', link: '/guide/own-policy' },
+      { text: 'Examples', link: '/guide/examples' },
     ],
   },
   {

@@ -7,17 +7,22 @@ import { fileNameOf, repository } from './find.ts'
 /** Where the samples become files: beside the dependencies of this workspace, which are theirs too. */
 const directory = path.join(repository, 'docs/.cache/samples')
 
+/** What a careful user has; and the source condition, so that no build is needed. */
 const tsconfig = {
-  extends: '../../../tools/tsconfig/base.json',
   compilerOptions: {
-    composite: false,
-    declaration: false,
-    declarationMap: false,
-    isolatedDeclarations: false,
-    noEmit: true,
+    target: 'es2024',
+    module: 'nodenext',
+    lib: ['es2024', 'esnext.disposable', 'webworker'],
     types: ['node'],
     typeRoots: ['../../../node_modules/@types'],
-    lib: ['es2024', 'esnext.disposable', 'webworker'],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    verbatimModuleSyntax: true,
+    skipLibCheck: true,
+    noEmit: true,
+    // For the sources: they import each other as files.
+    allowImportingTsExtensions: true,
     customConditions: ['@disk-image/source'],
     rootDir: '../../..',
   },

@@ -7,7 +7,7 @@ import { imageId, moveIntoStage, type Stage } from './stage.ts'
 
 const command = path.join(repository, 'packages/cli/src/main.ts')
 const nodeFlags = ['--conditions=@disk-image/source', '--no-warnings']
-const timeoutMs = 60_000
+const timeoutMs = 150_000
 
 interface Outcome {
   readonly code: number | string

@@ -33,7 +33,7 @@ const record = {
   name: 'ubuntu',
   disk_format: 'qcow2',
   container_format: 'bare',
-  visibility: 'public',
+  owner: 'a-project',
 }
 
 function qemuImg(cwd: string, ...args: string[]): void {

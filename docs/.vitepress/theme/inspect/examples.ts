@@ -7,7 +7,10 @@ export interface Example {
 
 const clusterBytes = 65_536
 
-/** A qcow2, version 3, of 1 GiB without data: header, refcount table, one refcount block, L1 table. */
+/** Enough for the map to show that not everything is read. */
+const fileBytes = 8 * 1024 ** 2
+
+/** A qcow2, version 3, of 1 GiB without data: header, refcount table, one refcount block, L1 table, and unused room. */
 function makeQcow2(backingFile: string): Blob {
   const bytes = new Uint8Array(4 * clusterBytes)
   const view = new DataView(bytes.buffer)
@@ -29,7 +32,7 @@ function makeQcow2(backingFile: string): Blob {
   view.setUint32(100, 104)
   view.setBigUint64(clusterBytes, BigInt(2 * clusterBytes))
   for (let cluster = 0; cluster < 4; cluster += 1) view.setUint16(2 * clusterBytes + 2 * cluster, 1)
-  return new Blob([bytes])
+  return new Blob([bytes, new Uint8Array(fileBytes - bytes.length)])
 }
 
 const foreignDescriptor = `# Disk DescriptorFile
