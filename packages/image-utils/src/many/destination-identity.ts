@@ -83,22 +83,26 @@ function inodeOf({ dev, ino }: BigIntStats): string {
 /** Partitions and single-disk mappings are followed this deep. */
 const maximumDepth = 8
 
-/** The disk below a device number, as `major:minor`; a file system without a device of its own has a number too. */
-async function diskOf(device: bigint): Promise<string> {
+/**
+ * The disk below a device number, as `major:minor`; a file system without a device of its own has a number too.
+ *
+ * @param sysfs where the kernel tells of its devices
+ */
+export async function diskOf(device: bigint, sysfs: string = '/sys'): Promise<string> {
   let name = numbersOf(device)
   for (let depth = 0; depth < maximumDepth; depth += 1) {
-    const below = await deviceBelow(name)
+    const below = await deviceBelow(name, sysfs)
     if (below === undefined) return name
     name = below
   }
   return name
 }
 
-async function deviceBelow(name: string): Promise<string | undefined> {
-  const node = `/sys/dev/block/${name}`
-  const target = await readlink(node).catch(() => undefined)
+async function deviceBelow(name: string, sysfs: string): Promise<string | undefined> {
+  const nodes = path.join(sysfs, 'dev/block')
+  const target = await readlink(path.join(nodes, name)).catch(() => undefined)
   if (target === undefined) return undefined
-  const folder = path.resolve('/sys/dev/block', target)
+  const folder = path.resolve(nodes, target)
   if (await exists(path.join(folder, 'partition'))) return numberIn(path.dirname(folder))
   const slaves = await readdir(path.join(folder, 'slaves')).catch(() => [])
   // A mapping over several disks is a device of its own.
