@@ -5,8 +5,11 @@ import { addConvertCommand } from './commands/convert.ts'
 import { addFetchCommand } from './commands/fetch.ts'
 import { addImageCommands } from './commands/image.ts'
 import { addInspectCommand } from './commands/inspect.ts'
+import { addJobsCommand } from './commands/jobs.ts'
+import { addSubmitCommands } from './commands/submit.ts'
 import { addUploadCommand } from './commands/upload.ts'
 import { addVhdCommands } from './commands/vhd.ts'
+import { addWorkerCommand } from './commands/worker.ts'
 import type { Perform } from './commands/perform.ts'
 import { type ExitCode, exitCodes } from './exit-code.ts'
 import type { Io } from './io.ts'
@@ -86,6 +89,9 @@ export function buildProgram(io: Io, outcome: ProgramOutcome): Command {
   addImageCommands(program, perform)
   addVhdCommands(program, perform)
   addCleanCommand(program, perform)
+  addWorkerCommand(program, perform)
+  addSubmitCommands(program, perform)
+  addJobsCommand(program, perform)
   return program
 }
 

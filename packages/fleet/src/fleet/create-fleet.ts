@@ -5,7 +5,7 @@ import { FleetJobNotFoundError } from '../errors/fleet-job-not-found-error.ts'
 import { checkJob, isFleetName } from '../jobs/check-job.ts'
 import { backendOf, backendOfId, jobIdOf } from '../jobs/identity.ts'
 import type { FleetJob } from '../jobs/job.ts'
-import { connectBriefly, type FleetConnection } from '../redis/connection.ts'
+import { checkRedis, connectBriefly, type FleetConnection } from '../redis/connection.ts'
 import { FleetKeys } from '../redis/keys.ts'
 import { runScript } from '../redis/run-script.ts'
 import { liveWorkers } from '../redis/scripts.ts'
@@ -54,6 +54,12 @@ export interface ListOptions {
 
 /** The fleet, as seen by whoever has jobs for it. */
 export interface Fleet extends AsyncDisposable {
+  /**
+   * Asks Redis whether it is there. The other calls wait for it as long as it takes.
+   *
+   * @throws {RedisUnreachableError}
+   */
+  check(): Promise<void>
   /**
    * Puts a job into the queue. The same job is there once: what is submitted again is found, and only done again
    * where it failed, or where another job has filled its destination since.
@@ -192,6 +198,7 @@ export function createFleet(options: FleetOptions): Fleet {
   const follow: Fleet['follow'] = (id, { signal } = {}) => followJob(queues, id, () => find(id), signal)
 
   return {
+    check: () => checkRedis(redis(), options.connection),
     submit,
     show: find,
     list,

@@ -1,5 +1,6 @@
 import { InvalidError } from '@disk-image/core'
 import { Redis, type RedisOptions } from 'ioredis'
+import { RedisUnreachableError } from '../errors/redis-unreachable-error.ts'
 
 /** Where Redis is, and who signs in there. */
 export interface FleetConnectionOptions {
@@ -93,4 +94,31 @@ export function connectListening(connection: FleetConnection): Redis {
   const client = new Redis(options)
   client.on('error', () => undefined)
   return client
+}
+
+/** Where Redis is, for a message: without name and password. */
+export function addressOf(connection: FleetConnection): string {
+  const { host = '127.0.0.1', port = 6379 } = connectionOptions(connection)
+  return `${host}:${port}`
+}
+
+/**
+ * Asks Redis whether it is there.
+ *
+ * @throws {RedisUnreachableError}
+ */
+export async function checkRedis(redis: Redis, connection: FleetConnection): Promise<void> {
+  let last: unknown
+  const note = (error: unknown): void => {
+    last = error
+  }
+  redis.on('error', note)
+  try {
+    await redis.ping()
+  } catch (error) {
+    // That no more tries are made says less than why the tries failed.
+    throw new RedisUnreachableError({ address: addressOf(connection), cause: last ?? error })
+  } finally {
+    redis.off('error', note)
+  }
 }

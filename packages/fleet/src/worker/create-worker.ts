@@ -9,7 +9,7 @@ import type { JobEnvelope, JobResult } from '../jobs/job.ts'
 import { LeaseStore } from '../lease/lease-store.ts'
 import { HostLimits } from '../limits/host-limits.ts'
 import { Slots } from '../limits/slots.ts'
-import { connectBriefly, engineOptions } from '../redis/connection.ts'
+import { checkRedis, connectBriefly, engineOptions } from '../redis/connection.ts'
 import { FleetKeys } from '../redis/keys.ts'
 import { Clouds } from './clouds.ts'
 import { startHeartbeat } from './heartbeat.ts'
@@ -43,6 +43,7 @@ export interface FleetWorker extends AsyncDisposable {
  * Resolves once Redis answers and the worker has said that it is there.
  *
  * @throws {InvalidError} for an option that is wrong
+ * @throws {RedisUnreachableError}
  */
 export async function createWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const { connection, leaseMs = 15_000, maxCrashes = 3, logger = silentLogger } = options
@@ -82,6 +83,12 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
     metrics,
     running,
     suspect: undefined,
+  }
+  try {
+    await checkRedis(redis, connection)
+  } catch (error) {
+    redis.disconnect()
+    throw error
   }
   const listener = listenForCancellation(connection, keys, running)
   const heartbeat = startHeartbeat(context, leaseMs)

@@ -4,6 +4,18 @@ import type { CacheCounts } from '../cache/image-cache.ts'
 /** OpenTelemetry's meter. Without one nothing is counted, and `@opentelemetry/api` need not be installed. */
 export type FleetMeter = Meter
 
+/**
+ * The meter of the process, where `@opentelemetry/api` is installed. Until somebody sets a provider it counts nothing.
+ */
+export async function globalMeter(): Promise<FleetMeter | undefined> {
+  try {
+    const { metrics } = await import('@opentelemetry/api')
+    return metrics.getMeter('@disk-image/fleet')
+  } catch {
+    return undefined
+  }
+}
+
 /** What is measured of a worker at the moment. */
 export interface WorkerGauges {
   readonly activeJobs: number

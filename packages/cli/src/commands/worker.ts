@@ -1,0 +1,134 @@
+import { once } from 'node:events'
+import path from 'node:path'
+import type { Command } from 'commander'
+import { GiB } from '@disk-image/core'
+import type { CloudOptions, FleetWorker } from '@disk-image/fleet'
+import { openPlace } from '../place.ts'
+import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+import { type FleetFlags, loadFleet, redisOf, withFleetOptions } from './jobs-fleet.ts'
+import type { Perform } from './perform.ts'
+import { collect, positiveNumber, wholeNumber } from './values.ts'
+
+interface WorkerFlags extends FleetFlags {
+  readonly backend: string
+  readonly folder?: readonly string[]
+  readonly pool?: readonly string[]
+  readonly serveCloud?: readonly string[]
+  readonly backendJobs?: number
+  readonly cloudJobs?: number
+  readonly jobs?: number
+  readonly conversions?: number
+  readonly inFlight?: number
+  readonly cache?: string
+  readonly cacheSize: number
+  readonly lease?: number
+  readonly grace: number
+  readonly name?: string
+  readonly hostName?: string
+}
+
+const notes = `
+A job names a back end, a cloud and volumes. This worker takes those of its back end, knows the clouds that are
+named with --serve-cloud (entries of clouds.yaml) and, as 'default', what --store, --glance or --cloud say, and
+touches volumes inside of --folder and --pool only.
+
+SIGTERM ends it: it takes no more jobs, waits --grace seconds for those it is at, and gives back the rest.
+
+Examples:
+  $ DISK_IMAGE_REDIS=redis://queue.example disk-image worker --folder /srv/volumes --serve-cloud production
+  $ disk-image worker --backend ssd --folder /dev/vg0 --cache /var/cache/disk-image --cache-size 200`
+
+/** `disk-image worker`: one host of a fleet. */
+export function addWorkerCommand(program: Command, perform: Perform): void {
+  const command = program
+    .command('worker')
+    .summary('do the jobs of a fleet')
+    .description('Takes jobs from the queue and does them, until it is ended.')
+    .option('--backend <name>', 'the back end that it serves', 'default')
+    .option('--folder <dir>', 'where its volumes are; may be repeated', collect)
+    .option('--pool <name>', 'a Ceph pool where its volumes are; may be repeated', collect)
+    .option('--serve-cloud <name>', 'a cloud of clouds.yaml that jobs may name; may be repeated', collect)
+    .option('--backend-jobs <n>', 'jobs on the back end, over all workers', wholeNumber('--backend-jobs', 1))
+    .option('--cloud-jobs <n>', 'jobs with each cloud, over all workers', wholeNumber('--cloud-jobs', 1))
+    .option('--jobs <n>', 'jobs at the same time on this host (default: 4)', wholeNumber('--jobs', 1))
+    .option('--conversions <n>', 'conversions among them (default: 2)', wholeNumber('--conversions', 1))
+    .option('--in-flight <gib>', 'of images in work (default: 64)', positiveNumber('--in-flight'))
+    .option('--cache <dir>', 'keep images here, so that each is downloaded once')
+    .option('--cache-size <gib>', 'of the cache', positiveNumber('--cache-size'), 100)
+    .option(
+      '--lease <s>',
+      'without a sign of life after which its jobs are others (default: 15)',
+      wholeNumber('--lease', 1),
+    )
+    .option('--grace <s>', 'to wait for running jobs when it is ended', wholeNumber('--grace'), 600)
+    .option('--name <name>', 'of this worker (default: host and process)')
+    .option('--host-name <name>', 'of this host, for workers in containers')
+    .addHelpText('after', notes)
+  withFleetOptions(command).action(perform<WorkerFlags>(work))
+}
+
+async function work(session: Session, flags: WorkerFlags & GlobalFlags): Promise<void> {
+  const { signal } = session.io
+  const worker = await start(session, flags)
+  session.remark(`${worker.name} serves ${flags.backend}.`)
+  if (!signal.aborted) await once(signal, 'abort')
+  session.remark(`Ending: ${worker.activeJobs} jobs are at work, for ${flags.grace} s at most.`)
+  await worker.close({ graceMs: flags.grace * 1000 })
+  session.answer({ worker: worker.name, host: worker.host, ended: true }, [`${worker.name} has ended.`])
+}
+
+async function start(session: Session, flags: WorkerFlags): Promise<FleetWorker> {
+  const { folder = [], pool = [], cache } = flags
+  if (folder.length === 0 && pool.length === 0) {
+    throw new UsageError('Say where the volumes are: --folder DIR or --pool NAME.')
+  }
+  const connection = redisOf(session, flags)
+  const { createWorker, createRbdDriver, globalMeter } = await loadFleet()
+  const { createProcessRunner } = await import('@disk-image/image-utils/process')
+  return createWorker({
+    connection,
+    prefix: flags.prefix,
+    name: flags.name,
+    host: flags.hostName,
+    imageUtils: await session.imageUtils(),
+    logger: session.logger,
+    meter: await globalMeter(),
+    clouds: cloudsOf(session, flags),
+    backends: {
+      [flags.backend]: {
+        folders: folder.map((name) => path.resolve(session.io.workingDirectory, name)),
+        pools: pool,
+        maxJobs: flags.backendJobs,
+        runAsRoot: session.runAsRoot,
+      },
+    },
+    limits: {
+      jobs: flags.jobs,
+      conversions: flags.conversions,
+      bytesInFlight: flags.inFlight === undefined ? undefined : Math.round(flags.inFlight * GiB),
+    },
+    ...(cache === undefined
+      ? {}
+      : { cache: { directory: session.resolve(cache), maxBytes: Math.round(flags.cacheSize * GiB) } }),
+    ...(pool.length === 0 ? {} : { rbd: createRbdDriver({ runner: createProcessRunner() }) }),
+    leaseMs: flags.lease === undefined ? undefined : flags.lease * 1000,
+  })
+}
+
+/** What each name in a job leads to. Nothing is signed in to before a job needs it. */
+function cloudsOf(session: Session, flags: WorkerFlags): Record<string, CloudOptions> {
+  const maxJobs = flags.cloudJobs
+  const named = (flags.serveCloud ?? []).map((name): [string, CloudOptions] => [
+    name,
+    { maxJobs, open: () => openPlace(session, { kind: 'cloud', name }) },
+  ])
+  const fallback: CloudOptions = {
+    maxJobs,
+    open: async () => {
+      const { imageService, context } = await session.place()
+      return { imageService, context }
+    },
+  }
+  return Object.fromEntries([['default', fallback], ...named])
+}

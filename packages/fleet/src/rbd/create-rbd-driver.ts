@@ -1,0 +1,66 @@
+import { stat } from 'node:fs/promises'
+import { InvalidError, ProcessExecutionError, type ProcessRunner } from '@disk-image/core'
+import type { RbdName } from '../jobs/volume-name.ts'
+import type { DriverCall, VolumeDriver } from '../worker/options.ts'
+import { partialOf, type RbdAccess, RbdCommands } from './rbd-commands.ts'
+
+/** rbd's exit code where there is no such volume: ENOENT. */
+const noSuchVolume = 2
+
+/**
+ * Volumes in Ceph, by `rbd` and qemu's rbd driver (Debian: ceph-common, qemu-block-extra).
+ *
+ * A volume that isn't there yet is imported under another name, and gets its own when it is whole. One that is there
+ * is overwritten, and must be large enough.
+ *
+ * @throws {InvalidError} for an access that can't be
+ */
+export function createRbdDriver(
+  dependencies: { readonly runner: ProcessRunner },
+  access: RbdAccess = {},
+): VolumeDriver {
+  const { runner } = dependencies
+  const commands = new RbdCommands(access)
+
+  async function sizeOf(name: RbdName, { signal }: DriverCall): Promise<number | undefined> {
+    try {
+      const { stdout } = await runner.run(commands.info(name), { signal, maxOutputBytes: 1024 * 1024 })
+      const { size } = JSON.parse(stdout) as { readonly size?: unknown }
+      return typeof size === 'number' ? size : 0
+    } catch (error) {
+      if (error instanceof ProcessExecutionError && error.exitCode === noSuchVolume) return undefined
+      throw error
+    }
+  }
+
+  async function importNew(file: string, name: RbdName, { signal }: DriverCall): Promise<void> {
+    const partial = partialOf(name)
+    // What a killed worker left is nobody's: the lease is ours.
+    if ((await sizeOf(partial, { signal })) !== undefined)
+      await runner.run(commands.remove(partial), { signal })
+    try {
+      await runner.run(commands.import(file, partial), { signal })
+      await runner.run(commands.rename(partial, name), { signal })
+    } catch (error) {
+      await runner.run(commands.remove(partial), { timeoutMs: 30_000 }).catch(() => undefined)
+      throw error
+    }
+  }
+
+  return {
+    write: async (file, volume, call) => {
+      const name = commands.nameOf(volume)
+      const [{ size }, there] = await Promise.all([stat(file), sizeOf(name, call)])
+      if (there === undefined) return importNew(file, name, call)
+      if (there < size) {
+        throw new InvalidError({
+          reason: `The volume ${volume} has ${there} bytes, and the disk needs ${size}.`,
+        })
+      }
+      await runner.run(commands.overwrite(file, name), { signal: call.signal })
+    },
+    read: async (volume, file, { signal }) => {
+      await runner.run(commands.read(commands.nameOf(volume), file), { signal })
+    },
+  }
+}

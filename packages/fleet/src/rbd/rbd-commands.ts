@@ -1,0 +1,106 @@
+import { type Command, InvalidError } from '@disk-image/core'
+import { parseRbdName, type RbdName } from '../jobs/volume-name.ts'
+
+/** As whom, and where, Ceph is asked. */
+export interface RbdAccess {
+  /** The user's name without `client.`; its keyring lies where Ceph looks for it. @default Ceph's own: admin */
+  readonly id?: string | undefined
+  /** Absolute path of Ceph's configuration. @default Ceph's own: /etc/ceph/ceph.conf */
+  readonly configuration?: string | undefined
+}
+
+/** What a volume is called until it is whole. */
+export function partialOf({ pool, image }: RbdName): RbdName {
+  return { pool, image: `${image}.partial` }
+}
+
+/**
+ * The command lines of a volume in Ceph. Names come from jobs: each is two plain words, so that none is an option, a
+ * snapshot, or a further option of qemu's driver.
+ */
+export class RbdCommands {
+  readonly #access: RbdAccess
+
+  /** @throws {InvalidError} for an access that can't be written into a file name of qemu's */
+  constructor(access: RbdAccess = {}) {
+    const { id, configuration } = access
+    if (id !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(id)) {
+      throw new InvalidError({ reason: `${JSON.stringify(id)} can't be a user of Ceph.` })
+    }
+    if (configuration !== undefined && !/^\/[A-Za-z0-9_./-]+$/.test(configuration)) {
+      throw new InvalidError({ reason: "The path of Ceph's configuration must be absolute and plain." })
+    }
+    this.#access = access
+  }
+
+  /** @throws {InvalidError} */
+  nameOf(volume: string): RbdName {
+    const name = parseRbdName(volume)
+    if (name === undefined) {
+      throw new InvalidError({ reason: `A volume of Ceph is rbd:POOL/IMAGE, not ${JSON.stringify(volume)}.` })
+    }
+    return name
+  }
+
+  info({ pool, image }: RbdName): Command {
+    return this.#rbd('info', '--format', 'json', '--pool', pool, '--image', image)
+  }
+
+  /** A raw disk into a volume that is not there yet; zeroes become holes. */
+  import(file: string, { pool, image }: RbdName): Command {
+    return this.#rbd('import', '--no-progress', '--path', file, '--dest-pool', pool, '--dest', image)
+  }
+
+  rename(from: RbdName, to: RbdName): Command {
+    return this.#rbd(
+      'rename',
+      '--pool',
+      from.pool,
+      '--image',
+      from.image,
+      '--dest-pool',
+      to.pool,
+      '--dest',
+      to.image,
+    )
+  }
+
+  remove({ pool, image }: RbdName): Command {
+    return this.#rbd('rm', '--no-progress', '--pool', pool, '--image', image)
+  }
+
+  /** A raw disk into a volume that is there: every byte of its length, holes as zeroes. */
+  overwrite(file: string, name: RbdName): Command {
+    return {
+      file: 'qemu-img',
+      args: ['convert', '-n', '-f', 'raw', '-O', 'raw', '-t', 'writeback', file, this.qemuName(name)],
+    }
+  }
+
+  /** A volume into a file, as raw. */
+  read(name: RbdName, file: string): Command {
+    return { file: 'qemu-img', args: ['convert', '-f', 'raw', '-O', 'raw', this.qemuName(name), file] }
+  }
+
+  /** The name by which qemu's rbd driver knows a volume. */
+  qemuName({ pool, image }: RbdName): string {
+    const { id, configuration } = this.#access
+    return [
+      `rbd:${pool}/${image}`,
+      ...(id === undefined ? [] : [`id=${id}`]),
+      ...(configuration === undefined ? [] : [`conf=${configuration}`]),
+    ].join(':')
+  }
+
+  #rbd(...words: readonly string[]): Command {
+    const { id, configuration } = this.#access
+    return {
+      file: 'rbd',
+      args: [
+        ...(configuration === undefined ? [] : ['--conf', configuration]),
+        ...(id === undefined ? [] : ['--id', id]),
+        ...words,
+      ],
+    }
+  }
+}
