@@ -32,6 +32,7 @@ const guide: Item[] = [
       { text: 'Behind sudo', link: '/guide/behind-sudo' },
       { text: 'In a container', link: '/guide/container' },
       { text: 'In a multi-tenant service', link: '/guide/multi-tenant' },
+      { text: 'On many hosts', link: '/fleet' },
     ],
   },
   {
@@ -133,13 +134,18 @@ export default defineConfig({
     search: { provider: 'local' },
     outline: { level: [2, 3] },
     nav: [
-      { text: 'Guide', link: '/guide/getting-started', activeMatch: '^/guide/|^/security|^/performance' },
+      {
+        text: 'Guide',
+        link: '/guide/getting-started',
+        activeMatch: '^/guide/|^/fleet|^/security|^/performance',
+      },
       { text: 'Reference', link: '/reference/errors', activeMatch: '^/(reference|packages|api)/' },
       { text: 'Project', link: '/architecture/overview', activeMatch: '^/(architecture|decisions)/' },
       { text: 'Inspect a file', link: '/inspect' },
     ],
     sidebar: {
       '/guide/': guide,
+      '/fleet': guide,
       '/security': guide,
       '/performance': guide,
       '/reference/': reference,
