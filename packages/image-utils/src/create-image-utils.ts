@@ -80,6 +80,7 @@ export function createImageUtils(
 
   return Object.freeze<ImageUtils>({
     options: resolved,
+    imageService: toolbox.imageService,
 
     imageToVolume: (request) => imageToVolume(toolbox, request),
     planImageToVolume: (request) => planImageToVolume(toolbox, request),

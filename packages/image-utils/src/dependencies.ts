@@ -10,6 +10,7 @@ import { adaptLogger } from '@disk-image/core'
 import { createFormatPolicy, type FormatPolicy } from '@disk-image/format-policy'
 import { createClock, createProcessRunner, createTemporaryFiles } from '@disk-image/host'
 import { createQemuImg, type QemuImg } from '@disk-image/qemu-img'
+import { defaultImageService, type GlanceSettings } from './glance-settings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { silentTelemetry, type Telemetry } from './telemetry/telemetry.ts'
 import type { TemporaryImagesByService } from './temporary-images.ts'
@@ -31,6 +32,11 @@ export interface ImageUtilsDependencies {
   readonly clock?: Clock | undefined
   /** Used where a call names no image service. */
   readonly imageService?: ImageService | undefined
+  /**
+   * The Glance that is used where a call names no image service, instead of `imageService`. It is called with the
+   * options `glanceNumRetries` and `allowedDirectUrlSchemes`.
+   */
+  readonly glance?: GlanceSettings | undefined
   /** Where the certificates of image signatures are found. */
   readonly certificates?: CertificateSource | undefined
   readonly throttle?: Throttle | undefined
@@ -69,7 +75,7 @@ export function createToolbox(
     runner,
     logger,
     clock: dependencies.clock ?? createClock(),
-    imageService: dependencies.imageService,
+    imageService: defaultImageService(dependencies, options),
     certificates: dependencies.certificates,
     throttle: dependencies.throttle ?? {},
     telemetry: dependencies.telemetry ?? silentTelemetry,

@@ -52,6 +52,8 @@ export interface CheckImageFormatOptions extends CallOptions {
  */
 export interface ImageUtils {
   readonly options: ResolvedOptions
+  /** What is used where a call names no image service; undefined where none was given. */
+  readonly imageService: ImageService | undefined
 
   /** An image onto a volume: inspected, judged, verified, written. */
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>

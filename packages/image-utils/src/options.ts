@@ -31,12 +31,18 @@ export interface ImageUtilsOptions {
   /** Verify the signatures that images carry. @default 'enabled' */
   readonly verifyGlanceSignatures?: 'enabled' | 'disabled' | undefined
   /**
-   * Schemes of direct URLs that may be opened instead of downloading. Kept here for the Glance image service that
-   * you make: hand it on to `createGlanceImageService`. @default []
+   * Schemes of direct URLs that may be opened instead of downloading; only `file` is known, and it needs
+   * `directUrlRoots` too. For the Glance of the dependency `glance`; an image service that you make yourself has
+   * an option of the same name. @default []
    */
   readonly allowedDirectUrlSchemes?: readonly string[] | undefined
-  /** How often a failed call of Glance is made again. To be handed on in the same way. @default 3 */
+  /** How often a failed call of Glance is made again, in the same way. @default 3 */
   readonly glanceNumRetries?: number | undefined
+  /**
+   * Accept archives and compressed data (tar, gzip, zip …) as what they are where the record says raw: for disks
+   * that guests write without a file system. @default false: most are uploaded so by mistake
+   */
+  readonly allowArchivesAsRaw?: boolean | undefined
   /** Put before a command that needs root, for example `['sudo', '-n']`. @default [] */
   readonly rootHelper?: readonly string[] | undefined
   /** Run the tools in a sandbox that shows them their own files only. @default 'auto' */
@@ -72,6 +78,7 @@ const checks: Readonly<Record<keyof ImageUtilsOptions, readonly [Check, string]>
   verifyGlanceSignatures: [oneOf('enabled', 'disabled'), "'enabled' or 'disabled'"],
   allowedDirectUrlSchemes: [isStrings, "a list of schemes, for example ['file']"],
   glanceNumRetries: [isCount, 'a whole number, 0 or more'],
+  allowArchivesAsRaw: [isBoolean, 'true or false'],
   rootHelper: [isStrings, "a command and its arguments, for example ['sudo', '-n']"],
   sandbox: [oneOf('auto', 'require', 'off'), "'auto', 'require' or 'off'"],
 }
@@ -110,6 +117,7 @@ export function resolveOptions(options: ImageUtilsOptions = {}): ResolvedOptions
     verifyGlanceSignatures: options.verifyGlanceSignatures ?? 'enabled',
     allowedDirectUrlSchemes: list(options.allowedDirectUrlSchemes, []),
     glanceNumRetries: options.glanceNumRetries ?? 3,
+    allowArchivesAsRaw: options.allowArchivesAsRaw ?? false,
     rootHelper: list(options.rootHelper, []),
     sandbox: options.sandbox ?? 'auto',
   })

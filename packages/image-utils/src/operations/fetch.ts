@@ -16,7 +16,7 @@ import { explain } from '../pipelines/explain.ts'
 import { downloadInto } from '../pipelines/download-into.ts'
 import { chooseImageService, prepareJob } from '../pipelines/job.ts'
 import { checkInspection, crossCheck } from '../pipelines/judge.ts'
-import { driverOf } from './qemu-info.ts'
+import { driverOf } from './drivers.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 

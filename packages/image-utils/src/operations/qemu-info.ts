@@ -12,6 +12,7 @@ import { inspect, type InspectionResult } from '@disk-image/format-policy/inspec
 import type { Toolbox } from '../dependencies.ts'
 import { qemuImgMissing } from '../pipelines/judge.ts'
 import { withFileReader } from '../sources/file-reader.ts'
+import { driverOf, hasDriver } from './drivers.ts'
 
 /** Keywords of {@link qemuImgInfo}. */
 export interface QemuImgInfoOptions extends CallOptions {
@@ -85,8 +86,7 @@ export async function qemuImgInfo(
  * as raw, which is never unsafe.
  */
 function judgeFile(toolbox: Toolbox, inspection: InspectionResult, allowQcow2BackingFile = false): Verdict {
-  if (driverOf(inspection) === 'raw' && !inspection.matches.some((match) => drivers.has(match)))
-    return accepted
+  if (driverOf(inspection) === 'raw' && !hasDriver(inspection)) return accepted
   return toolbox.policy
     .with({ allowQcow2BackingFile, vmdkAllowedTypes: everyVmdkType(inspection) })
     .judge({ inspection })
@@ -96,26 +96,6 @@ function judgeFile(toolbox: Toolbox, inspection: InspectionResult, allowQcow2Bac
 function everyVmdkType(inspection: InspectionResult): readonly string[] {
   const { createType } = inspection.details
   return createType === undefined ? ['monolithicSparse'] : [createType]
-}
-
-/** Formats that have a driver of their own in qemu-img. */
-const drivers: ReadonlySet<string> = new Set([
-  'qcow2',
-  'qcow',
-  'qed',
-  'vmdk',
-  'vhd',
-  'vhdx',
-  'vdi',
-  'parallels',
-  'bochs',
-  'cloop',
-  'dmg',
-])
-
-/** The format as which a file is opened: its own where qemu-img has a driver for it, otherwise raw. */
-export function driverOf(inspection: Pick<InspectionResult, 'format'>): string {
-  return drivers.has(inspection.format) ? inspection.format : 'raw'
 }
 
 /** Keywords of {@link getQemuData}. */

@@ -1,6 +1,7 @@
 import { type CallOptions, InvalidError, toQemuFormat } from '@disk-image/core'
 import type { Toolbox } from '../dependencies.ts'
-import { driverOf, inspectFile } from './qemu-info.ts'
+import { driverOf } from './drivers.ts'
+import { inspectFile } from './qemu-info.ts'
 
 /** Keywords of {@link resizeImage}. */
 export interface ResizeImageOptions extends CallOptions {

@@ -1,7 +1,14 @@
-import { ImageUnacceptableError, ProcessExecutionError, type QemuImgInfo } from '@disk-image/core'
+import {
+  ImageUnacceptableError,
+  ProcessExecutionError,
+  type QemuImgInfo,
+  type Verdict,
+} from '@disk-image/core'
+import type { ImageEvidence } from '@disk-image/format-policy'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { QemuImgOutputError } from '@disk-image/qemu-img'
 import type { Toolbox } from '../dependencies.ts'
+import { hasDriver } from '../operations/drivers.ts'
 import type { Job } from './job.ts'
 
 /**
@@ -18,11 +25,34 @@ export function checkInspection(
 ): void {
   // A fixed VHD has its only mark at the end: its head may look like anything.
   if (extent === 'head' && job.claimedFormat === 'vpc' && inspection.format !== 'vhd') return
-  toolbox.policy.check(job.imageId, {
+  const verdict = judgeContent(toolbox, {
     claimedFormat: job.claimedFormat,
     inspection,
     volumeSizeGiB: job.request.volumeSizeGiB,
   })
+  if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: job.imageId })
+}
+
+/** What the policy says of an image's bytes, with the facade's own option for archives. */
+export function judgeContent(
+  toolbox: Toolbox,
+  evidence: ImageEvidence & { readonly inspection: InspectionResult },
+): Verdict {
+  const { inspection, claimedFormat } = evidence
+  const archive = inspection.checks.some(({ name, ok }) => name === 'disk-image' && !ok)
+  if (!archive || claimedFormat !== 'raw') return toolbox.policy.judge(evidence)
+  if (!toolbox.options.allowArchivesAsRaw) {
+    const verdict = toolbox.policy.judge(evidence)
+    const accepted = 'a disk image; or, for a disk that holds just that, the option allowArchivesAsRaw'
+    return verdict.ok || verdict.rule !== 'disk-image' ? verdict : { ...verdict, accepted }
+  }
+  // Several kinds at once, of which no tool opens any, are still just bytes.
+  const waived =
+    hasDriver(inspection) || inspection.matches.includes('luks')
+      ? ['disk-image']
+      : ['disk-image', 'ambiguous']
+  const checks = inspection.checks.filter(({ name }) => !waived.includes(name))
+  return toolbox.policy.judge({ ...evidence, inspection: { ...inspection, format: 'raw', checks } })
 }
 
 /**

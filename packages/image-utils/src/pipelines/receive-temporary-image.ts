@@ -1,7 +1,7 @@
 import { toQemuFormat } from '@disk-image/core'
 import { inspect } from '@disk-image/format-policy/inspector'
 import type { Toolbox } from '../dependencies.ts'
-import { driverOf } from '../operations/qemu-info.ts'
+import { driverOf } from '../operations/drivers.ts'
 import { withFileReader } from '../sources/file-reader.ts'
 import type { Job } from './job.ts'
 import { checkInspection } from './judge.ts'

@@ -5,6 +5,7 @@ import {
   type ImageService,
   ImageUnacceptableError,
   InvalidError,
+  type Refusal,
   type RequestContext,
   toQemuFormat,
   type VerifyPolicy,
@@ -13,9 +14,11 @@ import { checkConversionAllowed } from '@disk-image/format-policy'
 import { chownIfNeeded, spaceError } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
-import { driverOf, inspectFile } from '../operations/qemu-info.ts'
+import { driverOf } from '../operations/drivers.ts'
+import { inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
+import { judgeContent } from './judge.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
@@ -56,6 +59,11 @@ export interface VolumeToImageReport {
   readonly bytesUploaded: number
   /** The image's record afterwards. */
   readonly image: ImageRecord
+  /**
+   * Why this image would be refused when it is fetched again; empty as a rule. A raw image is what the volume's
+   * guest wrote, and that can look like another format, or like an archive.
+   */
+  readonly warnings: readonly Refusal[]
   readonly seconds: { readonly convert: number; readonly upload: number; readonly total: number }
 }
 
@@ -102,6 +110,7 @@ async function transfer(
     const source = await stopwatch.time('convert', () =>
       prepareSource(toolbox, request, { volumeFormat, diskFormat, containerFormat }, cleanup),
     )
+    const warnings = await warningsOf(toolbox, request, containerFormat)
     const updated = await stopwatch.time('upload', () =>
       imageService.update(
         request.context ?? {},
@@ -124,6 +133,7 @@ async function transfer(
       containerFormat,
       bytesUploaded: source.size,
       image: updated,
+      warnings,
       seconds: {
         convert: stopwatch.seconds('convert'),
         upload: stopwatch.seconds('upload'),
@@ -131,6 +141,30 @@ async function transfer(
       },
     }
   })
+}
+
+/** What is wrong with a raw image's bytes in the eyes of who fetches it. They are uploaded all the same. */
+async function warningsOf(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+  containerFormat: string,
+): Promise<readonly Refusal[]> {
+  const { image, volume, volumeFormat = 'raw' } = request
+  const claimedFormat = toQemuFormat(image.disk_format ?? 'raw')
+  const wrapped = containerFormat !== 'bare' && containerFormat !== 'compressed'
+  if (claimedFormat !== 'raw' || toQemuFormat(volumeFormat) !== 'raw' || wrapped) return []
+  // An open handle may belong to what this process may not open itself.
+  const inspection = await inspectFile(volume).catch(() => undefined)
+  if (inspection === undefined) return []
+  const verdict = judgeContent(toolbox, { claimedFormat, inspection })
+  if (verdict.ok) return []
+  const { ok: _, ...refusal } = verdict
+  const warning = { ...refusal, accepted: `${refusal.accepted ?? 'a raw disk'}; or upload it as qcow2` }
+  toolbox.logger.warn('The image will be refused when it is fetched as raw', {
+    imageId: image.id,
+    ...warning,
+  })
+  return [warning]
 }
 
 /** With a root helper an unreadable volume changes hands for the time of the upload. */

@@ -100,8 +100,9 @@ test.each([
 )
 
 test('a volume that went into an image and came back boots too', async () => {
-  const imageService = services['glance']!
-  const imageUtils = createImageUtils({ imageService }, { imageConversionDir: work.conversionDir })
+  const settings = { glance: { endpoint: glance.url } }
+  const imageUtils = createImageUtils(settings, { imageConversionDir: work.conversionDir })
+  const imageService = imageUtils.imageService!
   const metadata = { name: 'snapshot', disk_format: 'qcow2', container_format: 'bare' }
   const { id } = await imageService.create({}, metadata)
   const loop = await makeLoopDevice(work.file('device'), 16 * MiB)

@@ -113,7 +113,7 @@ export async function makeFlatDescriptor(file: string, extent: string): Promise<
 export async function makeLoopDevice(
   backing: string,
   sizeBytes: number,
-): Promise<{ readonly device: string; detach(): Promise<void> }> {
+): Promise<{ readonly device: string; readonly detach: () => Promise<void> }> {
   const handle = await open(backing, 'w')
   try {
     const old = Buffer.alloc(1024 * 1024, 0xaa)

@@ -1,12 +1,16 @@
 import type { FileHandle } from 'node:fs/promises'
 import {
+  type Cipher,
   createDirectoryImageService,
   createImageUtils,
+  type DownloadReport,
   type ImageService,
   type ImageToVolumePlan,
   type ImageToVolumeReport,
   type ImageUtils,
   type QemuImgInfo,
+  type RequestContext,
+  type TargetImage,
   type TemporaryPath,
   type VolumeToImageReport,
 } from '../../src/index.ts'
@@ -17,6 +21,22 @@ function same<Left, Right>(..._proof: [Same<Left, Right>]): void {}
 type Result<Name extends keyof ImageUtils> = ImageUtils[Name] extends (...words: never[]) => infer Returned
   ? Returned
   : never
+
+/** The first parameters of a function. */
+type Leading<Name extends keyof ImageUtils, Count extends number> =
+  Required<Parameters<Extract<ImageUtils[Name], (...words: never[]) => unknown>>> extends infer Words extends
+    unknown[]
+    ? Take<Words, Count>
+    : never
+type Take<
+  Words extends unknown[],
+  Count extends number,
+  Taken extends unknown[] = [],
+> = Taken['length'] extends Count
+  ? Taken
+  : Words extends [infer First, ...infer Rest]
+    ? Take<Rest, Count, [...Taken, First]>
+    : never
 
 same<ReturnType<typeof createImageUtils>, ImageUtils>(true)
 same<Result<'imageToVolume'>, Promise<ImageToVolumeReport>>(true)
@@ -39,6 +59,45 @@ same<Result<'discoverVhdChain'>, Promise<string[]>>(true)
 same<Result<'createTemporaryFile'>, Promise<string>>(true)
 same<Result<'temporaryFile'>, Promise<TemporaryPath>>(true)
 same<Result<'chownIfNeeded'>, Promise<AsyncDisposable>>(true)
+same<Result<'fromQemuImgDiskFormat'>, string>(true)
+same<Result<'checkQemuImgVersion'>, Promise<void>>(true)
+same<Result<'resizeImage'>, Promise<void>>(true)
+same<Result<'checkQcow2Image'>, void>(true)
+same<Result<'checkVmdkImage'>, void>(true)
+same<Result<'checkImageFormat'>, Promise<void>>(true)
+same<Result<'checkImageConversionDisable'>, void>(true)
+same<Result<'checkAvailableSpace'>, Promise<void>>(true)
+same<Result<'decodeCipher'>, Cipher>(true)
+same<Result<'fetch'>, Promise<DownloadReport>>(true)
+same<Result<'fetchVerifyImage'>, Promise<DownloadReport>>(true)
+same<Result<'fetchToVhd'>, Promise<void>>(true)
+same<Result<'fetchToVolumeFormat'>, Promise<void>>(true)
+same<Result<'validateStoresId'>, Promise<void>>(true)
+same<Result<'setVhdParent'>, Promise<void>>(true)
+same<Result<'coalesceVhd'>, Promise<void>>(true)
+same<Result<'resizeVhd'>, Promise<void>>(true)
+same<Result<'fixVhdChain'>, Promise<void>>(true)
+same<Result<'coalesceChain'>, Promise<string>>(true)
+same<Result<'extractTargz'>, Promise<void>>(true)
+same<Result<'replaceXenserverImageWithCoalescedVhd'>, Promise<void>>(true)
+same<Result<'temporaryDir'>, Promise<TemporaryPath>>(true)
+same<Result<'cleanupTemporaryFile'>, Promise<void>>(true)
+same<ImageUtils['imageService'], ImageService | undefined>(true)
+
+/** Python's order of the parameters that are always given. */
+same<Leading<'convertImage', 3>, [source: string, dest: string, outFormat: string]>(true)
+same<Leading<'resizeImage', 2>, [source: string, size: number]>(true)
+same<Leading<'checkVirtualSize', 3>, [virtualSize: number, volumeSize: number, imageId: string]>(true)
+same<Leading<'checkAvailableSpace', 3>, [dest: string, imageSize: number, imageId: string]>(true)
+same<Leading<'getQemuData', 5>, [string, boolean, boolean, string, boolean]>(true)
+same<Leading<'fetchToRaw', 4>, [RequestContext, ImageService | undefined, string, string]>(true)
+same<Leading<'fetchToVolumeFormat', 5>, [RequestContext, ImageService | undefined, string, string, string]>(
+  true,
+)
+same<Leading<'uploadVolume', 4>, [RequestContext, ImageService | undefined, TargetImage, string]>(true)
+same<Leading<'verifyGlanceImageSignature', 4>, [RequestContext, ImageService | undefined, string, string]>(
+  true,
+)
 
 /** Never called: it only has to compile, and what is wrong must not. */
 export async function uses(imageUtils: ImageUtils, volumeFd: FileHandle): Promise<void> {
@@ -59,6 +118,11 @@ export async function uses(imageUtils: ImageUtils, volumeFd: FileHandle): Promis
 
   // @ts-expect-error an option that there is none of
   createImageUtils({}, { imageConversionDirectory: '/conversion' })
+  createImageUtils({ glance: { endpoint: 'http://glance.example:9292' } }, { glanceNumRetries: 1 })
+  await imageUtils.imageToVolume({ imageId: 'id', volume: '/v', volumeFormat: 'luks', keyDerivationMs: 100 })
+
+  // @ts-expect-error retries are the facade's own option
+  createImageUtils({ glance: { endpoint: 'http://glance.example:9292', glanceNumRetries: 1 } })
   // @ts-expect-error a mode that there is none of
   createImageUtils({}, { sandbox: 'always' })
   // @ts-expect-error the image is missing
