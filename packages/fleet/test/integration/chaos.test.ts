@@ -1,5 +1,3 @@
-import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
-import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -9,34 +7,14 @@ import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import { createFleet } from '../../src/index.ts'
 import { createFarm, overlaps, sha256, type TestImage, type WorkerProcess } from '../helpers/farm.ts'
+import { forward } from '../helpers/forward.ts'
 import { createNetwork, type TestHost } from '../helpers/hosts.ts'
 
 /** A moderate number in CI, `DISK_IMAGE_FLEET_JOBS=500` for the whole. */
 const jobs = Number(process.env['DISK_IMAGE_FLEET_JOBS'] ?? 90)
 const leaseMs = 3000
-
-/** Hands connections on to a server that only listens on the loopback. */
-async function forward(host: string, target: URL): Promise<{ url: string; close(): void }> {
-  const sockets = new Set<Socket>()
-  const server = createServer((from) => {
-    const to = connect(Number(target.port), target.hostname)
-    for (const socket of [from, to]) {
-      sockets.add(socket)
-      socket.on('error', () => undefined)
-      socket.on('close', () => [from, to].forEach((one) => one.destroy()))
-    }
-    from.pipe(to)
-    to.pipe(from)
-  }).listen(0, host)
-  await once(server, 'listening')
-  return {
-    url: `http://${host}:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.close()
-      sockets.forEach((socket) => socket.destroy())
-    },
-  }
-}
+/** Milliseconds that a chunk takes longer: slower jobs are hit in their middle more often. */
+const slowMs = Number(process.env['DISK_IMAGE_FLEET_SLOW_MS'] ?? 60)
 
 test(`${jobs} jobs over three hosts: killed, partitioned, and Redis restarted`, async () => {
   await using network = await createNetwork(3)
@@ -75,7 +53,7 @@ test(`${jobs} jobs over three hosts: killed, partitioned, and Redis restarted`, 
       glance: forwarded.url,
       leaseMs,
       maxCrashes: 12,
-      slowMs: 60,
+      slowMs,
       cache: farm.file(`cache-${host.name}`),
     }
     workers.set(host, await farm.start(config, host.prefix))
