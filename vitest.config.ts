@@ -50,7 +50,7 @@ export default defineConfig({
           root: 'docs',
           include: ['test/integration/**/*.test.ts'],
           testTimeout: 180_000,
-          hookTimeout: 180_000,
+          hookTimeout: 300_000,
         },
       },
       {

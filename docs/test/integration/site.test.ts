@@ -159,7 +159,7 @@ const expected: readonly Expected[] = [
   { file: 'flat.vmdk', format: 'vmdk', safe: false, failed: ['create-type'], virtualSize: '8 MiB' },
   { file: 'disc.iso', format: 'iso', safe: true, failed: [], virtualSize: 'MiB' },
   { file: 'disk.raw.gz', format: 'gzip', safe: false, failed: ['disk-image'], virtualSize: unknown },
-  { file: 'azure.vhd', format: 'vhd', safe: true, failed: [], virtualSize: '8 MiB' },
+  { file: 'azure.vhd', format: 'vhd', safe: true, failed: [], virtualSize: '8.00 MiB' },
   { file: 'large.raw', format: 'raw', safe: true, failed: [], virtualSize: '3 GiB' },
 ]
 
