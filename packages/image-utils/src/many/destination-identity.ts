@@ -31,13 +31,22 @@ export function identifyDestination(destination: string): Promise<DestinationIde
   return createDestinationIdentifier()(destination)
 }
 
-/** The same for many destinations in a short time: folders and disks are looked at once. */
-export function createDestinationIdentifier(): DestinationIdentifier {
-  const folders = remember(async (folder) => {
+/**
+ * The same for many destinations: disks are looked at once, and folders, too, unless they may become others
+ * in the meantime.
+ */
+export function createDestinationIdentifier(
+  options: { readonly rememberFolders?: boolean } = {},
+): DestinationIdentifier {
+  const { rememberFolders = true } = options
+  const lookAtFolder = async (
+    folder: string,
+  ): Promise<{ readonly path: string; readonly device: bigint } | undefined> => {
     const found = await stat(folder, { bigint: true }).catch(() => undefined)
     if (found?.isDirectory() !== true) return undefined
     return { path: await realpath(folder).catch(() => folder), device: found.dev }
-  })
+  }
+  const folders = rememberFolders ? remember(lookAtFolder) : lookAtFolder
   const disks = remember((device) => diskOf(BigInt(device)))
 
   return async (destination) => {

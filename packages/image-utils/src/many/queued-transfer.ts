@@ -5,7 +5,8 @@ import type { Transfer, TransferOutcome, TransferState } from './transfer.ts'
 export class QueuedTransfer implements Transfer {
   readonly request: ImageToVolumeRequest
   readonly outcome: Promise<TransferOutcome>
-  readonly #abort = new AbortController()
+  /** Made when it begins: of very many, few run. */
+  #abort: AbortController | undefined
   readonly #resolve: (outcome: TransferOutcome) => void
   readonly #onEnd: (transfer: QueuedTransfer) => void
   #state: TransferState = 'waiting'
@@ -25,6 +26,7 @@ export class QueuedTransfer implements Transfer {
   }
 
   get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
     return this.#abort.signal
   }
 
@@ -36,12 +38,13 @@ export class QueuedTransfer implements Transfer {
   }
 
   begin(): void {
+    this.#abort ??= new AbortController()
     this.#state = 'running'
   }
 
   cancel(reason: unknown = new DOMException('The transfer was cancelled.', 'AbortError')): void {
     if (this.#state === 'waiting') this.end({ state: 'cancelled', reason })
-    else if (this.#state === 'running') this.#abort.abort(reason)
+    else if (this.#state === 'running') this.#abort?.abort(reason)
   }
 
   end(outcome: TransferOutcome): void {
@@ -49,6 +52,7 @@ export class QueuedTransfer implements Transfer {
     this.result = outcome
     this.#state = outcome.state
     this.#unfollow?.()
+    this.#abort = undefined
     this.#onEnd(this)
     this.#resolve(outcome)
   }

@@ -13,7 +13,7 @@ export interface TransferTools {
   readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>
   readonly budget: ByteBudget
   readonly images: SharedImages
-  /** Called when a download is shared, with all who want it. */
+  /** Called when a shared download begins, with all who want it. */
   onShared(members: Iterable<Transfer>): void
 }
 
@@ -60,7 +60,7 @@ async function perform(
   }
   const lease = await leaseShared(image, fileBytes, budget, signal)
   return finishing(lease, async () => {
-    tools.onShared(image.members)
+    if (!image.begun) tools.onShared(image.members)
     const started = performance.now()
     await image.receive(signal, request.onProgress)
     const waitedSeconds = (performance.now() - started) / 1000

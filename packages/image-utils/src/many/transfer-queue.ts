@@ -4,7 +4,7 @@ import { ByteBudget } from './byte-budget.ts'
 import {
   type DestinationIdentifier,
   type DestinationIdentity,
-  identifyDestination,
+  createDestinationIdentifier,
 } from './destination-identity.ts'
 import { type QueueLimits, resolveLimits } from './queue-options.ts'
 import type { TransferQueueDependencies, TransferQueueOptions } from './queue-options.ts'
@@ -41,7 +41,8 @@ export function createTransferQueue(
   dependencies: TransferQueueDependencies,
   options: TransferQueueOptions = {},
 ): TransferQueue {
-  return new Queue(dependencies, options, resolveLimits(options), identifyDestination)
+  const identify = createDestinationIdentifier({ rememberFolders: false })
+  return new Queue(dependencies, options, resolveLimits(options), identify)
 }
 
 /** A transfer, and what the queue notes of it. */

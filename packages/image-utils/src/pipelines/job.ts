@@ -79,10 +79,7 @@ export async function prepareJob(
   const claimedFormat = claimOf(record)
   const wrapping = wrappingOf(record)
   const signed = toolbox.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
-  if (claimedFormat === 'raw' && wrapping === 'none' && typeof record.size === 'number') {
-    checkFits(record.size, request.volumeSizeGiB, imageId)
-  }
-  return {
+  const job: Job = {
     request,
     context,
     imageService,
@@ -97,6 +94,15 @@ export async function prepareJob(
     throughHelper,
     throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
     call,
+  }
+  if (purpose !== 'plan') checkRawFits(job)
+  return job
+}
+
+/** How large a raw disk is, its record says. */
+export function checkRawFits({ claimedFormat, wrapping, record, request, imageId }: Job): void {
+  if (claimedFormat === 'raw' && wrapping === 'none' && typeof record.size === 'number') {
+    checkFits(record.size, request.volumeSizeGiB, imageId)
   }
 }
 

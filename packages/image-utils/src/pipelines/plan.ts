@@ -1,10 +1,11 @@
-import path from 'node:path'
+import { promisify } from 'node:util'
+import { constants, gunzip } from 'node:zlib'
 import { ImageError, MiB, type Refusal } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import { freeSpace } from '@disk-image/host'
+import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import type { Toolbox } from '../dependencies.ts'
-import { type Job, prepareJob } from './job.ts'
+import { checkRawFits, type Job, prepareJob } from './job.ts'
 import { checkInspection } from './judge.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
@@ -22,6 +23,8 @@ export interface ImageToVolumePlan {
   /** Bytes on the volume, at most; undefined where the size of the disk inside is not known yet. */
   readonly volumeBytes: number | undefined
   readonly freeTemporaryBytes: number
+  /** What the device holds, or is free where the file lies. Holes of a file take nothing of it. */
+  readonly freeVolumeBytes: number
   /** What would be refused; empty where nothing found so far speaks against it. */
   readonly refusals: readonly Refusal[]
 }
@@ -45,6 +48,7 @@ export async function planImageToVolume(
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
         disabled: toolbox.options.imageConversionDisable,
       }),
+    () => checkRawFits(job),
     () => head && checkInspection(toolbox, job, head, head.complete ? 'whole' : 'head'),
   ]) {
     try {
@@ -56,15 +60,27 @@ export async function planImageToVolume(
   const size = job.record.size ?? 0
   const inPass = job.volumeFormat === 'raw' && !job.strict && !job.throughTool && job.wrapping !== 'xenserver'
   const streamed = inPass && job.claimedFormat === 'raw'
-  const temporaryBytes = streamed ? 0 : size
-  const folder = await existingFolder(toolbox.temporaryFiles.directory)
-  const freeTemporaryBytes = await freeSpace(folder)
+  const flattened =
+    ['vhd', 'vhdx'].includes(head?.format ?? '') && (job.volumeFormat !== 'raw' || job.throughTool)
+  const temporaryBytes = (streamed ? 0 : size) + (flattened ? (head?.virtualSizeBytes ?? 0) : 0)
+  const volumeBytes = head?.virtualSizeBytes ?? (streamed ? size : undefined)
+  const freeTemporaryBytes = await freeSpace(toolbox.temporaryFiles.directory)
   if (temporaryBytes >= freeTemporaryBytes) {
     refusals.push({
       rule: 'temporary-space',
       reason: `There is no space on ${toolbox.temporaryFiles.directory} for the download.`,
       found: `${freeTemporaryBytes} bytes free`,
       accepted: `more than ${temporaryBytes} bytes`,
+    })
+  }
+  const device = await isBlockDevice(request.volume)
+  const freeVolumeBytes = device ? await blockDeviceSize(request.volume) : await freeSpace(request.volume)
+  if (device && volumeBytes !== undefined && volumeBytes > freeVolumeBytes) {
+    refusals.push({
+      rule: 'volume-space',
+      reason: `The disk does not fit on ${request.volume}.`,
+      found: `a device of ${freeVolumeBytes} bytes`,
+      accepted: `at least ${volumeBytes} bytes`,
     })
   }
   return {
@@ -74,18 +90,30 @@ export async function planImageToVolume(
     volumeFormat: request.volumeFormat ?? 'raw',
     steps: describeSteps(job, head, streamed, inPass),
     temporaryBytes,
-    volumeBytes: head?.virtualSizeBytes ?? (streamed ? size : undefined),
+    volumeBytes,
     freeTemporaryBytes,
+    freeVolumeBytes,
     refusals,
   }
 }
 
 async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
-  if (job.imageService.readRange === undefined || job.wrapping !== 'none') return undefined
-  const head = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
+  if (job.imageService.readRange === undefined || job.wrapping === 'xenserver') return undefined
+  const stored = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
+  const unpacked = job.wrapping === 'gzip' ? await unpackHead(stored) : stored
+  const whole = stored.length < headBytes && unpacked.length <= headBytes
   const inspector = createInspector()
-  inspector.write(head)
-  return head.length < headBytes ? inspector.end() : inspector.headVerdict()
+  inspector.write(unpacked.subarray(0, headBytes))
+  return whole ? inspector.end() : inspector.headVerdict()
+}
+
+const inflate = promisify(gunzip)
+
+/** What the first bytes of a gzip unpack to; nothing where they are none. */
+async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
+  // A cut end is no error here. Nothing but zeroes come to a thousandth of their size.
+  const settings = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 1100 * headBytes }
+  return inflate(stored.subarray(0, headBytes), settings).catch(() => new Uint8Array(0))
 }
 
 function describeSteps(
@@ -126,12 +154,4 @@ function toRefusal(error: unknown): Refusal {
     accepted,
     reference,
   }
-}
-
-async function existingFolder(folder: string): Promise<string> {
-  const exists = await freeSpace(folder).then(
-    () => true,
-    () => false,
-  )
-  return exists || folder === path.dirname(folder) ? folder : existingFolder(path.dirname(folder))
 }
