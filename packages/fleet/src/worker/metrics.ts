@@ -1,8 +1,16 @@
-import type { Attributes, Meter } from '@opentelemetry/api'
+import type { Meter } from '@opentelemetry/api'
 import type { CacheCounts } from '../cache/image-cache.ts'
 
-/** OpenTelemetry's meter. Without one nothing is counted, and `@opentelemetry/api` need not be installed. */
-export type FleetMeter = Meter
+/**
+ * OpenTelemetry's `Meter`. Without one nothing is counted, and `@opentelemetry/api` need not be installed: not for its
+ * types either, so what is asked of it is only said in part.
+ */
+export interface FleetMeter {
+  createCounter(name: string): object
+  createHistogram(name: string): object
+  createObservableGauge(name: string): object
+  createObservableCounter(name: string): object
+}
 
 /**
  * The meter of the process, where `@opentelemetry/api` is installed. Until somebody sets a provider it counts nothing.
@@ -42,13 +50,14 @@ export interface WorkerMetrics {
 
 /** The instruments, named as Prometheus wants them once its exporter has put its suffixes there. */
 export function createMetrics(
-  meter: FleetMeter | undefined,
-  who: Attributes,
+  given: FleetMeter | undefined,
+  who: Readonly<Record<string, string>>,
   read: () => WorkerGauges,
 ): WorkerMetrics {
-  if (meter === undefined) {
+  if (given === undefined) {
     return { ended: () => undefined, takenOver: () => undefined, close: () => undefined }
   }
+  const meter = given as Meter
   const runs = meter.createCounter('disk_image.fleet.runs', {
     description: 'Runs of jobs, by how they ended',
   })
