@@ -94,16 +94,16 @@ export async function runReadme(
 ): Promise<string[]> {
   const { name } = unit.manifest
   const file = path.join(root, unit.directory, 'README.md')
-  const { install, example } = readInstructions(existsSync(file) ? readFileSync(file, 'utf8') : '')
+  const { install, examples } = readInstructions(existsSync(file) ? readFileSync(file, 'utf8') : '')
+  const [example, next] = examples
   if (example === undefined) return ['has no example under "Use"']
   const names = unit.manifest.bin === undefined ? install : [name]
   if (!names.includes(name)) return [`says to install ${names.join(', ') || 'nothing'}, not itself`]
   const project = createProject(path.join(folder, `pnpm-${unit.folder}`))
   await installWithPnpm(project, registry, names)
-  const code = Object.entries(stage.paths).reduce(
-    (text, [from, to]) => text.replaceAll(from, to),
-    example.code,
-  )
+  const staged = ({ code: written }: { readonly code: string }): string =>
+    Object.entries(stage.paths).reduce((text, [from, to]) => text.replaceAll(from, to), written)
+  const code = staged(example)
   const how: ExampleRun = exampleRuns(stage)[unit.folder] ?? { check: () => undefined }
   mkdirSync(path.join(project, 'work'), { recursive: true })
   if (how.before !== undefined) {
@@ -113,7 +113,7 @@ export async function runReadme(
   const output =
     example.language === 'sh'
       ? await typeCommands(project, stage, code)
-      : await runCode(project, stage, code, how)
+      : await runCode(project, stage, code, how, next === undefined ? '' : staged(next))
   const objection = how.check(output, path.join(project, 'work'))
   return objection === undefined ? [] : [`README, first example: ${objection}`]
 }
@@ -136,12 +136,33 @@ async function start(
 }
 
 /** As TypeScript under both ways to find modules, then as the JavaScript that comes of it. */
-async function runCode(project: string, stage: Stage, code: string, how: ExampleRun): Promise<string> {
+async function runCode(
+  project: string,
+  stage: Stage,
+  code: string,
+  how: ExampleRun,
+  next: string,
+): Promise<string> {
+  const files = how.withNext === true ? ['example.ts', 'next.ts'] : ['example.ts']
   writeFileSync(path.join(project, 'example.ts'), code)
-  await compile(project, 'nodenext')
-  await compile(project, 'bundler')
+  if (how.withNext === true) writeFileSync(path.join(project, 'next.ts'), next)
+  await compile(project, 'nodenext', files)
+  await compile(project, 'bundler', files)
   const script = path.join(project, 'compiled-nodenext/example.js')
-  return start(project, stage, process.execPath, [script, ...(how.args ?? [])], how.input)
+  await using beside = new AsyncDisposableStack()
+  if (how.withNext === true) {
+    const child = execa(process.execPath, [path.join(project, 'compiled-nodenext/next.js')], {
+      cwd: path.join(project, 'work'),
+      env: stage.environment,
+      reject: false,
+      forceKillAfterDelay: 5000,
+    })
+    beside.defer(async () => {
+      child.kill()
+      await child
+    })
+  }
+  return await start(project, stage, process.execPath, [script, ...(how.args ?? [])], how.input)
 }
 
 async function typeCommands(project: string, stage: Stage, code: string): Promise<string> {

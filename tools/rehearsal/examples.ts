@@ -10,6 +10,8 @@ export interface ExampleRun {
   readonly input?: string
   /** JavaScript that is run before it, in the same project. */
   readonly before?: string
+  /** The README's next code block runs beside it, and is stopped afterwards. */
+  readonly withNext?: boolean
   /** Throws, or says what is wrong. */
   check(output: string, project: string): string | undefined
 }
@@ -57,6 +59,7 @@ export function exampleRuns(stage: Stage): Readonly<Record<string, ExampleRun>> 
     'qemu-img': {
       check: (output) => (existsSync(volume) ? says('100 %')(output) : `${volume} was not made`),
     },
+    fleet: { withNext: true, check: says('done') },
     vhd: { check: says(String(20 * 1024 ** 3)) },
     cli: { check: says('qcow2', stage.imageId) },
   }

@@ -45,8 +45,12 @@ export async function installWithPnpm(
 /** How a TypeScript project finds modules. */
 export type Resolution = 'nodenext' | 'bundler'
 
-/** Compiles a project's `example.ts` strictly, the packages' own declarations included. */
-export async function compile(project: string, resolution: Resolution): Promise<void> {
+/** Compiles files of a project strictly, the packages' own declarations included. */
+export async function compile(
+  project: string,
+  resolution: Resolution,
+  files: readonly string[],
+): Promise<void> {
   const require = createRequire(import.meta.url)
   const types = path.dirname(path.dirname(require.resolve('@types/node/package.json')))
   const config = {
@@ -64,7 +68,7 @@ export async function compile(project: string, resolution: Resolution): Promise<
       outDir: `compiled-${resolution}`,
       sourceMap: false,
     },
-    files: ['example.ts'],
+    files,
   }
   const file = `tsconfig.${resolution}.json`
   writeFileSync(path.join(project, file), JSON.stringify(config))

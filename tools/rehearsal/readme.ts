@@ -2,7 +2,8 @@
 export interface Instructions {
   /** What `npm install` is told under "Install". */
   readonly install: readonly string[]
-  readonly example: { readonly language: string; readonly code: string } | undefined
+  /** The code blocks under "Use". */
+  readonly examples: readonly { readonly language: string; readonly code: string }[]
 }
 
 function section(text: string, heading: string): string {
@@ -13,15 +14,15 @@ function section(text: string, heading: string): string {
   return end === -1 ? rest : rest.slice(0, end)
 }
 
-/** The packages of the first `npm install`, and the first code block under "Use". */
+/** The packages of the first `npm install`, and the code blocks under "Use". */
 export function readInstructions(readme: string): Instructions {
   const [, words = ''] = /^npm install (.*)$/m.exec(section(readme, 'Install')) ?? []
-  const [, language = '', code] = /^```(\w+)\n([\s\S]*?)^```$/m.exec(section(readme, 'Use')) ?? []
+  const blocks = section(readme, 'Use').matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)
   return {
     install: words
       .replace(/\s#.*$/, '')
       .split(/\s+/)
       .filter((word) => word !== '' && !word.startsWith('-')),
-    example: code === undefined ? undefined : { language, code },
+    examples: [...blocks].map(([, language = '', code = '']) => ({ language, code })),
   }
 }

@@ -23,9 +23,12 @@ test('what a README tells a stranger is found', () => {
   ].join('\n')
   expect(readInstructions(readme)).toEqual({
     install: ['@disk-image/x', '@disk-image/host'],
-    example: { language: 'ts', code: 'const a = 1\n' },
+    examples: [
+      { language: 'ts', code: 'const a = 1\n' },
+      { language: 'js', code: 'no\n' },
+    ],
   })
-  expect(readInstructions('# x')).toEqual({ install: [], example: undefined })
+  expect(readInstructions('# x')).toEqual({ install: [], examples: [] })
 })
 
 test('a package that nothing declares is unasked for, one that is declared at any depth is not', () => {

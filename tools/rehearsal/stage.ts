@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { requireTool, startGlance } from '@disk-image/testing'
+import { requireTool, startGlance, startRedis } from '@disk-image/testing'
 import { run } from './run.ts'
 
 /** What the READMEs' first examples find when they run: images, volumes, a Glance. */
@@ -37,7 +37,7 @@ async function addToGlance(url: string, file: string): Promise<void> {
   if (!stored.ok) throw new Error(`Glance said ${stored.status}: ${await stored.text()}`)
 }
 
-/** Makes a disk, the same as a qcow2, and a Glance that has it. */
+/** Makes a disk, the same as a qcow2, a Glance that has it, and a Redis. */
 export async function setStage(folder: string): Promise<Stage> {
   const images = path.join(folder, 'images')
   const volumes = path.join(folder, 'volumes')
@@ -49,26 +49,27 @@ export async function setStage(folder: string): Promise<Stage> {
   disk.writeUInt16LE(0xaa55, 510)
   writeFileSync(raw, disk)
   await run(requireTool('qemu-img'), ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2], { cwd: folder })
-  const glance = await startGlance()
-  try {
-    await addToGlance(glance.url, qcow2)
-  } catch (error) {
-    await glance.stop()
-    throw error
-  }
+  await using started = new AsyncDisposableStack()
+  const glance = started.use(await startGlance())
+  const redis = started.use(await startRedis())
+  await addToGlance(glance.url, qcow2)
   const cloud = { auth_type: 'none', image_endpoint_override: glance.url }
   const clouds = path.join(folder, 'clouds.yaml')
   writeFileSync(clouds, JSON.stringify({ clouds: { 'my-cloud': cloud, production: cloud } }))
+  const services = started.move()
   return {
     paths: {
       '/var/lib/images': images,
       '/dev/vg/volume-1': path.join(volumes, 'volume-1'),
       '/dev/vg0/volume': path.join(volumes, 'volume'),
+      '/srv/volumes': volumes,
+      '/var/cache/disk-image': path.join(folder, 'cache'),
       'http://glance.example:9292': glance.url,
+      'redis://redis.example:6379': redis.url,
     },
     environment: { OS_CLIENT_CONFIG_FILE: clouds, XDG_DATA_HOME: path.join(folder, 'data') },
     qcow2,
     imageId,
-    [Symbol.asyncDispose]: () => glance.stop(),
+    [Symbol.asyncDispose]: () => services.disposeAsync(),
   }
 }
