@@ -76,7 +76,7 @@ export function limitsOf(machine: Machine, work: Work, cpuSeconds: number): Limi
   const { wireBytes, dataBytes, streams, connections } = work
   const hashing = Math.min(streams, machine.cores) * machine.hashBytesPerSecond
   const bounds: [name: string, seconds: number][] = [
-    ['one core’s SHA-512', streams === 1 ? wireBytes / hashing : 0],
+    ['SHA-512 on one core', streams === 1 ? wireBytes / hashing : 0],
     ['SHA-512 on all cores', streams === 1 ? 0 : wireBytes / hashing],
     ['the disk', dataBytes / machine.diskBytesPerSecond],
     ['the link', wireBytes / (work.linkBytesPerSecond ?? Infinity)],
