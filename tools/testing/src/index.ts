@@ -1,3 +1,5 @@
+export { startCeph } from './ceph.ts'
+export type { RunningCeph } from './ceph.ts'
 export { makeSignedImage, startGlance } from './glance.ts'
 export type { GlanceOptions, RunningGlance, SigningKey } from './glance.ts'
 export { startNginx } from './nginx.ts'

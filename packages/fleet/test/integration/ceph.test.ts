@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process'
+import { readFile, rm } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { createImageUtils } from '@disk-image/image-utils'
+import { createProcessRunner } from '@disk-image/image-utils/process'
+import { type RunningCeph, type RunningRedis, requireTool, startCeph, startRedis } from '@disk-image/testing'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  createFleet,
+  createRbdDriver,
+  createWorker,
+  type Fleet,
+  type FleetJob,
+  type JobView,
+} from '../../src/index.ts'
+import { createFarm, type Farm, sha256 } from '../helpers/farm.ts'
+
+const MiB = 1024 * 1024
+const run = promisify(execFile)
+let redis: RunningRedis
+let ceph: RunningCeph
+let farm: Farm
+let fleet: Fleet
+let worker: Awaited<ReturnType<typeof createWorker>>
+
+beforeAll(async () => {
+  ;[redis, ceph, farm] = await Promise.all([startRedis(), startCeph(), createFarm()])
+  fleet = createFleet({ connection: redis.url, attempts: 2, backoffMs: 100 })
+  worker = await createWorker({
+    connection: redis.url,
+    imageUtils: createImageUtils({}, { imageConversionDir: farm.file('conversion') }),
+    clouds: { default: { open: () => ({ imageService: farm.store }) } },
+    backends: { default: { folders: [farm.volumes], pools: [ceph.pool] } },
+    rbd: createRbdDriver({ runner: createProcessRunner() }, { configuration: ceph.configuration }),
+    leaseMs: 5000,
+  })
+})
+afterAll(async () => {
+  await worker.close()
+  await fleet.close()
+  await Promise.all([farm[Symbol.asyncDispose](), redis.stop(), ceph.stop()])
+})
+
+async function done(job: FleetJob): Promise<JobView> {
+  const view = await fleet.wait((await fleet.submit(job)).id)
+  expect(view).toMatchObject({ state: 'completed' })
+  return view
+}
+
+const rbd = async (...words: string[]): Promise<string> =>
+  (await run(requireTool('rbd', 'ceph-common'), ['--conf', ceph.configuration, ...words])).stdout
+
+/** What a volume holds, read by Ceph's own tool. */
+async function bytesOf(image: string): Promise<string> {
+  const file = farm.file(`${image}.export`)
+  await rm(file, { force: true })
+  await rbd('export', '--no-progress', `${ceph.pool}/${image}`, file)
+  return sha256(file)
+}
+
+test('an image onto a volume of Ceph, and a volume of Ceph into an image', async () => {
+  const image = await farm.addImage(12 * MiB)
+  await done({ type: 'fetch', imageId: image.id, volume: `rbd:${ceph.pool}/new` })
+  expect(await bytesOf('new')).toBe(image.sha256)
+  expect(await rbd('ls', ceph.pool)).toBe('new\n')
+
+  const target = await farm.store.create({}, { disk_format: 'raw', container_format: 'bare' })
+  await done({ type: 'upload', imageId: target.id, volume: `rbd:${ceph.pool}/new` })
+  expect(await sha256(farm.file(`store/${target.id}.data`))).toBe(image.sha256)
+})
+
+test('a volume that is there is overwritten, holes included; one that is too small is left', async () => {
+  const image = await farm.addImage(4 * MiB)
+  await rbd('create', '--size', '4M', `${ceph.pool}/there`)
+  await rbd('bench', '--io-type', 'write', '--io-size', '1M', '--io-total', '4M', `${ceph.pool}/there`)
+  await done({ type: 'fetch', imageId: image.id, volume: `rbd:${ceph.pool}/there` })
+  expect(await bytesOf('there')).toBe(image.sha256)
+
+  await rbd('create', '--size', '1M', `${ceph.pool}/small`)
+  const before = await bytesOf('small')
+  const job: FleetJob = { type: 'fetch', imageId: image.id, volume: `rbd:${ceph.pool}/small` }
+  expect(await fleet.wait((await fleet.submit(job)).id)).toMatchObject({
+    error: { code: 'INVALID', verdict: 'final' },
+  })
+  expect(await bytesOf('small')).toBe(before)
+})
+
+test('a converted image is on the volume of Ceph as raw', async () => {
+  const raw = farm.file('disk.raw')
+  await run('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', 'count=4', 'status=none'])
+  await run(requireTool('qemu-img'), ['convert', '-f', 'raw', '-O', 'qcow2', raw, `${raw}.qcow2`])
+  const data = await readFile(`${raw}.qcow2`)
+  const { id } = await farm.store.create(
+    {},
+    { disk_format: 'qcow2', container_format: 'bare' },
+    {
+      data: {
+        open: async function* open() {
+          yield data
+        },
+      },
+    },
+  )
+  await done({ type: 'fetch', imageId: id, volume: `rbd:${ceph.pool}/converted` })
+  expect(await bytesOf('converted')).toBe(await sha256(raw))
+})
+
+test('what is refused, or in a pool that is not served, leaves nothing in Ceph', async () => {
+  const image = await farm.addImage(MiB, { disk_format: 'vmdk' })
+  for (const volume of [`rbd:${ceph.pool}/refused`, 'rbd:other/volume']) {
+    const view = await fleet.wait((await fleet.submit({ type: 'fetch', imageId: image.id, volume })).id)
+    expect(view).toMatchObject({ state: 'failed', error: { verdict: 'final' } })
+  }
+  expect(await rbd('ls', ceph.pool)).not.toMatch(/refused|partial/)
+})
