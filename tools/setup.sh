@@ -9,13 +9,14 @@ if [ ! -t 1 ] || [ -n "${NO_COLOR:-}" ]; then
   say() { printf '\n==> %s\n' "$*"; }
 fi
 
-# Prints those of the given Debian packages that are not installed.
+# Prints those of the given Debian packages that are not installed. A program of that name that came another way will
+# do: Ubuntu has no package with its chromium.
 missing_packages() {
   local name
   for name in "$@"; do
     case "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" in
       installed) ;;
-      *) printf '%s\n' "$name" ;;
+      *) command -v "$name" >/dev/null || printf '%s\n' "$name" ;;
     esac
   done
 }
