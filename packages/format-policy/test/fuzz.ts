@@ -112,7 +112,7 @@ async function keepNew(variants: readonly Variant[]): Promise<void> {
   coverage.skip()
   for (const variant of variants) await judgeAgain(variant)
   if (variants.length === 1) {
-    if (coverage.count() > 0) await keep(first)
+    if (coverage.hasNew(true)) await keep(first)
   } else if (coverage.hasNew()) {
     await keepNew(variants.slice(0, variants.length >> 1))
     await keepNew(variants.slice(variants.length >> 1))
@@ -121,7 +121,7 @@ async function keepNew(variants: readonly Variant[]): Promise<void> {
 
 const end = Date.now() + Number(values.seconds) * 1000
 for (const variant of pool.slice()) await judgeAgain(variant)
-coverage.count()
+coverage.hasNew(true)
 while (Date.now() < end) {
   const tried: Variant[] = []
   coverage.skip()
@@ -142,7 +142,7 @@ while (Date.now() < end) {
   if (coverage.hasNew()) await keepNew(tried)
 }
 console.log(
-  `${totals.images} images, ${coverage.size} blocks of code, ${verdicts.size} kinds of verdict, ` +
+  `${totals.images} images, ${coverage.size} characters of code, ${verdicts.size} kinds of verdict, ` +
     `${pool.length} in the pool, ${totals.safe} safe, ${totals.opened} opened by qemu-img, ` +
     `slowest ${totals.slowestMs.toFixed(1)} ms, ${findings.size} findings, seed ${values.seed}`,
 )

@@ -6,11 +6,22 @@ import { named, type Seed, seeds } from './seeds.ts'
 import { buildVmdk, descriptor } from './vmdk.ts'
 
 const luksExtension = [0x0537be77, '\0\0\0\0\0\x06\0\0\0\0\0\0\0\0\x10\0'] as const
-const bitmaps = [0x23852875, '\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x20\0\0\0\0\0\x05\0\0'] as const
 const names = [0x6803f857, '\0\0dirty bit'.padEnd(48, '\0')] as const
+
+/** An entry of a snapshot table with 16 bytes of extra data; names of up to 16 bytes make it 72 bytes long. */
+function snapshot(id: string, name: string): Uint8Array {
+  const bytes = new Bytes(72).be(0, 458752, 8).be(8, 1, 4).be(12, id.length, 2).be(14, name.length, 2)
+  return bytes
+    .be(36, 16, 4)
+    .be(48, 1048576, 8)
+    .put(56, id + name)
+    .end()
+    .subarray(0, 56 + Math.ceil((id + name).length / 8) * 8)
+}
 
 function qcow2s(): Omit<Seed, 'format'>[] {
   const interesting = [
+    [393216, 393344],
     [0, 200],
     [196608, 196624],
     [262144, 262160],
@@ -23,7 +34,11 @@ function qcow2s(): Omit<Seed, 'format'>[] {
       compressionType: 1,
       l2: [(1n << 62n) | 327680n, (1n << 62n) | 329000n, 1n],
     }),
-    'qcow2-snapshot': buildQcow2({ snapshots: 1, snapshotsOffset: 327680n, extensions: [bitmaps, names] }),
+    'qcow2-snapshot': new Bytes(8 * 65536)
+      .put(0, buildQcow2({ snapshots: 2, snapshotsOffset: 393216n, extensions: [names] }))
+      .put(393216, snapshot('1', 'first'))
+      .put(393216 + 64, snapshot('2', 'second'))
+      .end(),
     'qcow2-encrypted': buildQcow2({ cryptMethod: 2, extensions: [luksExtension] }),
     'qcow2-backed': buildQcow2({ backingFile: 'base.qcow2', extensions: [[0xe2792aca, 'qcow2']] }),
     'qcow2-data-file': buildQcow2({ incompatible: 4n, extensions: [[0x44415441, 'data']] }),

@@ -10,10 +10,11 @@ function now<T>(call: (done: (error: Error | null, value?: T) => void) => void):
   return answer
 }
 
-/** The blocks of the inspector's code that were reached, as V8 counts them. */
+/** The characters of the inspector's code that were reached, as V8 sees it. */
 export class Coverage implements Disposable {
   readonly #session = new Session()
-  readonly #known = new Set<string>()
+  /** For each file, 1 for each of its characters that was reached. */
+  readonly #known = new Map<string, Uint8Array>()
 
   constructor() {
     this.#session.connect()
@@ -22,9 +23,11 @@ export class Coverage implements Disposable {
     now((done) => this.#session.post('Profiler.startPreciseCoverage', options, done))
   }
 
-  /** Blocks reached so far, with how often they were: once, a few times, often. */
+  /** Characters of code that were reached so far. */
   get size(): number {
-    return this.#known.size
+    let size = 0
+    for (const reached of this.#known.values()) for (const one of reached) size += one
+    return size
   }
 
   /** Forgets the runs since the last call. */
@@ -32,33 +35,43 @@ export class Coverage implements Disposable {
     this.#take()
   }
 
-  /** How many of the blocks that ran since the last call are new; they are known from now on. */
-  count(): number {
-    const before = this.#known.size
-    for (const block of this.#take()) this.#known.add(block)
-    return this.#known.size - before
+  /** Whether something new was reached since the last call; with `learn`, it is not new any more. */
+  hasNew(learn = false): boolean {
+    let found = false
+    for (const [url, reached] of this.#take()) {
+      let known = this.#known.get(url)
+      if (known === undefined || known.length < reached.length) {
+        const longer = new Uint8Array(reached.length)
+        longer.set(known ?? [])
+        known = longer
+        this.#known.set(url, known)
+      }
+      for (let at = 0; at < reached.length; at += 1) {
+        if (reached[at] !== 1 || known[at] === 1) continue
+        found = true
+        if (!learn) return true
+        known[at] = 1
+      }
+    }
+    return found
   }
 
-  /** Whether there is a block among those that is new; nothing is known afterwards that was not before. */
-  hasNew(): boolean {
-    return this.#take().some((block) => !this.#known.has(block))
-  }
-
-  #take(): string[] {
+  #take(): Map<string, Uint8Array> {
     const answer = now<Profiler.TakePreciseCoverageReturnType>((done) =>
       this.#session.post('Profiler.takePreciseCoverage', done),
     )
-    const blocks: string[] = []
+    const files = new Map<string, Uint8Array>()
     for (const { url, functions } of answer?.result ?? []) {
       if (!url.includes('/format-policy/src/inspector/')) continue
-      const file = url.slice(url.lastIndexOf('/') + 1)
-      for (const { ranges } of functions) {
-        for (const { startOffset, endOffset, count } of ranges) {
-          if (count > 0) blocks.push(`${file}:${startOffset}-${endOffset}`)
-        }
-      }
+      const ranges = functions.flatMap((one) => one.ranges)
+      const reached = new Uint8Array(Math.max(0, ...ranges.map((range) => range.endOffset)))
+      // What is inside comes later and says more; V8 joins neighbours, so only characters can be compared.
+      ranges.sort((a, b) => a.startOffset - b.startOffset || b.endOffset - a.endOffset)
+      for (const { startOffset, endOffset, count } of ranges)
+        reached.fill(count > 0 ? 1 : 0, startOffset, endOffset)
+      files.set(url, reached)
     }
-    return blocks
+    return files
   }
 
   [Symbol.dispose](): void {

@@ -5,6 +5,8 @@ import { atEnd, type Steps } from '../engine/steps.ts'
 
 const headerBytes = 592
 const slots = 8
+/** Key material begins on a page of its own. */
+const firstKeySector = 8
 const activeSlot = 0x00ac71f3
 const inactiveSlot = 0x0000dead
 const mostIterations = 100_000_000
@@ -77,13 +79,13 @@ function checkHeader(head: Fields, cipher: readonly string[], payload: number, r
     if (head.length >= at + 48 && stripes !== 4000) {
       wrong('A key slot has an impossible number of stripes', at + 44, `${stripes}`, '4000')
     }
-    const end = start + Math.ceil((keyBytes * stripes) / 512)
+    const end = start + Math.ceil((keyBytes * stripes) / 4096) * 8
     if (head.length >= at + 48) regions.push({ start, end, slot })
     if (state === activeSlot) checkIterations(head.u32be(at + 4), at + 4, report)
   }
   for (const { start, end, slot } of regions) {
     const clash = regions.some((other) => other.slot < slot && other.start < end && start < other.end)
-    if (start < 2 || end > payload || clash) {
+    if (start < firstKeySector || end > payload || clash) {
       wrong(
         'Key slots overlap each other, the header or the data',
         248 + slot * 48,
@@ -96,12 +98,15 @@ function checkHeader(head: Fields, cipher: readonly string[], payload: number, r
 
 /** Deriving a key costs as much time as the header says, so what it may say is bounded. */
 function checkIterations(iterations: number, offset: number, report: Report): void {
-  if (iterations <= mostIterations) return
+  if (iterations >= 1 && iterations <= mostIterations) return
   report.fail('key-derivation', {
-    reason: 'The header asks for more work than any key needs, which would keep a processor busy',
+    reason:
+      iterations === 0
+        ? 'The header asks for no work at all, so no key can be derived'
+        : 'The header asks for more work than any key needs, which would keep a processor busy',
     offset,
     found: `${iterations} iterations`,
-    accepted: `at most ${mostIterations}`,
+    accepted: `1 to ${mostIterations}`,
   })
 }
 

@@ -8,6 +8,8 @@ const dataFileName = 0x44415441
 const bitmaps = 0x23852875
 const luksHeader = 0x0537be77
 const mostBitmaps = 65535
+const shortestBitmapEntry = 24n
+const farthest = (1n << 63n) - 1n
 
 /** Where an encrypted image keeps its LUKS header. */
 export interface LuksRange {
@@ -54,6 +56,14 @@ export function readExtensions(head: Fields, header: Qcow2Header, report: Report
       accepted: 'a full disk encryption header',
     })
   }
+  if (header.cryptMethod !== 2 && luks !== undefined) {
+    report.fail('encryption', {
+      reason: 'The image has a LUKS header and says that it is not encrypted with LUKS',
+      offset: 32,
+      found: `method ${header.cryptMethod}`,
+      accepted: '2 (luks)',
+    })
+  }
   return header.cryptMethod === 2 ? luks : undefined
 }
 
@@ -74,12 +84,16 @@ function checkBitmaps(data: Fields, at: number, header: Qcow2Header, report: Rep
   if ((header.autoclear & 1n) === 0n) return
   const count = data.u32be(0)
   report.details.bitmaps = count
-  const aligned = data.u64be(16) % BigInt(header.clusterSize || 1) === 0n
-  if (data.length < 24 || count === 0 || count > mostBitmaps || !aligned) {
+  const place = data.u64be(16)
+  const possible = place > 0n && place <= farthest && place % BigInt(header.clusterSize || 1) === 0n
+  const bytes = data.u64be(8)
+  const fits = bytes >= BigInt(count) * shortestBitmapEntry && bytes <= BigInt(mostBitmaps) * 1024n
+  const isWhole = data.length === 24 && data.u32be(4) === 0
+  if (!isWhole || count === 0 || count > mostBitmaps || !possible || !fits) {
     report.fail('tables', {
       reason: 'The bitmap directory is not one that the format allows',
       offset: at,
-      found: `${count} bitmaps at ${hex(data.u64be(16))}`,
+      found: `${count} bitmaps, ${bytes} bytes at ${hex(place)}`,
       accepted: `1 to ${mostBitmaps} at a multiple of the cluster size`,
     })
   }

@@ -34,7 +34,8 @@ const extendedL2Bit = 16n
 const knownBits = 31n
 const largestL1Bytes = 32 * 1024 ** 2
 const largestRefcountTableBytes = 8 * 1024 ** 2
-const mostSnapshots = 65536
+/** Snapshots that readers take. */
+export const mostSnapshots = 65536
 
 export function readQcow2Header(head: Fields): Qcow2Header {
   const version = head.u32be(4)
@@ -160,6 +161,9 @@ function checkLayout(head: Fields, header: Qcow2Header, report: Report): void {
   }
 }
 
+/** Readers take the place of a table for a signed number. */
+const farthest = (1n << 63n) - 1n
+
 function checkTables(header: Qcow2Header, report: Report): void {
   const wrong = (reason: string, offset: number, found: string, accepted: string): void =>
     report.fail('tables', { reason, offset, found, accepted, reference: 'CVE-2015-5162' })
@@ -181,7 +185,8 @@ function checkTables(header: Qcow2Header, report: Report): void {
   } else if (BigInt(header.l1Size) < needed) {
     wrong('The L1 table is too small for the virtual size', 36, `${header.l1Size}`, `at least ${needed}`)
   }
-  if (header.l1Size > 0 && (header.l1Offset % cluster !== 0n || header.l1Offset === 0n)) {
+  const isNowhere = header.l1Size > 0 && header.l1Offset === 0n
+  if (header.l1Offset % cluster !== 0n || header.l1Offset > farthest || isNowhere) {
     wrong('The L1 table is not where a table can be', 40, hex(header.l1Offset), `a multiple of ${cluster}`)
   }
   const { refcountTableClusters: refcounts, refcountTableOffset } = header
@@ -189,13 +194,17 @@ function checkTables(header: Qcow2Header, report: Report): void {
     const accepted = `1 to ${largestRefcountTableBytes / header.clusterSize}`
     wrong('The reference count table has no possible size', 56, `${refcounts} clusters`, accepted)
   }
-  if (refcountTableOffset % cluster !== 0n || refcountTableOffset === 0n) {
+  if (refcountTableOffset % cluster !== 0n || refcountTableOffset === 0n || refcountTableOffset > farthest) {
     const found = hex(refcountTableOffset)
     wrong('The reference count table is not where a table can be', 48, found, `a multiple of ${cluster}`)
   }
   if (header.snapshots > mostSnapshots) {
     wrong('There are too many snapshots', 60, `${header.snapshots}`, `at most ${mostSnapshots}`)
-  } else if (header.snapshots > 0 && header.snapshotsOffset % cluster !== 0n) {
+  } else if (
+    header.snapshotsOffset % cluster !== 0n ||
+    header.snapshotsOffset > farthest ||
+    (header.snapshots > 0 && header.snapshotsOffset === 0n)
+  ) {
     const found = hex(header.snapshotsOffset)
     wrong('The snapshot table is not where a table can be', 64, found, `a multiple of ${cluster}`)
   }

@@ -2,7 +2,8 @@ import { viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { type ImageEnd, scan, type Steps } from '../engine/steps.ts'
-import type { Qcow2Header } from './qcow2-header.ts'
+import { mostSnapshots, type Qcow2Header } from './qcow2-header.ts'
+import { walkSnapshots } from './qcow2-snapshots.ts'
 
 /** L2 tables that are looked into; 32768 of them span 16 TiB with clusters of 64 KiB. */
 const mostTables = 32768
@@ -19,8 +20,8 @@ export interface Furthest {
 }
 
 /**
- * Goes over the active L1 table and the L2 tables that lie behind it, for entries that no healthy image has
- * and for the furthest place that they name.
+ * Goes over the active L1 table, the L2 tables that lie behind it and the snapshot table, for entries that no
+ * healthy image has and for the furthest place that they name.
  */
 export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest> {
   const furthest: Furthest = { end: 0, what: 'header', entryOffset: 0 }
@@ -29,12 +30,18 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
     header.l1Size * 8 <= 32 * 1024 ** 2 &&
     header.l1Offset > 0n &&
     header.l1Offset < 1n << 52n
+  const start = Number(header.l1Offset)
+  let snapshots = snapshotsPlace(header)
+  if (snapshots < start || !sane) {
+    if (snapshots < Infinity) yield* walkSnapshots(header, report)
+    snapshots = Infinity
+  }
   if (!sane) return furthest
   const most = Math.min(mostTables, mostTableBytes / header.clusterSize)
   const tables = new Float64Array(Math.min(header.l1Size, most))
   let count = 0
   const withinCluster = header.clusterSize - 1
-  yield* scan(Number(header.l1Offset), header.l1Size * 8, (piece, at) => {
+  yield* scan(start, header.l1Size * 8, (piece, at) => {
     const view = viewOf(piece)
     for (let entry = 0; entry + 8 <= piece.length; entry += 8) {
       const high = view.getUint32(entry)
@@ -52,14 +59,27 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
   const found = tables.subarray(0, count).sort()
   let before = -1
   for (const offset of found) {
+    // In ascending order, because a stream goes by once.
+    if (snapshots < offset) {
+      yield* walkSnapshots(header, report)
+      snapshots = Infinity
+    }
     // Two L1 entries with one L2 table: no program writes that, and writing through it would corrupt.
     if (offset === before) {
       const high = Math.floor(offset / 2 ** 32)
-      invalidEntry(report, 'L1 (shared L2 table)', Number(header.l1Offset), high, offset % 2 ** 32)
+      invalidEntry(report, 'L1 (shared L2 table)', start, high, offset % 2 ** 32)
     } else yield* walkL2(offset, header, report, furthest)
     before = offset
   }
+  if (snapshots < Infinity) yield* walkSnapshots(header, report)
   return furthest
+}
+
+/** Where the snapshot table is; infinitely far where there is none, or none that can be looked at. */
+function snapshotsPlace({ snapshots, snapshotsOffset, clusterSize }: Qcow2Header): number {
+  if (snapshots === 0 || snapshots > mostSnapshots || clusterSize === 0) return Infinity
+  const possible = snapshotsOffset > 0n && snapshotsOffset < 1n << 52n
+  return possible && snapshotsOffset % BigInt(clusterSize) === 0n ? Number(snapshotsOffset) : Infinity
 }
 
 function* walkL2(table: number, header: Qcow2Header, report: Report, furthest: Furthest): Steps<void> {

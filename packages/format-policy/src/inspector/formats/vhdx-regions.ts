@@ -67,7 +67,27 @@ export function readVhdxRegions(head: Fields, report: Report): VhdxRegions | und
       accepted: 'two equal tables',
     })
   }
-  return { ...regions, all: log === undefined ? regions.all : [...regions.all, log] }
+  const all = log === undefined ? regions.all : [...regions.all, log]
+  checkOverlaps(all, report)
+  return { ...regions, all }
+}
+
+/** Every region has its place for itself. */
+function checkOverlaps(all: readonly VhdxRegion[], report: Report): void {
+  const sorted = all.filter(({ length }) => length > 0).sort((a, b) => (a.offset < b.offset ? -1 : 1))
+  let before: VhdxRegion | undefined
+  for (const region of sorted) {
+    if (before !== undefined && before.offset + BigInt(before.length) > region.offset) {
+      report.fail('header', {
+        reason: 'Two regions overlap, or one of them the log',
+        offset: 192 * KiB,
+        found: `${before.length} bytes at ${hex(before.offset)}, and ${region.length} at ${hex(region.offset)}`,
+        accepted: 'regions that lie side by side',
+      })
+      return
+    }
+    before = region
+  }
 }
 
 /** The current header is the one with the higher sequence number of those that are whole. */
@@ -88,8 +108,26 @@ function checkHeaders(head: Fields, report: Report): VhdxRegion | undefined {
     })
     return undefined
   }
+  const [one, other] = whole.map((at) => head.bytes.subarray(at, at + 4 * KiB))
+  const same = second !== undefined && head.u64le(second + 8) === head.u64le(first + 8)
+  if (same && one !== undefined && other !== undefined && !sameBytes(one, other)) {
+    report.fail('header', {
+      reason: 'The two headers differ and have the same sequence number, so neither is the current one',
+      offset: 128 * KiB,
+      found: `sequence number ${head.u64le(first + 8)} twice`,
+      accepted: 'two numbers, or two equal headers',
+    })
+  }
   const current = second !== undefined && head.u64le(second + 8) > head.u64le(first + 8) ? second : first
   report.details.version = head.u16le(current + 66)
+  if (head.u16le(current + 64) !== 0) {
+    report.fail('header', {
+      reason: 'The version of the log is not known',
+      offset: current + 64,
+      found: `${head.u16le(current + 64)}`,
+      accepted: '0',
+    })
+  }
   if (!head.isZero(current + 48, 16)) {
     report.fail('clean', {
       reason: 'The log may hold changes that are not yet in their place: the image was not closed',

@@ -34,15 +34,13 @@ export function* examineVhdx(head: Fields, report: Report): Steps<void> {
   if (regions !== undefined) {
     // Over a stream only what comes later can be read, so the lower of the two regions goes first.
     const tableFirst = regions.bat.offset < regions.metadata.offset
-    let highest: { readonly end: number; readonly offset: number } | undefined
+    let highest = noBlocks
     if (tableFirst) highest = yield* walkTable(regions, undefined)
     const disk = yield* readVhdxMetadata(regions.metadata, report)
-    if (disk !== undefined && checkTable(regions, disk, report) && !tableFirst) {
-      highest = yield* walkTable(regions, disk)
+    if (disk !== undefined && checkTable(regions, disk, report)) {
+      if (!tableFirst) highest = yield* walkTable(regions, disk)
+      ;({ end: furthest, offset: entryOffset } = endOfBlocks(highest, regions, disk))
     }
-    // The last block may be cut where the disk ends, so only its start must be there.
-    furthest = highest === undefined || highest.end === 0 ? 0 : highest.end + 1
-    entryOffset = highest?.offset ?? 0
   }
   const { sizeBytes } = yield* atEnd()
   for (const region of regions?.all ?? []) {
@@ -87,26 +85,51 @@ function entriesOf(disk: VhdxDisk): bigint {
   return blocks === 0n ? 0n : blocks + (blocks - 1n) / run
 }
 
-/** Goes over the block allocation table for the furthest block that is present. */
-function* walkTable(
-  regions: VhdxRegions,
-  disk: VhdxDisk | undefined,
-): Steps<{ readonly end: number; readonly offset: number }> {
-  let end = 0
-  let offset = 0
-  if (regions.bat.offset > 1n << 52n) return { end, offset }
+/** A block's place in the file and that of its entry, both in bytes. */
+interface Block {
+  readonly place: number
+  readonly offset: number
+}
+
+/** The two blocks that lie furthest behind; the last block of the disk can be shorter than others. */
+type Furthest = readonly [first: Block, second: Block]
+
+const noBlock: Block = { place: 0, offset: 0 }
+const noBlocks: Furthest = [noBlock, noBlock]
+
+/** Goes over the block allocation table for the furthest blocks that are present. */
+function* walkTable(regions: VhdxRegions, disk: VhdxDisk | undefined): Steps<Furthest> {
+  let first = noBlock
+  let second = noBlock
+  if (regions.bat.offset > 1n << 52n) return noBlocks
   const length = disk === undefined ? regions.bat.length : Number(entriesOf(disk)) * 8
   yield* scan(Number(regions.bat.offset), Math.min(length, regions.bat.length), (piece, at) => {
     const view = viewOf(piece)
-    for (let entry = 0; entry + 8 <= piece.length; entry += 8) {
+    const last = piece.length - 8
+    for (let entry = 0; entry <= last; entry += 8) {
       // 6: fully present; 7: partially. Everything else reads as zero or as the parent.
       if ((view.getUint8(entry) & 7) < 6) continue
-      const low = view.getUint32(entry, true)
-      const place = (view.getUint32(entry + 4, true) * 4096 + (low >>> 20)) * MiB
-      if (place <= end) continue
-      end = place
-      offset = at + entry
+      const place = (view.getUint32(entry + 4, true) * 4096 + (view.getUint32(entry, true) >>> 20)) * MiB
+      if (place <= second.place) continue
+      const block = { place, offset: at + entry }
+      if (place > first.place) [first, second] = [block, first]
+      else second = block
     }
   })
-  return { end, offset }
+  return [first, second]
+}
+
+/** Where the furthest block ends, and the entry that says so. */
+function endOfBlocks(
+  [first, second]: Furthest,
+  regions: VhdxRegions,
+  disk: VhdxDisk,
+): { readonly end: number; readonly offset: number } {
+  const lastEntry = Number(regions.bat.offset) + (Number(entriesOf(disk)) - 1) * 8
+  const rest = Number(disk.sizeBytes % BigInt(disk.blockBytes)) || disk.blockBytes
+  const ends = [first, second].map(({ place, offset }) => {
+    const length = offset === lastEntry ? rest : disk.blockBytes
+    return { end: place === 0 ? 0 : place + length, offset }
+  })
+  return ends.reduce((most, one) => (one.end > most.end ? one : most))
 }

@@ -47,10 +47,12 @@ export function readDescriptor(
 ): VmdkDescriptor {
   const types = new CreateType(start, report)
   const extents: VmdkExtent[] = []
+  const identities = new ContentIdentities(start, report)
   let extentCount = 0
   let sectors = 0n
   for (const line of descriptorLines(fields, start, length)) {
     types.look(line)
+    identities.look(line)
     lookForParent(line, report)
     const extent = line.tooLong ? null : extentLine.exec(line.text)
     if (extent === null) {
@@ -71,6 +73,7 @@ export function readDescriptor(
     }
   }
   if (extentCount === 0) wrongLine(report, 'The descriptor has no extents', start, 'none', 'an extent')
+  identities.end()
   return { createType: types.end(), extentCount, sectors, extents }
 }
 
@@ -146,6 +149,39 @@ class CreateType {
       accepted: 'createType="monolithicSparse" or createType="streamOptimized", once',
       reference: 'CVE-2022-47951',
     })
+  }
+}
+
+/** Readers look for these texts anywhere, and give up without them. */
+class ContentIdentities {
+  readonly #start: number
+  readonly #report: Report
+  #hasOwn = false
+  #hasParent = false
+
+  constructor(start: number, report: Report) {
+    this.#start = start
+    this.#report = report
+  }
+
+  look({ text, offset }: DescriptorLine): void {
+    if (text.includes('parentCID=')) this.#hasParent = true
+    const own = text.indexOf('CID=')
+    if (own < 0 || this.#hasOwn) return
+    this.#hasOwn = true
+    if (/^[0-9a-f]/i.test(text.slice(own + 4))) return
+    wrongLine(
+      this.#report,
+      'The CID of the descriptor is not a number',
+      offset,
+      text,
+      'eight hexadecimal digits',
+    )
+  }
+
+  end(): void {
+    if (this.#hasParent) return
+    wrongLine(this.#report, 'The descriptor has no parentCID', this.#start, 'none', 'parentCID=ffffffff')
   }
 }
 

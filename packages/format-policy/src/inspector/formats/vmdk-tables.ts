@@ -6,6 +6,7 @@ import type { VmdkHeader } from './vmdk-header.ts'
 
 /** Grain tables that are looked into; each of them spans 32 MiB of a usual disk, so these span 1 TiB. */
 const mostTables = 32768
+const hasCopyFlag = 2
 const largestDirectoryBytes = 512 * 1024 ** 2
 
 /** The place that reaches furthest, and the entry that names it. */
@@ -95,16 +96,27 @@ function* runs(
   yield { start, end }
 }
 
-/** Whether the whole grain directory is inside the file. */
+/** Whether the whole grain directory is inside the file, and its copy where the header says that there is one. */
 export function checkDirectory(header: VmdkHeader, limit: number, report: Report): void {
   const entries = directoryEntries(header)
   if (entries === undefined) return
-  if (header.directory === 0n || header.directory * 512n + BigInt(entries) * 4n > BigInt(limit)) {
+  const missing = (sector: bigint): boolean =>
+    sector === 0n || sector * 512n + BigInt(entries) * 4n > BigInt(limit)
+  const accepted = `${entries} entries below ${hex(limit)}`
+  if (missing(header.directory)) {
     report.fail('truncated', {
       reason: 'The grain directory lies behind the end of the file, so the disk is missing',
       offset: 56,
       found: `sector ${hex(header.directory)}`,
-      accepted: `${entries} entries below ${hex(limit)}`,
+      accepted,
+    })
+  }
+  if ((header.flags & hasCopyFlag) !== 0 && missing(header.redundantDirectory)) {
+    report.fail('truncated', {
+      reason: 'The copy of the grain directory lies behind the end of the file',
+      offset: 48,
+      found: `sector ${hex(header.redundantDirectory)}`,
+      accepted,
     })
   }
 }

@@ -36,7 +36,10 @@ export function* examineVmdk(head: Fields, report: Report): Steps<void> {
     const end = yield* atEnd()
     checkLength(header, end.sizeBytes, report)
     const footer = checkVmdkFooter(header, end, report)
-    if (footer !== undefined) checkDirectory(footer, end.sizeBytes - 1536, report)
+    if (footer !== undefined) {
+      checkLength(footer, end.sizeBytes, report)
+      checkDirectory(footer, end.sizeBytes - 1536, report)
+    }
   } else {
     const furthest = yield* walkDirectory(header, report)
     const end = yield* atEnd()

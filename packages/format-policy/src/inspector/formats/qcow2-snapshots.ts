@@ -1,0 +1,98 @@
+import { viewOf } from '../fields.ts'
+import type { Report } from '../report.ts'
+import type { Steps } from '../engine/steps.ts'
+import type { Qcow2Header } from './qcow2-header.ts'
+
+const entryBytes = 40
+const mostExtraBytes = 1024
+/** Longest table that readers take. */
+const mostBytes = 64 * 1024 ** 2
+
+/** Goes along a table of entries that have a length of their own, whatever pieces it comes in. */
+class Entries {
+  readonly #entry = new Uint8Array(entryBytes)
+  #filled = 0
+  #skip = 0
+  #left: number
+  /** The first entry with more extra data than readers take. */
+  tooLong: { readonly offset: number; readonly bytes: number } | undefined
+
+  constructor(count: number) {
+    this.#left = count
+  }
+
+  get isOver(): boolean {
+    return (this.#left === 0 && this.#skip === 0) || this.tooLong !== undefined
+  }
+
+  feed(piece: Uint8Array, offset: number): void {
+    let at = 0
+    while (at < piece.length && !this.isOver) {
+      const skipped = Math.min(this.#skip, piece.length - at)
+      this.#skip -= skipped
+      at += skipped
+      if (this.#skip > 0 || this.#left === 0) return
+      const part = piece.subarray(at, at + entryBytes - this.#filled)
+      this.#entry.set(part, this.#filled)
+      this.#filled += part.length
+      at += part.length
+      if (this.#filled === entryBytes) this.#next(offset + at - entryBytes)
+    }
+  }
+
+  #next(offset: number): void {
+    const view = viewOf(this.#entry)
+    const extra = view.getUint32(36)
+    if (extra > mostExtraBytes) this.tooLong = { offset: offset + 36, bytes: extra }
+    const length = entryBytes + extra + view.getUint16(12) + view.getUint16(14)
+    this.#filled = 0
+    this.#left -= 1
+    // The file may end with the last entry, without what would fill it up.
+    this.#skip = (this.#left === 0 ? length : Math.ceil(length / 8) * 8) - entryBytes
+  }
+}
+
+/**
+ * Goes over the snapshot table as a reader does that opens the image: every entry must be one that it takes.
+ *
+ * @see https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.rst "Snapshots"
+ */
+export function* walkSnapshots(header: Qcow2Header, report: Report): Steps<void> {
+  const start = Number(header.snapshotsOffset)
+  const entries = new Entries(header.snapshots)
+  // Never more than to the end of a cluster: what is behind the table must still be there for others.
+  const length = Math.min(header.clusterSize, 65536)
+  let at = start
+  let hasGoneBy = false
+  while (!entries.isOver && at - start <= mostBytes) {
+    const piece = yield { kind: 'read', offset: at, length }
+    hasGoneBy = !(piece instanceof Uint8Array)
+    if (!(piece instanceof Uint8Array)) break
+    entries.feed(piece, at)
+    at += piece.length
+    if (piece.length < length) break
+  }
+  const wrong = (reason: string, offset: number, found: string, accepted: string): void =>
+    report.fail('tables', { reason, offset, found, accepted })
+  const { tooLong } = entries
+  if (hasGoneBy) {
+    wrong('The snapshot table lies over other tables', 64, `offset ${start}`, 'a place of its own')
+  } else if (tooLong !== undefined) {
+    const found = `${tooLong.bytes} bytes`
+    wrong(
+      'A snapshot has more extra data than readers take',
+      tooLong.offset,
+      found,
+      `at most ${mostExtraBytes}`,
+    )
+  } else if (at - start > mostBytes) {
+    wrong('The snapshot table is larger than any reader takes', 64, `${at - start} bytes`, '64 MiB')
+  } else if (!entries.isOver) {
+    report.fail('truncated', {
+      reason: 'The snapshot table lies behind the end of the file, so a part of the disk is missing',
+      offset: 64,
+      found: `${at} bytes`,
+      accepted: `the whole table of ${header.snapshots} snapshots`,
+    })
+  }
+}
