@@ -89,6 +89,7 @@ export function createToolbox(
     ),
     temporaryImages,
     policy: createFormatPolicy({
+      ...options.formatRules,
       vmdkAllowedTypes: options.vmdkAllowedTypes,
       conversionDisabled: options.imageConversionDisable,
       reservedImageNamespaces: options.reservedImageNamespaces,

@@ -24,6 +24,8 @@ test.each<[string, unknown, RegExp]>([
   ['vmdkAllowedTypes', 'streamOptimized', /a list of create types/],
   ['verifyGlanceSignatures', true, /'enabled' or 'disabled'/],
   ['glanceNumRetries', -1, /a whole number, 0 or more/],
+  ['allowArchivesAsRaw', 'yes', /true or false/],
+  ['formatRules', { allowBackingFile: true }, /an object of allowedFormats, allowEncryption/],
   ['sandbox', 'maybe', /'auto', 'require' or 'off'/],
   ['imageConvertionDir', '/x', /There is no option imageConvertionDir/],
   ['toString', '/x', /There is no option toString/],

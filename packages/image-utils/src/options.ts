@@ -1,8 +1,20 @@
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
+import type { FormatPolicyOptions } from '@disk-image/format-policy'
 
 /** Whether the tools run in a sandbox: where one can be had, always, or never. */
 export type SandboxMode = 'auto' | 'require' | 'off'
+
+/** Rules for images beside Cinder's, of which each is off. See `createFormatPolicy` of `@disk-image/format-policy`. */
+export type FormatRules = Pick<
+  FormatPolicyOptions,
+  | 'allowedFormats'
+  | 'allowEncryption'
+  | 'allowInternalSnapshots'
+  | 'allowUnclean'
+  | 'maxRatio'
+  | 'maxVirtualSizeBytes'
+>
 
 /** The operator's settings: Cinder's option names in camelCase, with the unit where there is one. */
 export interface ImageUtilsOptions {
@@ -43,6 +55,8 @@ export interface ImageUtilsOptions {
    * that guests write without a file system. @default false: most are uploaded so by mistake
    */
   readonly allowArchivesAsRaw?: boolean | undefined
+  /** Further rules for images: formats, sizes, ratio, encryption, snapshots, images that were not closed. @default {} */
+  readonly formatRules?: FormatRules | undefined
   /** Put before a command that needs root, for example `['sudo', '-n']`. @default [] */
   readonly rootHelper?: readonly string[] | undefined
   /** Run the tools in a sandbox that shows them their own files only. @default 'auto' */
@@ -60,6 +74,18 @@ const isBoolean: Check = (value) => typeof value === 'boolean'
 const isPositive: Check = (value) => typeof value === 'number' && Number.isFinite(value) && value > 0
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
 const isStrings: Check = (value) => Array.isArray(value) && value.every((item) => typeof item === 'string')
+const formatRules = [
+  'allowedFormats',
+  'allowEncryption',
+  'allowInternalSnapshots',
+  'allowUnclean',
+  'maxRatio',
+  'maxVirtualSizeBytes',
+]
+const isFormatRules: Check = (value) =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.keys(value).every((name) => formatRules.includes(name))
 const oneOf =
   (...values: readonly string[]): Check =>
   (value) =>
@@ -79,6 +105,7 @@ const checks: Readonly<Record<keyof ImageUtilsOptions, readonly [Check, string]>
   allowedDirectUrlSchemes: [isStrings, "a list of schemes, for example ['file']"],
   glanceNumRetries: [isCount, 'a whole number, 0 or more'],
   allowArchivesAsRaw: [isBoolean, 'true or false'],
+  formatRules: [isFormatRules, `an object of ${formatRules.join(', ')}`],
   rootHelper: [isStrings, "a command and its arguments, for example ['sudo', '-n']"],
   sandbox: [oneOf('auto', 'require', 'off'), "'auto', 'require' or 'off'"],
 }
@@ -118,6 +145,7 @@ export function resolveOptions(options: ImageUtilsOptions = {}): ResolvedOptions
     allowedDirectUrlSchemes: list(options.allowedDirectUrlSchemes, []),
     glanceNumRetries: options.glanceNumRetries ?? 3,
     allowArchivesAsRaw: options.allowArchivesAsRaw ?? false,
+    formatRules: Object.freeze({ ...options.formatRules }),
     rootHelper: list(options.rootHelper, []),
     sandbox: options.sandbox ?? 'auto',
   })

@@ -26,11 +26,22 @@ export function checkInspection(
   // A fixed VHD has its only mark at the end: its head may look like anything.
   if (extent === 'head' && job.claimedFormat === 'vpc' && inspection.format !== 'vhd') return
   const verdict = judgeContent(toolbox, {
-    claimedFormat: job.claimedFormat,
+    claimedFormat: claimOf(job, inspection),
     inspection,
     volumeSizeGiB: job.request.volumeSizeGiB,
   })
   if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: job.imageId })
+}
+
+/**
+ * As what an image is judged. An encrypted container is carried as raw bytes, also where its record says nothing
+ * that binds; where there is a key for it, it is opened, and what is inside of it counts.
+ */
+function claimOf(job: Job, inspection: InspectionResult): string | undefined {
+  if (inspection.format !== 'luks') return job.claimedFormat
+  const mayBeLuks = job.claimedFormat === undefined || job.claimedFormat === 'raw'
+  if (job.request.sourcePassphraseFile !== undefined && mayBeLuks) return 'luks'
+  return job.claimedFormat ?? 'raw'
 }
 
 /** What the policy says of an image's bytes, with the facade's own option for archives. */

@@ -280,6 +280,31 @@ describe('imageToVolume', () => {
     expect(await sha256(volume)).toBe(await sha256(image))
   })
 
+  test('version 2 is carried, and refused where it would have to be opened', async () => {
+    const image = work.file('luks2')
+    await tool('truncate', '-s', '20M', image)
+    const format = [
+      'luksFormat',
+      '--type',
+      'luks2',
+      '--batch-mode',
+      '--pbkdf',
+      'pbkdf2',
+      '--pbkdf-force-iterations',
+      '1000',
+    ]
+    execFileSync(cryptsetup, [...format, '--key-file', first, image])
+    for (const diskFormat of ['raw', 'ami']) {
+      const imageId = await work.add(image, { disk_format: diskFormat, container_format: 'bare' })
+      const volume = work.file(`carried as ${diskFormat}`)
+      await imageUtils.imageToVolume({ imageId, volume })
+      expect(await sha256(volume)).toBe(await sha256(image))
+      const opened = { ...luks(work.file('never'), imageId), sourcePassphraseFile: first }
+      const asked = imageUtils.imageToVolume(opened)
+      await expect(asked).rejects.toThrow('LUKS version 2 cannot be converted')
+    }
+  })
+
   test('what does not fit together is refused before anything is downloaded', async () => {
     const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
     const volume = work.file('never')

@@ -60,6 +60,15 @@ test('a Glance is the default service, and is asked as often as the option says'
   }
 })
 
+test('further rules are the policy’s, and checked by it', () => {
+  expect(() => createImageUtils({}, { formatRules: { maxRatio: 0 } })).toThrow(
+    'maxRatio must be a number above 0',
+  )
+  expect(createImageUtils({}, { formatRules: { maxRatio: 50 } }).options.formatRules).toEqual({
+    maxRatio: 50,
+  })
+})
+
 test('one default service, not two', () => {
   const imageService = createDirectoryImageService({ directory: '/images' })
   expect(createImageUtils({ imageService }).imageService).toBe(imageService)
