@@ -32,8 +32,11 @@ export interface RunOptions {
   readonly asRoot?: boolean | undefined
   /** Put before the command, for example `['ionice', '-c3']`. @default [] */
   readonly prefix?: readonly string[] | undefined
-  /** Written to the command's standard input, which is empty otherwise. */
-  readonly input?: string | Uint8Array | undefined
+  /**
+   * Written to the command's standard input, which is empty otherwise. An iterable is asked for more as the command
+   * takes it, and is ended early where the command ends.
+   */
+  readonly input?: string | Uint8Array | AsyncIterable<Uint8Array> | undefined
   /** Called for every line of standard output; lines end at `\n` or `\r`. */
   readonly onLine?: ((line: string) => void) | undefined
   /** Most bytes of output kept, of each stream; more of it ends the command. @default 16 MiB */

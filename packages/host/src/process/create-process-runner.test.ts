@@ -38,6 +38,23 @@ test('output, lines and input', async () => {
   expect(lines).toEqual(['a', 'b', 'from the caller'])
 })
 
+test('input that comes piece by piece is taken as the command takes it', async () => {
+  let asked = 0
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    for (; asked < 64; asked += 1) yield Buffer.alloc(64 * 1024, asked)
+  }
+  const whole = await node(
+    'let n = 0; process.stdin.on("data", (c) => { n += c.length }).on("end", () => console.log(n))',
+    {
+      input: pieces(),
+    },
+  )
+  expect(whole.stdout).toBe(`${4 * 1024 * 1024}\n`)
+  asked = 0
+  await node('process.exit(0)', { input: pieces() })
+  expect(asked).toBeLessThan(64)
+})
+
 test('standard input is empty otherwise', async () => {
   const { stdout } = await node('process.stdin.on("data", () => {}).on("end", () => console.log("ended"))')
   expect(stdout).toBe('ended\n')

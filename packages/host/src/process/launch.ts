@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { performance } from 'node:perf_hooks'
+import { Readable } from 'node:stream'
 import { ProcessExecutionError } from '@disk-image/core'
 import type { ProcessEndReason, ProcessResult, RunOptions } from '@disk-image/core'
 import { endAdvice, endSignal, nameEnd } from './end-reason.ts'
@@ -45,7 +46,7 @@ export async function launch(prepared: Launch, options: RunOptions): Promise<Pro
     reject: false,
     ...(options.input === undefined
       ? { stdin: prepared.watched ? ('pipe' as const) : ('ignore' as const) }
-      : { input: options.input }),
+      : { input: inputOf(options.input) }),
   })
 
   let stopped: ProcessEndReason | undefined
@@ -123,6 +124,13 @@ export async function launch(prepared: Launch, options: RunOptions): Promise<Pro
     clearTimeout(timer)
     options.signal?.removeEventListener('abort', stop)
   }
+}
+
+/** A command that ends before it took everything says by its exit code what that means; the pipe's word is not needed. */
+function inputOf(input: NonNullable<RunOptions['input']>): string | Uint8Array | Readable {
+  return typeof input === 'string' || input instanceof Uint8Array
+    ? input
+    : Readable.from(input, { objectMode: false })
 }
 
 function startFailureOf(cause: unknown): ProcessEndReason | undefined {
