@@ -39,4 +39,5 @@ export type {
   DriverCall,
   FleetWorkerOptions,
   VolumeDriver,
+  VolumeStream,
 } from './worker/options.ts'

@@ -3,6 +3,7 @@ import { cacheNameOf } from '../cache/cache-names.ts'
 import { readThroughCache } from '../cache/cached-image-service.ts'
 import type { FetchJob } from '../jobs/job.ts'
 import { needRbd } from './need-rbd.ts'
+import { canStream, streamRaw } from './stream-raw.ts'
 import type { Execution, Report } from './execution.ts'
 
 /** An image onto a volume, through the cache where there is one. */
@@ -32,6 +33,8 @@ export async function runFetch(job: FetchJob, execution: Execution): Promise<Rep
     if ((job.volumeFormat ?? 'raw') !== 'raw') {
       throw new InvalidError({ reason: 'A volume of Ceph is raw: leave volumeFormat out.' })
     }
+    const stream = canStream(job, record, execution) ? await driver.openNew?.(volume, { signal }) : undefined
+    if (stream !== undefined) return await streamRaw(job, held.imageService, stream, execution)
     await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
     const report = await fill(temporary.path)
     execution.check()

@@ -1,11 +1,17 @@
 import { stat } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { InvalidError, ProcessExecutionError, type ProcessRunner } from '@disk-image/core'
 import type { RbdName } from '../jobs/volume-name.ts'
 import type { DriverCall, VolumeDriver } from '../worker/options.ts'
+import { openImport } from './import-stream.ts'
 import { partialOf, type RbdAccess, RbdCommands } from './rbd-commands.ts'
 
 /** rbd's exit code where there is no such volume: ENOENT. */
 const noSuchVolume = 2
+/** And where somebody still has it open, or was killed having it open: EBUSY. */
+const stillWatched = 16
+/** For how long a killed client counts as one that is there, and a little more. */
+const watchMs = 45_000
 
 /**
  * Volumes in Ceph, by `rbd` and qemu's rbd driver (Debian: ceph-common, qemu-block-extra).
@@ -33,11 +39,26 @@ export function createRbdDriver(
     }
   }
 
+  /** What a killed worker left is nobody's: the lease is ours. */
+  async function removePartial(name: RbdName, { signal }: DriverCall): Promise<void> {
+    const partial = partialOf(name)
+    if ((await sizeOf(partial, { signal })) === undefined) return
+    const untilMs = performance.now() + watchMs
+    for (;;) {
+      try {
+        await runner.run(commands.remove(partial), { signal })
+        return
+      } catch (error) {
+        const watched = error instanceof ProcessExecutionError && error.exitCode === stillWatched
+        if (!watched || performance.now() > untilMs) throw error
+        await delay(2000, undefined, { signal })
+      }
+    }
+  }
+
   async function importNew(file: string, name: RbdName, { signal }: DriverCall): Promise<void> {
     const partial = partialOf(name)
-    // What a killed worker left is nobody's: the lease is ours.
-    if ((await sizeOf(partial, { signal })) !== undefined)
-      await runner.run(commands.remove(partial), { signal })
+    await removePartial(name, { signal })
     try {
       await runner.run(commands.import(file, partial), { signal })
       await runner.run(commands.rename(partial, name), { signal })
@@ -58,6 +79,12 @@ export function createRbdDriver(
         })
       }
       await runner.run(commands.overwrite(file, name), { signal: call.signal })
+    },
+    openNew: async (volume, call) => {
+      const name = commands.nameOf(volume)
+      if ((await sizeOf(name, call)) !== undefined) return undefined
+      await removePartial(name, call)
+      return openImport(runner, commands, name, call)
     },
     read: async (volume, file, { signal }) => {
       await runner.run(commands.read(commands.nameOf(volume), file), { signal })

@@ -46,7 +46,7 @@ export class RbdCommands {
     return this.#rbd('info', '--format', 'json', '--pool', pool, '--image', image)
   }
 
-  /** A raw disk into a volume that is not there yet; zeroes become holes. */
+  /** A raw disk, from a file or `-`, into a volume that is not there yet; zeroes become holes. */
   import(file: string, { pool, image }: RbdName): Command {
     return this.#rbd('import', '--no-progress', '--path', file, '--dest-pool', pool, '--dest', image)
   }

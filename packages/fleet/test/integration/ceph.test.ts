@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { createImageUtils } from '@disk-image/image-utils'
 import { createProcessRunner } from '@disk-image/image-utils/process'
@@ -58,11 +58,29 @@ async function bytesOf(image: string): Promise<string> {
   return sha256(file)
 }
 
+async function addFile(file: string, diskFormat: string): Promise<string> {
+  const data = await readFile(file)
+  const { id } = await farm.store.create(
+    {},
+    { disk_format: diskFormat, container_format: 'bare' },
+    {
+      data: {
+        open: async function* open() {
+          yield data
+        },
+      },
+    },
+  )
+  return id
+}
+
 test('an image onto a volume of Ceph, and a volume of Ceph into an image', async () => {
   const image = await farm.addImage(12 * MiB)
   await done({ type: 'fetch', imageId: image.id, volume: `rbd:${ceph.pool}/new` })
   expect(await bytesOf('new')).toBe(image.sha256)
   expect(await rbd('ls', ceph.pool)).toBe('new\n')
+  // Raw goes there as it comes: nothing was put into a file.
+  expect(await readdir(farm.file('conversion')).catch(() => 'never made')).toBe('never made')
 
   const target = await farm.store.create({}, { disk_format: 'raw', container_format: 'bare' })
   await done({ type: 'upload', imageId: target.id, volume: `rbd:${ceph.pool}/new` })
@@ -89,20 +107,34 @@ test('a converted image is on the volume of Ceph as raw', async () => {
   const raw = farm.file('disk.raw')
   await run('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', 'count=4', 'status=none'])
   await run(requireTool('qemu-img'), ['convert', '-f', 'raw', '-O', 'qcow2', raw, `${raw}.qcow2`])
-  const data = await readFile(`${raw}.qcow2`)
-  const { id } = await farm.store.create(
-    {},
-    { disk_format: 'qcow2', container_format: 'bare' },
-    {
-      data: {
-        open: async function* open() {
-          yield data
-        },
-      },
-    },
-  )
+  const id = await addFile(`${raw}.qcow2`, 'qcow2')
   await done({ type: 'fetch', imageId: id, volume: `rbd:${ceph.pool}/converted` })
   expect(await bytesOf('converted')).toBe(await sha256(raw))
+})
+
+test('raw bytes that are another format, or not those of the hash, are taken back', async () => {
+  const image = await farm.addImage(8 * MiB)
+  const data = farm.file(`store/${image.id}.data`)
+  const bytes = await readFile(data)
+  bytes[5 * MiB] = (bytes[5 * MiB] ?? 0) ^ 1
+  await writeFile(data, bytes)
+  const job: FleetJob = { type: 'fetch', imageId: image.id, volume: `rbd:${ceph.pool}/wrong` }
+  const wrong = await fleet.wait((await fleet.submit(job)).id)
+  expect(wrong).toMatchObject({ state: 'failed', attempts: 2, error: { code: 'IMAGE_DOWNLOAD_FAILED' } })
+
+  const raw = farm.file('small.raw')
+  await run('truncate', ['-s', '8M', raw])
+  await run(requireTool('qemu-img'), ['convert', '-f', 'raw', '-O', 'qcow2', raw, `${raw}.qcow2`])
+  const disguised = await addFile(`${raw}.qcow2`, 'raw')
+  const refused = await fleet.submit({
+    type: 'fetch',
+    imageId: disguised,
+    volume: `rbd:${ceph.pool}/disguised`,
+  })
+  expect(await fleet.wait(refused.id)).toMatchObject({
+    error: { code: 'IMAGE_UNACCEPTABLE', verdict: 'final' },
+  })
+  expect(await rbd('ls', ceph.pool)).not.toMatch(/wrong|disguised|partial/)
 })
 
 test('what is refused, or in a pool that is not served, leaves nothing in Ceph', async () => {
