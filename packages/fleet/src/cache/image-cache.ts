@@ -129,11 +129,17 @@ export class ImageCache {
     await rm(this.#file(name, '.data'), { force: true })
   }
 
-  /** Removes what broken downloads left, but for those that go on. */
-  async clean(): Promise<string[]> {
+  /**
+   * Removes what broken downloads left, but for those that go on.
+   *
+   * @param olderThanMs how long nothing must have been written to it: a young one may be continued
+   */
+  async clean(olderThanMs: number = 0): Promise<string[]> {
     const removed: string[] = []
     for (const file of await readdir(this.directory).catch(() => [])) {
       if (!file.endsWith('.partial')) continue
+      const found = await stat(path.join(this.directory, file)).catch(() => undefined)
+      if (found === undefined || Date.now() - found.mtimeMs < olderThanMs) continue
       const destination = `cache:${this.#sharedBy}:${this.directory}/${file.replace(/(\.json)?\.partial$/, '')}`
       const answer = await this.#leases.acquire({
         destinations: [destination],
@@ -148,11 +154,6 @@ export class ImageCache {
     return removed
   }
 
-  /** Bytes that are kept. */
-  async sizeBytes(): Promise<number> {
-    return (await this.#entries()).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  }
-
   async #download(
     name: string,
     source: {
@@ -165,8 +166,8 @@ export class ImageCache {
   ): Promise<void> {
     const { record } = source
     await mkdir(this.directory, { recursive: true, mode: 0o700 })
-    await this.#makeRoom(record.size ?? 0)
     const partial = this.#file(name, '.partial')
+    await this.#makeRoom(record.size ?? 0, partial)
     this.counts.continuedBytes += await downloadPartial(partial, source, call, check)
     const { os_hash_algo, os_hash_value, size } = record
     const kept: ImageRecord = {
@@ -190,9 +191,13 @@ export class ImageCache {
   }
 
   /** Forgets what was not used for longest, until there is room. What is in use stays. */
-  async #makeRoom(neededBytes: number): Promise<void> {
-    const entries = (await this.#entries()).toSorted((left, right) => left.usedMs - right.usedMs)
-    let sizeBytes = entries.reduce((sum, entry) => sum + entry.sizeBytes, 0)
+  async #makeRoom(neededBytes: number, own: string): Promise<void> {
+    const entries = (await this.#entries('.data')).toSorted((left, right) => left.usedMs - right.usedMs)
+    // Other downloads on their way take room, too.
+    const others = (await this.#entries('.partial')).filter(
+      ({ name }) => this.#file(name, '.partial') !== own,
+    )
+    let sizeBytes = [...entries, ...others].reduce((sum, entry) => sum + entry.sizeBytes, 0)
     for (const entry of entries) {
       if (sizeBytes + neededBytes <= this.#maxBytes) return
       if ((this.#used.get(entry.name) ?? 0) > 0) continue
@@ -202,13 +207,13 @@ export class ImageCache {
     }
   }
 
-  async #entries(): Promise<Entry[]> {
+  async #entries(suffix: '.data' | '.partial'): Promise<Entry[]> {
     const names = await readdir(this.directory).catch(() => [])
     const entries: Entry[] = []
-    for (const file of names.filter((name) => name.endsWith('.data'))) {
+    for (const file of names.filter((name) => name.endsWith(suffix))) {
       const found = await stat(path.join(this.directory, file)).catch(() => undefined)
       if (found === undefined) continue
-      entries.push({ name: file.slice(0, -'.data'.length), sizeBytes: found.size, usedMs: found.mtimeMs })
+      entries.push({ name: file.slice(0, -suffix.length), sizeBytes: found.size, usedMs: found.mtimeMs })
     }
     return entries
   }

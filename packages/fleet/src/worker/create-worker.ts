@@ -19,6 +19,9 @@ import type { FleetWorkerOptions } from './options.ts'
 import { type EngineJob, processJob } from './process-job.ts'
 import type { WorkerContext } from './worker-context.ts'
 
+/** For how long a broken download waits to be continued. */
+const keepPartialMs = 24 * 3600 * 1000
+
 /** A worker that runs. */
 export interface FleetWorker extends AsyncDisposable {
   readonly name: string
@@ -112,6 +115,7 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
   }
   try {
     await heartbeat.begun
+    await cache?.clean(keepPartialMs)
     for (const backend of backends) {
       await limitBackend(options, keys, backend)
       const engine = new Worker<JobEnvelope, JobResult>(
