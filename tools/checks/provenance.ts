@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { runAsProgram, type Problem } from './report.ts'
 import { readPackages } from './workspace.ts'
 
@@ -36,4 +37,13 @@ export async function checkProvenance(
   return problems
 }
 
-runAsProgram(import.meta.url, 'provenance', (root) => checkProvenance(root))
+/** A registry shows what it was given after a while: it is asked for up to five minutes. */
+async function askPatiently(root: string): Promise<Problem[]> {
+  for (let attempt = 1; attempt < 10; attempt += 1) {
+    if ((await checkProvenance(root)).length === 0) return []
+    await sleep(30_000)
+  }
+  return checkProvenance(root)
+}
+
+runAsProgram(import.meta.url, 'provenance', askPatiently)

@@ -52,7 +52,8 @@ export const effectRules: readonly EffectRule[] = [
   {
     modules: ['@opentelemetry/api'],
     allowedIn: ['packages/image-utils/src/telemetry/', 'packages/fleet/src/worker/metrics.ts'],
-    reason: 'only the telemetry of the facade and the metrics of the fleet know OpenTelemetry; take a Telemetry',
+    reason:
+      'only the telemetry of the facade and the metrics of the fleet know OpenTelemetry; take a Telemetry',
   },
   {
     modules: ['node:worker_threads'],
