@@ -35,6 +35,7 @@ const packages: Readonly<Record<string, string>> = {
   'mkfs.reiserfs': 'reiserfsprogs',
   'mkfs.xfs': 'xfsprogs',
   mksquashfs: 'squashfs-tools',
+  prlimit: 'util-linux',
   mkudffs: 'udftools',
   xz: 'xz-utils',
 }
