@@ -67,7 +67,7 @@ export async function checkApi(root: string, since?: string): Promise<Problem[]>
     if (recorded !== now) {
       problems.push({
         where,
-        what: `the package offers something else than the record says. If that is meant, run pnpm api:accept and commit the file.\n${showDifference(recorded, now)}`,
+        what: `the package offers something else than the record says. If that is meant, run pnpm api:accept ${unit.folder} and commit the file.\n${showDifference(recorded, now)}`,
       })
     }
     compared.push({
