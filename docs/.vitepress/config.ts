@@ -19,6 +19,7 @@ const guide: Item[] = [
     items: [
       { text: 'A volume from an image', link: '/guide/volume-from-image' },
       { text: 'An image from a volume', link: '/guide/image-from-volume' },
+      { text: 'Many images at once', link: '/guide/many-images' },
       { text: 'LUKS volumes', link: '/guide/luks' },
       { text: 'XenServer images', link: '/guide/xenserver' },
       { text: 'An image service of your own', link: '/guide/own-image-service' },
