@@ -63,6 +63,7 @@ export function refusalsOfInspection(
       rule: `${inspection.format}-encryption`,
       reason: 'The image is encrypted, which is not allowed here',
       found: encryption,
+      offset: inspection.checks.find(({ name }) => name === 'encryption')?.offset,
       accepted: 'an image that is not encrypted',
     })
   }

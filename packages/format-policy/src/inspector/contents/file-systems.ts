@@ -27,7 +27,6 @@ const magics: readonly (readonly [name: string, at: number, magic: string | read
   ['nilfs2', 1030, [0x34, 0x34]],
   ['hfsplus', 1024, 'H+\0\x04'],
   ['hfsplus', 1024, 'HX\0\x05'],
-  ['vmfs', 1048576, [0x0d, 0xd0, 0x01, 0xc0]],
   ['swap', 4086, 'SWAPSPACE2'],
   ['swap', 4086, 'SWAP-SPACE'],
   ['swap', 65526, 'SWAPSPACE2'],
