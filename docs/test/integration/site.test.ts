@@ -131,6 +131,24 @@ test('the search finds an error code, without a server', async () => {
   expect(complaints).toEqual([])
 })
 
+test('a page can connect to its own server, and to nobody else', async () => {
+  await using watched = await openPage(browser, 1280)
+  await using other = await serveFolder(built)
+  await watched.page.goto(`${server.origin}/inspect.html`)
+  const ask = (url: string): Promise<string> =>
+    watched.page.evaluate(
+      (target) =>
+        fetch(target, { mode: 'no-cors' }).then(
+          () => 'connected',
+          () => 'refused',
+        ),
+      url,
+    )
+  expect(await ask(`${server.origin}/mark.svg`)).toBe('connected')
+  expect(await ask(`${other.origin}/mark.svg`)).toBe('refused')
+  expect(watched.complaints.join()).toContain('Content Security Policy')
+})
+
 test('the charts draw what was recorded', async () => {
   await using watched = await openPage(browser, 1280)
   const { page } = watched
