@@ -55,7 +55,7 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
   const host = options.host ?? hostname()
   const name = options.name ?? `${host}-${process.pid}`
   const keys = new FleetKeys(options.prefix)
-  const redis = connectBriefly(connection, leaseMs / 3)
+  const redis = connectBriefly(connection, Math.max(leaseMs / 3, 2000))
   const leases = new LeaseStore(redis, keys, leaseMs, (reason) => {
     logger.error("A volume may be another worker's by now; ending at once", { reason })
     ;(options.onOverdue ?? endAtOnce)(reason)
