@@ -61,6 +61,7 @@ test('a new package passes every check at once, and its own tests', () => {
       ['pnpm', 'check:words'],
       ['pnpm', 'check:links'],
       ['pnpm', 'check:unused'],
+      ['pnpm', 'check:api'],
       ['pnpm', 'check:format'],
       ['pnpm', 'exec', 'tsc', '--build', 'tools/tsconfig/tests.json'],
     ]) {

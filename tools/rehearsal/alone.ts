@@ -17,6 +17,9 @@ export interface AloneReport {
   readonly version: string
   /** Packages that arrive with it. */
   readonly brings: readonly string[]
+  /** Its own archive. */
+  readonly archiveKiB: number
+  /** Everything that its installation puts onto the disk. */
   readonly installKiB: number
   /** Absent for a command. */
   readonly loadMs: { readonly median: number; readonly best: number } | undefined
@@ -64,9 +67,11 @@ export async function installAlone(
       problems.push(`${specifier} can't be imported: ${failure}`)
     }
   }
+  const version = itself?.version ?? '?'
   return {
     name,
-    version: itself?.version ?? '?',
+    version,
+    archiveKiB: Math.round((await registry.archiveBytes(name, version)) / 1024),
     brings: installed.map((each) => each.name).filter((each) => each !== name),
     installKiB,
     loadMs: times && summarize(times),

@@ -59,7 +59,7 @@ export function exampleRuns(stage: Stage): Readonly<Record<string, ExampleRun>> 
     'qemu-img': {
       check: (output) => (existsSync(volume) ? says('100 %')(output) : `${volume} was not made`),
     },
-    fleet: { withNext: true, check: says('done') },
+    fleet: { withNext: true, check: says('completed') },
     vhd: { check: says(String(20 * 1024 ** 3)) },
     cli: { check: says('qcow2', stage.imageId) },
   }

@@ -41,11 +41,13 @@ async function attempt<Result>(where: string, step: () => Promise<Result>): Prom
 }
 
 function tellAlone(report: AloneReport): void {
-  const { name, version, brings, installKiB, loadMs } = report
+  const { name, version, brings, archiveKiB, installKiB, loadMs } = report
   const own = brings.filter((each) => each.startsWith('@disk-image/')).length
   const load =
     loadMs === undefined ? '' : `, loads in ${loadMs.median.toFixed(1)} ms (best ${loadMs.best.toFixed(1)})`
-  say(`${name} ${version}: ${own} of ours and ${brings.length - own} others, ${installKiB} KiB${load}`)
+  say(
+    `${name} ${version}: ${own} of ours and ${brings.length - own} others, archive ${archiveKiB} KiB, installed ${installKiB} KiB${load}`,
+  )
   found(name, report.problems)
 }
 

@@ -13,6 +13,8 @@ export interface Registry extends AsyncDisposable {
   readonly environment: NodeJS.ProcessEnv
   /** The versions of a package that it has, none where it doesn't know it. */
   versions(name: string): Promise<string[]>
+  /** Bytes of a version's archive. */
+  archiveBytes(name: string, version: string): Promise<number>
 }
 
 async function freePort(): Promise<number> {
@@ -76,8 +78,9 @@ export async function startRegistry(folder: string): Promise<Registry> {
     cwd: folder,
     stdio: ['ignore', output, output],
   })
+  // It would wait for connections that are kept alive, and has nothing that is worth keeping.
   const stop = (): void => {
-    child.kill()
+    child.kill('SIGKILL')
   }
   process.once('exit', stop)
   const ended = new Promise((resolve) => {
@@ -102,9 +105,15 @@ export async function startRegistry(folder: string): Promise<Registry> {
       const { versions } = (await answer.json()) as { readonly versions: object }
       return Object.keys(versions)
     },
+    archiveBytes: async (name, version) => {
+      const file = `${name.split('/').at(-1)}-${version}.tgz`
+      const archive = await fetch(`${url}/${name}/-/${file}`)
+      if (!archive.ok) throw new Error(`The registry has no ${file} (${archive.status})`)
+      return (await archive.arrayBuffer()).byteLength
+    },
     [Symbol.asyncDispose]: async () => {
       process.off('exit', stop)
-      child.kill()
+      stop()
       await ended
     },
   }
