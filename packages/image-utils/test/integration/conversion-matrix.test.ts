@@ -62,7 +62,9 @@ const rows: string[] = []
 
 beforeAll(async () => {
   work = await createWorkspace()
-  imageUtils = createImageUtils({ imageService: work.store }, { imageConversionDir: work.conversionDir })
+  // Every format and target, inside the sandbox.
+  const options = { imageConversionDir: work.conversionDir, sandbox: 'require' } as const
+  imageUtils = createImageUtils({ imageService: work.store }, options)
   raw = work.file('disk.raw')
   key = work.file('key')
   await writeFile(key, 'secret')

@@ -10,7 +10,7 @@ const MiB = 1024 * 1024
 /** Kills of each pipeline with `DISK_IMAGE_KILLS`, which may be 50; otherwise as many as the time allows. */
 const asked = Number(process.env['DISK_IMAGE_KILLS'] ?? 0)
 const fewest = 3
-const mostMs = 16_000
+const mostMs = 14_000
 const signals = ['SIGKILL', 'SIGTERM', 'SIGINT'] as const
 const child = fileURLToPath(new URL('kill-child.ts', import.meta.url))
 
