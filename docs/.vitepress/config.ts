@@ -70,6 +70,7 @@ const project: Item[] = [
     items: [
       { text: 'Overview', link: '/architecture/overview' },
       { text: 'Differences from Cinder', link: '/architecture/differences-from-cinder' },
+      { text: 'Conversions', link: '/architecture/conversions' },
     ],
   },
   { text: 'Decisions', items: readDecisions() },
