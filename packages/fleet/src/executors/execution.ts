@@ -17,8 +17,10 @@ export interface Execution {
   readonly onProgress: ProgressListener
   /** To be called before each stage. @throws where the destination is another's */
   check(): void
-  /** Whether an earlier attempt of the same submission had begun to fill the destination; notes that this one does. */
-  noteBegun(): Promise<boolean>
+  /** Whether an earlier run of the same submission had begun to fill the destination. */
+  hasBegun(): Promise<boolean>
+  /** Notes that this one does. */
+  noteBegun(): Promise<void>
 }
 
 /** What a job reports. */

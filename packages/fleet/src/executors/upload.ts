@@ -12,15 +12,16 @@ export async function runUpload(job: UploadJob, execution: Execution): Promise<R
   const { imageId, volume, volumeFormat, compression, storeId } = job
   const imageService = execution.imageService as ImageService
   const image = execution.record as ImageRecord
-  const begunBefore = await execution.noteBegun()
   if (image.status === 'active') {
-    if (begunBefore) return { imageId, volume, image, bytesUploaded: image.size ?? 0, earlierAttempt: true }
+    if (await execution.hasBegun())
+      return { imageId, volume, image, bytesUploaded: image.size ?? 0, earlierAttempt: true }
     throw new InvalidError({ reason: `Image ${imageId} has data already: an upload needs an image without.` })
   }
   if (image.status !== 'queued') {
     // What a killed attempt left is taken back by the service when it notes that the connection is gone.
     throw new ImageDownloadFailedError({ imageId, reason: `its status is ${image.status}, not queued yet.` })
   }
+  await execution.noteBegun()
   execution.check()
   const send = async (source: string): Promise<Report> => ({
     ...(await imageUtils.volumeToImage({

@@ -5,6 +5,7 @@ import { WorkerStoppingError } from '../errors/worker-stopping-error.ts'
 import { checkEnvelope } from '../jobs/check-job.ts'
 import { backendOf } from '../jobs/identity.ts'
 import type { JobEnvelope, JobProgress, JobResult } from '../jobs/job.ts'
+import { isRedisFailure } from '../redis/is-redis-failure.ts'
 import { runScript } from '../redis/run-script.ts'
 import { liveHosts } from '../redis/scripts.ts'
 import { judgeFailure } from './judge-failure.ts'
@@ -103,6 +104,7 @@ async function whatNow(
     worker.logger.warn('Lease lost', { jobId: job.id, reason: error.message })
     return later(1000, 'lease-lost')
   }
+  if (isRedisFailure(error)) return later(1000, 'postponed')
   const failure = judgeFailure(error)
   worker.logger.warn('Job failed', { jobId: job.id, ...failure })
   await reporter.fail(failure)

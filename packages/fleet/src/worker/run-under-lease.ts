@@ -81,7 +81,10 @@ export async function runUnderLease(
         run.signal.throwIfAborted()
         held.check()
       },
-      noteBegun: () => noteBegun(worker, jobId, submission),
+      hasBegun: async () => (await worker.redis.get(worker.keys.begun(jobId))) === submission,
+      noteBegun: async () => {
+        await worker.redis.set(worker.keys.begun(jobId), submission, 'PX', keepOutcomeMs)
+      },
     }
     const report = await runJob(job, execution)
     const { name, host } = worker
@@ -147,14 +150,4 @@ async function takeStoreSlot(
       throw new Postponed(storePatienceMs, `the cloud ${name} has enough to do`)
     await delay(100 + Math.random() * 150, undefined, { signal }).catch(() => signal.throwIfAborted())
   }
-}
-
-/** @returns whether an earlier run of the same submission had begun */
-async function noteBegun(
-  { redis, keys }: WorkerContext,
-  jobId: string,
-  submission: string,
-): Promise<boolean> {
-  const before = await redis.set(keys.begun(jobId), submission, 'PX', keepOutcomeMs, 'GET')
-  return before === submission
 }
