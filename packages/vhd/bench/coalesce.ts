@@ -129,7 +129,7 @@ function benchmark(name: string, levels: readonly Level[], root: string): object
   execFileSync('mkdir', ['-p', directory])
   const files = levels.map((_, index) => path.join(directory, `${index}.vhd`))
   for (const [index, level] of levels.entries()) {
-    writeLevel(files[index] as string, level, index, index === levels.length - 1)
+    writeLevel(path.join(directory, `${index}.vhd`), level, index, index === levels.length - 1)
   }
   const times = { copy: [] as number[], coalesce: [] as number[], flatten: [] as number[] }
   let rssMiB = 0
