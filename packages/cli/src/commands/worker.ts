@@ -58,7 +58,7 @@ export function addWorkerCommand(program: Command, perform: Perform): void {
     .option('--cache-size <gib>', 'of the cache', positiveNumber('--cache-size'), 100)
     .option(
       '--lease <s>',
-      'without a sign of life after which its jobs are others (default: 15)',
+      "without a sign of life, after which its jobs are another's (default: 15)",
       wholeNumber('--lease', 1),
     )
     .option('--grace <s>', 'to wait for running jobs when it is ended', wholeNumber('--grace'), 600)
