@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 
+/** The workspace's own: sources as they are need Node.js 24; an older one runs what is built. */
+const node = path.resolve(import.meta.dirname, '../../node_modules/.bin/node')
+
 /** How a program ended, and what it wrote. */
 export interface ExampleResult {
   readonly stdout: string
@@ -16,7 +19,7 @@ export function runExample(
 ): Promise<ExampleResult> {
   const program = path.join(import.meta.dirname, name, 'main.ts')
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--conditions=@disk-image/source', program, ...args], {
+    const child = spawn(node, ['--conditions=@disk-image/source', program, ...args], {
       env: { ...process.env, ...options.environment },
       timeout: 100_000,
       killSignal: 'SIGKILL',
