@@ -23,7 +23,7 @@ export async function checkSoundness(
 /** The same for a file. Its own directory must hold nothing that qemu-img would open by itself. */
 export async function checkSoundnessOfFile(
   file: string,
-  { format, virtualSizeBytes = -1 }: InspectionResult,
+  { format, virtualSizeBytes = -1, details }: InspectionResult,
 ): Promise<string | undefined> {
   const trace = `${file}.trace`
   const traced = ['-f', '-qq', '-s', '4096', '-e', 'trace=open,openat,openat2,connect', '-o', trace]
@@ -33,7 +33,7 @@ export async function checkSoundnessOfFile(
     ;({ stdout } = await run('strace', [...traced, ...command]))
   } catch (error) {
     // A cipher that this qemu-img was built without opens nothing at all.
-    if (/ not supported/.test(String(error)) && format === 'luks') return undefined
+    if (/ not supported/.test(String(error)) && details.encryption === 'luks') return undefined
     return `qemu-img does not open it as ${format}: ${String(error).slice(0, 500)}`
   }
   const info = JSON.parse(stdout) as Readonly<Record<string, unknown>>

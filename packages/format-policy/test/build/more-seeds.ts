@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { Bytes, latin1, noise } from './bytes.ts'
 import { bootRecord, buildVhd } from './others.ts'
 import { buildQcow2 } from './qcow2.ts'
-import { named, type Seed, seeds } from './seeds.ts'
+import { buildLuks, named, type Seed, seeds } from './seeds.ts'
 import { buildVmdk, descriptor } from './vmdk.ts'
 
 const luksExtension = [0x0537be77, '\0\0\0\0\0\x06\0\0\0\0\0\0\0\0\x10\0'] as const
@@ -39,7 +39,10 @@ function qcow2s(): Omit<Seed, 'format'>[] {
       .put(393216, snapshot('1', 'first'))
       .put(393216 + 64, snapshot('2', 'second'))
       .end(),
-    'qcow2-encrypted': buildQcow2({ cryptMethod: 2, extensions: [luksExtension] }),
+    'qcow2-encrypted': new Bytes(8 * 65536)
+      .put(0, buildQcow2({ cryptMethod: 2, extensions: [luksExtension] }))
+      .put(393216, buildLuks().subarray(0, 592))
+      .end(),
     'qcow2-backed': buildQcow2({ backingFile: 'base.qcow2', extensions: [[0xe2792aca, 'qcow2']] }),
     'qcow2-data-file': buildQcow2({ incompatible: 4n, extensions: [[0x44415441, 'data']] }),
   }

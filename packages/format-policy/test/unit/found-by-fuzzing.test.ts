@@ -48,6 +48,17 @@ describe('qcow2', () => {
       'truncated',
     ],
     [
+      'encryption by LUKS, and no LUKS header',
+      seed('qcow2-encrypted').put(393216, 'luks').end(),
+      'encryption',
+    ],
+    [
+      'a place of the LUKS header that is too long',
+      seed('qcow2-encrypted').be(116, 24, 4).end(),
+      'encryption',
+    ],
+    ['extensions that do not end', buildQcow2({ headerLength: 65532 }), 'header'],
+    [
       'a LUKS header without encryption',
       buildQcow2({ extensions: [[0x0537be77, '\0'.repeat(16)]] }),
       'encryption',

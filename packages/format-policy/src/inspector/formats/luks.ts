@@ -1,9 +1,11 @@
 import type { Fields } from '../fields.ts'
 import { hex, printable } from '../printable.ts'
-import type { Report } from '../report.ts'
+import { Report } from '../report.ts'
+import type { Check } from '../result.ts'
 import { atEnd, type Steps } from '../engine/steps.ts'
 
-const headerBytes = 592
+/** Bytes of a LUKS 1 header. */
+export const headerBytes = 592
 const slots = 8
 /** Key material begins on a page of its own. */
 const firstKeySector = 8
@@ -40,7 +42,7 @@ export function* examineLuks(head: Fields, report: Report): Steps<void> {
     return
   }
   const payload = head.u32be(104)
-  const cipher = [head.text(8, 32), head.text(40, 32), head.text(72, 32)]
+  const cipher = cipherOf(head)
   report.details.cipher = printable(cipher.join(' '))
   report.details.payloadOffsetBytes = payload * 512
   checkHeader(head, cipher, payload, report)
@@ -55,6 +57,20 @@ export function* examineLuks(head: Fields, report: Report): Steps<void> {
   } else {
     report.virtualSize = BigInt(Math.floor((sizeBytes - payload * 512) / 512) * 512)
   }
+}
+
+function cipherOf(head: Fields): readonly string[] {
+  return [head.text(8, 32), head.text(40, 32), head.text(72, 32)]
+}
+
+/** What is wrong with a header of LUKS 1 that lies in another image, offsets from its start. */
+export function problemOfLuks1(head: Fields): Check | undefined {
+  const report = new Report()
+  if (!startsAsLuks(head) || head.u16be(6) !== 1 || head.length < headerBytes) {
+    const finding = { offset: 0, found: 'other bytes', accepted: 'a whole header of LUKS version 1' }
+    report.fail('header', { reason: 'There is no LUKS header where the image says', ...finding })
+  } else checkHeader(head, cipherOf(head), head.u32be(104), report)
+  return report.checks.find(({ ok }) => !ok)
 }
 
 function checkHeader(head: Fields, cipher: readonly string[], payload: number, report: Report): void {

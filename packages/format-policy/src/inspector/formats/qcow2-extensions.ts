@@ -1,6 +1,7 @@
 import type { Fields } from '../fields.ts'
 import { hex, printable } from '../printable.ts'
 import type { Report } from '../report.ts'
+import { headBytes } from '../engine/steps.ts'
 import type { Qcow2Header } from './qcow2-header.ts'
 
 const backingFormat = 0xe2792aca
@@ -28,6 +29,7 @@ export function readExtensions(head: Fields, header: Qcow2Header, report: Report
   const end =
     header.backingOffset > 0n && header.backingOffset < BigInt(limit) ? Number(header.backingOffset) : limit
   let at = header.headerLength
+  let isOver = at >= end
   while (at + 8 <= end) {
     const type = head.u32be(at)
     const length = head.u32be(at + 4)
@@ -40,13 +42,34 @@ export function readExtensions(head: Fields, header: Qcow2Header, report: Report
       })
       break
     }
-    if (type === 0) break
+    isOver = type === 0
+    if (isOver) break
     const data = head.part(at + 8, length)
     if (type === backingFormat) report.details.backingFileFormat = printable(data.text(0, length))
     else if (type === dataFileName) reportDataFile(data, at, report)
     else if (type === bitmaps) checkBitmaps(data, at, header, report)
-    else if (type === luksHeader) luks = { offset: data.u64be(0), length: data.u64be(8) }
+    else if (type === luksHeader) {
+      luks = { offset: data.u64be(0), length: data.u64be(8) }
+      if (length !== 16) {
+        const finding = { offset: at + 4, found: `${length} bytes`, accepted: '16 bytes' }
+        report.fail('encryption', {
+          reason: 'The place of the LUKS header has no possible length',
+          ...finding,
+        })
+      }
+    }
     at += 8 + Math.ceil(length / 8) * 8
+    isOver = at >= end
+  }
+  // A file that ends here is read as if zeros followed, which end the extensions.
+  const isWhole = head.length >= header.clusterSize || head.length === headBytes
+  if (!isOver && isWhole) {
+    report.fail('header', {
+      reason: 'The header extensions do not end where they must',
+      offset: at,
+      found: `${end - at} bytes left`,
+      accepted: 'an end mark, or extensions that fill their place',
+    })
   }
   if (header.cryptMethod === 2 && luks === undefined) {
     report.fail('encryption', {

@@ -1,7 +1,9 @@
-import { viewOf } from '../fields.ts'
+import { Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
-import { type ImageEnd, scan, type Steps } from '../engine/steps.ts'
+import { type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
+import { headerBytes as luks1HeaderBytes, problemOfLuks1 } from './luks.ts'
+import type { LuksRange } from './qcow2-extensions.ts'
 import { mostSnapshots, type Qcow2Header } from './qcow2-header.ts'
 import { walkSnapshots } from './qcow2-snapshots.ts'
 
@@ -23,7 +25,11 @@ export interface Furthest {
  * Goes over the active L1 table, the L2 tables that lie behind it and the snapshot table, for entries that no
  * healthy image has and for the furthest place that they name.
  */
-export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest> {
+export function* walkTables(
+  header: Qcow2Header,
+  luks: LuksRange | undefined,
+  report: Report,
+): Steps<Furthest> {
   const furthest: Furthest = { end: 0, what: 'header', entryOffset: 0 }
   const sane =
     header.clusterSize > 0 &&
@@ -31,11 +37,9 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
     header.l1Offset > 0n &&
     header.l1Offset < 1n << 52n
   const start = Number(header.l1Offset)
-  let snapshots = snapshotsPlace(header)
-  if (snapshots < start || !sane) {
-    if (snapshots < Infinity) yield* walkSnapshots(header, report)
-    snapshots = Infinity
-  }
+  // In ascending order, because a stream goes by once.
+  const others = otherStructures(header, luks, report)
+  yield* walkBefore(others, sane ? start : Infinity)
   if (!sane) return furthest
   const most = Math.min(mostTables, mostTableBytes / header.clusterSize)
   const tables = new Float64Array(Math.min(header.l1Size, most))
@@ -59,11 +63,7 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
   const found = tables.subarray(0, count).sort()
   let before = -1
   for (const offset of found) {
-    // In ascending order, because a stream goes by once.
-    if (snapshots < offset) {
-      yield* walkSnapshots(header, report)
-      snapshots = Infinity
-    }
+    yield* walkBefore(others, offset)
     // Two L1 entries with one L2 table: no program writes that, and writing through it would corrupt.
     if (offset === before) {
       const high = Math.floor(offset / 2 ** 32)
@@ -71,8 +71,38 @@ export function* walkTables(header: Qcow2Header, report: Report): Steps<Furthest
     } else yield* walkL2(offset, header, report, furthest)
     before = offset
   }
-  if (snapshots < Infinity) yield* walkSnapshots(header, report)
+  yield* walkBefore(others, Infinity)
   return furthest
+}
+
+/** Something that is not reached by the L1 table. */
+interface Structure {
+  readonly offset: number
+  readonly walk: () => Steps<void>
+}
+
+/** Goes over those that come before an offset, and takes them off the list. */
+function* walkBefore(structures: Structure[], offset: number): Steps<void> {
+  while ((structures[0]?.offset ?? Infinity) < offset) yield* structures.shift()?.walk() ?? []
+}
+
+function otherStructures(header: Qcow2Header, luks: LuksRange | undefined, report: Report): Structure[] {
+  const found: Structure[] = []
+  const snapshots = snapshotsPlace(header)
+  if (snapshots < Infinity) found.push({ offset: snapshots, walk: () => walkSnapshots(header, report) })
+  if (luks !== undefined && luks.offset < 1n << 52n) {
+    const offset = Number(luks.offset)
+    found.push({ offset, walk: () => lookAtLuks(offset, report) })
+  }
+  return found.sort((a, b) => a.offset - b.offset)
+}
+
+/** The header of an encrypted image is one of LUKS 1. */
+function* lookAtLuks(offset: number, report: Report): Steps<void> {
+  const problem = problemOfLuks1(new Fields((yield* read(offset, luks1HeaderBytes)) ?? new Uint8Array(0)))
+  if (problem === undefined) return
+  const { name: _, ok: __, reason = '', ...finding } = problem
+  report.fail('encryption', { reason, ...finding, offset: offset + (finding.offset ?? 0) })
 }
 
 /** Where the snapshot table is; infinitely far where there is none, or none that can be looked at. */

@@ -53,7 +53,7 @@ export function* examineQcow2(head: Fields, report: Report): Steps<void> {
   checkQcow2Header(head, header, report)
   checkBackingFile(head, header, report)
   const encryption = readExtensions(head, header, report)
-  const furthest = yield* walkTables(header, report)
+  const furthest = yield* walkTables(header, encryption, report)
   const end = yield* atEnd()
   checkAgainstLength(header, furthest, end, report)
   checkLuksHeader(encryption, end, report)
