@@ -173,7 +173,7 @@ describe('what a guest wrote onto its volume is uploaded as the bytes that it is
     }
     expect(problems).toEqual([])
     expect(ids.length).toBeGreaterThan(60)
-  }, 120_000)
+  }, 300_000)
 })
 
 describe('a text that names a file of the host', () => {
