@@ -9,6 +9,7 @@ import { measureLoad } from './load-time.ts'
 import { compile, createProject, installWithNpm, installWithPnpm } from './project.ts'
 import { readInstructions } from './readme.ts'
 import type { Registry } from './registry.ts'
+import { strangersNode } from './run.ts'
 import type { Stage } from './stage.ts'
 
 /** What was found out about one package, installed by a stranger. */
@@ -85,7 +86,7 @@ async function importFails(project: string, specifier: string): Promise<string |
     '--eval',
     `await import(${JSON.stringify(specifier)}); process.exit()`,
   ]
-  const { failed, stderr } = await execa(process.execPath, words, { cwd: project, reject: false })
+  const { failed, stderr } = await execa(strangersNode, words, { cwd: project, reject: false })
   return failed ? stderr : undefined
 }
 
@@ -113,7 +114,7 @@ export async function runReadme(
   mkdirSync(path.join(project, 'work'), { recursive: true })
   if (how.before !== undefined) {
     writeFileSync(path.join(project, 'before.js'), how.before)
-    await start(project, stage, process.execPath, [path.join(project, 'before.js')])
+    await start(project, stage, strangersNode, [path.join(project, 'before.js')])
   }
   const output =
     example.language === 'sh'
@@ -132,7 +133,10 @@ async function start(
 ): Promise<string> {
   const { all } = await execa(file, args, {
     cwd: path.join(project, 'work'),
-    env: { ...stage.environment, PATH: `${project}/node_modules/.bin:${process.env['PATH']}` },
+    env: {
+      ...stage.environment,
+      PATH: `${project}/node_modules/.bin:${path.dirname(strangersNode)}:${process.env['PATH']}`,
+    },
     ...(inputFile === undefined ? { stdin: 'ignore' } : { inputFile }),
     all: true,
     timeout: 60_000,
@@ -156,7 +160,7 @@ async function runCode(
   const script = path.join(project, 'compiled-nodenext/example.js')
   await using beside = new AsyncDisposableStack()
   if (how.withNext === true) {
-    const child = execa(process.execPath, [path.join(project, 'compiled-nodenext/next.js')], {
+    const child = execa(strangersNode, [path.join(project, 'compiled-nodenext/next.js')], {
       cwd: path.join(project, 'work'),
       env: stage.environment,
       reject: false,
@@ -167,7 +171,7 @@ async function runCode(
       await child
     })
   }
-  return await start(project, stage, process.execPath, [script, ...(how.args ?? [])], how.input)
+  return await start(project, stage, strangersNode, [script, ...(how.args ?? [])], how.input)
 }
 
 async function typeCommands(project: string, stage: Stage, code: string): Promise<string> {

@@ -3,6 +3,9 @@ import { promisify } from 'node:util'
 
 const execute = promisify(execFile)
 
+/** The Node.js that strangers have: the one that the tests run on. */
+export const strangersNode: string = process.env['TEST_NODE'] ?? process.execPath
+
 /** Runs a program to its end and returns what it wrote. What it said is in the error where it fails. */
 export async function run(
   file: string,
