@@ -36,7 +36,7 @@ export interface FleetWorker extends AsyncDisposable {
    * @param options.graceMs how long it waits @default no end
    */
   close(options?: { readonly graceMs?: number | undefined }): Promise<void>
-  /** Removes what broken downloads left in the cache. */
+  /** Removes what broken downloads left in the cache; to be called before `close`. */
   cleanCache(): Promise<string[]>
 }
 

@@ -7,6 +7,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ImageMetadata, ImageService } from '@disk-image/core'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
+import { requireTool } from '@disk-image/testing'
 import type { WorkerConfig } from './worker-child.ts'
 
 const child = fileURLToPath(new URL('worker-child.ts', import.meta.url))
@@ -64,6 +65,14 @@ export async function sha256(file: string): Promise<string> {
     .digest('hex')
 }
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 /** Makes a farm. Workers that are left at its end are killed. */
 export async function createFarm(): Promise<Farm> {
   const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-fleet-'))
@@ -71,6 +80,7 @@ export async function createFarm(): Promise<Farm> {
   await mkdir(volumes)
   const store = createDirectoryImageService({ directory: path.join(directory, 'store') })
   const running = new Set<ChildProcess>()
+  const pids = new Map<ChildProcess, number>()
   const kills = new Map<number, number>()
   const journalFile = path.join(directory, 'journal')
   let count = 0
@@ -87,6 +97,10 @@ export async function createFarm(): Promise<Farm> {
     }
     const words = [
       ...prefix,
+      // Whatever ends this process ends its workers.
+      requireTool('setpriv', 'util-linux'),
+      '--pdeathsig',
+      'KILL',
       process.execPath,
       '--conditions=@disk-image/source',
       child,
@@ -94,26 +108,30 @@ export async function createFarm(): Promise<Farm> {
     ]
     const started = spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] })
     running.add(started)
+    // Its own, which is another one where sudo stands between.
+    let pid = started.pid ?? 0
     const ended = once(started, 'exit').then((how) => {
       running.delete(started)
-      kills.set(started.pid ?? 0, nowMs())
+      kills.set(pid, nowMs())
       return how
     })
     const ready = await Promise.race([once(started.stdout, 'data'), ended])
     if (!String(ready[0]).includes('ready')) throw new Error(`The worker ended at once: ${String(ready)}`)
+    pid = Number(/ready (\d+)/.exec(String(ready[0]))?.[1])
+    pids.set(started, pid)
     return {
-      pid: started.pid ?? 0,
+      pid,
       name: whole.name,
       ended,
       kill: (signal) => {
-        started.kill(signal)
+        process.kill(pid, signal)
       },
     }
   }
   const killAll = async (): Promise<void> => {
     const left = [...running]
     const gone = left.map((process_) => once(process_, 'exit'))
-    left.forEach((process_) => process_.kill('SIGKILL'))
+    left.forEach((child_) => kill(pids.get(child_) ?? child_.pid ?? 0))
     await Promise.all(gone)
   }
   return {

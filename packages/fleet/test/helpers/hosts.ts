@@ -25,7 +25,11 @@ export interface TestNetwork extends AsyncDisposable {
 
 /** Makes hosts as network namespaces on a bridge. It needs root, or sudo without a password. */
 export async function createNetwork(count: number): Promise<TestNetwork> {
-  const root = process.getuid?.() === 0 ? [] : [requireTool('sudo'), '-n']
+  const isRoot = process.getuid?.() === 0
+  const root = isRoot ? [] : [requireTool('sudo'), '-n']
+  // Root is needed to go there, not to be there.
+  const self = [`--reuid=${process.getuid?.()}`, `--regid=${process.getgid?.()}`, '--clear-groups']
+  const again = isRoot ? [] : [requireTool('setpriv', 'util-linux'), ...self]
   const ip = async (...words: readonly string[]): Promise<void> => {
     const [file = '', ...rest] = [...root, requireTool('ip', 'iproute2'), ...words]
     await run(file, rest)
@@ -57,7 +61,7 @@ export async function createNetwork(count: number): Promise<TestNetwork> {
       hosts.push({
         name,
         address,
-        prefix: [...root, requireTool('ip', 'iproute2'), 'netns', 'exec', name],
+        prefix: [...root, requireTool('ip', 'iproute2'), 'netns', 'exec', name, ...again],
         // Out of the bridge, with the cable still up: packets are lost without an error.
         disconnect: () => ip('link', 'set', cable, 'nomaster'),
         connect: () => ip('link', 'set', cable, 'master', bridge),

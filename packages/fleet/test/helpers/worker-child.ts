@@ -105,10 +105,10 @@ const worker = await createWorker({
     error: (message, fields) => note(`error ${message}`, JSON.stringify(fields)),
   },
 })
-process.stdout.write('ready\n')
+process.stdout.write(`ready ${process.pid}\n`)
 process.on('SIGTERM', () => {
-  void worker.close({ graceMs: 5000 }).then(async () => {
-    await worker.cleanCache()
-    process.exit(0)
-  })
+  void worker
+    .cleanCache()
+    .then(() => worker.close({ graceMs: 5000 }))
+    .then(() => process.exit(0))
 })
