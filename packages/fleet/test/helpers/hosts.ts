@@ -54,6 +54,8 @@ export async function createNetwork(count: number): Promise<TestNetwork> {
       await ip('netns', 'add', name)
       undo.push(() => ip('netns', 'del', name))
       await ip('link', 'add', cable, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
+      // Before its namespace: what still holds on to that would keep the cable.
+      undo.push(() => ip('link', 'del', cable))
       await ip('link', 'set', cable, 'master', bridge, 'up')
       await ip('-n', name, 'addr', 'add', `${address}/24`, 'dev', 'eth0')
       await ip('-n', name, 'link', 'set', 'eth0', 'up')
