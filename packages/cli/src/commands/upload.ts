@@ -99,12 +99,16 @@ async function upload(
       ? await createImage(session, place, name ?? '', flags)
       : await showImage(session, place, image, flags)
   const report = await uploadOrTakeBack(session, place, imageUtils, { target, volume, flags, storeId })
-  const { imageId, diskFormat, containerFormat, bytesUploaded, seconds } = report
+  const { imageId, diskFormat, containerFormat, bytesUploaded, warnings, seconds } = report
   session.progress.finish()
   session.remark(
     `${volume} is image ${imageId} now: ${diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(seconds.total)}, in ${place.description}.`,
   )
-  session.answer({ imageId, volume, diskFormat, containerFormat, bytesUploaded, seconds }, [imageId], 'all')
+  session.answer(
+    { imageId, volume, diskFormat, containerFormat, bytesUploaded, warnings, seconds },
+    [imageId],
+    'all',
+  )
 }
 
 async function createImage(

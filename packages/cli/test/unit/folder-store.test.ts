@@ -153,9 +153,20 @@ test('an upload prints the id, and its image is the volume', async () => {
     diskFormat: 'raw',
     containerFormat: 'bare',
     bytesUploaded: data.length,
+    warnings: [],
   })
   await bench.run(['fetch', id, 'volume.raw'])
   expect((await readFile(bench.path('volume.raw'))).equals(data)).toBe(true)
+})
+
+test('a raw volume that begins like an archive is uploaded, with a warning', async () => {
+  await using bench = await openWorkbench()
+  await writeFile(bench.path('disk.raw'), Buffer.concat([Buffer.from('1f8b0800', 'hex'), Buffer.alloc(4092)]))
+  const report = await bench.json(['upload', 'disk.raw', '--name', 'disk'])
+  expect(report).toMatchObject({
+    exitCode: 0,
+    warnings: [{ found: expect.stringContaining('gzip') as unknown }],
+  })
 })
 
 test('an image without data is filled once', async () => {

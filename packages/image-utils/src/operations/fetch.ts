@@ -29,6 +29,12 @@ export interface FetchOptions extends CallOptions {
   readonly connections?: number | undefined
 }
 
+/** What only our own callers say. */
+export interface Durability {
+  /** False for what needn't outlive a power cut. @default true */
+  readonly durable?: boolean | undefined
+}
+
 /**
  * An image's stored bytes into a file or onto a device, as they are. Hash and size are verified; the format
  * is not looked at. After a failure the file is gone, or the device's ends are zeroed.
@@ -65,12 +71,13 @@ async function intoPath<Result>(
   toolbox: Toolbox,
   imageId: string,
   path: string,
-  options: CallOptions,
+  options: CallOptions & Durability,
   fill: (sink: ByteSink) => Promise<Result>,
   check: () => Promise<void> = async () => undefined,
 ): Promise<Result> {
   return Cleanup.around(async (cleanup) => {
-    const volume = await openVolume(path, { imageId, runner: toolbox.runner, signal: options.signal })
+    const { signal, durable } = options
+    const volume = await openVolume(path, { imageId, runner: toolbox.runner, signal, durable })
     cleanup.always(() => volume.close())
     cleanup.onFailure(() => removeOrTaint(path))
     const sink = new SparseSink(volume, { sparse: true })
@@ -94,7 +101,7 @@ export async function fetchVerifyImage(
   imageService: ImageService | undefined,
   imageId: string,
   destination: string,
-  options: FetchOptions = {},
+  options: FetchOptions & Durability = {},
 ): Promise<DownloadReport> {
   const job = await prepareJob(
     toolbox,
