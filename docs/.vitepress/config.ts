@@ -71,6 +71,7 @@ const project: Item[] = [
       { text: 'Overview', link: '/architecture/overview' },
       { text: 'Differences from Cinder', link: '/architecture/differences-from-cinder' },
       { text: 'Conversions', link: '/architecture/conversions' },
+      { text: 'Time and memory', link: '/architecture/performance' },
     ],
   },
   { text: 'Decisions', items: readDecisions() },
