@@ -12,7 +12,7 @@ import os from 'node:os'
 import path from 'node:path'
 import type { UploadSource } from '@disk-image/core'
 import { createDirectoryImageService, createGlanceImageService } from '@disk-image/image-utils'
-import { requireTool, startGlance } from '@disk-image/testing'
+import { makeEncryptedImage, requireTool, startGlance } from '@disk-image/testing'
 
 /** The image of every sample: a qcow2 with a disk of 64 MiB. */
 export const imageId = 'b0a1c2d3-e4f5-4678-9abc-def012345678'
@@ -78,7 +78,7 @@ async function fillFolder(folder: string): Promise<void> {
   )
   const secret = `secret,id=key,file=${path.join(folder, 'etc/disk-image/passphrase')}`
   const encryption = ['-f', 'luks', '--object', secret, '-o', 'key-secret=key,iter-time=10']
-  qemuImg(folder, 'create', '-q', ...encryption, 'encrypted.img', '16M')
+  await makeEncryptedImage(['create', '-q', ...encryption, 'encrypted.img', '16M'], { cwd: folder })
   execFileSync('tar', ['-C', path.join(folder, 'vhds'), '-czf', path.join(folder, 'image.vhd.tgz'), '0.vhd'])
   renameSync(path.join(folder, 'vhds'), path.join(folder, 'chain'))
   const service = createDirectoryImageService({ directory: images })

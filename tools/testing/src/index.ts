@@ -1,5 +1,6 @@
 export { startCeph } from './ceph.ts'
 export type { RunningCeph } from './ceph.ts'
+export { makeEncryptedImage } from './encrypted-image.ts'
 export { makeSignedImage, startGlance } from './glance.ts'
 export type { GlanceOptions, RunningGlance, SigningKey } from './glance.ts'
 export { startNginx } from './nginx.ts'

@@ -1,6 +1,7 @@
 import { createCipheriv, randomBytes } from 'node:crypto'
 import { open, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { makeEncryptedImage } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   inspectLuksPayload,
@@ -93,7 +94,7 @@ describe('LUKS 1 by qemu-img', () => {
   ])('%s, %s', async (cipher, options) => {
     const file = place('qemu')
     const all = `${options}key-secret=s,iter-time=10`
-    await run('qemu-img', ['create', '-q', '-f', 'luks', ...secretObject(), '-o', all, file, '4M'])
+    await makeEncryptedImage(['create', '-q', '-f', 'luks', ...secretObject(), '-o', all, file, '4M'])
     // The largest comes last and covers the others.
     for (const payload of payloads.toReversed()) {
       await fill(file, place(payload))

@@ -1,5 +1,6 @@
 import { copyFile, open, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { makeEncryptedImage } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { inspectFile, run, streamFile, temporaryDirectory } from '../support.ts'
 
@@ -161,7 +162,7 @@ describe('what qemu-img makes is safe', () => {
     ['luks', 'key-secret=s,iter-time=100', 'luks'],
   ])('encrypted: %s %s', async (format, options, encryption) => {
     const file = place(`encrypted-${format}-${encryption}`)
-    await run('qemu-img', ['create', '-q', '-f', format, ...secret, '-o', options, file, '4M'])
+    await makeEncryptedImage(['create', '-q', '-f', format, ...secret, '-o', options, file, '4M'])
     await expectSafe(file, format)
     expect((await inspectFile(file)).details.encryption).toBe(encryption)
   })

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, type Logger, NotSupportedOperationError, type ProcessRunner } from '@disk-image/core'
 import { createProcessRunner } from '@disk-image/host'
-import { requireTool } from '@disk-image/testing'
+import { makeEncryptedImage, requireTool } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   createImageUtils,
@@ -166,16 +166,7 @@ describe('convertImage', () => {
     const image = work.file('backed.qcow2')
     const options = ['-o', `encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=100`]
     const secret = ['--object', `secret,id=s,file=${second}`]
-    // It measures how fast keys are derived, and now and then fails where the clock is coarse.
-    const create = () => tool('qemu-img', 'create', '-q', ...secret, '-f', 'qcow2', ...options, image, '1M')
-    for (let tries = 1; ; tries += 1) {
-      const made = await create().then(
-        () => true,
-        () => false,
-      )
-      if (made) break
-      if (tries === 10) throw new Error('no encrypted qcow2 could be made')
-    }
+    await makeEncryptedImage(['create', '-q', ...secret, '-f', 'qcow2', ...options, image, '1M'])
     await tool(
       'qemu-img',
       'rebase',

@@ -51,8 +51,8 @@ export async function runQemuImg(
   })
 }
 
-/** Tries of a call that makes an encrypted image. */
-const encryptionTries = 5
+/** Tries of a call that makes an encrypted image: on some machines every second one fails. */
+const encryptionTries = 20
 
 /**
  * The same for a call that makes an image. Where the image is encrypted, `qemu-img` first measures how fast
