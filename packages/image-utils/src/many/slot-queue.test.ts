@@ -65,6 +65,17 @@ test('never more than allowed, in order on each device, everybody once', () => {
   )
 })
 
+test('of two that became urgent, whoever came first goes first', () => {
+  const queue = new SlotQueue<string>({ jobs: 1, jobsPerDevice: 1 })
+  const running = queue.add('running', 'a')
+  expect(queue.next()).toBe(running)
+  const [first, second] = [queue.add('first', 'a'), queue.add('second', 'a')]
+  queue.hasten(second)
+  queue.hasten(first)
+  queue.leave(running)
+  expect(queue.next()).toBe(first)
+})
+
 test('a hundred thousand on one device take no longer than a few steps each', () => {
   const queue = new SlotQueue<number>({ jobs: 4, jobsPerDevice: 2 })
   for (let item = 0; item < 100_000; item += 1) queue.add(item, 'disk')

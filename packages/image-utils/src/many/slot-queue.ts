@@ -100,7 +100,7 @@ function isBefore(one: SlotEntry<unknown>, other: SlotEntry<unknown>): boolean {
   return one.urgent === other.urgent ? one.sequence < other.sequence : one.urgent
 }
 
-/** First in, first out. Who left, or went over to the other line, is passed over when its turn comes. */
+/** By the order in which they came at first. Who left, or went over to the other line, is passed over when its turn comes. */
 class Line<Item> {
   readonly #urgent: boolean
   #entries: SlotEntry<Item>[] = []
@@ -111,7 +111,12 @@ class Line<Item> {
   }
 
   push(entry: SlotEntry<Item>): void {
-    this.#entries.push(entry)
+    const entries = this.#entries
+    let place = entries.length
+    // Only the urgent are ever pushed out of order, and there are few of them.
+    while (place > this.#head && (entries[place - 1]?.sequence ?? 0) > entry.sequence) place -= 1
+    if (place === entries.length) entries.push(entry)
+    else entries.splice(place, 0, entry)
   }
 
   first(): SlotEntry<Item> | undefined {
