@@ -2,7 +2,7 @@ import type { Logger, RequestContext } from '@disk-image/core'
 import { apiUrl, httpError, redirectTarget } from '../transport/api.ts'
 import type { Api } from '../transport/api.ts'
 import { exchange } from '../transport/exchange.ts'
-import type { ExchangeResult, TakePart } from '../transport/exchange.ts'
+import type { ExchangeResult, BodyTaker } from '../transport/exchange.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
 import type { RequestBody } from '../transport/send-body.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
@@ -32,7 +32,7 @@ export interface DataRequest {
   readonly context: RequestContext | undefined
   readonly signal: AbortSignal | undefined
   readonly body?: RequestBody | undefined
-  takeBody(head: ResponseHead): TakePart | undefined
+  takeBody(head: ResponseHead): BodyTaker | undefined
 }
 
 /** An answer to a {@link DataRequest}, with the error that it is if it is one. */

@@ -8,7 +8,7 @@ import { readAgain } from '../hashing/transfer-verified.ts'
 import { createVerifiedPipe } from '../hashing/verified-pipe.ts'
 import type { PipeResult, VerifiedPipe } from '../hashing/verified-pipe.ts'
 import { delay } from '../transport/delay.ts'
-import type { TakePart } from '../transport/exchange.ts'
+import type { BodyTaker } from '../transport/exchange.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
 import { isRequestedRange } from './content-range.ts'
 import { sendData } from './data-channel.ts'
@@ -206,7 +206,7 @@ function takerFor(
   head: ResponseHead,
   offset: number,
   asked: boolean,
-): TakePart | undefined {
+): BodyTaker | undefined {
   const { pipe, size, watch } = transfer
   if (head.status === 206) {
     const range = head.headers.get('content-range')
@@ -226,15 +226,18 @@ function takerFor(
     throw noData(transfer, 'neither the image nor the answer says how long the data is.')
   }
   let skip = head.status === 200 ? offset : 0
-  return (bytes) => {
-    const part = skip === 0 ? bytes : bytes.subarray(Math.min(skip, bytes.length))
-    skip -= bytes.length - part.length
-    if (part.length === 0) return undefined
-    const wait = pipe.push(part)
-    watch.progress()
-    if (wait === undefined) return undefined
-    watch.pause()
-    return wait.finally(() => watch.resume())
+  return {
+    room: () => pipe.room(),
+    take: (bytes) => {
+      const part = skip === 0 ? bytes : bytes.subarray(Math.min(skip, bytes.length))
+      skip -= bytes.length - part.length
+      if (part.length === 0) return undefined
+      const wait = pipe.push(part)
+      watch.progress()
+      if (wait === undefined) return undefined
+      watch.pause()
+      return wait.finally(() => watch.resume())
+    },
   }
 }
 

@@ -75,13 +75,16 @@ async function fetchPart(
     signal,
     takeBody: ({ status, headers }) => {
       if (status === 206 && isRequestedRange(headers.get('content-range'), start, end - 1, size)) {
-        return (bytes) => {
-          if (filled + bytes.length > memory.length) {
-            throw new ConnectionBrokenError('body', 'more data than was asked for', { fatal: true })
-          }
-          memory.set(bytes, filled)
-          filled += bytes.length
-          return undefined
+        return {
+          room: () => (filled < memory.length ? memory.subarray(filled) : undefined),
+          take: (bytes) => {
+            if (filled + bytes.length > memory.length) {
+              throw new ConnectionBrokenError('body', 'more data than was asked for', { fatal: true })
+            }
+            if (bytes.buffer !== memory.buffer) memory.set(bytes, filled)
+            filled += bytes.length
+            return undefined
+          },
         }
       }
       // The whole image is on its way: not here, and not once per connection.

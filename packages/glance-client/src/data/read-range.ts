@@ -71,15 +71,17 @@ async function readOnce(
         const begins = headers.get('content-range')?.startsWith(`bytes ${offset}-`) === true
         if (status !== 200 && !(status === 206 && ranged && begins)) return undefined
         skip = status === 200 ? offset : 0
-        return (bytes) => {
-          const from = Math.min(skip, bytes.length)
-          skip -= from
-          // The memory is read into again.
-          const part = Uint8Array.from(bytes.subarray(from, from + missing))
-          missing -= part.length
-          if (part.length > 0) parts.push(part)
-          if (missing === 0) throw new EnoughError()
-          return undefined
+        return {
+          take: (bytes) => {
+            const from = Math.min(skip, bytes.length)
+            skip -= from
+            // The memory is read into again.
+            const part = Uint8Array.from(bytes.subarray(from, from + missing))
+            missing -= part.length
+            if (part.length > 0) parts.push(part)
+            if (missing === 0) throw new EnoughError()
+            return undefined
+          },
         }
       },
     })

@@ -11,6 +11,8 @@ export interface SlotRing {
   /** A free slot, or undefined where all are lent. */
   take(): Slot | undefined
   release(slot: Slot): void
+  /** Slots that are not lent. */
+  readonly free: number
 }
 
 /** Memory that is allocated once, so that a transfer's footprint does not depend on its length. */
@@ -22,6 +24,9 @@ export function createSlotRing(slotBytes: number, slots: number): SlotRing {
     forSink: true,
   }))
   return {
+    get free() {
+      return free.length
+    },
     take: () => free.pop(),
     release: (slot) => {
       slot.used = 0

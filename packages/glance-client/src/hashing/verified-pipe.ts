@@ -39,7 +39,13 @@ export interface VerifiedPipe {
   /** Whether bytes have been handed to the sink. */
   readonly tainted: boolean
   /**
-   * Copies the bytes. A promise means: the ring is full, wait before the next bytes.
+   * Free memory in which the next bytes may be put; {@link push} a view of its start, and nothing is copied.
+   * Undefined where there is none at the moment.
+   */
+  room(): Uint8Array | undefined
+  /**
+   * Takes the bytes: copies them, unless they are where {@link room} wanted them. A promise means: the ring is
+   * full, wait before the next bytes.
    * @throws what the sink threw; and where there are more bytes than the image has
    */
   push(bytes: Uint8Array, forSink?: boolean): Promise<void> | undefined
@@ -97,17 +103,25 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
     })
     lent.add(done)
   }
+  const waitForRelease = async (): Promise<void> => {
+    await new Promise<void>((resolve) => {
+      wakeWriter = resolve
+    })
+    wakeWriter = undefined
+    if (failure !== undefined) throw failure.error
+  }
   const waitForSlot = async (): Promise<void> => {
+    if (failure !== undefined) throw failure.error
+    slot ??= ring.take()
     while (slot === undefined) {
-      if (failure !== undefined) throw failure.error
+      await waitForRelease()
       slot = ring.take()
-      if (slot === undefined) {
-        await new Promise<void>((resolve) => {
-          wakeWriter = resolve
-        })
-        wakeWriter = undefined
-      }
     }
+  }
+  /** Stops the writer one slot before the last, so that its next bytes have a place of their own. */
+  const waitForNextSlot = async (): Promise<void> => {
+    await waitForSlot()
+    while (ring.free === 0 && lent.size > 0) await waitForRelease()
   }
   /** Fills slots as long as there are free ones; returns how many bytes were copied. */
   const copy = (bytes: Uint8Array, start: number, forSink: boolean): number => {
@@ -122,10 +136,8 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
       }
       slot.forSink = forSink
       const length = Math.min(bytes.length - position, slotBytes - slot.used)
-      slot.memory.set(
-        length === bytes.length ? bytes : bytes.subarray(position, position + length),
-        slot.used,
-      )
+      const part = length === bytes.length ? bytes : bytes.subarray(position, position + length)
+      if (!isAt(part, slot)) slot.memory.set(part, slot.used)
       slot.used += length
       position += length
       if (slot.used === slotBytes) {
@@ -167,7 +179,14 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
       received += bytes.length
       const copied = copy(bytes, 0, forSink)
       if (copied < bytes.length) return copyRest(bytes, copied, forSink)
-      return undefined
+      slot ??= ring.take()
+      return ring.free === 0 && received !== total ? waitForNextSlot() : undefined
+    },
+    room() {
+      slot ??= ring.take()
+      return slot === undefined || (slot.used > 0 && !slot.forSink)
+        ? undefined
+        : slot.memory.subarray(slot.used)
     },
     async finish() {
       if (slot !== undefined && slot.used > 0) lend(slot)
@@ -204,6 +223,11 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
       await Promise.all([...consumers.values()].map((consumer) => consumer.close()))
     },
   }
+}
+
+/** Whether bytes are in a slot already, behind those that it has. */
+function isAt(bytes: Uint8Array, { memory, used }: Slot): boolean {
+  return bytes.buffer === memory.buffer && bytes.byteOffset === memory.byteOffset + used
 }
 
 function createConsumers(

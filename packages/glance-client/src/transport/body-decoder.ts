@@ -6,6 +6,8 @@ export interface BodyDecoder {
   decode(bytes: Uint8Array): readonly Uint8Array[]
   /** Whether the body has come to its end. */
   readonly complete: boolean
+  /** Whether what comes from the connection is the body as it is. */
+  readonly inPlace: boolean
   /** Whether the body is whole when the connection ends now. */
   readonly wholeAtEnd: boolean
 }
@@ -15,6 +17,7 @@ export function createBodyDecoder(framing: Framing): BodyDecoder {
   if (framing.kind === 'chunked') return chunkedDecoder()
   let left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY
   return {
+    inPlace: true,
     decode(bytes) {
       const part = bytes.length > left ? bytes.subarray(0, left) : bytes
       left -= part.length
@@ -65,6 +68,7 @@ function chunkedDecoder(): BodyDecoder {
     return end + 1
   }
   return {
+    inPlace: false,
     decode(bytes) {
       const parts: Uint8Array[] = []
       let position = 0

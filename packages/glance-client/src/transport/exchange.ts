@@ -16,8 +16,13 @@ import type { Timeouts } from './timeouts.ts'
 import { nodeTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
 
-/** Takes parts of a body; a promise means: wait before the next. */
-export type TakePart = (bytes: Uint8Array) => Promise<void> | undefined
+/** Takes a body. */
+export interface BodyTaker {
+  /** Takes the next part; a promise means: wait before the one after it. */
+  take(bytes: Uint8Array): Promise<void> | undefined
+  /** Memory that the next part is read into where that can be done; `take` then gets a view of its start. */
+  room?(): Uint8Array | undefined
+}
 
 /** One request whose body or answer is an image's data. */
 export interface ExchangeRequest {
@@ -29,7 +34,7 @@ export interface ExchangeRequest {
   readonly signal?: AbortSignal | undefined
   readonly body?: RequestBody | undefined
   /** Whether this answer's body is wanted, and by whom; undefined: it is collected as text, up to 64 KiB. */
-  takeBody(head: ResponseHead): TakePart | undefined
+  takeBody(head: ResponseHead): BodyTaker | undefined
 }
 
 /** An answer whose body is complete and taken. */
@@ -47,8 +52,9 @@ const readBufferBytes = 256 * 1024
 const maximumTextBytes = 64 * 1024
 
 /**
- * Runs one HTTP/1.1 request on a connection of its own, reading into one buffer that is used again and again.
- * A client that allocates every 64 KiB it reads needs three times the processor time and twice the memory.
+ * Runs one HTTP/1.1 request on a connection of its own, reading a body into its taker's memory where there is
+ * some, and otherwise into one buffer that is used again and again. A client that allocates every 64 KiB it reads
+ * needs three times the processor time and twice the memory; copying into shared memory costs as much as hashing.
  *
  * @throws {ConnectionBrokenError} where the connection fails or the answer is not HTTP
  * @throws what `takeBody` and its taker throw, as it is; after an abort the signal's reason
@@ -57,6 +63,7 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
   return new Promise((resolve, reject) => {
     const { timeouts, signal } = request
     const buffer = Buffer.allocUnsafeSlow(readBufferBytes)
+    let memory: Uint8Array = buffer
     let phase: BrokenPhase = 'connect'
     let settled = false
     let timer: NodeJS.Timeout | undefined
@@ -64,7 +71,7 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
     let headBytes = Buffer.alloc(0)
     let head: ResponseHead | undefined
     let decoder: BodyDecoder | undefined
-    let take: TakePart | undefined
+    let taker: BodyTaker | undefined
     let text = ''
     let bodyStarted = false
     let bodySent = request.body === undefined
@@ -103,7 +110,7 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
       if (phase === 'headers') phase = 'body'
       head = parsed
       decoder = createBodyDecoder(framingOf(parsed))
-      take = request.takeBody(parsed)
+      taker = request.takeBody(parsed) ?? textTaker
       idle?.stop()
       idle = watchIdle(timeouts.idleTimeoutMs, timeouts.minimumBytesPerSecond, () =>
         broken(`no data for ${timeouts.idleTimeoutMs / 1000} s`),
@@ -127,22 +134,24 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
       onHead(parsed)
       return onBodyBytes(rest)
     }
-    const onText = (part: Uint8Array): undefined => {
-      if (text.length < maximumTextBytes) text += Buffer.from(part).toString('utf8')
-      else if (decoder?.complete === false) done()
-      return undefined
+    const textTaker: BodyTaker = {
+      take: (part) => {
+        if (text.length < maximumTextBytes) text += Buffer.from(part).toString('utf8')
+        else if (decoder?.complete === false) done()
+        return undefined
+      },
     }
     const onBodyBytes = (bytes: Uint8Array): Promise<void> | undefined => {
       if (decoder === undefined) return undefined
       idle?.count(bytes.length)
       const parts = decoder.decode(bytes)
-      const taker = take ?? onText
+      const { take } = taker ?? textTaker
       const afterwards = (): void => {
         if (decoder?.complete === true) done()
       }
       for (let index = 0; index < parts.length; index += 1) {
-        const wait = taker(parts[index] ?? new Uint8Array())
-        if (wait !== undefined) return takeRest(wait, parts.slice(index + 1), taker).then(afterwards)
+        const wait = take(parts[index] ?? new Uint8Array())
+        if (wait !== undefined) return takeRest(wait, parts.slice(index + 1), take).then(afterwards)
       }
       afterwards()
       return undefined
@@ -205,7 +214,11 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
     const where = {
       host: request.url.hostname.replace(/^\[(.*)\]$/, '$1'),
       port: Number(request.url.port) || (secure ? 443 : 80),
-      onread: { buffer, callback: (length: number): boolean => onRead(buffer.subarray(0, length)) },
+      onread: {
+        // Asked before every read. A body in chunks has their sizes between its parts: it is not read in place.
+        buffer: (): Uint8Array => (memory = (decoder?.inPlace === true && taker?.room?.()) || buffer),
+        callback: (length: number): boolean => onRead(memory.subarray(0, length)),
+      },
     }
     const socket: Socket = secure
       ? tls.connect({
@@ -230,7 +243,11 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
   })
 }
 
-async function takeRest(wait: Promise<void>, parts: readonly Uint8Array[], take: TakePart): Promise<void> {
+async function takeRest(
+  wait: Promise<void>,
+  parts: readonly Uint8Array[],
+  take: BodyTaker['take'],
+): Promise<void> {
   await wait
   for (const part of parts) {
     const next = take(part)

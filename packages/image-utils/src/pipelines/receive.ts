@@ -120,6 +120,8 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
 /** A target that keeps the bytes in a temporary file. */
 export interface FileTarget extends Target {
   readonly path: string
+  /** Puts bytes at a place of their own. */
+  keep(chunk: Uint8Array, offset: number): Promise<void>
 }
 
 async function intoFile(
@@ -140,6 +142,7 @@ async function intoFile(
   const sink = new SparseSink(volume, options)
   return {
     path: temporary.path,
+    keep: (chunk, offset) => volume.write(chunk, offset),
     sink,
     finish: async () => {
       await volume.finish(sink.offset)

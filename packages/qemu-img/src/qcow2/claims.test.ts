@@ -2,9 +2,8 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CompressedRanges } from './compressed-ranges.ts'
 import { HostClusterMap } from './host-cluster-map.ts'
+import { LeastFirst } from './least-first.ts'
 import { Qcow2DecodeError } from './qcow2-decode-error.ts'
-import type { Run } from './run.ts'
-import { WaitingRuns } from './waiting-runs.ts'
 
 function isRefused(action: () => void): boolean {
   try {
@@ -63,17 +62,15 @@ describe('HostClusterMap', () => {
   })
 })
 
-describe('WaitingRuns', () => {
-  test('returns runs by what they need', () => {
+describe('LeastFirst', () => {
+  test('hands out by number', () => {
     fc.assert(
-      fc.property(fc.array(fc.nat()), (needs) => {
-        const waiting = new WaitingRuns()
-        const pieces: Run['pieces'] = []
-        for (const needsBytes of needs) waiting.push({ guestOffset: 0, length: 0, pieces, needsBytes })
-        const sorted = needs.toSorted((left, right) => left - right)
-        expect(sorted.map(() => waiting.pop()?.needsBytes)).toEqual(sorted)
-        expect(waiting.size).toBe(0)
-        expect(waiting.needsBytes).toBe(Infinity)
+      fc.property(fc.array(fc.nat()), (numbers) => {
+        const heap = new LeastFirst<number>((number) => number)
+        for (const number of numbers) heap.push(number)
+        const sorted = numbers.toSorted((left, right) => left - right)
+        expect(sorted.map(() => [heap.first, heap.pop()])).toEqual(sorted.map((number) => [number, number]))
+        expect([heap.size, heap.first, heap.pop()]).toEqual([0, undefined, undefined])
       }),
     )
   })

@@ -1,29 +1,42 @@
 import type { ProgressListener } from '@disk-image/core'
 import { BufferPool } from './buffer-pool.ts'
-import { checkRefcounts, checkSnapshots, type TableReader } from './check-tables.ts'
+import { checkRefcounts, checkSnapshots, type ClaimHost, type TableReader } from './check-tables.ts'
 import { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
+import type { ExpectedClusters } from './expected-clusters.ts'
 import { raceSignal, waitForBytes, type Qcow2Frontier } from './frontier.ts'
-import { bytesPerL2Table, type Qcow2Header } from './header.ts'
+import type { Qcow2Header } from './header.ts'
 import { HostClusterMap } from './host-cluster-map.ts'
 import { parseL1Table } from './l1-table.ts'
 import { visitL2Table } from './l2-table.ts'
+import { LeastFirst } from './least-first.ts'
 import { headBytes, runBytes, waitingRuns } from './limits.ts'
 import { requireHeader } from './plan-qcow2.ts'
-import { refuse } from './qcow2-decode-error.ts'
-import { RunBuilder, type ClusterCounts, type Run } from './run.ts'
+import { RunBuilder, type Run } from './run.ts'
 import { RunTransfer } from './run-transfer.ts'
 import type { SourceFile } from './source-file.ts'
-import { WaitingRuns } from './waiting-runs.ts'
+import { TableOrder } from './table-order.ts'
+import { createTableReader } from './table-reader.ts'
+import { Tally } from './tally.ts'
 import { WorkerPool } from './worker-pool.ts'
 
 interface DecoderInit {
   readonly file: SourceFile
   readonly frontier: Qcow2Frontier
+  /** What the stream brings past the file; absent where everything is in the file. */
+  readonly expected?: ExpectedClusters | undefined
   readonly target: Qcow2Target
   readonly workers: number
   readonly maximumVirtualSizeBytes: number | undefined
   readonly onProgress: ProgressListener | undefined
+}
+
+/** A disk whose L1 table is known. */
+interface OpenDisk {
+  readonly header: Qcow2Header
+  readonly l1: Float64Array
+  readonly tables: TableOrder
+  readonly claim: ClaimHost
 }
 
 /** One decoding: opens tables as they arrive, and starts runs as their bytes arrive. */
@@ -33,15 +46,20 @@ export class Qcow2Decoder {
   readonly #pool: WorkerPool
   readonly #buffers: BufferPool
   readonly #underWay = new Set<Promise<void>>()
-  readonly #waiting = new WaitingRuns()
+  /** By how much of the file they need. */
+  readonly #waiting = new LeastFirst<Run>(({ needsBytes }) => needsBytes)
   readonly #ranges = new CompressedRanges()
-  readonly #counts: ClusterCounts = { plain: 0, compressed: 0, zero: 0, unallocated: 0 }
-  #bytesWritten = 0
-  #completedBytes = 0
-  #virtualSizeBytes = 0
+  readonly #tally: Tally
+  #disk: OpenDisk | undefined
+  /** Bytes of the file after which the header can be read, or the L1 table where the header is known. */
+  #startsAt = headBytes
+  /** Resolves with the next step that is made. */
+  #progress = Promise.withResolvers<void>()
+  #ended = false
 
   constructor(init: DecoderInit) {
     this.#init = init
+    this.#tally = new Tally(init.onProgress)
     this.#pool = new WorkerPool(init.workers)
     this.#buffers = new BufferPool(Math.max(4, init.workers * 2 + 2), runBytes)
   }
@@ -51,22 +69,86 @@ export class Qcow2Decoder {
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
       const header = await this.#readHeader()
+      this.#startsAt = header.l1Offset + header.l1Entries * 8
+      this.#progressed()
       await this.#decode(header)
       this.#stop.signal.throwIfAborted()
-      return {
-        virtualSizeBytes: header.virtualSizeBytes,
-        bytesWritten: this.#bytesWritten,
-        clusters: { ...this.#counts },
-      }
+      return this.#tally.result()
     } catch (error) {
       // The first failure counts: what follows from it is only its echo.
       if (!this.#stop.signal.aborted) this.#stop.abort(error)
       throw this.#stop.signal.reason
     } finally {
+      this.#ended = true
+      this.#progressed()
       signal?.removeEventListener('abort', onAbort)
       await this.#pool.close()
       await Promise.allSettled(this.#underWay)
     }
+  }
+
+  /** Whether nothing is decoded any more, for whatever reason. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** Waits until every table that lies before a place of the stream is open, as far as one may be opened. */
+  async catchUp(position: number): Promise<void> {
+    while (!this.#ended && this.#isBehind(position)) await this.#progress.promise
+    this.#stop.signal.throwIfAborted()
+  }
+
+  /** Where the next table from a place of the stream on lies. */
+  nextTable(position: number): number {
+    return this.#disk?.tables.nextFrom(position) ?? Infinity
+  }
+
+  /** Opens the table that {@link nextTable} told of, unless too much is waiting already. */
+  openTable(offset: number, bytes: Uint8Array): boolean {
+    const disk = this.#disk
+    if (disk === undefined || this.#isFull) return false
+    disk.claim(offset, disk.header.clusterSize)
+    this.#open(disk, disk.tables.openInStream(), offset, bytes)
+    return true
+  }
+
+  /** Writes bytes of the stream to the disk. Never rejects: a failure stops the whole decoding. */
+  async writeArrived(bytes: Uint8Array, guestOffset: number): Promise<void> {
+    try {
+      await this.#init.target.write(bytes, guestOffset)
+      this.#tally.wrote(bytes.byteLength, bytes.byteLength)
+    } catch (error) {
+      this.#stop.abort(error)
+    }
+  }
+
+  /** Stops the decoding with an error. */
+  fail(error: unknown): void {
+    this.#stop.abort(error)
+  }
+
+  /** Where the stream has to be read up to before more can be decided; infinite where that has been done. */
+  get startsAt(): number {
+    return this.#disk === undefined ? this.#startsAt : Infinity
+  }
+
+  get clusterSize(): number {
+    return this.#disk?.header.clusterSize ?? Infinity
+  }
+
+  #isBehind(position: number): boolean {
+    const { header, tables } = this.#disk ?? {}
+    if (header === undefined || tables === undefined) return position >= this.#startsAt
+    return !this.#isFull && tables.nextOffset + header.clusterSize <= position
+  }
+
+  get #isFull(): boolean {
+    return this.#waiting.size + (this.#init.expected?.size ?? 0) >= waitingRuns
+  }
+
+  #progressed(): void {
+    this.#progress.resolve()
+    this.#progress = Promise.withResolvers<void>()
   }
 
   async #readHeader(): Promise<Qcow2Header> {
@@ -80,39 +162,46 @@ export class Qcow2Decoder {
   async #decode(header: Qcow2Header): Promise<void> {
     const map = new HostClusterMap(header.clusterSize)
     const claim = (offset: number, length: number): void => map.claim(offset, length)
-    const tables = this.#tableReader()
+    const reader = createTableReader(this.#init.file, this.#init.frontier, this.#stop.signal)
     claim(0, header.clusterSize)
     const l1Bytes = header.l1Entries * 8
-    const l1 = parseL1Table(await tables.read(header.l1Offset, l1Bytes, 'the L1 table'), header)
+    const l1 = parseL1Table(await reader.read(header.l1Offset, l1Bytes, 'the L1 table'), header)
     if (l1Bytes > 0) claim(header.l1Offset, l1Bytes)
 
-    const order = tablesInFileOrder(l1)
-    this.#countUnallocated(header, order)
-    const transfer = this.#transfer(header, map)
-    let next = 0
+    const tables = new TableOrder(l1)
+    this.#tally.begin(header, tables)
+    this.#disk = { header, l1, tables, claim }
+    await this.#decodeTables(this.#disk, reader, this.#transfer(header, map))
+    await checkSnapshots(header, reader, claim)
+    await checkRefcounts(header, reader, claim)
+    await this.#settle()
+  }
+
+  async #decodeTables(disk: OpenDisk, reader: TableReader, transfer: RunTransfer): Promise<void> {
+    const { header, tables } = disk
+    const { frontier, expected } = this.#init
     for (;;) {
       this.#stop.signal.throwIfAborted()
-      const table = order[next]
-      const needsTable =
-        table === undefined || this.#waiting.size >= waitingRuns
-          ? Infinity
-          : (l1[table] ?? 0) + header.clusterSize
-      const needsBytes = Math.min(needsTable, this.#waiting.needsBytes)
-      if (needsBytes === Infinity) break
-      const available = await waitForBytes(this.#init.frontier, needsBytes, this.#stop.signal)
-      // Runs go first, so that few of them wait. At the file's end whatever needs least is due, wherever it lies.
-      if (this.#waiting.needsBytes <= Math.max(available, needsBytes)) {
+      this.#progressed()
+      const table = tables.nextOffset
+      const needsTable = this.#isFull ? Infinity : table + header.clusterSize
+      const needsRun = this.#waiting.first?.needsBytes ?? Infinity
+      const needsBytes = Math.min(needsTable, needsRun)
+      // What the stream takes to its place makes room for a further table, and is the last to be waited for.
+      const arrival = needsTable === Infinity ? (expected?.end ?? Infinity) : Infinity
+      if (needsBytes === Infinity && arrival === Infinity) return
+      const available = await waitForBytes(frontier, Math.min(needsBytes, arrival), this.#stop.signal)
+      if (arrival < needsBytes) {
+        if (available < arrival) this.#tally.pass(expected?.giveUp(available, header.clusterSize) ?? 0)
+      } else if (needsRun <= Math.max(available, needsBytes)) {
+        // Runs go first, so that few of them wait. At the file's end whatever needs least is due, wherever it lies.
         await this.#startNext(transfer, available)
-      } else if (table !== undefined) {
-        next += 1
-        const bytes = await tables.read(l1[table] ?? 0, header.clusterSize, 'an L2 table')
-        claim(l1[table] ?? 0, header.clusterSize)
-        this.#openTable(header, table, l1[table] ?? 0, bytes)
+      } else if (tables.nextOffset === table) {
+        const bytes = await reader.read(table, header.clusterSize, 'an L2 table')
+        disk.claim(table, header.clusterSize)
+        this.#open(disk, tables.openNext(), table, bytes)
       }
     }
-    await checkSnapshots(header, tables, claim)
-    await checkRefcounts(header, tables, claim)
-    await this.#settle()
   }
 
   async #startNext(transfer: RunTransfer, available: number): Promise<void> {
@@ -120,7 +209,7 @@ export class Qcow2Decoder {
     if (run === undefined) return
     transfer.check(run, available)
     if (run.pieces[0]?.kind === 'kept') {
-      this.#report(run.length)
+      this.#tally.pass(run.length)
       return
     }
     const buffer = await raceSignal(this.#buffers.acquire(), this.#stop.signal)
@@ -132,55 +221,33 @@ export class Qcow2Decoder {
   async #perform(transfer: RunTransfer, run: Run, available: number, buffer: ArrayBuffer): Promise<void> {
     try {
       const writtenBytes = await transfer.perform(run, available, buffer)
-      this.#bytesWritten += writtenBytes
-      this.#report(run.length)
+      this.#tally.wrote(writtenBytes, run.length)
     } catch (error) {
       this.#stop.abort(error)
     }
   }
 
-  #openTable(header: Qcow2Header, table: number, offset: number, bytes: Uint8Array): void {
+  #open({ header, claim }: OpenDisk, table: number, offset: number, bytes: Uint8Array): void {
     let nothing = 0
+    const { expected } = this.#init
     const builder = new RunBuilder({
       virtualSizeBytes: header.virtualSizeBytes,
       clusterSize: header.clusterSize,
       maximumBytes: runBytes,
-      emit: (run) => this.#waiting.push(run),
+      emit: (run) => {
+        for (const behind of expected?.place(run, header.clusterSize, claim) ?? [run])
+          this.#waiting.push(behind)
+      },
     })
     visitL2Table(bytes, header, table, offset, (guestOffset, entry) => {
-      this.#counts[entry.kind] += 1
+      this.#tally.count(entry.kind)
       builder.add(guestOffset, entry)
       if (entry.hostLength === 0) {
         nothing += Math.min(header.clusterSize, header.virtualSizeBytes - guestOffset)
       }
     })
     builder.finish()
-    this.#report(nothing)
-  }
-
-  #countUnallocated(header: Qcow2Header, order: Uint32Array): void {
-    const perTable = bytesPerL2Table(header)
-    let described = 0
-    let clusters = 0
-    for (const table of order) {
-      const bytes = Math.min(perTable, header.virtualSizeBytes - table * perTable)
-      described += bytes
-      clusters += Math.ceil(bytes / header.clusterSize)
-    }
-    this.#counts.unallocated = Math.ceil(header.virtualSizeBytes / header.clusterSize) - clusters
-    this.#completedBytes = header.virtualSizeBytes - described
-    this.#virtualSizeBytes = header.virtualSizeBytes
-    this.#report(0)
-  }
-
-  #report(bytes: number): void {
-    this.#completedBytes += bytes
-    this.#init.onProgress?.({
-      stage: 'convert',
-      completed: this.#completedBytes,
-      total: this.#virtualSizeBytes,
-      unit: 'bytes',
-    })
+    this.#tally.pass(nothing)
   }
 
   #transfer(header: Qcow2Header, map: HostClusterMap): RunTransfer {
@@ -196,38 +263,8 @@ export class Qcow2Decoder {
     })
   }
 
-  #tableReader(): TableReader {
-    const { file, frontier } = this.#init
-    const requireInside = async (offset: number, length: number, table: string): Promise<void> => {
-      const available = await waitForBytes(frontier, offset + length, this.#stop.signal)
-      if (available < offset + length) {
-        refuse('qcow2-table-outside-file', `${table} lies outside the file`, offset)
-      }
-    }
-    const read = async (offset: number, length: number, table: string): Promise<Uint8Array> => {
-      await requireInside(offset, length, table)
-      const bytes = new Uint8Array(length)
-      await file.readFully(bytes, offset)
-      return bytes
-    }
-    return { read, requireInside }
-  }
-
   async #settle(): Promise<void> {
     await Promise.all(this.#underWay)
     this.#stop.signal.throwIfAborted()
   }
-}
-
-function tablesInFileOrder(l1: Float64Array): Uint32Array {
-  let count = 0
-  for (const offset of l1) if (offset !== 0) count += 1
-  const order = new Uint32Array(count)
-  let position = 0
-  for (let index = 0; index < l1.length; index += 1) {
-    if (l1[index] === 0) continue
-    order[position] = index
-    position += 1
-  }
-  return order.sort((left, right) => (l1[left] ?? 0) - (l1[right] ?? 0))
 }

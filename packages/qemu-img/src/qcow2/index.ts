@@ -1,5 +1,7 @@
 export { decodeQcow2 } from './decode-qcow2.ts'
 export type { DecodeQcow2Options, Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
+export { decodeQcow2Stream } from './decode-qcow2-stream.ts'
+export type { DecodeQcow2StreamOptions, Qcow2Stream } from './decode-qcow2-stream.ts'
 export type { Qcow2Frontier } from './frontier.ts'
 export { openQcow2 } from './open-qcow2.ts'
 export type { OpenQcow2Options, Qcow2Disk, Qcow2Extent, Qcow2StreamOptions } from './open-qcow2.ts'

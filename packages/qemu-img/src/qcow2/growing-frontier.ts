@@ -1,23 +1,24 @@
-/**
- * How far a file has been written, for somebody who reads behind the writer.
- *
- * Waiters are woken when their byte is there, and all of them when the writing has ended.
- */
-export class Frontier {
-  #available = 0
+import type { Qcow2Frontier } from './frontier.ts'
+
+/** The frontier of a file that somebody writes from its start. */
+export class GrowingFrontier implements Qcow2Frontier {
+  #available: number
   #ended = false
   #waiting: { readonly offset: number; readonly wake: () => void }[] = []
+
+  constructor(available: number) {
+    this.#available = available
+  }
 
   get ended(): boolean {
     return this.#ended
   }
 
-  /** Bytes that are there, from the start. */
   available(): number {
     return this.#available
   }
 
-  /** Tells that the file has grown to so many bytes. */
+  /** Tells that the file has come to so many bytes. */
   advance(available: number): void {
     this.#available = available
     this.#wake((offset) => offset <= available)
@@ -29,7 +30,6 @@ export class Frontier {
     this.#wake(() => true)
   }
 
-  /** Resolves when so many bytes are there, or nothing more will come. */
   waitFor(offset: number): Promise<void> {
     if (this.#ended || offset <= this.#available) return Promise.resolve()
     return new Promise((wake) => {

@@ -1,0 +1,156 @@
+import type { FileHandle } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import type { CallOptions } from '@disk-image/core'
+import type { Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
+import { Qcow2Decoder } from './decoder.ts'
+import { ExpectedClusters } from './expected-clusters.ts'
+import { GrowingFrontier } from './growing-frontier.ts'
+import type { PlanQcow2Options } from './plan-qcow2.ts'
+import { SourceFile } from './source-file.ts'
+
+/** Options of {@link decodeQcow2Stream}. */
+export interface DecodeQcow2StreamOptions extends CallOptions, PlanQcow2Options {
+  /** Path or handle of a file that has the stream's first bytes already. It is read, here and in other threads. */
+  readonly file: string | FileHandle
+  /** How many it has. @default 0 */
+  readonly fileBytes?: number | undefined
+  /**
+   * Puts bytes of the stream into that file, at their own offset: tables, compressed clusters, and whatever comes
+   * before the table that tells its place. Several calls may be under way at once; chunks are lent.
+   */
+  readonly keep: (chunk: Uint8Array, offset: number) => Promise<void>
+  /** Must read as zero wherever nothing is written: zero and unallocated clusters are left out. */
+  readonly target: Qcow2Target
+  /** Threads that inflate; 0 is in the caller's own. They start when there is something for them. @default CPUs, at most 4 */
+  readonly workers?: number | undefined
+}
+
+/** A qcow2 file on its way, from its start to its end. */
+export interface Qcow2Stream {
+  /**
+   * Takes the next bytes, which are lent until the promise settles. Call it again only then.
+   *
+   * @throws what ended the decoding
+   */
+  write(chunk: Uint8Array): Promise<void>
+  /**
+   * Says that the file is complete.
+   *
+   * @throws {Qcow2DecodeError} where it is damaged; what the target or `keep` threw; the signal's reason
+   */
+  end(): Promise<Qcow2DecodeResult>
+  /** Gives up, and resolves when nothing is under way any more. Harmless after the end. */
+  close(): Promise<void>
+}
+
+/**
+ * Decodes the active disk of a qcow2 file to raw while it comes, once through: clusters whose table came before
+ * them, as qemu-img and running machines write them, go straight to the target, and only the rest takes the way
+ * through the file. It checks what {@link decodeQcow2} checks, and needs as much memory.
+ */
+export async function decodeQcow2Stream(options: DecodeQcow2StreamOptions): Promise<Qcow2Stream> {
+  options.signal?.throwIfAborted()
+  return new Stream(options, await SourceFile.open(options.file))
+}
+
+class Stream implements Qcow2Stream {
+  readonly #keep: DecodeQcow2StreamOptions['keep']
+  readonly #frontier: GrowingFrontier
+  readonly #expected: ExpectedClusters
+  readonly #decoder: Qcow2Decoder
+  readonly #decoding: Promise<Qcow2DecodeResult>
+  readonly #abort = new AbortController()
+
+  constructor(options: DecodeQcow2StreamOptions, file: SourceFile) {
+    this.#keep = options.keep
+    const { fileBytes = 0 } = options
+    this.#frontier = new GrowingFrontier(fileBytes)
+    this.#expected = new ExpectedClusters(fileBytes)
+    this.#decoder = new Qcow2Decoder({
+      file,
+      frontier: this.#frontier,
+      expected: this.#expected,
+      target: options.target,
+      workers: options.workers ?? Math.min(4, availableParallelism()),
+      maximumVirtualSizeBytes: options.maximumVirtualSizeBytes,
+      onProgress: options.onProgress,
+    })
+    const signals = [this.#abort.signal, options.signal].filter((signal) => signal !== undefined)
+    this.#decoding = this.#decoder.run(AbortSignal.any(signals)).finally(() => file[Symbol.asyncDispose]())
+    this.#decoding.catch(() => undefined)
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.byteLength;) {
+      await this.#decoder.catchUp(this.#expected.position)
+      if (this.#decoder.ended) break
+      at += await this.#takeSome(chunk.subarray(at))
+    }
+    if (this.#decoder.ended) await this.#decoding
+  }
+
+  async end(): Promise<Qcow2DecodeResult> {
+    this.#frontier.end()
+    return await this.#decoding
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort(new Error('The decoding of a qcow2 stream was given up.'))
+    this.#frontier.end()
+    await this.#decoding.catch(() => undefined)
+  }
+
+  /** Decides on bytes, up to where the decoder must have read them first, and waits until they are in their places. */
+  async #takeSome(chunk: Uint8Array): Promise<number> {
+    const start = this.#expected.position
+    const bytes = chunk.subarray(0, Math.max(1, this.#decoder.startsAt - start))
+    const underWay: Promise<void>[] = []
+    let failure: { readonly error: unknown } | undefined
+    try {
+      for (let at = 0; at < bytes.byteLength;) at += this.#takePart(bytes.subarray(at), underWay)
+    } catch (error) {
+      failure = { error }
+    }
+    // Whatever became of one: the chunk is lent to all of them.
+    const outcomes = await Promise.allSettled(underWay)
+    const rejected = outcomes.find((outcome) => outcome.status === 'rejected')
+    failure ??= rejected && { error: rejected.reason as unknown }
+    if (failure !== undefined) {
+      this.#decoder.fail(failure.error)
+      await this.#decoding
+    }
+    this.#frontier.advance(this.#expected.position)
+    return bytes.byteLength
+  }
+
+  /** Sends the first bytes where they belong. @returns how many */
+  #takePart(bytes: Uint8Array, underWay: Promise<void>[]): number {
+    const expected = this.#expected
+    const { position, first } = expected
+    const table = this.#decoder.nextTable(position)
+    if (table === position && this.#openTable(bytes)) return this.#decoder.clusterSize
+    const boundary = Math.min(first?.hostOffset ?? Infinity, table > position ? table : Infinity)
+    if (first?.hostOffset === position) {
+      const part = bytes.subarray(0, first.length)
+      underWay.push(this.#decoder.writeArrived(part, first.guestOffset))
+      expected.position += part.byteLength
+      expected.consume(part.byteLength)
+      return part.byteLength
+    }
+    const part = bytes.subarray(0, boundary - position)
+    expected.position += part.byteLength
+    underWay.push(this.#keep(part, position))
+    return part.byteLength
+  }
+
+  /** Opens a table that has come whole. What is not opened goes into the file, where it is read later. */
+  #openTable(bytes: Uint8Array): boolean {
+    const { clusterSize } = this.#decoder
+    const { position } = this.#expected
+    if (bytes.byteLength < clusterSize) return false
+    this.#expected.position += clusterSize
+    if (this.#decoder.openTable(position, bytes.subarray(0, clusterSize))) return true
+    this.#expected.position = position
+    return false
+  }
+}
