@@ -177,6 +177,8 @@ export interface GlanceClient extends AsyncDisposable {
     options?: GlanceCallOptions,
   ): Promise<GlanceImage>
 
+  /** Says that a download follows soon: the thread that hashes it starts now. Harmless where none follows. */
+  prepareDownload(): void
   /**
    * Hands the data to the sink, in order, and resolves only if size and hash are right. A cut connection is
    * continued where it was cut.

@@ -11,11 +11,13 @@ import { readRange } from './data/read-range.ts'
 import { upload } from './data/upload.ts'
 import { GlanceHttpError } from './errors/glance-http-error.ts'
 import type { GlanceImage } from './glance-image.ts'
+import { createByteThreads } from './hashing/byte-threads.ts'
 import { toNodeHashName } from './hashing/hash-names.ts'
 import { listImages, parseObject } from './list-images.ts'
 import { fixedSession, withEndpoints } from './session/fixed-session.ts'
 import { createApi } from './transport/api.ts'
 import type { Api, ApiCall } from './transport/api.ts'
+import { createConnectionPool } from './transport/connection-pool.ts'
 import { createHttp } from './transport/http.ts'
 import { waitForImport } from './wait-for-import.ts'
 
@@ -30,7 +32,9 @@ const patchType = 'application/openstack-images-v2.1-json-patch'
 export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   const resolved = resolveClientOptions(options)
   const { session, endpoints, retries, logger, timeouts, tls } = resolved
-  const http = createHttp(timeouts, tls)
+  const connections = createConnectionPool()
+  const threads = createByteThreads()
+  const http = createHttp(timeouts, tls, connections)
   const api = createApi({
     ...resolved,
     http,
@@ -47,12 +51,17 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
     api,
     timeouts,
     tls,
+    connections,
+    threads,
     logger,
     retries,
     show: (imageId, { retries: most, ...call }) =>
       aboutImage(imageId, () => showImage(api, imageId, call, most)),
   }
-  return createCalls(api, channel, () => http.close())
+  return createCalls(api, channel, async () => {
+    connections.close()
+    await Promise.all([http.close(), threads.close()])
+  })
 }
 
 function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise<void>): GlanceClient {
@@ -161,6 +170,7 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
     addLocation: (imageId, url, metadata, options) =>
       client.patch(imageId, [{ op: 'add', path: '/locations/-', value: { url, metadata } }], options),
 
+    prepareDownload: () => channel.threads.warm(),
     download: (imageId, sink, options = {}) => download(channel, imageId, sink, options),
     read: (imageId, options = {}) =>
       readThroughSink((sink, all) => download(channel, imageId, sink, all), options),

@@ -11,6 +11,11 @@ import type { RequestContext } from '../request-context.ts'
  */
 export interface ByteSink {
   write(chunk: Uint8Array): Promise<void> | void
+  /**
+   * For a sink that can do more than one thing at once: how many writes it takes before the first of them settles.
+   * They begin in order, and may settle in any. @default 1
+   */
+  readonly concurrency?: number | undefined
 }
 
 /** What is demanded of a downloaded image's hash. */
@@ -32,6 +37,8 @@ export interface DownloadOptions extends CallOptions {
   readonly resumeFrom?: ResumePoint | undefined
   /** Parallel Range requests, where the service can. @default 1 */
   readonly connections?: number | undefined
+  /** The image's record, where the caller has just read it: it need not be read again before the data. */
+  readonly record?: ImageRecord | undefined
 }
 
 /** Bytes of an image that an earlier download left. */
@@ -146,6 +153,11 @@ export interface ImageService {
     sink: ByteSink,
     options?: DownloadOptions,
   ): Promise<DownloadReport>
+  /**
+   * Says that a download follows soon, so that what takes a while to start can start now. Harmless where none
+   * follows. Absent: there is nothing to start.
+   */
+  prepareDownload?(): void
   delete(context: RequestContext, imageId: string, options?: CallOptions): Promise<void>
   getStores(
     context: RequestContext,

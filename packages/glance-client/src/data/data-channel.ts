@@ -1,6 +1,7 @@
 import type { Logger, RequestContext } from '@disk-image/core'
 import { apiUrl, httpError, redirectTarget } from '../transport/api.ts'
 import type { Api } from '../transport/api.ts'
+import type { ConnectionPool } from '../transport/connection-pool.ts'
 import { exchange } from '../transport/exchange.ts'
 import type { ExchangeResult, BodyTaker } from '../transport/exchange.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
@@ -8,6 +9,7 @@ import type { RequestBody } from '../transport/send-body.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import type { GlanceImage } from '../glance-image.ts'
+import type { ByteThreads } from '../hashing/byte-threads.ts'
 import type { GlanceHttpError } from '../errors/glance-http-error.ts'
 
 /** What data transfers need of their client. */
@@ -15,6 +17,8 @@ export interface DataChannelOptions {
   readonly api: Api
   readonly timeouts: Timeouts
   readonly tls: TlsOptions | undefined
+  readonly connections: ConnectionPool
+  readonly threads: ByteThreads
   readonly logger: Logger
   /** How often in a row a transfer is tried without getting further. */
   readonly retries: number
@@ -44,7 +48,7 @@ const maximumRedirects = 5
 
 /** Sends one data request; follows redirects within the origin, and renews a token that had ended, once. */
 export async function sendData(options: DataChannelOptions, request: DataRequest): Promise<DataResult> {
-  const { api, timeouts, tls } = options
+  const { api, timeouts, tls, connections } = options
   let url = apiUrl(await api.endpoint(request.signal), { path: request.path })
   let renewed = false
   for (let redirects = 0; ;) {
@@ -55,6 +59,7 @@ export async function sendData(options: DataChannelOptions, request: DataRequest
       headers: { ...request.headers, ...authorization.headers },
       timeouts,
       tls,
+      connections,
       signal: request.signal,
       body: request.body,
       takeBody: (head) => request.takeBody(head),

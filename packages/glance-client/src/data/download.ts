@@ -36,9 +36,12 @@ export async function download(
   options.signal?.throwIfAborted()
   const start = performance.now()
   using watch = watchStall(channel.timeouts, options.signal)
-  const image = await whileWatched(imageId, options, watch, () =>
-    channel.show(imageId, { context: options.context, signal: watch.signal }),
-  )
+  const image =
+    options.image ??
+    (await whileWatched(imageId, options, watch, () => {
+      channel.threads.warm()
+      return channel.show(imageId, { context: options.context, signal: watch.signal })
+    }))
   const late = hasNoHash(image) && (options.verify ?? 'fallback') === 'fallback'
   const size = typeof image.size === 'number' ? image.size : undefined
   const transfer: Download = {
@@ -53,6 +56,7 @@ export async function download(
     pipe: createVerifiedPipe(sink, {
       image,
       verify: options.verify,
+      threads: channel.threads,
       additionalHashes: [...(options.additionalHashes ?? []), ...(late ? ['sha512'] : [])],
       onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
     }),

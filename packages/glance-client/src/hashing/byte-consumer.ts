@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { runByteTask } from './byte-task.ts'
 import type { ByteTask, RunningByteTask } from './byte-task.ts'
 
@@ -30,15 +30,23 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
+/** A thread to run a task in. */
+export interface TaskThread {
+  /** Undefined where none could start. */
+  readonly worker: Worker | undefined
+  /** Takes the thread back when it has done its task. Absent: it ends. */
+  readonly wait?: ((worker: Worker) => void) | undefined
+}
+
 /**
- * Runs a task in a thread of its own. Where the thread can't start, the task runs in this one: nothing is lost,
- * because bytes stay lent until they are answered.
+ * Runs a task in a thread. Where the thread can't start, the task runs in this one: nothing is lost, because bytes
+ * stay lent until they are answered.
  */
-export function workerByteConsumer(task: ByteTask): ByteConsumer {
+export function workerByteConsumer(task: ByteTask, { worker, wait }: TaskThread): ByteConsumer {
   const waiting: Waiting[] = []
   let local: RunningByteTask | undefined
   let answered = false
-  const worker = startWorker(task)
+  let finished = false
 
   const runHere = (): RunningByteTask => {
     local = runByteTask(task)
@@ -56,24 +64,32 @@ export function workerByteConsumer(task: ByteTask): ByteConsumer {
   worker?.once('error', failed)
   worker?.once('exit', () => failed(new Error('The hashing thread ended early')))
 
+  /* oxlint-disable unicorn/require-post-message-target-origin -- a thread has no origin */
+  worker?.postMessage(task)
   const post = (bytes: Uint8Array | null): Promise<string> => {
     if (worker === undefined || local !== undefined) {
       return Promise.resolve(feed(local ?? runHere(), bytes))
     }
     return new Promise((resolve, reject) => {
       waiting.push({ bytes, resolve, reject })
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
       worker.postMessage(bytes)
     })
   }
+  /* oxlint-enable unicorn/require-post-message-target-origin */
   return {
     update: async (bytes) => void (await post(bytes)),
-    finish: async () => await post(null),
+    finish: async () => {
+      const result = await post(null)
+      finished = true
+      return result
+    },
     close: async () => {
-      worker?.removeAllListeners('exit')
+      worker?.removeAllListeners()
       const error = new Error('The hash was closed')
       for (const entry of waiting.splice(0)) entry.reject(error)
-      await worker?.terminate()
+      if (worker === undefined) return
+      if (finished && local === undefined && wait !== undefined) wait(worker)
+      else await worker.terminate()
     },
     get inWorker() {
       return worker !== undefined && local === undefined
@@ -85,18 +101,4 @@ function feed(task: RunningByteTask, bytes: Uint8Array | null): string {
   if (bytes === null) return task.finish()
   task.update(bytes)
   return ''
-}
-
-function startWorker(task: ByteTask): Worker | undefined {
-  try {
-    // The manifest says where it lies, in the sources and in the build.
-    return new Worker(new URL(import.meta.resolve('#hash-worker')), {
-      workerData: task,
-      execArgv: [],
-      env: {},
-      name: 'disk-image-hash',
-    })
-  } catch {
-    return undefined
-  }
 }

@@ -1,5 +1,7 @@
 export { isHexDigest, toNodeHashName } from './hash-names.ts'
 export type { ExpectedImage } from './hash-plan.ts'
+export { createSinkWrites } from './sink-writes.ts'
+export type { SinkWrites } from './sink-writes.ts'
 export { createStreamHash } from './stream-hash.ts'
 export type { StreamHash, StreamHashOptions } from './stream-hash.ts'
 export { transferVerified } from './transfer-verified.ts'

@@ -2,6 +2,7 @@ import type { ByteSink } from '@disk-image/core'
 import { localByteConsumer, workerByteConsumer } from './byte-consumer.ts'
 import type { ByteConsumer } from './byte-consumer.ts'
 import type { ByteTask } from './byte-task.ts'
+import { startByteThread } from './byte-threads.ts'
 import { createSlotRing } from './slot-ring.ts'
 import type { Slot, SlotRing } from './slot-ring.ts'
 
@@ -62,7 +63,11 @@ export interface TaskStream {
 /** Feeds the same bytes to several tasks. */
 export function createTaskStream(tasks: readonly ByteTask[], options: StreamHashOptions = {}): TaskStream {
   const slotBytes = options.slotBytes ?? 256 * 1024
-  const consumers = tasks.map(options.worker === false ? localByteConsumer : workerByteConsumer)
+  const consumers = tasks.map((task) =>
+    options.worker === false
+      ? localByteConsumer(task)
+      : workerByteConsumer(task, { worker: startByteThread() }),
+  )
   let ring: SlotRing | undefined
   let slot: Slot | undefined
   let failure: { readonly error: unknown } | undefined

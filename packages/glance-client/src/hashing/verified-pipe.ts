@@ -2,8 +2,12 @@ import { ImageDownloadFailedError } from '@disk-image/core'
 import type { ByteSink, ProgressListener, VerifyPolicy } from '@disk-image/core'
 import { localByteConsumer, workerByteConsumer } from './byte-consumer.ts'
 import type { ByteConsumer } from './byte-consumer.ts'
+import type { ByteTask } from './byte-task.ts'
+import { startByteThread } from './byte-threads.ts'
+import type { ByteThreads } from './byte-threads.ts'
 import { planHash } from './hash-plan.ts'
 import type { ExpectedImage, HashPlan } from './hash-plan.ts'
+import { createSinkWrites } from './sink-writes.ts'
 import { createSlotRing } from './slot-ring.ts'
 import type { Slot } from './slot-ring.ts'
 
@@ -20,6 +24,8 @@ export interface VerifiedPipeOptions {
   readonly slots?: number | undefined
   /** Hash in a thread of its own from this size on, and where the size is not known. @default 4 MiB */
   readonly workerFromBytes?: number | undefined
+  /** Where the threads come from. @default one is started for each hash */
+  readonly threads?: ByteThreads | undefined
 }
 
 /** What went through a pipe. */
@@ -65,7 +71,6 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
   const consumers = createConsumers(plan, options, total)
   const lent = new Set<Promise<void>>()
   let wakeWriter: (() => void) | undefined
-  let sinkDone: Promise<void> = Promise.resolve()
   let slot: Slot | undefined = ring.take()
   let received = 0
   let handedOver = 0
@@ -75,16 +80,15 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
   const fail = (error: unknown): void => {
     failure ??= { error }
   }
-  const toSink = async (bytes: Uint8Array, before: Promise<void>): Promise<void> => {
-    await before
-    if (failure !== undefined) return
-    handedOver += bytes.length
-    await sink.write(bytes)
-  }
+  const writes = createSinkWrites(sink, (bytes) => {
+    if (failure !== undefined) return false
+    handedOver += bytes
+    return true
+  })
   const give = async (full: Slot): Promise<void> => {
     const bytes = full.memory.subarray(0, full.used)
     const takers: Promise<void>[] = []
-    if (full.forSink) takers.push((sinkDone = toSink(bytes, sinkDone)))
+    if (full.forSink) takers.push(writes.add(bytes))
     for (const consumer of consumers.values()) takers.push(consumer.update(bytes))
     try {
       await Promise.all(takers)
@@ -155,7 +159,7 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
   }
   const settle = async (): Promise<void> => {
     while (lent.size > 0) await Promise.all(lent)
-    await sinkDone.catch(() => undefined)
+    await writes.settle()
   }
 
   return {
@@ -236,7 +240,9 @@ function createConsumers(
   total: number | undefined,
 ): Map<string, ByteConsumer> {
   const inWorker = total === undefined || total >= (options.workerFromBytes ?? 4 * 1024 * 1024)
-  const create = inWorker ? workerByteConsumer : localByteConsumer
+  const run = (task: ByteTask): ByteConsumer =>
+    options.threads?.run(task) ?? workerByteConsumer(task, { worker: startByteThread() })
+  const create = inWorker ? run : localByteConsumer
   const names = new Set(options.additionalHashes ?? [])
   if (plan !== undefined) names.add(plan.nodeAlgorithm)
   return new Map([...names].map((algorithm) => [algorithm, create({ kind: 'hash', algorithm })]))

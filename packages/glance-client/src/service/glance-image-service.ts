@@ -77,6 +77,8 @@ class Service implements GlanceImageService {
 
   async show(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageRecord> {
     const call = { ...options, context }
+    // Beside the record itself: what it fails with is told when it is needed.
+    this.#loadSchema(call).catch(() => undefined)
     const image = await this.client.show(imageId, call)
     if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
     return this.#translate(image, call)
@@ -128,7 +130,14 @@ class Service implements GlanceImageService {
     options: DownloadOptions = {},
   ): Promise<DownloadReport> {
     const direct = await this.#downloadDirectly(context, imageId, sink, options)
-    return direct ?? this.client.download(imageId, sink, { ...options, context })
+    const { record, ...rest } = options
+    return (
+      direct ?? this.client.download(imageId, sink, { ...rest, image: imageOf(record, imageId), context })
+    )
+  }
+
+  prepareDownload(): void {
+    this.client.prepareDownload()
   }
 
   async delete(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<void> {
@@ -204,13 +213,15 @@ class Service implements GlanceImageService {
   }
 
   async #translate(image: GlanceImage, call: GlanceCallOptions): Promise<ImageRecord> {
-    this.#schema ??= this.client.schema('image', call) as Promise<ImageSchema>
-    try {
-      return translateFromGlance(image, withBaseFields(await this.#schema))
-    } catch (error) {
+    return translateFromGlance(image, withBaseFields(await this.#loadSchema(call)))
+  }
+
+  #loadSchema(call: GlanceCallOptions): Promise<ImageSchema> {
+    this.#schema ??= (this.client.schema('image', call) as Promise<ImageSchema>).catch((error: unknown) => {
       this.#schema = undefined
       throw error
-    }
+    })
+    return this.#schema
   }
 
   async #isAvailable(image: GlanceImage, call: GlanceCallOptions): Promise<boolean> {
@@ -252,6 +263,13 @@ class Service implements GlanceImageService {
     }
     return undefined
   }
+}
+
+/** What a download has to know of an image. */
+function imageOf(record: ImageRecord | undefined, imageId: string): GlanceImage | undefined {
+  if (record?.id !== imageId) return undefined
+  const { id, status = '', size = null, checksum = null, os_hash_algo = null, os_hash_value = null } = record
+  return { id, status, size, checksum, os_hash_algo, os_hash_value }
 }
 
 /** An empty `properties` stays one, which Glance does not know. */

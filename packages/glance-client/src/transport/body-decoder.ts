@@ -8,6 +8,8 @@ export interface BodyDecoder {
   readonly complete: boolean
   /** Whether what comes from the connection is the body as it is. */
   readonly inPlace: boolean
+  /** Whether bytes came that are not the body's. */
+  readonly surplus: boolean
   /** Whether the body is whole when the connection ends now. */
   readonly wholeAtEnd: boolean
 }
@@ -16,15 +18,20 @@ export interface BodyDecoder {
 export function createBodyDecoder(framing: Framing): BodyDecoder {
   if (framing.kind === 'chunked') return chunkedDecoder()
   let left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY
+  let surplus = false
   return {
     inPlace: true,
     decode(bytes) {
       const part = bytes.length > left ? bytes.subarray(0, left) : bytes
       left -= part.length
+      surplus ||= part.length < bytes.length
       return part.length === 0 ? [] : [part]
     },
     get complete() {
       return left === 0
+    },
+    get surplus() {
+      return surplus
     },
     get wholeAtEnd() {
       return left === 0 || framing.kind === 'end-of-connection'
@@ -40,6 +47,7 @@ function chunkedDecoder(): BodyDecoder {
   let line = ''
   let left = 0
   let trailerBytes = 0
+  let surplus = false
 
   const endOfLine = (): void => {
     const text = line.endsWith('\r') ? line.slice(0, -1) : line
@@ -83,10 +91,14 @@ function chunkedDecoder(): BodyDecoder {
           position = takeLine(bytes, position)
         }
       }
+      surplus ||= position < bytes.length
       return parts
     },
     get complete() {
       return state === 'complete'
+    },
+    get surplus() {
+      return surplus
     },
     get wholeAtEnd() {
       return state === 'complete'

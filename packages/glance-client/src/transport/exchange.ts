@@ -1,19 +1,19 @@
-import net from 'node:net'
-import type { Socket } from 'node:net'
-import tls from 'node:tls'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { BrokenPhase } from '../errors/connection-broken-error.ts'
 import { createBodyDecoder } from './body-decoder.ts'
 import type { BodyDecoder } from './body-decoder.ts'
+import { openConnection } from './connection.ts'
+import type { Connection } from './connection.ts'
+import type { ConnectionPool } from './connection-pool.ts'
 import { connectionReason, connectionText } from './connection-reason.ts'
 import { watchIdle } from './idle-watch.ts'
 import type { IdleWatch } from './idle-watch.ts'
 import { framingOf, maximumHeadBytes, parseResponseHead } from './response-head.ts'
 import type { ResponseHead } from './response-head.ts'
+import { requestHead } from './request-head.ts'
 import { sendBody } from './send-body.ts'
 import type { RequestBody } from './send-body.ts'
 import type { Timeouts } from './timeouts.ts'
-import { nodeTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
 
 /** Takes a body. */
@@ -31,6 +31,8 @@ export interface ExchangeRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly timeouts: Timeouts
   readonly tls?: TlsOptions | undefined
+  /** Where a connection may come from, and go to afterwards. Absent, and with a body: one of its own. */
+  readonly connections?: ConnectionPool | undefined
   readonly signal?: AbortSignal | undefined
   readonly body?: RequestBody | undefined
   /** Whether this answer's body is wanted, and by whom; undefined: it is collected as text, up to 64 KiB. */
@@ -48,22 +50,37 @@ export interface ExchangeResult {
   readonly bodySent: boolean
 }
 
-const readBufferBytes = 256 * 1024
 const maximumTextBytes = 64 * 1024
 
+/** A connection that was kept turned out to be closed before anything came of the answer. */
+class StaleConnectionError extends Error {}
+
 /**
- * Runs one HTTP/1.1 request on a connection of its own, reading a body into its taker's memory where there is
- * some, and otherwise into one buffer that is used again and again. A client that allocates every 64 KiB it reads
- * needs three times the processor time and twice the memory; copying into shared memory costs as much as hashing.
+ * Runs one HTTP/1.1 request.
  *
  * @throws {ConnectionBrokenError} where the connection fails or the answer is not HTTP
  * @throws what `takeBody` and its taker throw, as it is; after an abort the signal's reason
  */
-export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
+export async function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
+  const kept = request.body === undefined ? request.connections?.take(request.url) : undefined
+  if (kept !== undefined) {
+    try {
+      return await runExchange(request, kept, true)
+    } catch (error) {
+      if (!(error instanceof StaleConnectionError)) throw error
+    }
+  }
+  return runExchange(request, openConnection(request.url, request.tls), false)
+}
+
+function runExchange(
+  request: ExchangeRequest,
+  connection: Connection,
+  connected: boolean,
+): Promise<ExchangeResult> {
   return new Promise((resolve, reject) => {
     const { timeouts, signal } = request
-    const buffer = Buffer.allocUnsafeSlow(readBufferBytes)
-    let memory: Uint8Array = buffer
+    const { socket } = connection
     let phase: BrokenPhase = 'connect'
     let settled = false
     let timer: NodeJS.Timeout | undefined
@@ -77,23 +94,29 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
     let bodySent = request.body === undefined
     let goAhead: (() => void) | undefined
 
-    const settle = (act: () => void): void => {
+    const settle = (reusable: boolean, act: () => void): void => {
       if (settled) return
       settled = true
       clearTimeout(timer)
       idle?.stop()
       signal?.removeEventListener('abort', onAbort)
-      socket.destroy()
+      if (reusable && request.connections !== undefined) request.connections.keep(request.url, connection)
+      else socket.destroy()
       act()
     }
     const fail = (error: unknown): void =>
-      settle(() => {
+      settle(false, () => {
         // What the taker threw, or the signal's reason: passed on as it is.
         // oxlint-disable-next-line typescript/prefer-promise-reject-errors
         reject(error)
       })
     const broken = (message: string, cause?: unknown, fatal = false): void =>
       fail(new ConnectionBrokenError(phase, connectionText(request.url, phase, message), { cause, fatal }))
+    /** What the socket tells; of a kept one, before any answer, it means nothing. */
+    const lost = (message: string, cause?: unknown): void => {
+      if (connected && head === undefined && headBytes.length === 0) fail(new StaleConnectionError())
+      else broken(message, cause)
+    }
     const onAbort = (): void => fail(signal?.reason)
     const limit = (milliseconds: number, message: string): void => {
       clearTimeout(timer)
@@ -102,7 +125,8 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
     const done = (): void => {
       if (head === undefined) return
       const result = { head, text, bodyStarted, bodySent }
-      settle(() => resolve(result))
+      const whole = decoder?.complete === true && !decoder.surplus
+      settle(whole && head.persistent && request.body === undefined, () => resolve(result))
     }
 
     const onHead = (parsed: ResponseHead): void => {
@@ -145,13 +169,13 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
       if (decoder === undefined) return undefined
       idle?.count(bytes.length)
       const parts = decoder.decode(bytes)
-      const { take } = taker ?? textTaker
+      const reader = taker ?? textTaker
       const afterwards = (): void => {
         if (decoder?.complete === true) done()
       }
       for (let index = 0; index < parts.length; index += 1) {
-        const wait = take(parts[index] ?? new Uint8Array())
-        if (wait !== undefined) return takeRest(wait, parts.slice(index + 1), take).then(afterwards)
+        const wait = reader.take(parts[index] ?? new Uint8Array())
+        if (wait !== undefined) return takeRest(wait, parts.slice(index + 1), reader).then(afterwards)
       }
       afterwards()
       return undefined
@@ -186,7 +210,7 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
       }
       // No data is complete with the headers: so its source must confirm it before.
       if (request.body?.size === 0) bodySent = await sendBody(socket, request.body, hooks)
-      socket.write(requestHead(request))
+      socket.write(requestHead(request, request.connections !== undefined))
       if (request.body === undefined || request.body.size === 0) return
       await new Promise<void>((continues) => {
         // A server that knows nothing of `100 Continue` stays silent: it gets the body after a moment.
@@ -210,62 +234,36 @@ export function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
       limit(timeouts.storeTimeoutMs, `no answer for ${timeouts.storeTimeoutMs / 1000} s after the last byte`)
     }
 
-    const secure = request.url.protocol === 'https:'
-    const where = {
-      host: request.url.hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: Number(request.url.port) || (secure ? 443 : 80),
-      onread: {
-        // Asked before every read. A body in chunks has their sizes between its parts: it is not read in place.
-        buffer: (): Uint8Array => (memory = (decoder?.inPlace === true && taker?.room?.()) || buffer),
-        callback: (length: number): boolean => onRead(memory.subarray(0, length)),
+    connection.give({
+      // A body in chunks has their sizes between its parts: it can't be read in place.
+      room: () => (decoder?.inPlace === true ? taker?.room?.() : undefined),
+      onRead,
+      onError: (error) => lost(connectionReason(error), error),
+      onEnd: () => {
+        if (decoder?.wholeAtEnd === true) done()
+        else lost('the other side ended the connection')
       },
+      onClose: () => lost('the connection was closed'),
+    })
+    const begin = (): void => void send().catch(fail)
+    if (connected) {
+      begin()
+    } else {
+      socket.once(request.url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        socket.setNoDelay(true)
+        begin()
+      })
+      limit(timeouts.connectTimeoutMs, `no connection within ${timeouts.connectTimeoutMs / 1000} s`)
     }
-    const socket: Socket = secure
-      ? tls.connect({
-          ...where,
-          ...nodeTlsOptions(request.tls),
-          ...(net.isIP(where.host) === 0 ? { servername: where.host } : {}),
-        } as tls.ConnectionOptions)
-      : net.connect(where)
-    socket.once(secure ? 'secureConnect' : 'connect', () => {
-      socket.setNoDelay(true)
-      send().catch(fail)
-    })
-    socket.on('error', (error) => broken(connectionReason(error), error))
-    socket.once('end', () => {
-      if (decoder?.wholeAtEnd === true) done()
-      else broken('the other side ended the connection')
-    })
-    socket.once('close', () => broken('the connection was closed'))
-    limit(timeouts.connectTimeoutMs, `no connection within ${timeouts.connectTimeoutMs / 1000} s`)
     if (signal?.aborted === true) onAbort()
     else signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
 
-async function takeRest(
-  wait: Promise<void>,
-  parts: readonly Uint8Array[],
-  take: BodyTaker['take'],
-): Promise<void> {
+async function takeRest(wait: Promise<void>, parts: readonly Uint8Array[], reader: BodyTaker): Promise<void> {
   await wait
   for (const part of parts) {
-    const next = take(part)
+    const next = reader.take(part)
     if (next !== undefined) await next
   }
-}
-
-function requestHead({ url, method, headers, body }: ExchangeRequest): string {
-  const all: Record<string, string> = { Host: url.host, Connection: 'close', ...headers }
-  if (body !== undefined) {
-    if (body.size === undefined) all['Transfer-Encoding'] = 'chunked'
-    else all['Content-Length'] = String(body.size)
-    if (body.size !== 0) all['Expect'] = '100-continue'
-  }
-  const lines = Object.entries(all).map(([name, value]) => {
-    if (/[^\t\u0020-\u007e\u0080-\u00ff]/.test(value))
-      throw new TypeError(`The header ${name} has a forbidden character`)
-    return `${name}: ${value}\r\n`
-  })
-  return `${method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}\r\n`
 }

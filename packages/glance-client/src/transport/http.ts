@@ -1,6 +1,9 @@
 import type { Agent, Dispatcher } from 'undici'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import type { ConnectionPool } from './connection-pool.ts'
 import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
+import { exchange } from './exchange.ts'
+import type { BodyTaker } from './exchange.ts'
 import type { Timeouts } from './timeouts.ts'
 import { nodeTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
@@ -36,12 +39,25 @@ const maximumBodyBytes = 32 * 1024 * 1024
 const connectCodes =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|INVALID_CA|ERR_TLS_CERT|ERR_SSL_WRONG_VERSION|ERR_SSL_[\w/]*ALERT_(HANDSHAKE|PROTOCOL|CERTIFICATE|BAD_CERTIFICATE|UNKNOWN_CA))/
 
-/** An undici agent of its own, so that no other user of the process is met. */
-export function createHttp(timeouts: Timeouts, tls: TlsOptions | undefined): Http {
+/**
+ * An undici agent of its own, so that no other user of the process is met.
+ *
+ * @param connections takes requests that only read: a download's record then comes over the connection that brings
+ * its data, and a process that does nothing but download needs no undici, whose parser takes longer to compile
+ * than a small image to arrive
+ */
+export function createHttp(
+  timeouts: Timeouts,
+  tls: TlsOptions | undefined,
+  connections?: ConnectionPool,
+): Http {
   const connect = { timeout: timeouts.connectTimeoutMs, ...nodeTlsOptions(tls) }
   let agent: Promise<Agent> | undefined
   return {
     send: (options) => {
+      if (options.method === 'GET' && connections !== undefined) {
+        return read(options, { timeouts, tls, connections })
+      }
       agent ??= openAgent(connect)
       return send(agent, timeouts, options)
     },
@@ -94,16 +110,65 @@ async function send(agent: Promise<Agent>, timeouts: Timeouts, options: HttpRequ
   }
 }
 
+/** A request that only reads, over a connection of our own. */
+async function read(
+  { url, headers, signal: caller, timeoutMs }: HttpRequest,
+  {
+    timeouts,
+    tls,
+    connections,
+  }: { timeouts: Timeouts; tls: TlsOptions | undefined; connections: ConnectionPool },
+): Promise<HttpResponse> {
+  caller?.throwIfAborted()
+  const limitMs = timeoutMs ?? timeouts.headersTimeoutMs
+  const limit = AbortSignal.timeout(limitMs)
+  const body = collectText(url)
+  try {
+    const { head } = await exchange({
+      url,
+      method: 'GET',
+      headers,
+      timeouts: { ...timeouts, headersTimeoutMs: limitMs, idleTimeoutMs: limitMs },
+      tls,
+      connections,
+      signal: caller === undefined ? limit : AbortSignal.any([caller, limit]),
+      takeBody: () => body,
+    })
+    return { status: head.status, headers: head.headers, text: body.text() }
+  } catch (error) {
+    caller?.throwIfAborted()
+    if (!limit.aborted) throw error
+    const reason = connectionText(url, 'headers', `no answer within ${limitMs / 1000} s`)
+    throw new ConnectionBrokenError('headers', reason, { cause: error })
+  }
+}
+
+function collectText(url: URL): BodyTaker & { text(): string } {
+  const parts: Uint8Array[] = []
+  let length = 0
+  return {
+    take: (bytes) => {
+      length += bytes.length
+      if (length > maximumBodyBytes) throw endless(url)
+      parts.push(Uint8Array.from(bytes))
+      return undefined
+    },
+    text: () => Buffer.concat(parts, length).toString('utf8'),
+  }
+}
+
+function endless(url: URL): ConnectionBrokenError {
+  return new ConnectionBrokenError('body', connectionText(url, 'body', 'the answer is endless'), {
+    fatal: true,
+  })
+}
+
 async function readText(url: URL, body: Dispatcher.ResponseData['body']): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
   for await (const part of body as AsyncIterable<Buffer>) {
     length += part.length
-    if (length > maximumBodyBytes) {
-      throw new ConnectionBrokenError('body', connectionText(url, 'body', 'the answer is endless'), {
-        fatal: true,
-      })
-    }
+    if (length > maximumBodyBytes) throw endless(url)
     parts.push(part)
   }
   return Buffer.concat(parts, length).toString('utf8')

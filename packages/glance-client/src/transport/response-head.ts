@@ -3,6 +3,8 @@ export interface ResponseHead {
   readonly status: number
   /** Names in lower case; a header that came several times is joined with `, `. */
   readonly headers: ReadonlyMap<string, string>
+  /** Whether the connection stays open for a further request. */
+  readonly persistent: boolean
 }
 
 /** Headers longer than this are refused. */
@@ -11,7 +13,7 @@ export const maximumHeadBytes: number = 64 * 1024
 /** Parses what came before the empty line. @throws {SyntaxError} where it is no HTTP/1 answer */
 export function parseResponseHead(text: string): ResponseHead {
   const [statusLine = '', ...lines] = text.split('\r\n')
-  const status = /^HTTP\/1\.[01] ([1-5]\d\d)(?: [^\0\n\r]*)?$/.exec(statusLine)?.[1]
+  const [, version, status] = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [^\0\n\r]*)?$/.exec(statusLine) ?? []
   if (status === undefined) throw new SyntaxError('The answer is not HTTP')
   const headers = new Map<string, string>()
   for (const line of lines) {
@@ -25,7 +27,8 @@ export function parseResponseHead(text: string): ResponseHead {
     }
     headers.set(name, known === undefined || name === 'content-length' ? value : `${known}, ${value}`)
   }
-  return { status: Number(status), headers }
+  const persistent = version === '1' && !/(?:^|,)\s*close\s*(?:,|$)/i.test(headers.get('connection') ?? '')
+  return { status: Number(status), headers, persistent }
 }
 
 /** How the end of a body is told. */
