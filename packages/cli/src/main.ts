@@ -1,6 +1,10 @@
 import { addAbortSignal } from 'node:stream'
+import { keepCompiledCode } from './compile-cache.ts'
 import { exitCodes } from './exit-code.ts'
-import { run } from './run.ts'
+
+// Before anything is loaded that is worth keeping.
+keepCompiledCode(process.env)
+const { run } = await import('./run.ts')
 
 const controller = new AbortController()
 
