@@ -20,7 +20,7 @@ export async function downloadInto(toolbox: Toolbox, job: Job, sink: ByteSink): 
       job.context,
       job.imageId,
       signature === undefined ? sink : both(signature, sink),
-      { ...job.call, connections, verify },
+      { ...job.call, connections, verify, record: job.record },
     )
     await signature?.verify()
     return { report, signatureVerified: signature !== undefined }

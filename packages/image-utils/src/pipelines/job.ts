@@ -64,6 +64,7 @@ export async function prepareJob(
   request.signal?.throwIfAborted()
   const throughHelper = await needsRootHelper(toolbox, request)
   if (!throughHelper) await checkDestination(request.volume)
+  if (purpose !== 'plan') imageService.prepareDownload?.()
   const record = await imageService.show(context, imageId, { signal: request.signal })
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   if (purpose !== 'fetch') {

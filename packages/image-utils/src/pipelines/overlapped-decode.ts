@@ -2,6 +2,7 @@ import type { ByteSink } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { createZeroDetector, openVolume, type Volume, writeSparsely } from '@disk-image/host'
 import { decodeQcow2Stream, planQcow2, qcow2PlanBytes, type Qcow2Stream } from '@disk-image/qemu-img/qcow2'
+import { sinkConcurrency } from '../sinks/intake-sink.ts'
 import { readHead } from '../sources/file-chunks.ts'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
@@ -30,6 +31,8 @@ export class OverlappedDecode {
   #received = 0
   #judged = false
   #decoding: Decoding | undefined
+  /** Settles when everything that was written so far has been begun. */
+  #begun: Promise<unknown> = Promise.resolve()
 
   private constructor(toolbox: Toolbox, job: Job, cleanup: Cleanup, file: FileTarget) {
     this.#toolbox = toolbox
@@ -46,19 +49,23 @@ export class OverlappedDecode {
   ): { sink: ByteSink; finish(inspection: InspectionResult): Promise<Streamed | InFile> } {
     const decode = new OverlappedDecode(toolbox, job, cleanup, file)
     return {
-      sink: { write: (chunk) => decode.#write(chunk) },
+      sink: { concurrency: sinkConcurrency, write: (chunk) => decode.#write(chunk) },
       finish: (inspection) => decode.#finish(inspection),
     }
   }
 
-  async #write(chunk: Uint8Array): Promise<void> {
-    if (this.#decoding !== undefined) {
-      await this.#decoding.stream.write(chunk)
-      return
-    }
+  #write(chunk: Uint8Array): Promise<void> {
+    const begun = this.#begun.then(() => this.#beginWrite(chunk))
+    this.#begun = begun.catch(() => undefined)
+    return begun.then(({ done }) => done)
+  }
+
+  async #beginWrite(chunk: Uint8Array): Promise<{ readonly done: Promise<void> }> {
+    if (this.#decoding !== undefined) return { done: this.#decoding.stream.write(chunk) }
     await this.#file.sink.write(chunk)
     this.#received += chunk.length
     if (this.#received >= qcow2PlanBytes) await this.#judge()
+    return { done: Promise.resolve() }
   }
 
   /** Begins to decode, if the decoder takes what the head tells of. */

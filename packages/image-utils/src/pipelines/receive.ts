@@ -103,6 +103,7 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
   const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true, pace: paceOf(job) })
   return {
     sink: {
+      concurrency: sink.concurrency,
       write: (chunk) => {
         checkFits(sink.offset + chunk.length, job.request.volumeSizeGiB, job.imageId)
         return sink.write(chunk)

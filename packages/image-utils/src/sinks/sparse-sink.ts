@@ -1,5 +1,6 @@
 import { type ByteSink, MiB } from '@disk-image/core'
 import { createZeroDetector, type Volume, writeSparsely } from '@disk-image/host'
+import { sinkConcurrency } from './intake-sink.ts'
 import type { Pace } from './pace.ts'
 
 /**
@@ -11,6 +12,7 @@ export class SparseSink implements ByteSink {
   readonly #sparse: boolean
   readonly #pace: Pace | undefined
   readonly #detector = createZeroDetector()
+  readonly concurrency: number = sinkConcurrency
   #offset = 0
   #written = 0
 
@@ -31,9 +33,10 @@ export class SparseSink implements ByteSink {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    await this.#pace?.take(chunk.length)
+    // Before anything is waited for: the next write may begin meanwhile.
     const start = this.#offset
     this.#offset += chunk.length
+    await this.#pace?.take(chunk.length)
     if (this.#sparse) {
       const { dataBytes } = await writeSparsely(this.#volume, chunk, start, this.#detector)
       this.#written += dataBytes
@@ -46,8 +49,9 @@ export class SparseSink implements ByteSink {
   /** Takes so many zeroes, without looking at any. */
   async skip(length: number): Promise<void> {
     if (this.#sparse) {
-      await this.#volume.skip(this.#offset, length)
+      const start = this.#offset
       this.#offset += length
+      await this.#volume.skip(start, length)
       return
     }
     const zeroes = new Uint8Array(Math.min(length, MiB))

@@ -4,7 +4,8 @@ import { refuse } from './qcow2-decode-error.ts'
 
 /** Reads tables; what lies outside the file is refused under the table's name. */
 export interface TableReader {
-  read(offset: number, length: number, table: string): Promise<Uint8Array>
+  /** Claims the place before it is read: where a stream's cluster has taken it, nothing was kept in the file. */
+  read(offset: number, length: number, table: string, claim: ClaimHost): Promise<Uint8Array>
   requireInside(offset: number, length: number, table: string): Promise<void>
 }
 
@@ -25,9 +26,18 @@ export async function checkSnapshots(
 ): Promise<void> {
   const start = header.snapshotsOffset
   let offset = start
+  let claimedEnd = start
+  // Entry by entry, though a host cluster can be claimed only once.
+  const claimUpTo = (end: number): void => {
+    const clusterEnd = Math.ceil(end / header.clusterSize) * header.clusterSize
+    if (clusterEnd > claimedEnd) claim(claimedEnd, clusterEnd - claimedEnd)
+    claimedEnd = Math.max(claimedEnd, clusterEnd)
+  }
   const l1Tables: { readonly offset: number; readonly length: number }[] = []
   for (let index = 0; index < header.snapshotCount; index += 1) {
-    const bytes = await reader.read(offset, entryBytes, 'the snapshot table')
+    const bytes = await reader.read(offset, entryBytes, 'the snapshot table', (place, length) => {
+      claimUpTo(place + length)
+    })
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const extraBytes = view.getUint32(36)
     if (extraBytes > maximumSnapshotExtraBytes) {
@@ -42,12 +52,12 @@ export async function checkSnapshots(
     if (l1Bytes > 0) l1Tables.push({ offset: Number(l1Offset), length: l1Bytes })
     const length = entryBytes + extraBytes + view.getUint16(12) + view.getUint16(14)
     await reader.requireInside(offset, length, 'the snapshot table')
+    claimUpTo(offset + length)
     offset += Math.ceil(length / 8) * 8
     if (offset - start > maximumSnapshotTableBytes) {
       refuse('qcow2-snapshot-table', 'the snapshot table is too large', start)
     }
   }
-  if (offset > start) claim(start, offset - start)
   for (const table of l1Tables) {
     await reader.requireInside(table.offset, table.length, "a snapshot's L1 table")
     claim(table.offset, table.length)
@@ -66,8 +76,7 @@ export async function checkRefcounts(
   claim: ClaimHost,
 ): Promise<void> {
   const { clusterSize, refcountTableOffset, refcountTableBytes } = header
-  const bytes = await reader.read(refcountTableOffset, refcountTableBytes, 'the refcount table')
-  claim(refcountTableOffset, refcountTableBytes)
+  const bytes = await reader.read(refcountTableOffset, refcountTableBytes, 'the refcount table', claim)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   for (let place = 0; place < bytes.byteLength; place += 8) {
     const upper = view.getUint32(place)

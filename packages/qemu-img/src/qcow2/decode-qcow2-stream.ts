@@ -28,11 +28,13 @@ export interface DecodeQcow2StreamOptions extends CallOptions, PlanQcow2Options 
 /** A qcow2 file on its way, from its start to its end. */
 export interface Qcow2Stream {
   /**
-   * Takes the next bytes, which are lent until the promise settles. Call it again only then.
+   * Takes the next bytes, which are lent until the promise settles. Writes begin in the order of the calls.
    *
    * @throws what ended the decoding
    */
   write(chunk: Uint8Array): Promise<void>
+  /** How many writes at once make sense. */
+  readonly concurrency: number
   /**
    * Says that the file is complete.
    *
@@ -60,6 +62,11 @@ class Stream implements Qcow2Stream {
   readonly #decoder: Qcow2Decoder
   readonly #decoding: Promise<Qcow2DecodeResult>
   readonly #abort = new AbortController()
+  /** Settles when everything that was written so far has been decided on. */
+  #decided: Promise<unknown> = Promise.resolve()
+  /** Settles when everything that was decided so far is in its place, or will never be. */
+  #placed: Promise<unknown> = Promise.resolve()
+  readonly concurrency = 3
 
   constructor(options: DecodeQcow2StreamOptions, file: SourceFile) {
     this.#keep = options.keep
@@ -76,17 +83,19 @@ class Stream implements Qcow2Stream {
       onProgress: options.onProgress,
     })
     const signals = [this.#abort.signal, options.signal].filter((signal) => signal !== undefined)
-    this.#decoding = this.#decoder.run(AbortSignal.any(signals)).finally(() => file[Symbol.asyncDispose]())
+    this.#decoding = this.#decode(file, AbortSignal.any(signals))
     this.#decoding.catch(() => undefined)
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.byteLength;) {
-      await this.#decoder.catchUp(this.#expected.position)
-      if (this.#decoder.ended) break
-      at += await this.#takeSome(chunk.subarray(at))
-    }
-    if (this.#decoder.ended) await this.#decoding
+  async #decode(file: SourceFile, signal: AbortSignal): Promise<Qcow2DecodeResult> {
+    await using _file = file
+    return await this.#decoder.run(signal)
+  }
+
+  write(chunk: Uint8Array): Promise<void> {
+    const decided = this.#decided.then(() => this.#decide(chunk))
+    this.#decided = decided.catch(() => undefined)
+    return decided.then(({ placed }) => placed)
   }
 
   async end(): Promise<Qcow2DecodeResult> {
@@ -97,13 +106,38 @@ class Stream implements Qcow2Stream {
   async close(): Promise<void> {
     this.#abort.abort(new Error('The decoding of a qcow2 stream was given up.'))
     this.#frontier.end()
-    await this.#decoding.catch(() => undefined)
+    await Promise.allSettled([this.#decoding, this.#decided])
+    await this.#placed
   }
 
-  /** Decides on bytes, up to where the decoder must have read them first, and waits until they are in their places. */
-  async #takeSome(chunk: Uint8Array): Promise<number> {
-    const start = this.#expected.position
-    const bytes = chunk.subarray(0, Math.max(1, this.#decoder.startsAt - start))
+  /** Decides where a chunk's bytes go. @returns what settles when they are there */
+  async #decide(chunk: Uint8Array): Promise<{ readonly placed: Promise<void> }> {
+    let placed = Promise.resolve()
+    try {
+      for (let at = 0; at < chunk.byteLength;) {
+        const { position } = this.#expected
+        if (this.#decoder.isBehind(position)) {
+          // What it is behind with is in the file only then.
+          await this.#placed
+          await this.#decoder.catchUp(position)
+        }
+        this.#decoder.throwIfStopped()
+        if (this.#decoder.ended) break
+        const bytes = chunk.subarray(at, at + this.#decoder.startsAt - position)
+        placed = this.#place(bytes)
+        at += bytes.byteLength
+      }
+    } catch (error) {
+      await this.#placed
+      throw error
+    }
+    if (this.#decoder.ended) await this.#decoding
+    return { placed }
+  }
+
+  /** Sends bytes to their places, and moves the frontier when they and all before them are there. */
+  #place(bytes: Uint8Array): Promise<void> {
+    const before = this.#placed
     const underWay: Promise<void>[] = []
     let failure: { readonly error: unknown } | undefined
     try {
@@ -111,16 +145,22 @@ class Stream implements Qcow2Stream {
     } catch (error) {
       failure = { error }
     }
-    // Whatever became of one: the chunk is lent to all of them.
-    const outcomes = await Promise.allSettled(underWay)
-    const rejected = outcomes.find((outcome) => outcome.status === 'rejected')
-    failure ??= rejected && { error: rejected.reason as unknown }
-    if (failure !== undefined) {
-      this.#decoder.fail(failure.error)
-      await this.#decoding
+    const { position } = this.#expected
+    const settle = async (): Promise<void> => {
+      // Whatever became of one: the chunk is lent to all of them.
+      const outcomes = await Promise.allSettled(underWay)
+      const rejected = outcomes.find((outcome) => outcome.status === 'rejected')
+      failure ??= rejected && { error: rejected.reason as unknown }
+      if (failure !== undefined) {
+        this.#decoder.fail(failure.error)
+        await this.#decoding
+      }
+      await before
+      this.#frontier.advance(position)
     }
-    this.#frontier.advance(this.#expected.position)
-    return bytes.byteLength
+    const placed = settle()
+    this.#placed = placed.catch(() => undefined)
+    return placed
   }
 
   /** Sends the first bytes where they belong. @returns how many */

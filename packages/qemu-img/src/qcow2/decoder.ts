@@ -67,6 +67,8 @@ export class Qcow2Decoder {
   async run(signal: AbortSignal | undefined): Promise<Qcow2DecodeResult> {
     const onAbort = (): void => this.#stop.abort(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
+    // It may have come while the file was being opened.
+    if (signal?.aborted === true) onAbort()
     try {
       const header = await this.#readHeader()
       this.#startsAt = header.l1Offset + header.l1Entries * 8
@@ -92,10 +94,21 @@ export class Qcow2Decoder {
     return this.#ended
   }
 
-  /** Waits until every table that lies before a place of the stream is open, as far as one may be opened. */
+  /** Waits until the decoder is not {@link isBehind} any more, or has ended. */
   async catchUp(position: number): Promise<void> {
-    while (!this.#ended && this.#isBehind(position)) await this.#progress.promise
+    while (!this.#ended && this.isBehind(position)) await this.#progress.promise
+  }
+
+  /** Throws what stopped the decoding. */
+  throwIfStopped(): void {
     this.#stop.signal.throwIfAborted()
+  }
+
+  /** Whether a table that lies before a place of the stream is not open yet, although it may be opened. */
+  isBehind(position: number): boolean {
+    const { header, tables } = this.#disk ?? {}
+    if (header === undefined || tables === undefined) return position >= this.#startsAt
+    return !this.#isFull && tables.nextOffset + header.clusterSize <= position
   }
 
   /** Where the next table from a place of the stream on lies. */
@@ -113,13 +126,11 @@ export class Qcow2Decoder {
   }
 
   /** Writes bytes of the stream to the disk. Never rejects: a failure stops the whole decoding. */
-  async writeArrived(bytes: Uint8Array, guestOffset: number): Promise<void> {
-    try {
+  writeArrived(bytes: Uint8Array, guestOffset: number): Promise<void> {
+    return this.#follow(async () => {
       await this.#init.target.write(bytes, guestOffset)
       this.#tally.wrote(bytes.byteLength, bytes.byteLength)
-    } catch (error) {
-      this.#stop.abort(error)
-    }
+    })
   }
 
   /** Stops the decoding with an error. */
@@ -134,12 +145,6 @@ export class Qcow2Decoder {
 
   get clusterSize(): number {
     return this.#disk?.header.clusterSize ?? Infinity
-  }
-
-  #isBehind(position: number): boolean {
-    const { header, tables } = this.#disk ?? {}
-    if (header === undefined || tables === undefined) return position >= this.#startsAt
-    return !this.#isFull && tables.nextOffset + header.clusterSize <= position
   }
 
   get #isFull(): boolean {
@@ -165,8 +170,7 @@ export class Qcow2Decoder {
     const reader = createTableReader(this.#init.file, this.#init.frontier, this.#stop.signal)
     claim(0, header.clusterSize)
     const l1Bytes = header.l1Entries * 8
-    const l1 = parseL1Table(await reader.read(header.l1Offset, l1Bytes, 'the L1 table'), header)
-    if (l1Bytes > 0) claim(header.l1Offset, l1Bytes)
+    const l1 = parseL1Table(await reader.read(header.l1Offset, l1Bytes, 'the L1 table', claim), header)
 
     const tables = new TableOrder(l1)
     this.#tally.begin(header, tables)
@@ -197,8 +201,7 @@ export class Qcow2Decoder {
         // Runs go first, so that few of them wait. At the file's end whatever needs least is due, wherever it lies.
         await this.#startNext(transfer, available)
       } else if (tables.nextOffset === table) {
-        const bytes = await reader.read(table, header.clusterSize, 'an L2 table')
-        disk.claim(table, header.clusterSize)
+        const bytes = await reader.read(table, header.clusterSize, 'an L2 table', disk.claim)
         this.#open(disk, tables.openNext(), table, bytes)
       }
     }
@@ -213,18 +216,19 @@ export class Qcow2Decoder {
       return
     }
     const buffer = await raceSignal(this.#buffers.acquire(), this.#stop.signal)
-    const task = this.#perform(transfer, run, available, buffer).finally(() => this.#underWay.delete(task))
-    this.#underWay.add(task)
-  }
-
-  /** Never rejects: a failure stops the whole decoding. */
-  async #perform(transfer: RunTransfer, run: Run, available: number, buffer: ArrayBuffer): Promise<void> {
-    try {
+    void this.#follow(async () => {
       const writtenBytes = await transfer.perform(run, available, buffer)
       this.#tally.wrote(writtenBytes, run.length)
-    } catch (error) {
-      this.#stop.abort(error)
-    }
+    })
+  }
+
+  /** Counts a work as under way, so that no decoding ends before it. Never rejects: a failure stops them all. */
+  #follow(work: () => Promise<void>): Promise<void> {
+    const task = work()
+      .catch((error: unknown) => this.#stop.abort(error))
+      .finally(() => this.#underWay.delete(task))
+    this.#underWay.add(task)
+    return task
   }
 
   #open({ header, claim }: OpenDisk, table: number, offset: number, bytes: Uint8Array): void {

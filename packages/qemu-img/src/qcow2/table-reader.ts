@@ -1,4 +1,4 @@
-import type { TableReader } from './check-tables.ts'
+import type { ClaimHost, TableReader } from './check-tables.ts'
 import { waitForBytes, type Qcow2Frontier } from './frontier.ts'
 import { refuse } from './qcow2-decode-error.ts'
 import type { SourceFile } from './source-file.ts'
@@ -15,8 +15,14 @@ export function createTableReader(
       refuse('qcow2-table-outside-file', `${table} lies outside the file`, offset)
     }
   }
-  const read = async (offset: number, length: number, table: string): Promise<Uint8Array> => {
+  const read = async (
+    offset: number,
+    length: number,
+    table: string,
+    claim: ClaimHost,
+  ): Promise<Uint8Array> => {
     await requireInside(offset, length, table)
+    claim(offset, length)
     const bytes = new Uint8Array(length)
     await file.readFully(bytes, offset)
     return bytes
