@@ -6,7 +6,7 @@ import { decodeQcow2, openQcow2, planQcow2 } from '@disk-image/qemu-img/qcow2'
 import { requireTool } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { GrowingFile } from './growing-file.ts'
-import { MemoryTarget } from './memory-target.ts'
+import { MemoryTarget } from '../../memory-target.ts'
 import { Random } from './random.ts'
 import { qemu, temporaryDirectory } from './tools.ts'
 

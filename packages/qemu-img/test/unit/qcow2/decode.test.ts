@@ -8,7 +8,8 @@ import { decodeQcow2, openQcow2, planQcow2, Qcow2DecodeError } from '@disk-image
 import type { Qcow2DecodeResult, Qcow2Frontier } from '@disk-image/qemu-img/qcow2'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { buildImage, compressedEntry, readerOf, type ImageParts } from './build-image.ts'
+import { buildImage, compressedEntry, readerOf } from './build-image.ts'
+import { at, cluster, mixed, packed, refusals, type Refusal } from './sample-images.ts'
 
 let directory = ''
 beforeAll(async () => {
@@ -36,23 +37,6 @@ async function decode(bytes: Uint8Array, workers = 0): Promise<Decoded> {
   }
   const result = await decodeQcow2({ source: await store(bytes), target: { write }, workers })
   return { result, raw }
-}
-
-const cluster = (value: number, size = 512): Uint8Array => new Uint8Array(size).fill(value)
-const copied = 1n << 63n
-/** Entry of the host cluster, of 512 bytes. */
-const at = (index: number): bigint => copied | BigInt(index * 512)
-
-/** A good image of each sort of cluster. */
-const mixed: ImageParts = {
-  l2: [at(5), 0n, 1n, at(6), at(7) | 1n, compressedEntry(8 * 512 + 10, 12, 9), at(9)],
-  data: [cluster(1), cluster(2), cluster(3), packed(10, deflateRawSync(cluster(4))), cluster(5)],
-}
-
-function packed(offset: number, stream: Uint8Array): Uint8Array {
-  const bytes = cluster(0xee)
-  bytes.set(stream, offset)
-  return bytes
 }
 
 describe('decodeQcow2', () => {
@@ -109,38 +93,7 @@ describe('decodeQcow2', () => {
     expect(lengths).toEqual([2 ** 21])
   })
 
-  const stream = deflateRawSync(cluster(4))
-  const compressed = (offset: number): bigint => compressedEntry(offset, stream.byteLength, 9)
-  test.for<[rule: string, parts: ImageParts]>([
-    ['qcow2-unsupported', { patches: [{ offset: 79, bytes: Uint8Array.of(1) }] }],
-    ['qcow2-cluster-used-twice', { l2: [at(5), at(5)], data: [cluster(1)] }],
-    ['qcow2-entry-reserved-bits', { l2: [at(0)] }],
-    ['qcow2-cluster-used-twice', { l2: [compressedEntry(100, 12, 9)] }],
-    ['qcow2-cluster-used-twice', { l2: [at(1)] }],
-    ['qcow2-cluster-used-twice', { l2: [at(2)] }],
-    ['qcow2-cluster-used-twice', { l2: [at(3)] }],
-    ['qcow2-cluster-used-twice', { l2: [at(4)] }],
-    ['qcow2-cluster-used-twice', { l2: [at(5) | 1n, at(5)], data: [cluster(1)] }],
-    ['qcow2-cluster-used-twice', { l2: [compressed(5 * 512), at(5)], data: [packed(0, stream)] }],
-    ['qcow2-cluster-used-twice', { l2: [compressed(2560), compressed(2560)], data: [packed(0, stream)] }],
-    ['qcow2-cluster-used-twice', { l1: [at(4), at(4)], virtualSizeBytes: 65_536 }],
-    ['qcow2-cluster-used-twice', { l1: [at(3)] }],
-    ['qcow2-cluster-used-twice', { l1: [at(1)] }],
-    ['qcow2-cluster-outside-file', { l2: [at(5)] }],
-    ['qcow2-cluster-outside-file', { l2: [at(5) | 1n] }],
-    ['qcow2-cluster-outside-file', { l2: [compressed(5 * 512)] }],
-    ['qcow2-cluster-outside-file', { l2: [compressed(6 * 512 - 2)], data: [cluster(0)] }],
-    ['qcow2-table-outside-file', { l1: [at(5)] }],
-    ['qcow2-entry-misaligned', { clusterBits: 12, l2: [512n] }],
-    ['qcow2-entry-reserved-bits', { l2: [2n] }],
-    ['qcow2-compressed-data', { l2: [compressed(5 * 512)], data: [cluster(0xff)] }],
-    ['qcow2-compressed-data', { l2: [compressed(2560)], data: [packed(0, deflateRawSync(cluster(4, 511)))] }],
-    ['qcow2-compressed-data', { l2: [compressed(2560)], data: [packed(0, deflateRawSync(cluster(4, 513)))] }],
-    ['qcow2-beyond-virtual-size', { l2: [0n, at(5)], virtualSizeBytes: 512, data: [cluster(1)] }],
-    ['qcow2-beyond-virtual-size', { l1: [at(4), at(5)], data: [cluster(0)] }],
-    ['qcow2-refcount-table', { patches: [{ offset: 1023, bytes: Uint8Array.of(1) }] }],
-    ['qcow2-table-outside-file', { patches: [{ offset: 1021, bytes: Uint8Array.of(1) }] }],
-  ])('refuses %s: %o', async ([rule, parts]) => {
+  test.for<Refusal>(refusals)('refuses %s: %o', async ([rule, parts]) => {
     const error: unknown = await decode(buildImage(parts)).catch((caught: unknown) => caught)
     expect(error).toBeInstanceOf(Qcow2DecodeError)
     expect(error).toMatchObject({ code: 'QCOW2_DECODE', kind: 'refused', rule })
