@@ -1,9 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { deflateRawSync, zstdCompressSync } from 'node:zlib'
 import { Qcow2DecodeError } from '@disk-image/qemu-img/qcow2'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { feedStream } from '../../feed-stream.ts'
 import { buildImage, compressedEntry } from './build-image.ts'
 import { decodeStreamed, decodeWhole, diskOf, pace, paces } from './decode-both.ts'
 import { at, cluster, distinct, far, farData, mixed, neighbours, packed, tableOf } from './sample-images.ts'
@@ -114,6 +116,21 @@ describe('decodeQcow2Stream', () => {
       expect(diskOf(streamed)).toEqual(diskOf(whole))
     },
   )
+
+  test('has done with a chunk when it gives it back, however slow the target is', async () => {
+    const bytes = buildImage({ l2: [...neighbours(131, 3), at(130)], data: farData(distinct(4)) })
+    const raw = new Uint8Array(32_768)
+    const write = async (chunk: Uint8Array, offset: number): Promise<void> => {
+      await delay(3)
+      raw.set(chunk, offset)
+    }
+    const file = inDirectory('stream.qcow2')
+    await feedStream({ file, bytes, target: { write }, workers: 2, step: () => 700 })
+    const [first, ...others] = distinct(4)
+    expect(raw.subarray(0, 2048)).toEqual(
+      Uint8Array.from([...others, first ?? []].flatMap((part) => [...part])),
+    )
+  })
 
   test.for(paces)('keeps nothing of what is behind its table, in chunks of %s', async (steps) => {
     const bytes = buildImage({ l2: [...neighbours(131, 3), at(130)], data: farData(distinct(5)) })
