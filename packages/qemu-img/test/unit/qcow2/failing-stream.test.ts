@@ -89,6 +89,19 @@ describe('a stream whose target fails', () => {
     await expectEnd(stream, failure)
   })
 
+  test('does not succeed with the file before the last write from the stream has failed', async () => {
+    // Those from the file are more than there are buffers, so that the decoder is behind when the last one comes.
+    const fromFile = Array.from({ length: 10 }, (_, index) => [at(10 + index), 0n]).flat()
+    const bytes = buildImage({ l2: [...fromFile, at(far)], data: farData(distinct(1)) })
+    const write = async (_: Uint8Array, offset: number): Promise<void> => {
+      await delay(offset === 20 * 512 ? 60 : 5)
+      if (offset === 20 * 512) throw failure
+    }
+    const stream = await begin({ target: { write } }, bytes)
+    await stream.write(bytes.slice(start)).catch(expectFailure)
+    await expectEnd(stream, failure)
+  })
+
   test('rejects only when the rest of the chunk is in its place', async () => {
     let underWay = 0
     const slow = async (): Promise<void> => {
