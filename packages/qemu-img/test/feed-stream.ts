@@ -19,6 +19,7 @@ export interface Fed {
   readonly result: Qcow2DecodeResult
   /** 1 for each byte of the stream that was put into the file. */
   readonly kept: Uint8Array
+  readonly keptBytes: number
 }
 
 /** A chunk that is given back is overwritten with this. */
@@ -29,17 +30,20 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
   const { file, bytes, fileBytes = 0, step, ...options } = feeding
   const handle = await open(file, 'w+')
   const kept = new Uint8Array(bytes.byteLength)
+  let keptBytes = 0
   const put = async (chunk: Uint8Array, offset: number): Promise<void> => {
     if (offset + chunk.byteLength > bytes.byteLength) throw new Error('more is kept than has come')
     if (kept.subarray(offset, offset + chunk.byteLength).includes(1)) throw new Error('bytes are kept twice')
     kept.fill(1, offset, offset + chunk.byteLength)
+    keptBytes += chunk.byteLength
     await writeFully(handle, chunk, offset)
   }
   try {
-    await put(bytes.slice(0, fileBytes), 0)
+    await put(bytes.subarray(0, fileBytes), 0)
     await using stream = await opened({ ...options, file: handle, fileBytes, keep: put })
     for (let at = fileBytes; at < bytes.byteLength;) {
-      const chunk = bytes.slice(at, at + Math.max(1, step()))
+      // A copy, also of a Buffer's bytes.
+      const chunk = new Uint8Array(bytes.subarray(at, at + Math.max(1, step())))
       at += chunk.byteLength
       try {
         await stream.write(chunk)
@@ -47,7 +51,7 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
         chunk.fill(given)
       }
     }
-    return { result: await stream.end(), kept }
+    return { result: await stream.end(), kept, keptBytes }
   } finally {
     await handle.close()
   }
