@@ -79,8 +79,14 @@ function fill(
   return compressedEntry(offset + 5, stream.byteLength, clusterBits)
 }
 
-/** What is done to a good image: entries copied or moved by whole clusters, bits flipped, an end that is missing. */
-const damages = fc.array(
+/** Something done to a good image; numbers of entries are taken modulo. */
+type Damage =
+  | { readonly kind: 'copy'; readonly from: number; readonly to: number }
+  | { readonly kind: 'move'; readonly to: number; readonly by: number }
+  | { readonly kind: 'flip'; readonly to: number; readonly bit: number }
+  | { readonly kind: 'cut'; readonly to: number }
+
+const damages: fc.Arbitrary<Damage[]> = fc.array(
   fc.oneof(
     fc.record({ kind: fc.constant('copy' as const), from: fc.nat(), to: fc.nat() }),
     fc.record({ kind: fc.constant('move' as const), to: fc.nat(), by: fc.integer({ min: -3, max: 3 }) }),
@@ -100,7 +106,7 @@ function entriesOf(image: Uint8Array): number[] {
   return [40, 48, 56, 64, clusterSize, ...l1, ...l1, ...entries]
 }
 
-function damage(image: Uint8Array, list: fc.infer<typeof damages>): Uint8Array {
+function damage(image: Uint8Array, list: readonly Damage[]): Uint8Array {
   const places = entriesOf(image)
   const view = new DataView(image.buffer)
   const clusterSize = BigInt(2 ** view.getUint32(20))
