@@ -10,6 +10,8 @@ export interface Feeding extends Omit<DecodeQcow2StreamOptions, 'file' | 'fileBy
   readonly bytes: Uint8Array
   /** Bytes that are in the file before. @default 0 */
   readonly fileBytes?: number
+  /** Writes that are under way at once. @default what the stream asks for */
+  readonly concurrency?: number
   /** Bytes of the next chunk; at least one is sent. */
   readonly step: () => number
 }
@@ -41,15 +43,29 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
   try {
     await put(bytes.subarray(0, fileBytes), 0)
     await using stream = await opened({ ...options, file: handle, fileBytes, keep: put })
-    for (let at = fileBytes; at < bytes.byteLength;) {
-      // A copy, also of a Buffer's bytes.
-      const chunk = new Uint8Array(bytes.subarray(at, at + Math.max(1, step())))
-      at += chunk.byteLength
+    const underWay = new Set<Promise<void>>()
+    const lend = async (chunk: Uint8Array): Promise<void> => {
       try {
         await stream.write(chunk)
       } finally {
         chunk.fill(given)
       }
+    }
+    const feedAll = async (): Promise<void> => {
+      for (let at = fileBytes; at < bytes.byteLength;) {
+        // A copy, also of a Buffer's bytes.
+        const chunk = new Uint8Array(bytes.subarray(at, at + Math.max(1, step())))
+        at += chunk.byteLength
+        const lent = lend(chunk).finally(() => underWay.delete(lent))
+        underWay.add(lent)
+        if (underWay.size >= (feeding.concurrency ?? stream.concurrency)) await Promise.race(underWay)
+      }
+      await Promise.all(underWay)
+    }
+    try {
+      await feedAll()
+    } finally {
+      await Promise.allSettled(underWay)
     }
     return { result: await stream.end(), kept, keptBytes }
   } finally {
@@ -59,12 +75,14 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
 
 async function opened(options: DecodeQcow2StreamOptions): Promise<
   AsyncDisposable & {
+    readonly concurrency: number
     write(chunk: Uint8Array): Promise<void>
     end(): Promise<Qcow2DecodeResult>
   }
 > {
   const stream = await decodeQcow2Stream(options)
   return {
+    concurrency: stream.concurrency,
     write: (chunk) => stream.write(chunk),
     end: () => stream.end(),
     [Symbol.asyncDispose]: () => stream.close(),
