@@ -6,7 +6,7 @@ export interface RequestBody {
   readonly size: number | undefined
   /** Opens the bytes; called once per request. */
   open(): AsyncIterable<Uint8Array>
-  /** Sees every portion in its turn, before it is sent. */
+  /** Sees every portion in its turn. The next one is asked for when this is done; the portion is sent meanwhile. */
   onPortion?(bytes: Uint8Array): Promise<void> | void
   /** How long to wait for `100 Continue`. @default 1000 */
   readonly continueTimeoutMs?: number | undefined
@@ -27,22 +27,29 @@ export class SourceSizeError extends Error {
 }
 
 /**
- * Sends a body with back pressure; a portion's memory is not needed any more when the next is asked for.
+ * Sends a body with back pressure; a portion's memory is not needed any more when the next is asked for. Whoever
+ * sees the portions (a hash in another thread) works while they are sent, and holds up only the next one.
  *
  * @returns whether it was sent to its end
  * @throws {SourceSizeError} where the source has fewer or more bytes than it said: never are more sent than declared
- * @throws what the source throws, as it is
+ * @throws what the source or `onPortion` throws, as it is
  */
 export async function sendBody(socket: Socket, body: RequestBody, hooks: SendHooks): Promise<boolean> {
+  const write = createWriter(socket, body.size === undefined, hooks)
   let left = body.size
   let held: Uint8Array | undefined
+  let seen: Promise<void> | void = undefined
   const iterator = body.open()[Symbol.asyncIterator]()
   try {
     for (;;) {
       hooks.whileReading(true)
+      // The memory of the portion before is given back only now.
+      if (seen !== undefined) await seen
       const next = await iterator.next()
       const bytes = next.done === true ? undefined : next.value
-      if (bytes !== undefined && bytes.length > 0) await body.onPortion?.(bytes)
+      seen = bytes === undefined || bytes.length === 0 ? undefined : body.onPortion?.(bytes)
+      // It is waited for later; a failure until then is not an unhandled one.
+      seen?.catch(() => undefined)
       hooks.whileReading(false)
       if (hooks.stopped()) return false
       if (bytes === undefined) break
@@ -54,9 +61,9 @@ export async function sendBody(socket: Socket, body: RequestBody, hooks: SendHoo
       if (left === 0) {
         // Were the source to go on, a server would take the first bytes for the whole: so the last one is kept back.
         held = Uint8Array.from(bytes.subarray(-1))
-        await write(socket, bytes.subarray(0, -1), false, hooks)
+        await write(bytes.subarray(0, -1))
       } else {
-        await write(socket, bytes, left === undefined, hooks)
+        await write(bytes)
       }
       if (hooks.stopped()) return false
     }
@@ -64,23 +71,43 @@ export async function sendBody(socket: Socket, body: RequestBody, hooks: SendHoo
       throw new SourceSizeError(`the source has ${left} bytes less than the ${body.size} that it promised`)
     }
     if (left === undefined) socket.write('0\r\n\r\n')
-    if (held !== undefined) await write(socket, held, false, hooks)
+    if (held !== undefined) await write(held)
     return true
   } finally {
     void Promise.resolve(iterator.return?.()).catch(() => undefined)
   }
 }
 
-/** Portions go out in pieces, so that a slow connection still shows progress. */
-const pieceBytes = 256 * 1024
+/** Portions go out in pieces, so that a slow connection still shows progress: the first ones are this long. */
+const leastPieceBytes = 256 * 1024
+const mostPieceBytes = 1024 * 1024
+/** A piece that is gone within this time was short: 256 KiB in it are 5 MB/s. */
+const quickMs = 50
 
-async function write(socket: Socket, bytes: Uint8Array, chunked: boolean, hooks: SendHooks): Promise<void> {
-  for (let start = 0; start < bytes.length && !hooks.stopped(); start += pieceBytes) {
-    const piece = bytes.subarray(start, start + pieceBytes)
-    if (chunked) socket.write(`${piece.length.toString(16)}\r\n`)
-    await flushed(socket, piece)
-    if (chunked) socket.write('\r\n')
-    hooks.onSent(piece.length)
+/**
+ * Writes in pieces, one after the other. Each takes an event and a promise, and on a fast connection those would
+ * cost as much as the sending: so the pieces grow while they are taken quickly, and shrink when they are not.
+ */
+function createWriter(
+  socket: Socket,
+  chunked: boolean,
+  hooks: SendHooks,
+): (bytes: Uint8Array) => Promise<void> {
+  let pieceBytes = leastPieceBytes
+  return async (bytes) => {
+    for (let start = 0; start < bytes.length && !hooks.stopped();) {
+      const piece = bytes.subarray(start, start + pieceBytes)
+      start += piece.length
+      const begun = performance.now()
+      if (chunked) socket.write(`${piece.length.toString(16)}\r\n`)
+      await flushed(socket, piece)
+      if (chunked) socket.write('\r\n')
+      hooks.onSent(piece.length)
+      const quick = performance.now() - begun < quickMs
+      pieceBytes = quick
+        ? Math.min(mostPieceBytes, pieceBytes * 2)
+        : Math.max(leastPieceBytes, Math.floor(pieceBytes / 4))
+    }
   }
 }
 

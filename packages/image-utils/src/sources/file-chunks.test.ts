@@ -52,6 +52,27 @@ test('a receiver that stops leaves no read behind, and an open handle open', asy
   }
 })
 
+test('read into shared memory, the bytes are the same, and never more than two chunks of it are used', async () => {
+  const memories = new Set<ArrayBufferLike>()
+  const parts: Uint8Array[] = []
+  for await (const chunk of readFileInChunks(file, { shared: true })) {
+    memories.add(chunk.buffer)
+    parts.push(new Uint8Array(chunk))
+  }
+  expect(Buffer.concat(parts).equals(bytes)).toBe(true)
+  expect([...memories].map((memory) => memory instanceof SharedArrayBuffer)).toEqual([true, true])
+})
+
+test('a read that fails in the middle is what the receiver gets, after the chunks before it', async () => {
+  const handle = await open(file)
+  const reading = readHandleInChunks(handle)
+  expect((await reading.next()).value?.length).toBe(1024 * 1024)
+  // The chunk after this one is being read already, and the one after that cannot be.
+  await reading.next()
+  await handle.close()
+  await expect(collect(reading)).rejects.toThrow('file closed')
+})
+
 test('an abort ends it with the signal’s reason', async () => {
   const reason = new Error('enough')
   await expect(collect(readFileInChunks(file, { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason)

@@ -6,6 +6,8 @@ export interface FileChunksOptions {
   readonly start?: number | undefined
   /** Most bytes. @default to the end */
   readonly length?: number | undefined
+  /** Read into shared memory, which another thread can hash where it lies. @default false */
+  readonly shared?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -30,8 +32,10 @@ export async function* readHandleInChunks(
   options: FileChunksOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const end = (options.start ?? 0) + (options.length ?? Number.POSITIVE_INFINITY)
-  let current = new Uint8Array(chunkBytes)
-  let other = new Uint8Array(chunkBytes)
+  const room = (): Uint8Array =>
+    options.shared === true ? new Uint8Array(new SharedArrayBuffer(chunkBytes)) : new Uint8Array(chunkBytes)
+  let current = room()
+  let other = room()
   const read = (into: Uint8Array, position: number): Promise<number> => {
     const reading = handle.read(into, 0, Math.min(into.length, end - position), position)
     const bytes = reading.then(({ bytesRead }) => bytesRead)
