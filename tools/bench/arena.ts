@@ -8,7 +8,8 @@ import { imageSchema } from './image-schema.ts'
 import { prepareImages, type BenchImages } from './images.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
-const cache = path.join(repository, '.cache/bench')
+/** What the benchmark keeps between its runs, and works in. */
+export const cache: string = path.join(repository, '.cache/bench')
 
 /** The images of one size, served like a Glance does, and a folder to write into. */
 export interface Arena extends AsyncDisposable {

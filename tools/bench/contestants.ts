@@ -1,6 +1,6 @@
 import path from 'node:path'
 import type { Arena } from './arena.ts'
-import { cinder, floor, ours, type Contestant } from './job.ts'
+import { cinder, floor, ours, syncedFloor, type Contestant } from './job.ts'
 import type { MeasuredRun } from './measure.ts'
 
 const driver = path.join(import.meta.dirname, 'peers/cinder_driver.py')
@@ -45,12 +45,13 @@ export function oursFetch(arena: Arena, file: string, destination: string): Cont
 
 /** The original. It verifies inside its client library, and says how long the call took without Python's start. */
 export function cinderFetch(arena: Arena, file: string, destination: string): Contestant {
-  return cinderCall(() => ['fetch_to_raw', arena.url, arena.idOf(file), destination, arena.folder])
+  return cinderCall(arena, () => ['fetch_to_raw', arena.url, arena.idOf(file), destination, arena.folder])
 }
 
-/** The original on any operation of the driver. */
-export function cinderCall(args: () => readonly string[]): Contestant {
+/** The original on any operation of the driver. With 10 GiB a run of it takes minutes. */
+export function cinderCall(arena: Arena, args: () => readonly string[]): Contestant {
   return {
+    mostRuns: arena.images.sizeGiB >= 10 ? 2 : undefined,
     name: cinder,
     description: 'cinder.image.image_utils',
     command: () => ['/usr/bin/python3', driver, ...args()],
@@ -93,5 +94,21 @@ export function floorConvert(arena: Arena, file: string, destination: string): C
           `qemu-img convert -f qcow2 -O raw '${temporary}' '${destination}'; rm '${temporary}'`,
       ),
     read: readHash(arena.sha512Of(file)),
+  }
+}
+
+/**
+ * A script of the floor that then waits until the destination is on the disk. Of a loop device `sync` writes the
+ * file behind it too; `blockdev --flushbufs` leaves that in the page cache.
+ */
+export function thenSync(script: Contestant, destination: string): Contestant {
+  return {
+    ...script,
+    name: syncedFloor,
+    description: `${script.description}; sync`,
+    command: () => {
+      const words = script.command()
+      return [...words.slice(0, -1), `${words.at(-1)}; sync '${destination}'`]
+    },
   }
 }

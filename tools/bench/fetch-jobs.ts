@@ -1,9 +1,10 @@
 import { execa, execaSync } from 'execa'
+import { statSync } from 'node:fs'
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Arena } from './arena.ts'
-import { cinderFetch, floorConvert, floorRaw, oursFetch } from './contestants.ts'
-import { cinder, floor, type Job, type Target } from './job.ts'
+import { cinderFetch, floorConvert, floorRaw, oursFetch, thenSync } from './contestants.ts'
+import { cinder, floor, syncedFloor, type Comparison, type Contestant, type Job, type Target } from './job.ts'
 
 const GiB = 1024 ** 3
 
@@ -13,6 +14,28 @@ function targets(floorAtMost: number, timesFasterThanCinder: number): Target[] {
     { against: floor, figure: 'wall', atMost: floorAtMost },
     { against: cinder, figure: 'call', atMost: 1 / timesFasterThanCinder },
     { against: floor, figure: 'cpu', atMost: 1.3 },
+  ]
+}
+
+/** At equal durability, for who reads the figures. The targets stay against the script that does not wait. */
+const comparisons: readonly Comparison[] = [
+  { against: syncedFloor, figure: 'wall' },
+  { against: syncedFloor, figure: 'cpu' },
+]
+
+/** Everybody who brings an image onto a destination. */
+function contestantsOf(
+  arena: Arena,
+  image: string,
+  destination: string,
+  floorContestant: typeof floorRaw,
+): readonly Contestant[] {
+  const script = floorContestant(arena, image, destination)
+  return [
+    oursFetch(arena, image, destination),
+    script,
+    thenSync(script, destination),
+    cinderFetch(arena, image, destination),
   ]
 }
 
@@ -39,11 +62,9 @@ function fileJob(
     name,
     sizeGiB: arena.images.sizeGiB,
     targets: jobTargets,
-    contestants: [
-      oursFetch(arena, image, destination),
-      floorContestant(arena, image, destination),
-      cinderFetch(arena, image, destination),
-    ],
+    comparisons,
+    hashedBytes: statSync(image).size,
+    contestants: contestantsOf(arena, image, destination, floorContestant),
     before: async () => {
       await rm(destination, { force: true })
       await settle()
@@ -90,11 +111,9 @@ async function deviceJob(arena: Arena): Promise<Job> {
     name: 'raw-to-device',
     sizeGiB,
     targets: targets(0.9, 3),
-    contestants: [
-      oursFetch(arena, raw, device),
-      floorRaw(arena, raw, device),
-      cinderFetch(arena, raw, device),
-    ],
+    comparisons,
+    hashedBytes: statSync(raw).size,
+    contestants: contestantsOf(arena, raw, device, floorRaw),
     before: () => loop.dirty(),
     check: () => compare(raw, device),
     close: () => loop.close(),

@@ -4,6 +4,8 @@ import type { MeasuredRun } from './measure.ts'
 export const ours = 'ours'
 /** What a careful shell script does. */
 export const floor = 'floor'
+/** The same script, which then waits until the result is on the disk, as ours does. */
+export const syncedFloor = 'floor, synced'
 /** The original. */
 export const cinder = 'cinder'
 
@@ -15,6 +17,8 @@ export interface Contestant {
   /** The command, which is made anew for every run. */
   command(): readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** Who is very slow takes part in no more rounds than this. @default all */
+  readonly mostRuns?: number | undefined
   /**
    * Looks at what the command printed.
    *
@@ -33,12 +37,19 @@ export interface Target {
   readonly atMost: number
 }
 
+/** A ratio that is shown and not judged. */
+export type Comparison = Omit<Target, 'atMost'>
+
 /** Something that is measured: the contestants take turns. */
 export interface Job {
   readonly name: string
   readonly sizeGiB: number
   readonly contestants: readonly Contestant[]
   readonly targets: readonly Target[]
+  /** @default none */
+  readonly comparisons?: readonly Comparison[]
+  /** Bytes of the image that ours hashes, one after the other; absent where it hashes none. */
+  readonly hashedBytes?: number | undefined
   /** Puts everything as it was, before each run. */
   before(): Promise<void>
   /** @throws where the result is not byte for byte what it must be */

@@ -1,13 +1,15 @@
 /** Measures the packages against a careful shell script and against the original; see docs/architecture/overview.md. */
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { findMissing, openArena } from './arena.ts'
+import { cache, findMissing, openArena } from './arena.ts'
+import { explainMisses, type MachineRates } from './explain-miss.ts'
 import { fetchOffers } from './fetch-jobs.ts'
 import { parseOptions, usage, type BenchOptions } from './options.ts'
 import { packageBenchmarks, runPackageBenchmark, type PackageResult } from './package-benchmarks.ts'
 import { describeJob, describeJudgement } from './report.ts'
 import { runJob, type JobResult } from './run-job.ts'
+import { measureDisk, measureHash } from './scaling/limits.ts'
 import { uploadOffers } from './upload-job.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
@@ -22,6 +24,7 @@ async function runSize(
   options: BenchOptions,
   sizeGiB: number,
   missing: Readonly<Record<string, string | undefined>>,
+  rates: MachineRates,
 ): Promise<JobResult[]> {
   const chosen = offers.filter(
     ({ name, firstSizeOnly }) =>
@@ -41,7 +44,7 @@ async function runSize(
     try {
       const progress = (round: number): void =>
         console.error(`${name}, ${sizeGiB} GiB: round ${round} of ${options.rounds}`)
-      const result = await runJob(job, options.rounds, missing, progress)
+      const result = explainMisses(job, await runJob(job, options.rounds, missing, progress), rates)
       console.log(`\n${describeJob(result)}`)
       results.push(result)
     } finally {
@@ -49,6 +52,16 @@ async function runSize(
     }
   }
   return results
+}
+
+/** What explains a missed target; the disk is that which the jobs write to. */
+async function measureMachine(): Promise<MachineRates> {
+  mkdirSync(cache, { recursive: true })
+  return {
+    cores: os.availableParallelism(),
+    hashBytesPerSecond: measureHash(),
+    diskBytesPerSecond: await measureDisk(cache),
+  }
 }
 
 /** The packages' own benchmarks. */
@@ -83,16 +96,17 @@ async function main(): Promise<void> {
   }
   const [load = 0] = os.loadavg()
   if (load > 0.5) console.log(`This machine is busy (load ${load.toFixed(1)}): expect noise.`)
+  const rates = await measureMachine()
   const machine = {
+    ...rates,
     cpu: os.cpus()[0]?.model,
-    cores: os.cpus().length,
     memoryBytes: os.totalmem(),
     load,
     node: process.version,
   }
   const startedAt = new Date().toISOString()
   const jobs: JobResult[] = []
-  for (const sizeGiB of options.sizesGiB) jobs.push(...(await runSize(options, sizeGiB, missing)))
+  for (const sizeGiB of options.sizesGiB) jobs.push(...(await runSize(options, sizeGiB, missing, rates)))
   const packages = await runPackages(options)
   if (options.jsonFile !== undefined) {
     writeFileSync(

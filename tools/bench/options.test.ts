@@ -2,9 +2,10 @@ import { expect, test } from 'vitest'
 import { parseOptions } from './options.ts'
 
 test('what is measured by default, in a hurry, and with much time', () => {
-  expect(parseOptions([])).toMatchObject({ rounds: 5, sizesGiB: [1, 3] })
+  expect(parseOptions([])).toMatchObject({ rounds: 5, sizesGiB: [1, 3, 10] })
   expect(parseOptions(['--', '--quick'])).toMatchObject({ rounds: 3, sizesGiB: [1] })
-  expect(parseOptions(['--full', '--rounds', '7'])).toMatchObject({ rounds: 7, sizesGiB: [1, 3, 10] })
+  expect(parseOptions(['--size', '5', '--rounds', '7'])).toMatchObject({ rounds: 7, sizesGiB: [5] })
+  expect(parseOptions(['--quick', '--size', '3,1,3'])).toMatchObject({ rounds: 3, sizesGiB: [1, 3] })
 })
 
 test('the scaling has rounds of its own', () => {
@@ -19,6 +20,9 @@ test('the scaling has rounds of its own', () => {
 test.each([
   [['--rounds', '0'], 'not a whole number'],
   [['--rounds', 'many'], 'not a whole number'],
+  [['--size', '0'], 'not whole numbers'],
+  [['--size', '1,'], 'not whole numbers'],
+  [['--size', '0.5'], 'not whole numbers'],
   [['--quik'], "Unknown option '--quik'"],
 ])('%j is refused', (args, message) => {
   expect(() => parseOptions(args)).toThrow(message)

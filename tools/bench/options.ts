@@ -20,14 +20,22 @@ export interface BenchOptions {
 
 export const usage = `pnpm bench [-- options]
 
-  --quick        images of 1 GiB, 3 rounds        (otherwise 1 and 3 GiB, 5 rounds)
-  --full         also images of 10 GiB
+  --quick        images of 1 GiB, 3 rounds        (otherwise 1, 3 and 10 GiB, 5 rounds)
+  --size N[,N…]  images of so many GiB, in whole numbers
   --rounds N     so many rounds
   --only NAME    only jobs whose name contains NAME
   --json FILE    writes all figures to FILE
   --scaling      how time and memory grow with size, latency, bandwidth and number, instead
   --write PAGE   with --scaling: puts the tables into PAGE, between its markers
 `
+
+/** Each size once, the smallest first. */
+function parseSizes(text: string): number[] {
+  const sizes = text.split(',').map(Number)
+  if (!sizes.every((size) => Number.isInteger(size) && size >= 1))
+    throw new Error(`--size ${text}: not whole numbers from 1, with commas between them`)
+  return [...new Set(sizes)].toSorted((a, b) => a - b)
+}
 
 /** @throws where an option is unknown or out of range */
 export function parseOptions(args: readonly string[]): BenchOptions {
@@ -36,7 +44,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     args: args[0] === '--' ? args.slice(1) : [...args],
     options: {
       quick: { type: 'boolean', default: false },
-      full: { type: 'boolean', default: false },
+      size: { type: 'string' },
       rounds: { type: 'string' },
       only: { type: 'string' },
       json: { type: 'string' },
@@ -50,7 +58,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     throw new Error(`--rounds ${values.rounds}: not a whole number from 1`)
   return {
     rounds,
-    sizesGiB: [1, ...(values.quick ? [] : [3]), ...(values.full ? [10] : [])],
+    sizesGiB: values.size === undefined ? (values.quick ? [1] : [1, 3, 10]) : parseSizes(values.size),
     only: values.only,
     jsonFile: values.json,
     scaling: values.scaling,

@@ -1,4 +1,4 @@
-import type { JobResult, Judgement, Standing } from './run-job.ts'
+import type { ComparedRatio, JobResult, Judgement, Standing } from './run-job.ts'
 import type { Spread } from './statistics.ts'
 
 const MiB = 1024 ** 2
@@ -30,6 +30,7 @@ function standingRow({ name, description, ...figures }: Standing): string[] {
   return [
     name,
     description,
+    String(figures.runs.length),
     seconds(figures.seconds),
     seconds(figures.callSeconds),
     seconds(figures.cpuSeconds),
@@ -39,16 +40,24 @@ function standingRow({ name, description, ...figures }: Standing): string[] {
   ]
 }
 
-/** One target as a line. */
-export function describeJudgement({ what, value, atMost, met }: Judgement): string {
-  return `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`
+/** One target as a line, and below a missed one what limits it. */
+export function describeJudgement({ what, value, atMost, met, limits = [] }: Judgement): string {
+  return [
+    `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`,
+    ...limits.map((line) => `            ${line}`),
+  ].join('\n')
+}
+
+function describeComparison({ what, value }: ComparedRatio): string {
+  return `  -       ${what}: ${value.toFixed(2)} (for information)`
 }
 
 /** One job as text: who took how long, and which target was met. */
-export function describeJob({ job, sizeGiB, standings, judgements, absent }: JobResult): string {
+export function describeJob({ job, sizeGiB, standings, judgements, comparisons, absent }: JobResult): string {
   const header = [
     '',
     '',
+    'runs',
     'whole process, s (min–max)',
     'inside the call',
     'CPU s (min–max)',
@@ -61,5 +70,6 @@ export function describeJob({ job, sizeGiB, standings, judgements, absent }: Job
     table([header, ...standings.map(standingRow)]).replace(/^/gm, '  '),
     ...Object.entries(absent).map(([name, reason]) => `  ${name} did not take part: ${reason}`),
     ...judgements.map(describeJudgement),
+    ...comparisons.map(describeComparison),
   ].join('\n')
 }

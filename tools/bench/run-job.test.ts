@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { floor, ours, type Target } from './job.ts'
-import { judge, type Standing } from './run-job.ts'
+import { compare, judge, type Standing } from './run-job.ts'
 
 const spread = (median: number): { median: number; min: number; max: number } => ({
   median,
@@ -47,4 +47,13 @@ test('memory has a limit of its own', () => {
 test('without ours every target is missed, without the other side it is not judged', () => {
   expect(judge({ targets }, [standing(floor, 1)]).map(({ met }) => met)).toEqual([false, false])
   expect(judge({ targets }, [standing(ours, 1)])).toHaveLength(1)
+})
+
+test('a comparison is shown of who is there, and judges nobody', () => {
+  const comparisons = [{ against: floor, figure: 'wall' as const }]
+  expect(compare({ comparisons }, [standing(ours, 3), standing(floor, 2)])).toEqual([
+    { what: 'wall of ours / floor', value: 1.5 },
+  ])
+  expect(compare({ comparisons }, [standing(ours, 3)])).toEqual([])
+  expect(compare({ comparisons }, [standing(floor, 3)])).toEqual([])
 })

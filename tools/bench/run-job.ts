@@ -1,4 +1,4 @@
-import { ours, rssLimitBytes, type Contestant, type Job } from './job.ts'
+import { ours, rssLimitBytes, type Comparison, type Contestant, type Job } from './job.ts'
 import { measure, type MeasuredRun, type Measurement } from './measure.ts'
 import { spreadOf, type Spread } from './statistics.ts'
 
@@ -28,6 +28,14 @@ export interface Judgement {
   readonly value: number
   readonly atMost: number
   readonly met: boolean
+  /** What limits ours, in sentences, where the target is missed and the figures show it. */
+  readonly limits?: readonly string[]
+}
+
+/** A ratio that is shown for information. */
+export interface ComparedRatio {
+  readonly what: string
+  readonly value: number
 }
 
 /** What one job showed. */
@@ -36,6 +44,7 @@ export interface JobResult {
   readonly sizeGiB: number
   readonly standings: readonly Standing[]
   readonly judgements: readonly Judgement[]
+  readonly comparisons: readonly ComparedRatio[]
   /** Contestants that could not take part, and why. */
   readonly absent: Readonly<Record<string, string>>
 }
@@ -63,15 +72,31 @@ function standingOf({ name, description }: Contestant, runs: readonly Run[]): St
   }
 }
 
+function ratioOf({ against, figure }: Comparison, standings: readonly Standing[]): ComparedRatio | undefined {
+  const own = standings.find(({ name }) => name === ours)
+  const other = standings.find(({ name }) => name === against)
+  if (other === undefined) return undefined
+  const key = figure === 'wall' ? 'seconds' : (`${figure}Seconds` as const)
+  const value = own === undefined ? Infinity : own[key].median / other[key].median
+  return { what: `${figure} of ours / ${against}`, value }
+}
+
+/** Ratios that nobody is judged by: only of those who are there. */
+export function compare(
+  { comparisons = [] }: Pick<Job, 'comparisons'>,
+  standings: readonly Standing[],
+): ComparedRatio[] {
+  if (!standings.some(({ name }) => name === ours)) return []
+  return comparisons.flatMap((comparison) => ratioOf(comparison, standings) ?? [])
+}
+
 /** Compares ours with the others. A target whose other side is absent is not judged; without ours all are missed. */
 export function judge(job: Pick<Job, 'targets'>, standings: readonly Standing[]): Judgement[] {
   const own = standings.find(({ name }) => name === ours)
-  const judgements = job.targets.flatMap(({ against, figure, atMost }) => {
-    const other = standings.find(({ name }) => name === against)
-    if (other === undefined) return []
-    const key = figure === 'wall' ? 'seconds' : (`${figure}Seconds` as const)
-    const value = own === undefined ? Infinity : own[key].median / other[key].median
-    return [{ what: `${figure} of ours / ${against}`, value, atMost, met: value <= atMost }]
+  const judgements = job.targets.flatMap((target) => {
+    const ratio = ratioOf(target, standings)
+    const { atMost } = target
+    return ratio === undefined ? [] : [{ ...ratio, atMost, met: ratio.value <= atMost }]
   })
   const memory = own?.peakRssBytes.max ?? Infinity
   return [
@@ -132,6 +157,7 @@ export async function runJob(
     // Every other round the other way round, so that nobody always follows the same one.
     for (const contestant of round % 2 === 1 ? present : present.toReversed()) {
       if (contestant.name in absent) continue
+      if ((runs.get(contestant.name)?.length ?? 0) >= (contestant.mostRuns ?? Infinity)) continue
       try {
         runs.get(contestant.name)?.push(await runOnce(job, contestant))
       } catch (error) {
@@ -142,5 +168,12 @@ export async function runJob(
   const standings = present
     .filter(({ name }) => !(name in absent))
     .map((contestant) => standingOf(contestant, runs.get(contestant.name) ?? []))
-  return { job: job.name, sizeGiB: job.sizeGiB, standings, judgements: judge(job, standings), absent }
+  return {
+    job: job.name,
+    sizeGiB: job.sizeGiB,
+    standings,
+    judgements: judge(job, standings),
+    comparisons: compare(job, standings),
+    absent,
+  }
 }

@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -79,6 +80,7 @@ function uploadJob(arena: Arena, name: string, target: Target, verify: 'strict' 
   return {
     name,
     sizeGiB: arena.images.sizeGiB,
+    hashedBytes: verify === 'none' ? undefined : statSync(volume).size,
     targets: [
       { against: floor, figure: 'wall', atMost: 1.1 },
       { against: cinder, figure: 'call', atMost: 1 / 2 },
@@ -96,7 +98,7 @@ function uploadJob(arena: Arena, name: string, target: Target, verify: 'strict' 
         description: 'curl -T',
         command: () => ['curl', '-sSf', '-H', type, '-T', volume, `${url}/v2/images/${imageId}/file`],
       },
-      cinderCall(() => ['upload', url, imageId, volume, arena.folder]),
+      cinderCall(arena, () => ['upload', url, imageId, volume, arena.folder]),
     ],
     before: async () => {
       if (imageId !== '') await fetch(`${url}/v2/images/${imageId}`, { method: 'DELETE' })

@@ -66,3 +66,24 @@ test('a command that fails is out with what it said', async () => {
   const { absent } = await runJob(job, 1, {}, () => {})
   expect(absent[ours]).toContain('ended with 3:\nbroken')
 })
+
+test('who is slow takes part in fewer rounds', async () => {
+  const command = (): string[] => ['true']
+  const job: Job = {
+    name: 'job',
+    sizeGiB: 1,
+    targets,
+    contestants: [
+      { name: ours, description: 'true', command },
+      { name: floor, description: 'true', command, mostRuns: 2 },
+    ],
+    before: nothing,
+    check: nothing,
+    close: nothing,
+  }
+  const { standings } = await runJob(job, 3, {}, () => {})
+  expect(standings.map(({ name, runs }) => [name, runs.length])).toEqual([
+    [ours, 3],
+    [floor, 2],
+  ])
+})

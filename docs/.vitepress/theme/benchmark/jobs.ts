@@ -30,6 +30,8 @@ interface Judgement {
   readonly value: number | null
   readonly atMost: number
   readonly met: boolean
+  /** What limits ours where it is missed. */
+  readonly limits?: readonly string[]
 }
 
 interface RecordedJob {
@@ -38,12 +40,15 @@ interface RecordedJob {
   readonly standings: readonly {
     readonly name: string
     readonly description: string
+    readonly runs: readonly unknown[]
     readonly seconds: Spread
     readonly cpuSeconds: Spread
     readonly peakRssBytes: Spread
     readonly storageWrittenBytes: Spread
   }[]
   readonly judgements: readonly Judgement[]
+  /** Ratios for information; absent from older recordings. */
+  readonly comparisons?: readonly Pick<Judgement, 'what' | 'value'>[]
   readonly absent: Readonly<Record<string, string>>
 }
 

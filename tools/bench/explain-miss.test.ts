@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest'
+import { explainMisses, type MachineRates } from './explain-miss.ts'
+import { floor, ours, type Target } from './job.ts'
+import { judge, type JobResult, type Standing } from './run-job.ts'
+
+const MiB = 1024 ** 2
+const rates: MachineRates = { cores: 2, hashBytesPerSecond: 800 * MiB, diskBytesPerSecond: 400e6 }
+
+const same = (value: number): { median: number; min: number; max: number } => ({
+  median: value,
+  min: value,
+  max: value,
+})
+
+function standing(name: string, wall: number, call: number, written = 0): Standing {
+  return {
+    name,
+    description: name,
+    runs: [],
+    seconds: same(wall),
+    callSeconds: same(call),
+    cpuSeconds: same(wall),
+    peakRssBytes: same(MiB),
+    storageWrittenBytes: same(written),
+    storageReadBytes: same(0),
+  }
+}
+
+function explained(
+  target: Target,
+  standings: Standing[],
+  hashedBytes?: number,
+): readonly string[] | undefined {
+  const result: JobResult = {
+    job: 'job',
+    sizeGiB: 1,
+    standings,
+    judgements: judge({ targets: [target] }, standings),
+    comparisons: [],
+    absent: {},
+  }
+  return explainMisses({ targets: [target], hashedBytes }, result, rates).judgements[0]?.limits
+}
+
+const wall: Target = { against: floor, figure: 'wall', atMost: 0.6 }
+
+test('a target below the least possible time is said to be so', () => {
+  const limits = explained(wall, [standing(ours, 0.8, 0.6), standing(floor, 0.9, 0.9)], 320 * MiB)
+  expect(limits?.[0]).toBe(
+    'least possible: 0.40 s of SHA-512 (320 MiB at 839 MB/s) + 0.20 s start of Node.js = 0.60 s; ' +
+      '0.6 × floor = 0.54 s, which is less',
+  )
+  expect(limits?.[1]).toBe(
+    'of 0.80 s, 0.20 s (25 %) are the start and end of Node.js; 0.80 CPU s are 50 % of 2 cores',
+  )
+})
+
+test('one that could be reached is not excused', () => {
+  const limits = explained(wall, [standing(ours, 0.8, 0.6, 100e6), standing(floor, 1.2, 1.2)], 320 * MiB)
+  expect(limits?.[0]).toMatch(/= 0\.60 s; 0\.6 × floor = 0\.72 s$/)
+  expect(limits?.[1]).toContain("95 MiB written take 0.25 s at the disk's 400 MB/s")
+})
+
+test('inside the call there is no start, and without a hash only the start is known', () => {
+  const call: Target = { against: floor, figure: 'call', atMost: 0.5 }
+  expect(explained(call, [standing(ours, 1, 0.8), standing(floor, 1, 1)], 800 * MiB)?.[0]).toBe(
+    "least possible: 1.00 s of SHA-512 (800 MiB at 839 MB/s); 0.5 × floor's call = 0.50 s, which is less",
+  )
+  expect(explained(wall, [standing(ours, 1, 0.7), standing(floor, 1, 1)])?.[0]).toBe(
+    'least possible: 0.30 s start of Node.js; 0.6 × floor = 0.60 s',
+  )
+})
+
+test('a target that is met, and one that nobody ran for, have nothing to explain', () => {
+  expect(explained(wall, [standing(ours, 0.5, 0.5), standing(floor, 1, 1)])).toBeUndefined()
+  expect(explained(wall, [standing(floor, 1, 1)])).toBeUndefined()
+})

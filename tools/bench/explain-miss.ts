@@ -1,0 +1,114 @@
+import { ours, type Job, type Target } from './job.ts'
+import type { JobResult, Standing } from './run-job.ts'
+
+/** What this machine can do at most, measured once per benchmark. */
+export interface MachineRates {
+  readonly cores: number
+  /** SHA-512 in one thread. */
+  readonly hashBytesPerSecond: number
+  /** Written and synced. */
+  readonly diskBytesPerSecond: number
+}
+
+const MB = 1e6
+const MiB = 1024 ** 2
+
+const seconds = (value: number): string => `${value.toFixed(2)} s`
+const percent = (value: number): string => `${(value * 100).toFixed(0)} %`
+
+interface Part {
+  readonly seconds: number
+  readonly name: string
+}
+
+/** What ours can't do without: hashing is one thread's work, and a whole process starts. */
+function leastParts(
+  own: Standing,
+  figure: Target['figure'],
+  hashedBytes: number | undefined,
+  rates: MachineRates,
+): Part[] {
+  const parts: Part[] = []
+  if (hashedBytes !== undefined) {
+    const rate = rates.hashBytesPerSecond
+    parts.push({
+      seconds: hashedBytes / rate,
+      name: `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`,
+    })
+  }
+  // How much of a start is processor time is not measured.
+  if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
+  return parts
+}
+
+/** Seconds outside the call: the start of Node.js and of the command, and its end. */
+function startOf(own: Standing): number {
+  return Math.max(0, own.seconds.median - own.callSeconds.median)
+}
+
+function leastLine(parts: readonly Part[], allowed: number, allowance: string): string[] {
+  if (parts.length === 0) return []
+  const least = parts.reduce((sum, part) => sum + part.seconds, 0)
+  const sum = parts.map((part) => `${seconds(part.seconds)} ${part.name}`).join(' + ')
+  const total = parts.length === 1 ? '' : ` = ${seconds(least)}`
+  const verdict = least > allowed ? ', which is less' : ''
+  return [`least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`]
+}
+
+/** Where the time of ours went, as far as it was measured. */
+function usageLine(own: Standing, rates: MachineRates): string {
+  const wall = own.seconds.median
+  const start = startOf(own)
+  const written = own.storageWrittenBytes.median
+  const parts = [
+    `of ${seconds(wall)}, ${seconds(start)} (${percent(start / wall)}) are the start and end of Node.js`,
+    `${own.cpuSeconds.median.toFixed(2)} CPU s are ${percent(own.cpuSeconds.median / (wall * rates.cores))} of ${rates.cores} cores`,
+  ]
+  if (written > MiB) {
+    const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`
+    parts.push(
+      `${(written / MiB).toFixed(0)} MiB written take ${seconds(written / rates.diskBytesPerSecond)} at the disk's ${rate}`,
+    )
+  }
+  return parts.join('; ')
+}
+
+/**
+ * Says of one missed target what limits ours, from the figures of the same run: what can't be done faster, beside
+ * what is allowed, and where the time went.
+ *
+ * @returns sentences; none where the figures say nothing
+ */
+function limitsOf(
+  target: Target,
+  standings: readonly Standing[],
+  hashedBytes: number | undefined,
+  rates: MachineRates,
+): string[] {
+  const own = standings.find(({ name }) => name === ours)
+  const other = standings.find(({ name }) => name === target.against)
+  if (own === undefined || other === undefined) return []
+  const key = target.figure === 'wall' ? 'seconds' : (`${target.figure}Seconds` as const)
+  const allowed = target.atMost * other[key].median
+  const what = { wall: '', call: "'s call", cpu: "'s CPU" }[target.figure]
+  const allowance = `${Number(target.atMost.toFixed(2))} × ${target.against}${what}`
+  return [
+    ...leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
+    usageLine(own, rates),
+  ]
+}
+
+/** The result, with what limits ours in every target that was missed against somebody. */
+export function explainMisses(
+  { targets, hashedBytes }: Pick<Job, 'targets' | 'hashedBytes'>,
+  result: JobResult,
+  rates: MachineRates,
+): JobResult {
+  const judgements = result.judgements.map((judgement) => {
+    const target = targets.find(({ against, figure }) => judgement.what === `${figure} of ours / ${against}`)
+    if (judgement.met || target === undefined) return judgement
+    const limits = limitsOf(target, result.standings, hashedBytes, rates)
+    return limits.length === 0 ? judgement : { ...judgement, limits }
+  })
+  return { ...result, judgements }
+}
