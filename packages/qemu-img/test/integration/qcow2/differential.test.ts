@@ -55,7 +55,7 @@ async function decodeStream(random: Random, bytes: Buffer, file: string): Promis
   const largest = random.pick([5000, 100_000, 3_000_000])
   const alike = random.chance(0.3) ? random.pick([4096, 65_536, 262_144]) : undefined
   // Small chunks of large files would take their time.
-  const least = Math.ceil(bytes.byteLength / 100)
+  const least = Math.ceil(bytes.byteLength / 40)
   const step = (): number => Math.max(least, alike ?? random.below(largest))
   const fileBytes = random.chance(0.5) ? 0 : random.below(Math.min(bytes.byteLength, 300_000) + 1)
   const target = new MemoryTarget(plan.virtualSizeBytes, 1)
