@@ -293,8 +293,8 @@ describe('downloads', () => {
     const patient = createGlanceClient({
       endpoint: proxy.url,
       ...quick,
-      stallTimeoutMs: 20_000,
-      glanceNumRetries: 40,
+      stallTimeoutMs: 40_000,
+      glanceNumRetries: 100,
       retryDelayMs: 200,
       maximumRetryDelayMs: 200,
     })
