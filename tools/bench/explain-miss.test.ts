@@ -61,13 +61,13 @@ test('one that could be reached is not excused', () => {
   expect(limits?.[1]).toContain("95 MiB written take 0.25 s at the disk's 400 MB/s")
 })
 
-test('inside the call there is no start, and without a hash only the start is known', () => {
+test('inside the call there is no start, and without a hash no least time is claimed', () => {
   const call: Target = { against: floor, figure: 'call', atMost: 0.5 }
   expect(explained(call, [standing(ours, 1, 0.8), standing(floor, 1, 1)], 800 * MiB)?.[0]).toBe(
     "least possible: 1.00 s of SHA-512 (800 MiB at 839 MB/s); 0.5 × floor's call = 0.50 s, which is less",
   )
   expect(explained(wall, [standing(ours, 1, 0.7), standing(floor, 1, 1)])?.[0]).toBe(
-    'least possible: 0.30 s start of Node.js; 0.6 × floor = 0.60 s',
+    '0.6 × floor = 0.60 s, of which 0.30 s start of Node.js leave 0.30 s for the call; it took 0.70 s',
   )
 })
 

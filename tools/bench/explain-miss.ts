@@ -25,17 +25,12 @@ interface Part {
 function leastParts(
   own: Standing,
   figure: Target['figure'],
-  hashedBytes: number | undefined,
+  hashedBytes: number,
   rates: MachineRates,
 ): Part[] {
-  const parts: Part[] = []
-  if (hashedBytes !== undefined) {
-    const rate = rates.hashBytesPerSecond
-    parts.push({
-      seconds: hashedBytes / rate,
-      name: `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`,
-    })
-  }
+  const rate = rates.hashBytesPerSecond
+  const hashing = `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`
+  const parts: Part[] = [{ seconds: hashedBytes / rate, name: hashing }]
   // How much of a start is processor time is not measured.
   if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
   return parts
@@ -46,13 +41,12 @@ function startOf(own: Standing): number {
   return Math.max(0, own.seconds.median - own.callSeconds.median)
 }
 
-function leastLine(parts: readonly Part[], allowed: number, allowance: string): string[] {
-  if (parts.length === 0) return []
+function leastLine(parts: readonly Part[], allowed: number, allowance: string): string {
   const least = parts.reduce((sum, part) => sum + part.seconds, 0)
   const sum = parts.map((part) => `${seconds(part.seconds)} ${part.name}`).join(' + ')
   const total = parts.length === 1 ? '' : ` = ${seconds(least)}`
   const verdict = least > allowed ? ', which is less' : ''
-  return [`least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`]
+  return `least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`
 }
 
 /** Where the time of ours went, as far as it was measured. */
@@ -92,8 +86,18 @@ function limitsOf(
   const allowed = target.atMost * other[key].median
   const what = { wall: '', call: "'s call", cpu: "'s CPU" }[target.figure]
   const allowance = `${Number(target.atMost.toFixed(2))} × ${target.against}${what}`
+  if (hashedBytes === undefined) {
+    if (target.figure !== 'wall') return [usageLine(own, rates)]
+    // How fast bytes can be sent is not measured by itself: only that the start comes on top of it.
+    const start = startOf(own)
+    const left = `${seconds(start)} start of Node.js leave ${seconds(Math.max(0, allowed - start))} for the call`
+    return [
+      `${allowance} = ${seconds(allowed)}, of which ${left}; it took ${seconds(own.callSeconds.median)}`,
+      usageLine(own, rates),
+    ]
+  }
   return [
-    ...leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
+    leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
     usageLine(own, rates),
   ]
 }
