@@ -49,7 +49,7 @@ async function openReceiver(arena: Arena): Promise<Target> {
   const receiver = await startReceiver(folder)
   return {
     url: receiver.url,
-    storedAt: (imageId) => path.join(folder, imageId),
+    storedAt: (imageId) => path.join(folder, 'v2/images', imageId, 'file'),
     stop: async () => {
       await receiver.stop()
       await rm(folder, { recursive: true, force: true })

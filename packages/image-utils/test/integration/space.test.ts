@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { randomFillSync } from 'node:crypto'
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { ImageTooBigError } from '@disk-image/core'
 import { requireTool } from '@disk-image/testing'
@@ -114,7 +115,26 @@ describe('the conversion folder has no room', () => {
     })
   }
 
-  test.each(['qcow2', 'vmdk', 'vpc'])('for %s', async (format) => {
+  test('for qcow2, which needs some only where clusters have to wait', async () => {
+    const imageId = await image('qcow2')
+    const volume = work.file('volume')
+    await expectNoRoom(imageUtils.imageToVolume({ imageId, volume }), small)
+    await expectNoRoom(imageUtils.TemporaryImages.fetch(unsized(), {}, imageId), small)
+    // Clusters that are compressed, and yet not small.
+    const dense = Buffer.alloc(8 * MiB)
+    for (let at = 0; at < dense.length; at += 65_536) randomFillSync(dense, at, 60_000)
+    const [plain, compressed] = [work.file('dense'), work.file('compressed')]
+    await writeFile(plain, dense)
+    await tool('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', plain, compressed)
+    const waiting = await work.add(compressed, { disk_format: 'qcow2', container_format: 'bare' })
+    await expectNoRoom(imageUtils.imageToVolume({ imageId: waiting, volume, imageService: unsized() }), small)
+    await expect(stat(volume)).rejects.toThrow('ENOENT')
+    await imageUtils.imageToVolume({ imageId, volume, imageService: unsized() })
+    await tool('cmp', raw, volume)
+    expect(await readdir(small)).toEqual([])
+  })
+
+  test.each(['vmdk', 'vpc'])('for %s', async (format) => {
     const imageId = await image(format)
     const volume = work.file('volume')
     await expectNoRoom(imageUtils.imageToVolume({ imageId, volume }), small)
