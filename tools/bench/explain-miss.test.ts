@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { explainMisses, type MachineRates } from './explain-miss.ts'
-import { floor, ours, type Target } from './job.ts'
+import { cinder, floor, ours, type Target } from './job.ts'
 import { judge, type JobResult, type Standing } from './run-job.ts'
 
 const MiB = 1024 ** 2
@@ -69,6 +69,17 @@ test('inside the call there is no start, and without a hash no least time is cla
   expect(explained(wall, [standing(ours, 1, 0.7), standing(floor, 1, 1)])?.[0]).toBe(
     '0.6 × floor = 0.60 s, of which 0.30 s start of Node.js leave 0.30 s for the call; it took 0.70 s',
   )
+})
+
+test('where the script alone takes longer than allowed, the service is the limit', () => {
+  const call: Target = { against: cinder, figure: 'call', atMost: 0.5 }
+  const all = [standing(ours, 4, 3.9), standing(floor, 3.8, 3.8), standing(cinder, 6, 4)]
+  expect(explained(call, all, 320 * MiB)?.[1]).toBe(
+    'floor itself takes 3.80 s, more than the 2.00 s allowed: the service, not the sender, is the limit',
+  )
+  expect(
+    explained(call, [standing(ours, 4, 3.9), standing(floor, 1, 1), standing(cinder, 6, 4)], 1),
+  ).toHaveLength(2)
 })
 
 test('a target that is met, and one that nobody ran for, have nothing to explain', () => {

@@ -1,4 +1,4 @@
-import { ours, type Job, type Target } from './job.ts'
+import { floor, ours, type Job, type Target } from './job.ts'
 import type { JobResult, Standing } from './run-job.ts'
 
 /** What this machine can do at most, measured once per benchmark. */
@@ -67,6 +67,15 @@ function usageLine(own: Standing, rates: MachineRates): string {
   return parts.join('; ')
 }
 
+/** The script does nothing but the work: what it is too slow for, the other side of the connection is too slow for. */
+function otherSideLine(target: Target, standings: readonly Standing[], allowed: number): string | undefined {
+  const script = standings.find(({ name }) => name === floor)
+  if (target.against === floor || target.figure === 'cpu' || script === undefined) return undefined
+  const { median } = script.seconds
+  if (median <= allowed) return undefined
+  return `${script.description} itself takes ${seconds(median)}, more than the ${seconds(allowed)} allowed: the service, not the sender, is the limit`
+}
+
 /**
  * Says of one missed target what limits ours, from the figures of the same run: what can't be done faster, beside
  * what is allowed, and where the time went.
@@ -96,8 +105,10 @@ function limitsOf(
       usageLine(own, rates),
     ]
   }
+  const otherSide = otherSideLine(target, standings, allowed)
   return [
     leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
+    ...(otherSide === undefined ? [] : [otherSide]),
     usageLine(own, rates),
   ]
 }

@@ -70,7 +70,8 @@ export function createVolume(init: VolumeInit): Volume {
       const length = Math.min(size, MiB)
       await writeZeros(handle, 0, length)
       await writeZeros(handle, size - length, length)
-      await handle.datasync()
+      // What needn't outlive a power cut needn't be waited for: a temporary file goes next.
+      if (durable) await handle.datasync()
     } catch {
       // Best effort: whatever failed before is what the caller has to hear of.
     }
