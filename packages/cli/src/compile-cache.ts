@@ -8,7 +8,8 @@ import path from 'node:path'
  */
 export function keepCompiledCode(environment: NodeJS.ProcessEnv): void {
   // Whoever names a folder to Node.js has Node's own way.
-  if (environment['NODE_COMPILE_CACHE'] !== undefined) return
+  const { NODE_COMPILE_CACHE: named, NODE_DISABLE_COMPILE_CACHE: disabled } = environment
+  if (named !== undefined || disabled !== undefined) return
   const folder = compileCacheFolder(environment, process.getuid?.())
   if (folder !== undefined) enableCompileCache(folder)
 }

@@ -33,7 +33,13 @@ export function startCommand(argv: readonly string[], options: CommandOptions): 
   const [file = '', ...rest] = commandLine(argv)
   const child = spawn(file, rest, {
     cwd: options.cwd,
-    env: { PATH: process.env['PATH'] ?? '', HOME: options.cwd, ...options.environment },
+    // What the command keeps of itself would stand among the files that the tests look at.
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      HOME: options.cwd,
+      NODE_DISABLE_COMPILE_CACHE: '1',
+      ...options.environment,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const texts = [child.stdout, child.stderr].map(async (stream) => {
