@@ -28,7 +28,8 @@ export function entriesOf({ exports = {}, imports = {} }: Manifest): Record<stri
 
 /**
  * Puts each entry point into one file, with shared parts beside them: Node.js takes longer to find four hundred
- * small modules than to run them. Names and comments stay as they are, and maps lead to `src`, which is shipped.
+ * small modules than to run them. Names and lines stay as they are, and maps lead to `src`, which is shipped: there
+ * are the comments, without which a command loads a tenth faster. A file of ASCII alone takes half the memory.
  */
 export async function bundle(directory: string, manifest: Manifest): Promise<void> {
   const build = await rolldown({
@@ -44,7 +45,14 @@ export async function bundle(directory: string, manifest: Manifest): Promise<voi
   })
   const output = path.join(directory, 'dist')
   await removeJavaScript(output)
-  await build.write({ dir: output, format: 'esm', chunkFileNames: '[name]-[hash].js', sourcemap: true })
+  await build.write({
+    dir: output,
+    format: 'esm',
+    chunkFileNames: '[name]-[hash].js',
+    sourcemap: true,
+    charset: 'ascii',
+    comments: false,
+  })
   await build.close()
 }
 

@@ -18,7 +18,7 @@ export interface VerifiedPipeOptions {
   /** By Node's names. */
   readonly additionalHashes?: readonly string[] | undefined
   readonly onProgress?: ProgressListener | undefined
-  /** @default 512 KiB */
+  /** @default 1 MiB */
   readonly slotBytes?: number | undefined
   /** @default 16 */
   readonly slots?: number | undefined
@@ -65,7 +65,7 @@ export interface VerifiedPipe {
 export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions): VerifiedPipe {
   const { image, onProgress } = options
   const plan = planHash(image, options.verify ?? 'fallback')
-  const slotBytes = options.slotBytes ?? 512 * 1024
+  const slotBytes = options.slotBytes ?? 1024 * 1024
   const total = typeof image.size === 'number' && image.size >= 0 ? image.size : undefined
   const ring = createSlotRing(slotBytes, options.slots ?? 16)
   const consumers = createConsumers(plan, options, total)

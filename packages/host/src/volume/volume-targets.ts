@@ -10,7 +10,10 @@ export function fileTarget(handle: FileHandle, sizeBytes: number): VolumeTarget 
   return {
     kind: 'file',
     sizeBytes,
-    prepare: () => handle.truncate(0),
+    async prepare() {
+      // ext4 writes a file that was cut to the disk when it is closed, even one that was empty and is removed next.
+      if ((await handle.stat()).size > 0) await handle.truncate(0)
+    },
     zeroed: () => true,
     setLength: (totalBytes) => handle.truncate(totalBytes),
   }

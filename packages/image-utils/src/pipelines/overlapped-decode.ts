@@ -62,22 +62,29 @@ export class OverlappedDecode {
 
   async #beginWrite(chunk: Uint8Array): Promise<{ readonly done: Promise<void> }> {
     if (this.#decoding !== undefined) return { done: this.#decoding.stream.write(chunk) }
-    await this.#file.sink.write(chunk)
+    const written = this.#file.sink.write(chunk)
+    const isHead = this.#received === 0 && chunk.length >= qcow2PlanBytes
     this.#received += chunk.length
-    if (this.#received >= qcow2PlanBytes) await this.#judge()
+    if (isHead) await Promise.all([written, this.#judge(written, chunk.subarray(0, qcow2PlanBytes))])
+    else await written
+    if (this.#received >= qcow2PlanBytes) await this.#judge(written)
     return { done: Promise.resolve() }
   }
 
-  /** Begins to decode, if the decoder takes what the head tells of. */
-  async #judge(): Promise<void> {
+  /**
+   * Begins to decode, if the decoder takes what the head tells of.
+   *
+   * @param written settles when what was received is in the file
+   */
+  async #judge(written: Promise<void>, head?: Uint8Array): Promise<void> {
     if (this.#judged) return
     this.#judged = true
-    const plan = await planQcow2(await readHead(this.#file.path, qcow2PlanBytes))
-    if (plan.supported) await this.#begin(plan.virtualSizeBytes)
+    const plan = await planQcow2(head ?? (await readHead(this.#file.path, qcow2PlanBytes)))
+    if (plan.supported) await this.#begin(plan.virtualSizeBytes, written)
     else this.#toolbox.logger.info('qcow2 goes to qemu-img', { reason: plan.reason })
   }
 
-  async #begin(virtualSizeBytes: number): Promise<void> {
+  async #begin(virtualSizeBytes: number, written: Promise<void>): Promise<void> {
     const { request, call } = this.#job
     const volume = await openVolume(request.volume, {
       sizeBytes: virtualSizeBytes,
@@ -88,6 +95,7 @@ export class OverlappedDecode {
     await volume.skip(0, virtualSizeBytes)
     const zeroes = createZeroDetector()
     const pace = paceOf(this.#job)
+    await written
     const stream = await decodeQcow2Stream({
       file: this.#file.path,
       fileBytes: this.#received,
@@ -108,7 +116,7 @@ export class OverlappedDecode {
   }
 
   async #finish(inspection: InspectionResult): Promise<Streamed | InFile> {
-    await this.#judge()
+    await this.#judge(Promise.resolve())
     if (this.#decoding === undefined) return this.#file.finish(inspection)
     const { stream, volume } = this.#decoding
     const { virtualSizeBytes } = await stream.end()

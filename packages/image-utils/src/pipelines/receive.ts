@@ -1,6 +1,6 @@
 import { type ByteSink, type DownloadReport, MiB, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
-import { openVolume } from '@disk-image/host'
+import { openVolume, type Volume } from '@disk-image/host'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { checkAvailableSpace } from '../operations/available-space.ts'
@@ -52,11 +52,28 @@ export interface InFile {
  * rejects, the cleanup's failure tasks take back what was written.
  */
 export async function receiveImage(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
+  // What needs a temporary file has it made while the service is still being asked for the data.
+  const file = isForVolume(job) ? undefined : openTemporaryFile(toolbox, job, cleanup)
+  file?.catch(() => undefined)
+  try {
+    return await receiveInto(toolbox, job, cleanup, (head) => chooseTarget(toolbox, job, cleanup, head, file))
+  } finally {
+    // Nothing may be made behind the cleanup's back.
+    await file?.catch(() => undefined)
+  }
+}
+
+async function receiveInto(
+  toolbox: Toolbox,
+  job: Job,
+  cleanup: Cleanup,
+  choose: (head: InspectionResult) => Promise<Target>,
+): Promise<Received> {
   const inspector = createInspector()
   let finish: (inspection: InspectionResult) => Promise<Streamed | InFile>
   const intake = new IntakeSink(inspector, async (head) => {
     checkInspection(toolbox, job, head, 'head')
-    const chosen = await chooseTarget(toolbox, job, cleanup, head)
+    const chosen = await choose(head)
     finish = (inspection) => chosen.finish(inspection)
     return chosen.sink
   })
@@ -71,6 +88,16 @@ export async function receiveImage(toolbox: Toolbox, job: Job, cleanup: Cleanup)
   return { ...downloaded, inspection, format, bytes: intake.bytes, result }
 }
 
+/** Whether bytes may go to the volume before all of them are known. */
+function mayStream({ volumeFormat, strict, throughTool }: Job): boolean {
+  return volumeFormat === 'raw' && !strict && !throughTool
+}
+
+/** Whether they are the volume's own, so that no file is needed. */
+function isForVolume(job: Job): boolean {
+  return mayStream(job) && job.claimedFormat === 'raw'
+}
+
 interface Target {
   readonly sink: ByteSink
   /** Completes what the sink began; called when everything is verified and judged. */
@@ -82,12 +109,12 @@ async function chooseTarget(
   job: Job,
   cleanup: Cleanup,
   head: InspectionResult,
+  opening: Promise<TemporaryFile> | undefined,
 ): Promise<Target> {
-  const mayStream = job.volumeFormat === 'raw' && !job.strict && !job.throughTool
-  if (mayStream && job.claimedFormat === 'raw') return streamToVolume(toolbox, job, cleanup)
-  const decode = mayStream && head.format === 'qcow2' && job.request.disableSparse !== true
+  if (opening === undefined) return streamToVolume(toolbox, job, cleanup)
+  const decode = mayStream(job) && head.format === 'qcow2' && job.request.disableSparse !== true
   // Who reads behind the writer must find every byte that was announced: no hole may stand for the last ones.
-  const file = await intoFile(toolbox, job, cleanup, { sparse: !decode })
+  const file = intoFile(await opening, { sparse: !decode })
   return decode ? OverlappedDecode.begin(toolbox, job, cleanup, file) : file
 }
 
@@ -125,12 +152,12 @@ export interface FileTarget extends Target {
   keep(chunk: Uint8Array, offset: number): Promise<void>
 }
 
-async function intoFile(
-  toolbox: Toolbox,
-  job: Job,
-  cleanup: Cleanup,
-  options: { readonly sparse: boolean },
-): Promise<FileTarget> {
+interface TemporaryFile {
+  readonly path: string
+  readonly volume: Volume
+}
+
+async function openTemporaryFile(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<TemporaryFile> {
   const { record } = job
   const { temporaryFiles } = toolbox
   const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
@@ -140,14 +167,18 @@ async function intoFile(
   }
   const volume = await openVolume(temporary.path, { imageId: job.imageId, durable: false })
   cleanup.always(() => volume.close())
+  return { path: temporary.path, volume }
+}
+
+function intoFile({ path, volume }: TemporaryFile, options: { readonly sparse: boolean }): FileTarget {
   const sink = new SparseSink(volume, options)
   return {
-    path: temporary.path,
+    path,
     keep: (chunk, offset) => volume.write(chunk, offset),
     sink,
     finish: async () => {
       await volume.finish(sink.offset)
-      return { kind: 'in-file', path: temporary.path }
+      return { kind: 'in-file', path }
     },
   }
 }

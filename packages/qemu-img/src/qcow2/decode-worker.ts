@@ -1,5 +1,5 @@
 import { parentPort, type TransferListItem } from 'node:worker_threads'
-import { gather, type GatherReply, type GatherRequest } from './gather.ts'
+import { Gatherer, type GatherReply, type GatherRequest } from './gather.ts'
 
 /** From the pool to a worker, and back with the same number. */
 export interface WorkerRequest {
@@ -12,8 +12,9 @@ export type WorkerMessage = { readonly ready: true } | { readonly id: number; re
 
 const port = parentPort
 if (port !== null) {
+  const gatherer = new Gatherer()
   port.on('message', ({ id, request }: WorkerRequest) => {
-    const reply = gather(request)
+    const reply = gatherer.gather(request)
     const message: WorkerMessage = { id, reply }
     const transfer: TransferListItem[] = reply.kind === 'gathered' ? [reply.output] : []
     port.postMessage(message, transfer)

@@ -9,6 +9,7 @@ import type { Qcow2Header } from './header.ts'
 import { HostClusterMap } from './host-cluster-map.ts'
 import { parseL1Table } from './l1-table.ts'
 import { visitL2Table } from './l2-table.ts'
+import { inflateSlackBytes } from './inflate-cluster.ts'
 import { LeastFirst } from './least-first.ts'
 import { headBytes, runBytes, waitingRuns } from './limits.ts'
 import { requireHeader } from './plan-qcow2.ts'
@@ -61,7 +62,7 @@ export class Qcow2Decoder {
     this.#init = init
     this.#tally = new Tally(init.onProgress)
     this.#pool = new WorkerPool(init.workers)
-    this.#buffers = new BufferPool(Math.max(4, init.workers * 2 + 2), runBytes)
+    this.#buffers = new BufferPool(Math.max(4, init.workers * 2 + 2), runBytes + inflateSlackBytes)
   }
 
   async run(signal: AbortSignal | undefined): Promise<Qcow2DecodeResult> {

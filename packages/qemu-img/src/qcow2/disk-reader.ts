@@ -1,7 +1,7 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { checkInsideFile } from './check-inside-file.ts'
 import { bytesPerL2Table, type Qcow2Header } from './header.ts'
-import { inflateCluster } from './inflate-cluster.ts'
+import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 import type { ClusterEntry } from './l2-entry.ts'
 import { visitL2Table } from './l2-table.ts'
 import { refuse } from './qcow2-decode-error.ts'
@@ -26,6 +26,7 @@ export class DiskReader {
   readonly #file: RandomAccessReader
   readonly #l1: Float64Array
   readonly #tables = new Map<number, Promise<Table>>()
+  #inflater: ClusterInflater | undefined
   readonly #inflated = new Map<number, Promise<Uint8Array>>()
 
   constructor(file: RandomAccessReader, header: Qcow2Header, l1: Float64Array) {
@@ -135,8 +136,11 @@ export class DiskReader {
   async #readAndInflate({ hostOffset, hostLength }: ClusterEntry): Promise<Uint8Array> {
     const length = Math.min(hostLength, this.#file.size - hostOffset)
     const input = await this.#readFully(hostOffset, length)
-    const inflated = inflateCluster(input, this.header.compression, this.header.clusterSize)
-    if (typeof inflated !== 'string') return inflated.content
+    const { compression, clusterSize } = this.header
+    this.#inflater ??= new ClusterInflater(compression, clusterSize)
+    const output = new Uint8Array(clusterSize + inflateSlackBytes)
+    const inflated = this.#inflater.inflate(input, output)
+    if (typeof inflated === 'number') return output.subarray(0, clusterSize)
     return refuse('qcow2-compressed-data', `a compressed cluster ${inflated}`, hostOffset)
   }
 

@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs'
-import { freeInflated, inflateCluster } from './inflate-cluster.ts'
+import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 
 /** One run to be put together in one buffer. Plain data, so that it can be sent to a worker. */
 export interface GatherRequest {
@@ -11,7 +11,7 @@ export interface GatherRequest {
   readonly fileBytes: number
   /** Of each piece: 1 where it is compressed, host offset, host length, guest length. */
   readonly pieces: Float64Array
-  /** At least all guest lengths together. */
+  /** At least all guest lengths together and, with a compressed piece, {@link inflateSlackBytes}. */
   readonly output: ArrayBuffer
 }
 
@@ -28,47 +28,86 @@ export type GatherReply =
 
 const fieldsPerPiece = 4
 
-/** Reads and inflates a run's pieces. Blocks its thread; never throws. */
-export function gather(request: GatherRequest): GatherReply {
-  try {
-    return gatherPieces(request)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
-    return { kind: 'failed', message: error instanceof Error ? error.message : String(error), code }
+/** Most bytes of compressed clusters that are read at once, unless one is longer. */
+const readBytes = 256 * 1024
+
+/** Reads and inflates the pieces of one disk's runs. */
+export class Gatherer {
+  #inflater: ClusterInflater | undefined
+  #input = new Uint8Array(0)
+  /** Where the file's bytes in the input begin, and end. */
+  #inputStart = 0
+  #inputEnd = 0
+
+  /** Puts a run together. Blocks its thread; never throws. */
+  gather(request: GatherRequest): GatherReply {
+    try {
+      return this.#gather(request)
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
+      return { kind: 'failed', message: error instanceof Error ? error.message : String(error), code }
+    }
+  }
+
+  #gather(request: GatherRequest): GatherReply {
+    const { pieces, descriptor, fileBytes, clusterSize } = request
+    const consumedBytes = new Float64Array(pieces.length / fieldsPerPiece)
+    // What was read for another run may have been less than there is now.
+    this.#inputEnd = 0
+    let position = 0
+    for (let index = 0; index < consumedBytes.length; index += 1) {
+      const [compressed = 0, hostOffset = 0, hostLength = 0, guestLength = 0] = pieceAt(pieces, index)
+      if (compressed === 0) {
+        const destination = new Uint8Array(request.output, position, guestLength)
+        const readable = Math.max(0, Math.min(hostLength, fileBytes - hostOffset))
+        readFully(descriptor, destination.subarray(0, readable), hostOffset)
+        destination.fill(0, readable)
+      } else {
+        const input = this.#read(request, index)
+        const output = new Uint8Array(request.output, position, clusterSize + inflateSlackBytes)
+        this.#inflater ??= new ClusterInflater(request.compression, clusterSize)
+        const result = this.#inflater.inflate(input, output)
+        if (typeof result === 'string') {
+          return { kind: 'refused', reason: `a compressed cluster ${result}`, offset: hostOffset }
+        }
+        consumedBytes[index] = result
+      }
+      position += guestLength
+    }
+    return { kind: 'gathered', output: request.output, consumedBytes }
+  }
+
+  /** The bytes of a compressed piece, together with those of the pieces that go on where it ends. */
+  #read({ pieces, fileBytes, descriptor }: GatherRequest, index: number): Uint8Array {
+    const [, start = 0, length = 0] = pieceAt(pieces, index)
+    const end = Math.max(start, Math.min(start + length, fileBytes))
+    if (start < this.#inputStart || end > this.#inputEnd) {
+      const to = Math.max(start, Math.min(endOfNeighbours(pieces, index), fileBytes))
+      if (this.#input.byteLength < to - start) this.#input = new Uint8Array(to - start)
+      this.#inputStart = start
+      this.#inputEnd = to
+      readFully(descriptor, this.#input.subarray(0, to - start), start)
+    }
+    return this.#input.subarray(start - this.#inputStart, end - this.#inputStart)
   }
 }
 
-function gatherPieces(request: GatherRequest): GatherReply {
-  const { pieces, descriptor, fileBytes } = request
-  const output = new Uint8Array(request.output)
-  const consumedBytes = new Float64Array(pieces.length / fieldsPerPiece)
-  let input = new Uint8Array(0)
-  let position = 0
-  for (let index = 0; index < consumedBytes.length; index += 1) {
-    const [compressed = 0, hostOffset = 0, hostLength = 0, guestLength = 0] = pieces.subarray(
-      index * fieldsPerPiece,
-      (index + 1) * fieldsPerPiece,
-    )
-    const readable = Math.max(0, Math.min(hostLength, fileBytes - hostOffset))
-    const destination = output.subarray(position, position + guestLength)
-    position += guestLength
-    if (compressed === 0) {
-      readFully(descriptor, destination.subarray(0, readable), hostOffset)
-      destination.fill(0, readable)
-      continue
-    }
-    if (input.byteLength < readable) input = new Uint8Array(readable)
-    const bytes = input.subarray(0, readable)
-    readFully(descriptor, bytes, hostOffset)
-    const inflated = inflateCluster(bytes, request.compression, request.clusterSize)
-    if (typeof inflated === 'string') {
-      return { kind: 'refused', reason: `a compressed cluster ${inflated}`, offset: hostOffset }
-    }
-    destination.set(inflated.content)
-    freeInflated(inflated.content, request.clusterSize)
-    consumedBytes[index] = inflated.consumedBytes
+function pieceAt(pieces: Float64Array, index: number): Float64Array {
+  return pieces.subarray(index * fieldsPerPiece, (index + 1) * fieldsPerPiece)
+}
+
+/** The end of a compressed piece in the file, or of those behind it that begin in its last sector or right after it. */
+function endOfNeighbours(pieces: Float64Array, index: number): number {
+  const [, start = 0, length = 0] = pieceAt(pieces, index)
+  let end = start + length
+  for (let next = index + 1; next < pieces.length / fieldsPerPiece; next += 1) {
+    const [compressed = 0, nextStart = 0, nextLength = 0] = pieceAt(pieces, next)
+    const nextEnd = nextStart + nextLength
+    if (compressed === 0 || nextStart < end - 512 || nextStart > end) break
+    if (nextEnd < end || nextEnd - start > readBytes) break
+    end = nextEnd
   }
-  return { kind: 'gathered', output: request.output, consumedBytes }
+  return end
 }
 
 function readFully(descriptor: number, bytes: Uint8Array, offset: number): void {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { WorkerMessage, WorkerRequest } from './decode-worker.ts'
-import { gather, type GatherReply, type GatherRequest } from './gather.ts'
+import { Gatherer, type GatherReply, type GatherRequest } from './gather.ts'
 
 interface Job {
   readonly request: GatherRequest
@@ -22,7 +22,7 @@ const jobsPerWorker = 2
 const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
 
 /**
- * Runs {@link gather} in worker threads. They start with the first job. Where none can start, as in a program
+ * Runs a {@link Gatherer} in worker threads, for one disk. They start with the first job. Where none can start, as in a program
  * bundled into one file, jobs run in place.
  */
 export class WorkerPool {
@@ -31,6 +31,7 @@ export class WorkerPool {
   #waiting: Job[] = []
   #nextId = 0
   #inPlace: boolean
+  #gatherer: Gatherer | undefined
   #inPlaceRuns = false
   #started = false
   #closed = false
@@ -129,9 +130,10 @@ export class WorkerPool {
   async #runInPlace(): Promise<void> {
     if (this.#inPlaceRuns) return
     this.#inPlaceRuns = true
+    const gatherer = (this.#gatherer ??= new Gatherer())
     // Between two jobs everything else gets its turn.
     for (let job = this.#waiting.shift(); job !== undefined; job = this.#waiting.shift()) {
-      job.resolve(gather(job.request))
+      job.resolve(gatherer.gather(job.request))
       await nextTurn()
     }
     this.#inPlaceRuns = false
