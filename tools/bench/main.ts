@@ -25,15 +25,15 @@ async function runSize(
   sizeGiB: number,
   missing: Readonly<Record<string, string | undefined>>,
   rates: MachineRates,
-): Promise<JobResult[]> {
+  done: (result: JobResult) => void,
+): Promise<void> {
   const chosen = offers.filter(
     ({ name, firstSizeOnly }) =>
       wanted(options, name) && (firstSizeOnly !== true || sizeGiB === options.sizesGiB[0]),
   )
-  if (chosen.length === 0) return []
+  if (chosen.length === 0) return
   console.error(`images of ${sizeGiB} GiB …`)
   await using arena = await openArena(sizeGiB)
-  const results: JobResult[] = []
   for (const offer of chosen) {
     const { name, impossible } = offer
     if (impossible !== undefined) {
@@ -46,12 +46,11 @@ async function runSize(
         console.error(`${name}, ${sizeGiB} GiB: round ${round} of ${options.rounds}`)
       const result = explainMisses(job, await runJob(job, options.rounds, missing, progress), rates)
       console.log(`\n${describeJob(result)}`)
-      results.push(result)
+      done(result)
     } finally {
       await job.close()
     }
   }
-  return results
 }
 
 /** What explains a missed target; the disk is that which the jobs write to. */
@@ -65,17 +64,15 @@ async function measureMachine(): Promise<MachineRates> {
 }
 
 /** The packages' own benchmarks. */
-async function runPackages(options: BenchOptions): Promise<PackageResult[]> {
-  const results: PackageResult[] = []
+async function runPackages(options: BenchOptions, done: (result: PackageResult) => void): Promise<void> {
   for (const benchmark of packageBenchmarks) {
     if (!wanted(options, benchmark.name)) continue
     console.error(`${benchmark.name} …`)
     const result = await runPackageBenchmark(repository, benchmark, options.rounds)
     if (result === undefined) continue
     console.log(`\n${result.name}\n${result.judgements.map(describeJudgement).join('\n')}`)
-    results.push(result)
+    done(result)
   }
-  return results
 }
 
 async function main(): Promise<void> {
@@ -106,14 +103,24 @@ async function main(): Promise<void> {
   }
   const startedAt = new Date().toISOString()
   const jobs: JobResult[] = []
-  for (const sizeGiB of options.sizesGiB) jobs.push(...(await runSize(options, sizeGiB, missing, rates)))
-  const packages = await runPackages(options)
-  if (options.jsonFile !== undefined) {
-    writeFileSync(
-      options.jsonFile,
-      `${JSON.stringify({ startedAt, machine, rounds: options.rounds, jobs, packages }, null, 2)}\n`,
-    )
+  const packages: PackageResult[] = []
+  // After each of them: a run takes long, and what it has found shall outlive its end.
+  const save = (): void => {
+    if (options.jsonFile === undefined) return
+    const figures = { startedAt, machine, rounds: options.rounds, jobs, packages }
+    writeFileSync(options.jsonFile, `${JSON.stringify(figures, null, 2)}\n`)
   }
+  for (const sizeGiB of options.sizesGiB) {
+    await runSize(options, sizeGiB, missing, rates, (result) => {
+      jobs.push(result)
+      save()
+    })
+  }
+  await runPackages(options, (result) => {
+    packages.push(result)
+    save()
+  })
+  save()
   const judgements = [...jobs, ...packages].flatMap((result) => result.judgements)
   const missed = judgements.filter(({ met }) => !met).length
   console.log(missed === 0 ? '\nEvery target is met.' : `\n${missed} target(s) missed.`)

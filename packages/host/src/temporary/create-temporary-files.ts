@@ -22,15 +22,15 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
       reason: `The directory for temporary files must be an absolute path, not '${directory}'`,
     })
   }
-  let owner: Promise<TemporaryOwner> | undefined
+  let owner: TemporaryOwner | undefined
 
-  const newPath = async ({ prefix = '', suffix = '' }: TemporaryFileOptions): Promise<string> => {
+  const newPath = ({ prefix = '', suffix = '' }: TemporaryFileOptions): string => {
     owner ??= ownIdentity()
-    return path.join(directory, temporaryName(await owner, prefix, suffix))
+    return path.join(directory, temporaryName(owner, prefix, suffix))
   }
 
   const createFile = async (fileOptions: TemporaryFileOptions = {}): Promise<string> => {
-    const file = await newPath(fileOptions)
+    const file = newPath(fileOptions)
     await make(directory, async () => {
       const handle = await open(file, 'wx', 0o600)
       await handle.close()
@@ -45,7 +45,7 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
       return handleOf(await createFile(fileOptions))
     },
     async temporaryDirectory(fileOptions: TemporaryFileOptions = {}): Promise<TemporaryPath> {
-      const name = await newPath(fileOptions)
+      const name = newPath(fileOptions)
       await make(directory, () => mkdir(name, { mode: 0o700 }))
       return handleOf(name)
     },
@@ -58,14 +58,19 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
   })
 }
 
-async function ownIdentity(): Promise<TemporaryOwner> {
-  return { hostTag: hostTag(), processId: process.pid, startTicks: (await startTicks(process.pid)) ?? 0 }
+function ownIdentity(): TemporaryOwner {
+  return { hostTag: hostTag(), processId: process.pid, startTicks: startTicks(process.pid) ?? 0 }
 }
 
 async function make(directory: string, create: () => Promise<unknown>): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    await create()
+    try {
+      await create()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      await create()
+    }
   } catch (error) {
     throw (await spaceError(error, { path: directory })) ?? error
   }

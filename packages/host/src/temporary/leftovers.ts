@@ -31,7 +31,7 @@ export async function findLeftovers(options: LeftoverOptions): Promise<Leftover[
   for (const name of await namesIn(directory)) {
     const owner = name.endsWith(suffix) ? parseTemporaryName(name) : undefined
     if (owner === undefined || owner.hostTag !== here) continue
-    if (await isAlive(owner.processId, owner.startTicks)) continue
+    if (isAlive(owner.processId, owner.startTicks)) continue
     const file = path.join(directory, name)
     const status = await lstat(file).catch(() => undefined)
     if (status === undefined) continue

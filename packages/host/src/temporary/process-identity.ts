@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 
 /**
@@ -8,9 +8,10 @@ import { hostname } from 'node:os'
  *
  * @see proc_pid_stat(5), field 22
  */
-export async function startTicks(processId: number): Promise<number | undefined> {
+export function startTicks(processId: number): number | undefined {
   try {
-    const text = await readFile(`/proc/${processId}/stat`, 'latin1')
+    // No disk is behind it: to wait for it would take longer than to read it.
+    const text = readFileSync(`/proc/${processId}/stat`, 'latin1')
     // The second field is the program's name in brackets and may itself hold brackets and spaces.
     const ticks = Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19])
     return Number.isSafeInteger(ticks) ? ticks : undefined
@@ -25,8 +26,8 @@ export function hostTag(): string {
 }
 
 /** Whether the process that is meant still runs. */
-export async function isAlive(processId: number, started: number): Promise<boolean> {
-  const ticks = await startTicks(processId)
+export function isAlive(processId: number, started: number): boolean {
+  const ticks = startTicks(processId)
   if (ticks !== undefined) return started === 0 || ticks === started
   try {
     process.kill(processId, 0)

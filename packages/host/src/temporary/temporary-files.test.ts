@@ -89,12 +89,12 @@ test('names tell their maker', () => {
   expect(parseTemporaryName('disk-image-a1b2c3-x-1-0000000000000000')).toBeUndefined()
 })
 
-test('a process is known by id and start', async () => {
-  const started = (await startTicks(process.pid)) ?? 0
+test('a process is known by id and start', () => {
+  const started = startTicks(process.pid) ?? 0
   expect(started).toBeGreaterThan(0)
-  expect(await isAlive(process.pid, started)).toBe(true)
-  expect(await isAlive(process.pid, started - 1)).toBe(false)
-  expect(await startTicks(2 ** 22 + 1)).toBeUndefined()
+  expect(isAlive(process.pid, started)).toBe(true)
+  expect(isAlive(process.pid, started - 1)).toBe(false)
+  expect(startTicks(2 ** 22 + 1)).toBeUndefined()
 })
 
 const script = `
@@ -120,7 +120,7 @@ test('what a killed process left is found and removed, and nothing else', async 
     if (made.length === 2) child.kill('SIGKILL')
   }
   await child
-  const start = ((await startTicks(process.pid)) ?? 1) - 1
+  const start = (startTicks(process.pid) ?? 1) - 1
   const reused = temporaryName(
     { hostTag: hostTag(), processId: process.pid, startTicks: start },
     '',

@@ -62,12 +62,16 @@ export class OverlappedDecode {
 
   async #beginWrite(chunk: Uint8Array): Promise<{ readonly done: Promise<void> }> {
     if (this.#decoding !== undefined) return { done: this.#decoding.stream.write(chunk) }
-    const written = this.#file.sink.write(chunk)
     const isHead = this.#received === 0 && chunk.length >= qcow2PlanBytes
+    const written = Promise.resolve(this.#file.sink.write(chunk))
     this.#received += chunk.length
-    if (isHead) await Promise.all([written, this.#judge(written, chunk.subarray(0, qcow2PlanBytes))])
-    else await written
-    if (this.#received >= qcow2PlanBytes) await this.#judge(written)
+    if (isHead) {
+      // It need not be read back, nor waited for, before what it tells of is opened.
+      await Promise.all([written, this.#judge(written, chunk.subarray(0, qcow2PlanBytes))])
+    } else {
+      await written
+      if (this.#received >= qcow2PlanBytes) await this.#judge(written)
+    }
     return { done: Promise.resolve() }
   }
 

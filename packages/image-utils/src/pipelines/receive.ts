@@ -162,11 +162,13 @@ async function openTemporaryFile(toolbox: Toolbox, job: Job, cleanup: Cleanup): 
   const { temporaryFiles } = toolbox
   const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
-  if (typeof record.size === 'number') {
-    await checkAvailableSpace(temporaryFiles.directory, record.size, job.imageId)
-  }
-  const volume = await openVolume(temporary.path, { imageId: job.imageId, durable: false })
-  cleanup.always(() => volume.close())
+  const opening = openVolume(temporary.path, { imageId: job.imageId, durable: false })
+  cleanup.always(async () => (await opening.catch(() => undefined))?.close())
+  const [volume] = await Promise.all([
+    opening,
+    typeof record.size === 'number' &&
+      checkAvailableSpace(temporaryFiles.directory, record.size, job.imageId),
+  ])
   return { path: temporary.path, volume }
 }
 

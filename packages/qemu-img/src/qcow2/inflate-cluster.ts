@@ -51,9 +51,10 @@ export class ClusterInflater {
         maxOutputLength: this.#clusterSize,
         params: { [constants.ZSTD_d_windowLogMax]: maximumWindowLog + 1 },
       })
+      const producedBytes = content.byteLength
       output.set(content)
       free(content, output.byteLength)
-      return { consumedBytes: frameBytes, producedBytes: content.byteLength }
+      return { consumedBytes: frameBytes, producedBytes }
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : ''
       if (code === 'ERR_BUFFER_TOO_LARGE') {
