@@ -181,6 +181,15 @@ const expected: readonly Expected[] = [
   { file: 'large.raw', format: 'raw', safe: true, failed: [], virtualSize: '3 GiB' },
 ]
 
+/** Waits until a page asks for nothing more: it fetches links ahead when it is idle, on a busy machine late. */
+async function fetchedAhead({ page, requests }: WatchedPage): Promise<void> {
+  for (let seen = -1; seen !== requests.length;) {
+    seen = requests.length
+    await page.evaluate(() => new Promise((resolve) => requestIdleCallback(resolve)))
+    await page.waitForTimeout(3000)
+  }
+}
+
 describe('the page that inspects a file, on a phone and without a network', () => {
   let watched: WatchedPage
   let before: number
@@ -188,6 +197,7 @@ describe('the page that inspects a file, on a phone and without a network', () =
   beforeAll(async () => {
     watched = await openPage(browser, phoneWidth)
     await watched.page.goto(`${server.origin}/inspect.html`, { waitUntil: 'networkidle' })
+    await fetchedAhead(watched)
     await watched.context.setOffline(true)
     before = watched.requests.length
   })
