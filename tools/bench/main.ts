@@ -120,7 +120,6 @@ async function main(): Promise<void> {
     packages.push(result)
     save()
   })
-  save()
   const judgements = [...jobs, ...packages].flatMap((result) => result.judgements)
   const missed = judgements.filter(({ met }) => !met).length
   console.log(missed === 0 ? '\nEvery target is met.' : `\n${missed} target(s) missed.`)

@@ -28,8 +28,8 @@ export function entriesOf({ exports = {}, imports = {} }: Manifest): Record<stri
 
 /**
  * Puts each entry point into one file, with shared parts beside them: Node.js takes longer to find four hundred
- * small modules than to run them. Names and lines stay as they are, and maps lead to `src`, which is shipped: there
- * are the comments, without which a command loads a tenth faster. A file of ASCII alone takes half the memory.
+ * small modules than to run them. Names and lines stay as they are, and maps lead to `src`, which is shipped and has
+ * the comments; left are those that bundlers read. A file of ASCII alone takes half the memory.
  */
 export async function bundle(directory: string, manifest: Manifest): Promise<void> {
   const build = await rolldown({
@@ -51,7 +51,7 @@ export async function bundle(directory: string, manifest: Manifest): Promise<voi
     chunkFileNames: '[name]-[hash].js',
     sourcemap: true,
     charset: 'ascii',
-    comments: false,
+    comments: { legal: true, annotation: true, jsdoc: false },
   })
   await build.close()
 }

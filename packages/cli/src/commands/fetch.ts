@@ -99,10 +99,8 @@ async function fetchImage(
   flags: FetchFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const place = await session.place()
-  // Its threads start while everything else is loaded.
-  if (flags.dryRun !== true) place.imageService.prepareDownload?.()
   const imageUtils = await session.imageUtils()
+  const place = await session.place()
   const wish = { imageId: operand(operands, 0), volume: operand(operands, 1) }
   const request = { ...readTransfer(session, imageUtils, flags, place, wish), ...session.call }
   if (flags.dryRun === true) {

@@ -66,12 +66,13 @@ export class OverlappedDecode {
     const written = Promise.resolve(this.#file.sink.write(chunk))
     this.#received += chunk.length
     if (isHead) {
-      // It need not be read back, nor waited for, before what it tells of is opened.
-      await Promise.all([written, this.#judge(written, chunk.subarray(0, qcow2PlanBytes))])
-    } else {
-      await written
-      if (this.#received >= qcow2PlanBytes) await this.#judge(written)
+      // It need not be read back, nor waited for, before what it tells of is opened. Where it can't be written
+      // that is told only then: what is just being opened must be known to the cleanup.
+      written.catch(() => undefined)
+      await this.#judge(written, chunk.subarray(0, qcow2PlanBytes))
     }
+    await written
+    if (this.#received >= qcow2PlanBytes) await this.#judge(written)
     return { done: Promise.resolve() }
   }
 

@@ -1,4 +1,5 @@
 import { constants, createInflateRaw, inflateRawSync } from 'node:zlib'
+import { freeBuffer } from './free-buffer.ts'
 
 /** What a raw deflate stream was and became, in bytes. */
 export interface RawInflated {
@@ -96,15 +97,18 @@ function works(inflate: RawInflater): boolean {
 
 /** The same with the public call. */
 export function inflateAnew(input: Uint8Array, output: Uint8Array): RawInflated | string {
+  const chunkSize = Math.max(64, output.byteLength)
   try {
     // With `info`, Node returns the buffer and the engine, whose counter is of input bytes.
     const { buffer, engine } = inflateRawSync(input, {
-      chunkSize: Math.max(64, output.byteLength),
+      chunkSize,
       maxOutputLength: output.byteLength,
       info: true,
     }) as unknown as { readonly buffer: Uint8Array; readonly engine: { readonly bytesWritten: number } }
+    const producedBytes = buffer.byteLength
     output.set(buffer)
-    return { consumedBytes: engine.bytesWritten, producedBytes: buffer.byteLength }
+    freeBuffer(buffer, chunkSize)
+    return { consumedBytes: engine.bytesWritten, producedBytes }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : ''
     if (code === 'ERR_BUFFER_TOO_LARGE') {

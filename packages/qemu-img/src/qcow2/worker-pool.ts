@@ -22,8 +22,8 @@ const jobsPerWorker = 2
 const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
 
 /**
- * Runs a {@link Gatherer} in worker threads, for one disk. They start with the first job. Where none can start, as in a program
- * bundled into one file, jobs run in place.
+ * Runs a {@link Gatherer} in worker threads, for one disk. They start with the first job. Where none can start, as
+ * in a program bundled into one file, jobs run in place.
  */
 export class WorkerPool {
   readonly #count: number

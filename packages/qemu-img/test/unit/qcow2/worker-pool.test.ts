@@ -10,7 +10,14 @@ const source = path.resolve(import.meta.dirname, '../../../src/qcow2')
 test('inflates in place where the worker is missing, as in a bundled program', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-qcow2-'))
   try {
-    for (const name of ['worker-pool', 'gather', 'inflate-cluster', 'raw-inflater', 'zstd-frame']) {
+    for (const name of [
+      'worker-pool',
+      'gather',
+      'inflate-cluster',
+      'raw-inflater',
+      'free-buffer',
+      'zstd-frame',
+    ]) {
       await copyFile(path.join(source, `${name}.ts`), path.join(directory, `${name}.ts`))
     }
     const url = pathToFileURL(path.join(directory, 'worker-pool.ts')).href
