@@ -54,8 +54,8 @@ async function verdictMs(file: string): Promise<number> {
   const { size } = await handle.stat()
   await inspect({
     size,
-    async read(offset, length) {
-      const { buffer, bytesRead } = await handle.read(new Uint8Array(length), 0, length, offset)
+    async read(offset, length, into = new Uint8Array(length)) {
+      const { buffer, bytesRead } = await handle.read(into, 0, length, offset)
       return buffer.subarray(0, bytesRead)
     },
   })

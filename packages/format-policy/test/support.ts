@@ -71,15 +71,15 @@ export class FileReader implements Disposable {
     this.size = fstatSync(this.#file).size
   }
 
-  readNow(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length)
+  readNow(offset: number, length: number, into?: Uint8Array): Uint8Array {
+    const bytes = into ?? new Uint8Array(length)
     const count = readSync(this.#file, bytes, 0, length, offset)
     this.bytesRead += count
     return bytes.subarray(0, count)
   }
 
-  read(offset: number, length: number): Promise<Uint8Array> {
-    return Promise.resolve(this.readNow(offset, length))
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(this.readNow(offset, length, into))
   }
 
   [Symbol.dispose](): void {

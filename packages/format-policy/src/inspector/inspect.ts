@@ -30,12 +30,18 @@ export async function inspect(
   signal?.throwIfAborted()
   let head = await readAll(0, firstBytes)
   const needed = Math.min(neededHead(new Fields(head)), headBytes)
-  // All of it at once: both parts and the whole would be more memory than is promised.
-  if (needed > head.length && size > head.length) head = await readAll(0, needed)
+  // One piece of memory for all pieces of tables: new memory costs more than what is read into it.
+  let room: Uint8Array = new Uint8Array(0)
+  if (needed > head.length && size > head.length) {
+    room = head
+    // All of it at once: both parts and the whole would be more memory than is promised.
+    head = await readAll(0, needed)
+  }
   const examination = new Examination(head, Math.min(size, headBytes))
   const { walk } = examination
   for (let missing = walk.missing; missing !== undefined; missing = walk.missing) {
-    walk.answer(await readAll(missing.offset, missing.length))
+    if (room.length < missing.length) room = new Uint8Array(missing.length)
+    walk.answer(await readFully(reader, missing.offset, missing.length, signal, room))
   }
   const start = Math.max(0, size - tailBytes)
   const tail = size <= head.length ? head.subarray(start) : await readAll(start, tailBytes)

@@ -1,5 +1,6 @@
 import { array, assert, asyncProperty, constantFrom, nat, property, tuple, uint8Array } from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { RandomAccessReader } from '@disk-image/core'
 import { createInspector, inspect } from '@disk-image/format-policy/inspector'
 import { latin1 } from '../build/bytes.ts'
 import { mutate } from '../build/mutate.ts'
@@ -10,12 +11,28 @@ import { failed, inspectBytes } from '../support.ts'
 
 const all = seeds()
 
-function reader(bytes: Uint8Array): {
-  size: number
-  read(offset: number, length: number): Promise<Uint8Array>
-} {
-  return { size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) }
-}
+/** Readers of every manner: with bytes of their own, into what is lent, and with less than was asked for. */
+const readers: readonly ((bytes: Uint8Array) => RandomAccessReader)[] = [
+  (bytes) => ({ size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) }),
+  (bytes) => ({
+    size: bytes.length,
+    read: async (offset, length, into) => {
+      if (into === undefined) return bytes.slice(offset, offset + length)
+      if (into.length < length) throw new RangeError(`${into.length} bytes were lent for ${length}`)
+      into.fill(0xee).set(bytes.subarray(offset, offset + length))
+      return into.subarray(0, Math.min(length, bytes.length - offset))
+    },
+  }),
+  (bytes) => ({
+    size: bytes.length,
+    read: async (offset, length, into) => {
+      const piece = bytes.subarray(offset, offset + Math.min(length, 1 + (offset % 60_000)))
+      if (into === undefined) return piece.slice()
+      into.fill(0xee).set(piece)
+      return into.subarray(0, piece.length)
+    },
+  }),
+]
 
 describe('the seeds', () => {
   test.each(all.map((seed) => [seed.name, seed] as const))('%s is what it is meant to be', (name, seed) => {
@@ -46,7 +63,8 @@ describe('every verdict is independent of how the bytes arrive', () => {
         const seed = all[index]
         if (seed === undefined) return
         const bytes = mutate(seed, all, new Random(number))
-        expect(await inspect(reader(bytes))).toEqual(inspectBytes(bytes))
+        const streamed = inspectBytes(bytes)
+        for (const reader of readers) expect(await inspect(reader(bytes))).toEqual(streamed)
       }),
       { numRuns: 300 },
     )

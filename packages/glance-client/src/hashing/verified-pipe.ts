@@ -20,7 +20,7 @@ export interface VerifiedPipeOptions {
   readonly onProgress?: ProgressListener | undefined
   /** @default 1 MiB */
   readonly slotBytes?: number | undefined
-  /** @default 16 */
+  /** @default 8: new memory is dear, a MiB of it can cost more than its hash */
   readonly slots?: number | undefined
   /** Hash in a thread of its own from this size on, and where the size is not known. @default 4 MiB */
   readonly workerFromBytes?: number | undefined
@@ -67,7 +67,7 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
   const plan = planHash(image, options.verify ?? 'fallback')
   const slotBytes = options.slotBytes ?? 1024 * 1024
   const total = typeof image.size === 'number' && image.size >= 0 ? image.size : undefined
-  const ring = createSlotRing(slotBytes, options.slots ?? 16)
+  const ring = createSlotRing(slotBytes, options.slots ?? 8)
   const consumers = createConsumers(plan, options, total)
   const lent = new Set<Promise<void>>()
   let wakeWriter: (() => void) | undefined

@@ -4,7 +4,7 @@ import { hasSignature } from '../pipelines/job.ts'
 import type { ImageToVolumeRequest } from '../pipelines/request.ts'
 
 /** Bytes of memory that one transfer takes while it runs: its ring, its threads and their heaps. */
-export const transferMemoryBytes: number = 40 * MiB
+export const transferMemoryBytes: number = 32 * MiB
 
 /** What a transfer will take, as far as the image's record tells. */
 export interface TransferEstimate {

@@ -15,8 +15,10 @@ export async function openFileReader(path: string): Promise<FileReader> {
     const size = found.isBlockDevice() ? await blockDeviceSize(path) : found.size
     return {
       size,
-      read: async (offset, length) => {
-        const bytes = new Uint8Array(Math.max(0, Math.min(length, size - offset)))
+      read: async (offset, length, into) => {
+        const wanted = Math.max(0, Math.min(length, size - offset))
+        const lent = into !== undefined && into.length >= wanted
+        const bytes = lent ? into.subarray(0, wanted) : new Uint8Array(wanted)
         let filled = 0
         while (filled < bytes.length) {
           const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled)

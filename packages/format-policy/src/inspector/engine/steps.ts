@@ -13,6 +13,9 @@ export const tailBytes = 4096
 /** Longest range that an examiner may ask for at once. With head and tail this bounds all memory. */
 export const longestRead: number = 256 * 1024
 
+/** How much of a table is looked at together. More would cost more in new memory than it saves in reading. */
+const scannedBytes = 128 * 1024
+
 /** A range of the image. */
 export interface Range {
   readonly offset: number
@@ -63,7 +66,7 @@ export function* scan(
 ): Steps<number | undefined> {
   let done = 0
   while (done < length) {
-    const wanted = Math.min(length - done, longestRead)
+    const wanted = Math.min(length - done, scannedBytes)
     const piece = yield { kind: 'read', offset: offset + done, length: wanted }
     if (!(piece instanceof Uint8Array)) return done === 0 ? undefined : done
     visit(piece, offset + done)
