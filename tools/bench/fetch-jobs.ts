@@ -34,7 +34,8 @@ function contestantsOf(
   return [
     oursFetch(arena, image, destination),
     script,
-    thenSync(script, destination),
+    // For information only, so large images are not brought often.
+    { ...thenSync(script, destination), mostRuns: arena.images.sizeGiB >= 3 ? 2 : undefined },
     cinderFetch(arena, image, destination),
   ]
 }

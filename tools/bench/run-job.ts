@@ -114,10 +114,11 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** Who takes part: everybody who is there and brings a right result in a first run that does not count. */
-async function warmUp(
+/** Who takes part: everybody who is there and, where it is warmed up, brings a right result in that run. */
+async function findPresent(
   job: Job,
   missing: Readonly<Record<string, string | undefined>>,
+  warmUp: boolean,
 ): Promise<{ present: Contestant[]; absent: Record<string, string> }> {
   const present: Contestant[] = []
   const absent: Record<string, string> = {}
@@ -128,7 +129,7 @@ async function warmUp(
       continue
     }
     try {
-      await runOnce(job, contestant)
+      if (warmUp) await runOnce(job, contestant)
       present.push(contestant)
     } catch (error) {
       absent[contestant.name] = messageOf(error)
@@ -143,14 +144,16 @@ async function warmUp(
  * A contestant that fails or brings a wrong result, in whichever round, is out.
  *
  * @param missing why a contestant can't run at all, by its name
+ * @param warmUp everybody runs once before, which doesn't count
  */
 export async function runJob(
   job: Job,
   rounds: number,
   missing: Readonly<Record<string, string | undefined>>,
+  warmUp: boolean,
   onRound: (round: number) => void,
 ): Promise<JobResult> {
-  const { present, absent } = await warmUp(job, missing)
+  const { present, absent } = await findPresent(job, missing, warmUp)
   const runs = new Map<string, Run[]>(present.map(({ name }) => [name, []]))
   for (let round = 1; round <= rounds; round += 1) {
     onRound(round)

@@ -1,6 +1,6 @@
 import { requireTool } from '@disk-image/testing'
 import { expect, test } from 'vitest'
-import { floor, ours, type Job, type Target } from '../job.ts'
+import { type Contestant, floor, ours, type Job, type Target } from '../job.ts'
 import { runJob } from '../run-job.ts'
 
 requireTool('python3')
@@ -21,7 +21,7 @@ test('measures time, memory and bytes of a whole process tree', async () => {
     check: nothing,
     close: nothing,
   }
-  const { standings } = await runJob(job, 1, {}, () => {})
+  const { standings } = await runJob(job, 1, {}, true, () => {})
   expect(standings[0]?.seconds.median).toBeGreaterThan(0.3)
   expect(standings[0]?.cpuSeconds.median).toBeGreaterThan(0)
   expect(standings[0]?.peakRssBytes.median).toBeGreaterThan(60e6)
@@ -45,7 +45,7 @@ test('who brings a wrong result is out, even after a right one', async () => {
     },
     close: nothing,
   }
-  const result = await runJob(job, 2, {}, () => {})
+  const result = await runJob(job, 2, {}, true, () => {})
   expect(result.absent).toEqual({ [ours]: 'failed in round 2: not the same bytes' })
   expect(result.standings.map(({ name, runs }) => [name, runs.length])).toEqual([[floor, 2]])
   expect(result.judgements.every(({ met }) => !met)).toBe(true)
@@ -63,7 +63,7 @@ test('a command that fails is out with what it said', async () => {
     check: nothing,
     close: nothing,
   }
-  const { absent } = await runJob(job, 1, {}, () => {})
+  const { absent } = await runJob(job, 1, {}, true, () => {})
   expect(absent[ours]).toContain('ended with 3:\nbroken')
 })
 
@@ -81,9 +81,34 @@ test('who is slow takes part in fewer rounds', async () => {
     check: nothing,
     close: nothing,
   }
-  const { standings } = await runJob(job, 3, {}, () => {})
+  const { standings } = await runJob(job, 3, {}, true, () => {})
   expect(standings.map(({ name, runs }) => [name, runs.length])).toEqual([
     [ours, 3],
     [floor, 2],
   ])
+})
+
+test('without warming up the first round counts, and who is not installed is not run', async () => {
+  const seen: string[] = []
+  const contestant = (name: string): Contestant => ({
+    name,
+    description: 'true',
+    command: () => {
+      seen.push(name)
+      return ['true']
+    },
+  })
+  const job: Job = {
+    name: 'job',
+    sizeGiB: 1,
+    targets,
+    contestants: [contestant(ours), contestant(floor), contestant('other')],
+    before: nothing,
+    check: nothing,
+    close: nothing,
+  }
+  const { absent, standings } = await runJob(job, 2, { other: 'not installed' }, false, () => {})
+  expect(seen).toEqual([ours, floor, floor, ours])
+  expect(absent).toEqual({ other: 'not installed' })
+  expect(standings.map(({ runs }) => runs.length)).toEqual([2, 2])
 })
