@@ -5,7 +5,7 @@ import path from 'node:path'
 import { cache, findMissing, openArena } from './arena.ts'
 import { explainMisses, type MachineRates } from './explain-miss.ts'
 import { fetchOffers } from './fetch-jobs.ts'
-import { parseOptions, usage, type BenchOptions } from './options.ts'
+import { isWanted, parseOptions, usage, type BenchOptions } from './options.ts'
 import { packageBenchmarks, runPackageBenchmark, type PackageResult } from './package-benchmarks.ts'
 import { describeJob, describeJudgement } from './report.ts'
 import { runJob, type JobResult } from './run-job.ts'
@@ -15,8 +15,10 @@ import { uploadOffers } from './upload-job.ts'
 const repository = path.resolve(import.meta.dirname, '../..')
 const offers = [...fetchOffers, ...uploadOffers]
 
+const allNames = [...offers, ...packageBenchmarks].map(({ name }) => name)
+
 function wanted(options: BenchOptions, name: string): boolean {
-  return options.only === undefined || name.includes(options.only)
+  return isWanted(options.only, name, allNames)
 }
 
 /** Every wanted job on images of one size. */
@@ -44,8 +46,8 @@ async function runSize(
     try {
       const progress = (round: number): void =>
         console.error(`${name}, ${sizeGiB} GiB: round ${round} of ${options.rounds}`)
-      // Larger images take minutes, and programs and caches are warm by then.
-      const warmUp = sizeGiB === options.sizesGiB[0]
+      // Large images take minutes, and programs and caches are warm by then.
+      const warmUp = sizeGiB === options.sizesGiB[0] && sizeGiB < 10
       const found = await runJob(job, options.rounds, missing, warmUp, progress)
       const result = explainMisses(job, found, rates)
       console.log(`\n${describeJob(result)}`)

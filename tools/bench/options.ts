@@ -6,8 +6,8 @@ export interface BenchOptions {
   readonly rounds: number
   /** Virtual sizes of the images. */
   readonly sizesGiB: readonly number[]
-  /** Only jobs whose name contains this. */
-  readonly only: string | undefined
+  /** Names of jobs, or parts of them. */
+  readonly only: readonly string[] | undefined
   /** Where the figures go as JSON. */
   readonly jsonFile: string | undefined
   /** How time and memory grow, instead of the comparison. */
@@ -23,7 +23,8 @@ export const usage = `pnpm bench [-- options]
   --quick        images of 1 GiB, 3 rounds        (otherwise 1, 3 and 10 GiB, 5 rounds)
   --size N[,N…]  images of so many GiB, in whole numbers
   --rounds N     so many rounds
-  --only NAME    only jobs whose name contains NAME
+  --only NAME[,NAME…]
+                 only the jobs of these names; for a name that no job has, those that contain it
   --json FILE    writes all figures to FILE
   --scaling      how time and memory grow with size, latency, bandwidth and number, instead
   --write PAGE   with --scaling: puts the tables into PAGE, between its markers
@@ -35,6 +36,16 @@ function parseSizes(text: string): number[] {
   if (!sizes.every((size) => Number.isInteger(size) && size >= 1))
     throw new Error(`--size ${text}: not whole numbers from 1, with commas between them`)
   return [...new Set(sizes)].toSorted((a, b) => a - b)
+}
+
+/** Whether a job is among those that were asked for. */
+export function isWanted(
+  only: readonly string[] | undefined,
+  name: string,
+  allNames: readonly string[],
+): boolean {
+  if (only === undefined) return true
+  return only.some((one) => (allNames.includes(one) ? name === one : name.includes(one)))
 }
 
 /** @throws where an option is unknown or out of range */
@@ -59,7 +70,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   return {
     rounds,
     sizesGiB: values.size === undefined ? (values.quick ? [1] : [1, 3, 10]) : parseSizes(values.size),
-    only: values.only,
+    only: values.only?.split(','),
     jsonFile: values.json,
     scaling: values.scaling,
     quick: values.quick,
