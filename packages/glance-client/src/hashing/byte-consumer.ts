@@ -57,12 +57,14 @@ export function workerByteConsumer(task: ByteTask, { worker, wait }: TaskThread)
     if (answered) for (const entry of waiting.splice(0)) entry.reject(error)
     else if (local === undefined) runHere()
   }
-  worker?.on('message', (result: string | undefined) => {
+  const onMessage = (result: string | undefined): void => {
     answered = true
     waiting.shift()?.resolve(result ?? '')
-  })
-  worker?.once('error', failed)
-  worker?.once('exit', () => failed(new Error('The hashing thread ended early')))
+  }
+  const onExit = (): void => failed(new Error('The hashing thread ended early'))
+  worker?.on('message', onMessage)
+  worker?.on('error', failed)
+  worker?.on('exit', onExit)
 
   /* oxlint-disable unicorn/require-post-message-target-origin -- a thread has no origin */
   worker?.postMessage(task)
@@ -84,7 +86,10 @@ export function workerByteConsumer(task: ByteTask, { worker, wait }: TaskThread)
       return result
     },
     close: async () => {
-      worker?.removeAllListeners()
+      // Only these: a worker listens to itself too, and without that its next user would hear nothing.
+      worker?.off('message', onMessage)
+      worker?.off('error', failed)
+      worker?.off('exit', onExit)
       const error = new Error('The hash was closed')
       for (const entry of waiting.splice(0)) entry.reject(error)
       if (worker === undefined) return

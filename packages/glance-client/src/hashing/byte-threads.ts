@@ -18,13 +18,16 @@ const maximumIdle = 4
 
 /** Makes {@link ByteThreads}. What waits doesn't hold up the end of the process. */
 export function createByteThreads(): ByteThreads {
-  const idle = new Map<Worker, NodeJS.Timeout>()
+  const idle = new Map<Worker, { readonly timer: NodeJS.Timeout; readonly forget: () => void }>()
   let closed = false
 
   const leave = (worker: Worker): void => {
-    clearTimeout(idle.get(worker))
+    const waiting = idle.get(worker)
+    if (waiting === undefined) return
     idle.delete(worker)
-    worker.removeAllListeners()
+    clearTimeout(waiting.timer)
+    worker.off('error', waiting.forget)
+    worker.off('exit', waiting.forget)
   }
   const wait = (worker: Worker): void => {
     if (closed || idle.size >= maximumIdle) {
@@ -33,13 +36,14 @@ export function createByteThreads(): ByteThreads {
     }
     worker.unref()
     // One that can't start, or ends, is forgotten.
-    worker.once('error', () => leave(worker))
-    worker.once('exit', () => leave(worker))
+    const forget = (): void => leave(worker)
+    worker.on('error', forget)
+    worker.on('exit', forget)
     const end = (): void => {
       leave(worker)
       void worker.terminate()
     }
-    idle.set(worker, setTimeout(end, idleMs).unref())
+    idle.set(worker, { timer: setTimeout(end, idleMs).unref(), forget })
   }
   return {
     warm() {
