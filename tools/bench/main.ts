@@ -14,7 +14,6 @@ import { uploadOffers } from './upload-job.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
 const offers = [...fetchOffers, ...uploadOffers]
-
 const allNames = [...offers, ...packageBenchmarks].map(({ name }) => name)
 
 function wanted(options: BenchOptions, name: string): boolean {
@@ -85,6 +84,11 @@ async function main(): Promise<void> {
   if (options.help) {
     console.log(usage)
     return
+  }
+  // Nothing to run would otherwise be no target missed.
+  for (const one of options.only ?? []) {
+    if (!allNames.some((name) => isWanted([one], name, allNames)))
+      throw new Error(`--only ${one}: no such job; there are ${allNames.join(', ')}`)
   }
   const missing = await findMissing()
   if (options.scaling) {

@@ -86,7 +86,7 @@ export function workerByteConsumer(task: ByteTask, { worker, wait }: TaskThread)
       return result
     },
     close: async () => {
-      // Only these: a worker listens to itself too, and without that its next user would hear nothing.
+      // Only these: without its last listener a worker's port stops, and the worker's own ones start it again.
       worker?.off('message', onMessage)
       worker?.off('error', failed)
       worker?.off('exit', onExit)

@@ -25,6 +25,15 @@ test('a thread that has done its task does the next one', async () => {
   await threads.close()
 })
 
+// Its port stops with the first task's last listener; only the worker's own listeners start it again.
+test('a thread that began with a task, without waiting before, does the next ones', async () => {
+  const threads = createByteThreads()
+  for (const algorithm of ['sha512', 'sha256', 'sha512']) {
+    expect(await hash(threads, algorithm)).toBe(createHash(algorithm).update(data).digest('hex'))
+  }
+  await threads.close()
+})
+
 test('several tasks at once have threads of their own', async () => {
   const threads = createByteThreads()
   const expected = createHash('sha512').update(data).digest('hex')

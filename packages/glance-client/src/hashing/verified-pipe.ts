@@ -223,8 +223,9 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
     },
     async close() {
       fail(new Error('The transfer is over'))
-      await settle()
+      // First those who hash: what they still hold is given back then, also by a thread that says nothing any more.
       await Promise.all([...consumers.values()].map((consumer) => consumer.close()))
+      await settle()
     },
   }
 }
