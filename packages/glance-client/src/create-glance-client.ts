@@ -12,6 +12,7 @@ import { upload } from './data/upload.ts'
 import { GlanceHttpError } from './errors/glance-http-error.ts'
 import type { GlanceImage } from './glance-image.ts'
 import { createByteThreads } from './hashing/byte-threads.ts'
+import { createSlotPool } from './hashing/slot-pool.ts'
 import { toNodeHashName } from './hashing/hash-names.ts'
 import { listImages, parseObject } from './list-images.ts'
 import { fixedSession, withEndpoints } from './session/fixed-session.ts'
@@ -34,6 +35,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   const { session, endpoints, retries, logger, timeouts, tls } = resolved
   const connections = createConnectionPool()
   const threads = createByteThreads()
+  const memory = createSlotPool()
   const http = createHttp(timeouts, tls, connections)
   const api = createApi({
     ...resolved,
@@ -53,6 +55,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
     tls,
     connections,
     threads,
+    memory,
     logger,
     retries,
     show: (imageId, { retries: most, ...call }) =>
@@ -60,6 +63,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   }
   return createCalls(api, channel, async () => {
     connections.close()
+    memory.close()
     await Promise.all([http.close(), threads.close()])
   })
 }

@@ -10,6 +10,7 @@ import type { Timeouts } from '../transport/timeouts.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import type { ByteThreads } from '../hashing/byte-threads.ts'
+import type { SlotPool } from '../hashing/slot-pool.ts'
 import type { GlanceHttpError } from '../errors/glance-http-error.ts'
 
 /** What data transfers need of their client. */
@@ -19,6 +20,7 @@ export interface DataChannelOptions {
   readonly tls: TlsOptions | undefined
   readonly connections: ConnectionPool
   readonly threads: ByteThreads
+  readonly memory: SlotPool
   readonly logger: Logger
   /** How often in a row a transfer is tried without getting further. */
   readonly retries: number

@@ -53,13 +53,16 @@ export async function download(
     ranges: true,
     resumes: 0,
     answered: false,
-    pipe: createVerifiedPipe(sink, {
-      image,
-      verify: options.verify,
-      threads: channel.threads,
-      additionalHashes: [...(options.additionalHashes ?? []), ...(late ? ['sha512'] : [])],
-      onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
-    }),
+    pipe: createVerifiedPipe(
+      sink,
+      {
+        image,
+        verify: options.verify,
+        additionalHashes: [...(options.additionalHashes ?? []), ...(late ? ['sha512'] : [])],
+        onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
+      },
+      channel,
+    ),
   }
   const { pipe } = transfer
   try {

@@ -21,20 +21,23 @@ const partBytes = 8 * 1024 * 1024
 const maximumConnections = 16
 
 /**
- * Fetches parts of 8 MiB over several connections and hands them on in order; as many parts as connections are in
- * memory. It stops without an error at the first part that can't be had so: the rest is fetched in turn.
+ * Fetches parts of 8 MiB over several connections and hands them on in order; memory holds one part more than there
+ * are connections. It stops without an error at the first part that can't be had so: the rest is fetched in turn.
  */
 export async function fetchParallel(channel: DataChannelOptions, fetch: ParallelFetch): Promise<void> {
   const width = Math.min(maximumConnections, Math.max(1, Math.floor(fetch.connections)))
   const stop = new AbortController()
   const signal = AbortSignal.any([fetch.signal, stop.signal])
   const waiting: Promise<Uint8Array | undefined>[] = []
+  /** Of parts that were handed on: new memory is dearer than the bytes that it takes. */
+  const freed: Uint8Array[] = []
   let next = fetch.from
   const begin = (): void => {
     if (next >= fetch.size) return
     const start = next
     next = Math.min(fetch.size, start + partBytes)
-    const part = fetchPart(channel, fetch, start, next, signal)
+    const memory = (freed.pop() ?? new Uint8Array(partBytes)).subarray(0, next - start)
+    const part = fetchPart(channel, fetch, start, memory, signal)
     part.catch(() => undefined)
     waiting.push(part)
   }
@@ -48,6 +51,7 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
       if (bytes === undefined) return
       begin()
       await fetch.take(bytes)
+      if (bytes.length === partBytes) freed.push(bytes)
     }
   } finally {
     stop.abort()
@@ -59,10 +63,10 @@ async function fetchPart(
   channel: DataChannelOptions,
   { image, context, size }: ParallelFetch,
   start: number,
-  end: number,
+  memory: Uint8Array,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  const memory = new Uint8Array(end - start)
+  const end = start + memory.length
   let filled = 0
   const result = await sendData(channel, {
     method: 'GET',

@@ -132,9 +132,8 @@ async function sendOnce(job: Job): Promise<Try> {
   const { channel, imageId, source, options, watch } = job
   const nodeName = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
   const hashes = options.verify === 'none' ? [] : [nodeName]
-  await using hash = createStreamHash(hashes, {
-    worker: source.size === undefined || source.size >= 4 * 1024 * 1024,
-  })
+  const worker = source.size === undefined || source.size >= 4 * 1024 * 1024
+  await using hash = createStreamHash(hashes, { worker }, channel.threads)
   let bytes = 0
   let whole = source.size === 0
   let failure: Try['failure']

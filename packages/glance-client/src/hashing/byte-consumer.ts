@@ -1,4 +1,4 @@
-import type { Worker } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
 import { runByteTask } from './byte-task.ts'
 import type { ByteTask, RunningByteTask } from './byte-task.ts'
 
@@ -11,6 +11,9 @@ export interface ByteConsumer {
   close(): Promise<void>
   readonly inWorker: boolean
 }
+
+/** What a thread answers: nothing to bytes, the result to the end, or what the task threw. */
+export type TaskAnswer = string | Error | undefined
 
 /** Runs a task in this thread: for little data, and where no worker can be had. */
 export function localByteConsumer(task: ByteTask): ByteConsumer {
@@ -30,74 +33,64 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-/** A thread to run a task in. */
-export interface TaskThread {
-  /** Undefined where none could start. */
-  readonly worker: Worker | undefined
-  /** Takes the thread back when it has done its task. Absent: it ends. */
-  readonly wait?: ((worker: Worker) => void) | undefined
-}
-
 /**
- * Runs a task in a thread. Where the thread can't start, the task runs in this one: nothing is lost, because bytes
- * stay lent until they are answered.
+ * Runs a task at the other end of a port, which closes where its thread ends. Where the thread never started, the task
+ * runs in this one: nothing is lost, because bytes stay lent until they are answered.
+ *
+ * @param left called once, when the thread has nothing to do with the task any more
  */
-export function workerByteConsumer(task: ByteTask, { worker, wait }: TaskThread): ByteConsumer {
+export function portByteConsumer(task: ByteTask, port: MessagePort, left: () => void): ByteConsumer {
   const waiting: Waiting[] = []
   let local: RunningByteTask | undefined
   let answered = false
-  let finished = false
+  let failure: Error | undefined
+  let isThere = true
 
-  const runHere = (): RunningByteTask => {
-    local = runByteTask(task)
-    for (const { bytes, resolve } of waiting.splice(0)) resolve(feed(local, bytes))
-    return local
+  const leave = (): void => {
+    if (isThere) left()
+    isThere = false
   }
-  const failed = (error: Error): void => {
-    if (answered) for (const entry of waiting.splice(0)) entry.reject(error)
-    else if (local === undefined) runHere()
+  const fail = (error: Error): void => {
+    failure ??= error
+    for (const { reject } of waiting.splice(0)) reject(failure)
   }
-  const onMessage = (result: string | undefined): void => {
-    answered = true
-    waiting.shift()?.resolve(result ?? '')
-  }
-  const onExit = (): void => failed(new Error('The hashing thread ended early'))
-  worker?.on('message', onMessage)
-  worker?.on('error', failed)
-  worker?.on('exit', onExit)
-
-  /* oxlint-disable unicorn/require-post-message-target-origin -- a thread has no origin */
-  worker?.postMessage(task)
-  const post = (bytes: Uint8Array | null): Promise<string> => {
-    if (worker === undefined || local !== undefined) {
-      return Promise.resolve(feed(local ?? runHere(), bytes))
+  const runHere = (): void => {
+    try {
+      const running = (local = runByteTask(task))
+      for (const { bytes, resolve } of waiting.splice(0)) resolve(feed(running, bytes))
+    } catch (error) {
+      fail(error as Error)
     }
+  }
+  port.on('message', (answer: TaskAnswer) => {
+    answered = true
+    if (answer instanceof Error) fail(answer)
+    else waiting.shift()?.resolve(answer ?? '')
+  })
+  port.on('close', () => {
+    leave()
+    if (answered) fail(new Error('The hashing thread ended early'))
+    else if (failure === undefined) runHere()
+  })
+  const post = async (bytes: Uint8Array | null): Promise<string> => {
+    if (failure !== undefined) throw failure
+    if (local !== undefined) return feed(local, bytes)
     return new Promise((resolve, reject) => {
       waiting.push({ bytes, resolve, reject })
-      worker.postMessage(bytes)
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+      port.postMessage(bytes)
     })
   }
-  /* oxlint-enable unicorn/require-post-message-target-origin */
   return {
     update: async (bytes) => void (await post(bytes)),
-    finish: async () => {
-      const result = await post(null)
-      finished = true
-      return result
-    },
+    finish: () => post(null),
     close: async () => {
-      // Only these: without its last listener a worker's port stops, and the worker's own ones start it again.
-      worker?.off('message', onMessage)
-      worker?.off('error', failed)
-      worker?.off('exit', onExit)
-      const error = new Error('The hash was closed')
-      for (const entry of waiting.splice(0)) entry.reject(error)
-      if (worker === undefined) return
-      if (finished && local === undefined && wait !== undefined) wait(worker)
-      else await worker.terminate()
+      fail(new Error('The hash was closed'))
+      port.close()
+      leave()
     },
     get inWorker() {
-      return worker !== undefined && local === undefined
+      return local === undefined
     },
   }
 }

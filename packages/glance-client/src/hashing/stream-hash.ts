@@ -1,10 +1,13 @@
 import type { ByteSink } from '@disk-image/core'
-import { localByteConsumer, workerByteConsumer } from './byte-consumer.ts'
+import { localByteConsumer } from './byte-consumer.ts'
 import type { ByteConsumer } from './byte-consumer.ts'
 import type { ByteTask } from './byte-task.ts'
-import { startByteThread } from './byte-threads.ts'
+import { createByteThreads } from './byte-threads.ts'
+import type { ByteThreads } from './byte-threads.ts'
+import { createSlotPool } from './slot-pool.ts'
 import { createSlotRing } from './slot-ring.ts'
-import type { Slot, SlotRing } from './slot-ring.ts'
+import type { Slot } from './slot-pool.ts'
+import type { SlotRing } from './slot-ring.ts'
 
 /** Options of {@link createStreamHash}. */
 export interface StreamHashOptions {
@@ -31,12 +34,18 @@ export interface StreamHash extends ByteSink, AsyncDisposable {
  * Hashes a stream without holding up the thread that moves it.
  *
  * @param algorithms Node's names: `sha512`, `blake2b512` …
+ * @param threads the client's; left out, it has its own
  */
-export function createStreamHash(algorithms: readonly string[], options: StreamHashOptions = {}): StreamHash {
+export function createStreamHash(
+  algorithms: readonly string[],
+  options: StreamHashOptions = {},
+  threads?: ByteThreads,
+): StreamHash {
   const names = [...new Set(algorithms)]
   const stream = createTaskStream(
     names.map((algorithm): ByteTask => ({ kind: 'hash', algorithm })),
     options,
+    threads,
   )
   return {
     write: stream.write,
@@ -61,12 +70,15 @@ export interface TaskStream {
 }
 
 /** Feeds the same bytes to several tasks. */
-export function createTaskStream(tasks: readonly ByteTask[], options: StreamHashOptions = {}): TaskStream {
+export function createTaskStream(
+  tasks: readonly ByteTask[],
+  options: StreamHashOptions = {},
+  shared?: ByteThreads,
+): TaskStream {
   const slotBytes = options.slotBytes ?? 256 * 1024
+  const threads = shared ?? createByteThreads()
   const consumers = tasks.map((task) =>
-    options.worker === false
-      ? localByteConsumer(task)
-      : workerByteConsumer(task, { worker: startByteThread() }),
+    options.worker === false ? localByteConsumer(task) : threads.run(task),
   )
   let ring: SlotRing | undefined
   let slot: Slot | undefined
@@ -87,7 +99,7 @@ export function createTaskStream(tasks: readonly ByteTask[], options: StreamHash
   }
   /** Copies into the ring; a promise where it had to wait for room. */
   const copy = (bytes: Uint8Array): Promise<void> | void => {
-    ring ??= createSlotRing(slotBytes, options.slots ?? 8)
+    ring ??= createSlotRing(createSlotPool(slotBytes), options.slots ?? 8)
     let rest = bytes
     while (rest.length > 0) {
       if (failure !== undefined) throw failure.error
@@ -123,6 +135,7 @@ export function createTaskStream(tasks: readonly ByteTask[], options: StreamHash
     },
     close: async () => {
       await Promise.all(consumers.map((consumer) => consumer.close()))
+      if (shared === undefined) await threads.close()
     },
   }
 }

@@ -28,13 +28,16 @@ test('the end does not wait for a hashing thread that says nothing, but for the 
       return written
     },
   }
-  const pipe = createVerifiedPipe(sink, {
-    image: { id: 'image', size: 8000, os_hash_algo: 'sha512', os_hash_value: '00'.repeat(64) },
-    slotBytes: 1000,
-    slots: 4,
-    workerFromBytes: 0,
-    threads: silentThreads(),
-  })
+  const pipe = createVerifiedPipe(
+    sink,
+    {
+      image: { id: 'image', size: 8000, os_hash_algo: 'sha512', os_hash_value: '00'.repeat(64) },
+      slotBytes: 1000,
+      slots: 4,
+      workerFromBytes: 0,
+    },
+    { threads: silentThreads() },
+  )
   // The writer waits for a slot, as it does where the hash is slower than the network.
   const waiting = Promise.allSettled([pipe.push(new Uint8Array(8000))])
   await writing

@@ -1,15 +1,17 @@
 import { ImageDownloadFailedError } from '@disk-image/core'
 import type { ByteSink, ProgressListener, VerifyPolicy } from '@disk-image/core'
-import { localByteConsumer, workerByteConsumer } from './byte-consumer.ts'
+import { localByteConsumer } from './byte-consumer.ts'
 import type { ByteConsumer } from './byte-consumer.ts'
 import type { ByteTask } from './byte-task.ts'
-import { startByteThread } from './byte-threads.ts'
+import { createByteThreads } from './byte-threads.ts'
 import type { ByteThreads } from './byte-threads.ts'
 import { planHash } from './hash-plan.ts'
 import type { ExpectedImage, HashPlan } from './hash-plan.ts'
 import { createSinkWrites } from './sink-writes.ts'
+import { createSlotPool } from './slot-pool.ts'
+import type { SlotPool } from './slot-pool.ts'
 import { createSlotRing } from './slot-ring.ts'
-import type { Slot } from './slot-ring.ts'
+import type { Slot } from './slot-pool.ts'
 
 /** Options of {@link createVerifiedPipe}. */
 export interface VerifiedPipeOptions {
@@ -24,8 +26,12 @@ export interface VerifiedPipeOptions {
   readonly slots?: number | undefined
   /** Hash in a thread of its own from this size on, and where the size is not known. @default 4 MiB */
   readonly workerFromBytes?: number | undefined
-  /** Where the threads come from. @default one is started for each hash */
+}
+
+/** What the transfers of one client share. @default each has its own */
+export interface PipeResources {
   readonly threads?: ByteThreads | undefined
+  readonly memory?: SlotPool | undefined
 }
 
 /** What went through a pipe. */
@@ -62,13 +68,19 @@ export interface VerifiedPipe {
 }
 
 /** One slot is filled while others are with the sink and the hashing threads; memory stays the same throughout. */
-export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions): VerifiedPipe {
+export function createVerifiedPipe(
+  sink: ByteSink,
+  options: VerifiedPipeOptions,
+  shared: PipeResources = {},
+): VerifiedPipe {
   const { image, onProgress } = options
   const plan = planHash(image, options.verify ?? 'fallback')
-  const slotBytes = options.slotBytes ?? 1024 * 1024
+  const memory = shared.memory ?? createSlotPool(options.slotBytes)
+  const { slotBytes } = memory
+  const threads = shared.threads ?? createByteThreads()
   const total = typeof image.size === 'number' && image.size >= 0 ? image.size : undefined
-  const ring = createSlotRing(slotBytes, options.slots ?? 8)
-  const consumers = createConsumers(plan, options, total)
+  const ring = createSlotRing(memory, options.slots ?? 8)
+  const consumers = createConsumers(plan, options, total, threads)
   const lent = new Set<Promise<void>>()
   let wakeWriter: (() => void) | undefined
   let slot: Slot | undefined = ring.take()
@@ -194,6 +206,7 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
     },
     async finish() {
       if (slot !== undefined && slot.used > 0) lend(slot)
+      else if (slot !== undefined) ring.release(slot)
       slot = undefined
       await settle()
       if (failure !== undefined) throw failure.error
@@ -226,6 +239,8 @@ export function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions)
       // First those who hash: what they still hold is given back then, also by a thread that says nothing any more.
       await Promise.all([...consumers.values()].map((consumer) => consumer.close()))
       await settle()
+      ring.close()
+      if (shared.threads === undefined) await threads.close()
     },
   }
 }
@@ -239,11 +254,10 @@ function createConsumers(
   plan: HashPlan | undefined,
   options: VerifiedPipeOptions,
   total: number | undefined,
+  threads: ByteThreads,
 ): Map<string, ByteConsumer> {
   const inWorker = total === undefined || total >= (options.workerFromBytes ?? 4 * 1024 * 1024)
-  const run = (task: ByteTask): ByteConsumer =>
-    options.threads?.run(task) ?? workerByteConsumer(task, { worker: startByteThread() })
-  const create = inWorker ? run : localByteConsumer
+  const create = (task: ByteTask): ByteConsumer => (inWorker ? threads.run(task) : localByteConsumer(task))
   const names = new Set(options.additionalHashes ?? [])
   if (plan !== undefined) names.add(plan.nodeAlgorithm)
   return new Map([...names].map((algorithm) => [algorithm, create({ kind: 'hash', algorithm })]))

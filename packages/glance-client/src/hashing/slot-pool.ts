@@ -1,0 +1,77 @@
+/** A part of a pool's memory. */
+export interface Slot {
+  readonly memory: Buffer
+  used: number
+  /** Whether the bytes are for the sink too, or were read again only for the hash. */
+  forSink: boolean
+}
+
+/** Shared memory for the transfers of one client. What one has done with serves the next: new memory is dear. */
+export interface SlotPool {
+  /** Bytes of each slot. */
+  readonly slotBytes: number
+  /** Slots that may still be taken. Who must have one can take one all the same. */
+  readonly free: number
+  take(): Slot
+  /** Takes a slot back that nobody uses any more. */
+  give(slot: Slot): void
+  /** Forgets slots that somebody may still use. */
+  lose(count: number): void
+  /** Keeps nothing that is given back from now on. */
+  close(): void
+}
+
+const idleMs = 2000
+
+/**
+ * Makes a {@link SlotPool}. Its memory is allocated when it is needed, and freed a while after the last slot came back.
+ *
+ * @param most slots for which `free` holds; with more than three transfers at once each has fewer than it would alone
+ */
+export function createSlotPool(slotBytes: number = 1024 * 1024, most = 24): SlotPool {
+  let idle: Slot[] = []
+  let taken = 0
+  let closed = false
+  let timer: NodeJS.Timeout | undefined
+
+  const forget = (): void => {
+    idle = []
+  }
+  const rest = (): void => {
+    if (taken > 0) return
+    if (closed) forget()
+    else timer = setTimeout(forget, idleMs).unref()
+  }
+  return {
+    slotBytes,
+    get free() {
+      return Math.max(0, most - taken)
+    },
+    take() {
+      clearTimeout(timer)
+      taken += 1
+      // The latest one: its memory is most likely still in the processor's cache.
+      return idle.pop() ?? newSlot(slotBytes)
+    },
+    give(slot) {
+      slot.used = 0
+      slot.forSink = true
+      taken -= 1
+      idle.push(slot)
+      rest()
+    },
+    lose(count) {
+      taken -= count
+      rest()
+    },
+    close() {
+      closed = true
+      clearTimeout(timer)
+      rest()
+    },
+  }
+}
+
+function newSlot(bytes: number): Slot {
+  return { memory: Buffer.from(new SharedArrayBuffer(bytes)), used: 0, forSink: true }
+}
