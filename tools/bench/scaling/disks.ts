@@ -1,6 +1,6 @@
 import { execa } from 'execa'
 import { randomBytes } from 'node:crypto'
-import { open, rm, truncate, writeFile } from 'node:fs/promises'
+import { open, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
 const MiB = 1024 ** 2
@@ -40,6 +40,27 @@ export async function makeDisk(folder: string, sizeGiB: number): Promise<Disk> {
   const qcow2 = path.join(folder, `disk-${sizeGiB}.qcow2`)
   await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-W', raw, qcow2])
   return { sizeGiB, virtualBytes, dataBytes, raw, qcow2 }
+}
+
+/** Makes a compressed qcow2 of a disk like that of {@link makeDisk}, of which half compresses. */
+export async function makeCompressedDisk(folder: string, sizeGiB: number): Promise<Disk> {
+  const disk = await makeDisk(folder, sizeGiB)
+  const raw = path.join(folder, `disk-${sizeGiB}-half.raw`)
+  const qcow2 = path.join(folder, `disk-${sizeGiB}-compressed.qcow2`)
+  await rename(disk.raw, raw)
+  const handle = await open(raw, 'r+')
+  try {
+    const text = Buffer.alloc(2048, 'half of it ')
+    for (let group = 0; group < disk.virtualBytes; group += groupMiB * MiB) {
+      const end = Math.min(group + dataMiB * MiB, disk.virtualBytes)
+      for (let at = group + 2048; at < end; at += 4096) await handle.write(text, 0, text.length, at)
+    }
+  } finally {
+    await handle.close()
+  }
+  await rm(disk.qcow2)
+  await execa('qemu-img', ['convert', '-c', '-f', 'raw', '-O', 'qcow2', '-W', raw, qcow2])
+  return { ...disk, raw, qcow2 }
 }
 
 /** A disk of 1 TiB with 256 MiB of data at sixteen places. */

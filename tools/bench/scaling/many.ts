@@ -10,7 +10,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { measure } from '../measure.ts'
 import { spreadOf } from '../statistics.ts'
-import { compareDisk, type Disk, makeDisk } from './disks.ts'
+import { compareDisk, type Disk, makeCompressedDisk, makeDisk } from './disks.ts'
 import { command, serve, tidy } from './field.ts'
 
 const folder = path.resolve(import.meta.dirname, '../../../.cache/bench/many')
@@ -32,7 +32,11 @@ interface Way {
   readonly peakRssBytes: number[]
 }
 
-async function measureFormat(disk: Disk, format: 'raw' | 'qcow2'): Promise<object> {
+async function measureFormat(
+  disk: Disk,
+  format: 'raw' | 'qcow2',
+  workload: string = format,
+): Promise<object> {
   const offer = { file: disk[format], diskFormat: format }
   await using first = await serve(folder, [offer])
   const { sha512 } = first.images[0] ?? {}
@@ -74,7 +78,7 @@ async function measureFormat(disk: Disk, format: 'raw' | 'qcow2'): Promise<objec
   await tidy(volumes)
   const best = Math.min(...others.map(({ seconds }) => spreadOf(seconds).median))
   return {
-    workload: format,
+    workload,
     ratio: spreadOf(ours.seconds).median / best,
     ways: ways.map(({ name, seconds, cpuSeconds, peakRssBytes }) => ({
       name,
@@ -88,8 +92,13 @@ async function measureFormat(disk: Disk, format: 'raw' | 'qcow2'): Promise<objec
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
 try {
+  const compressed = await makeCompressedDisk(folder, Number(values.size))
   const disk = await makeDisk(folder, Number(values.size))
-  const results = [await measureFormat(disk, 'raw'), await measureFormat(disk, 'qcow2')]
+  const results = [
+    await measureFormat(disk, 'raw'),
+    await measureFormat(disk, 'qcow2'),
+    await measureFormat(compressed, 'qcow2', 'compressed qcow2'),
+  ]
   console.log(
     JSON.stringify({ images, sizeGiB: disk.sizeGiB, results }, undefined, values.json ? undefined : 2),
   )

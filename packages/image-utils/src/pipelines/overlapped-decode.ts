@@ -104,6 +104,7 @@ export class OverlappedDecode {
     const stream = await decodeQcow2Stream({
       file: this.#file.path,
       fileBytes: this.#received,
+      workers: this.#toolbox.qcow2Workers,
       keep: (chunk, offset) => this.#file.keep(chunk, offset),
       target: {
         // Clusters of zeroes that the image has all the same become holes.

@@ -1,30 +1,81 @@
-/** A fixed number of equal buffers; whoever finds none waits. It is what bounds the bytes in flight. */
+/** Equal buffers for all decodings that share it. What one has done with serves the next: new memory is dear. */
 export class BufferPool {
   readonly #size: number
-  readonly #free: ArrayBuffer[] = []
-  readonly #waiting: ((buffer: ArrayBuffer) => void)[] = []
-  #unmade: number
+  readonly #most: number
+  #free: ArrayBuffer[] = []
+  #taken = 0
 
-  constructor(count: number, sizeBytes: number) {
-    this.#unmade = count
+  /** @param most buffers for which {@link hasRoom} holds */
+  constructor(most: number, sizeBytes: number) {
+    this.#most = most
     this.#size = sizeBytes
   }
 
+  get hasRoom(): boolean {
+    return this.#taken < this.#most
+  }
+
+  take(): ArrayBuffer {
+    this.#taken += 1
+    return this.#free.pop() ?? new ArrayBuffer(this.#size)
+  }
+
+  /** Takes a buffer back; one that was lost in another thread is forgotten. */
+  give(buffer: ArrayBuffer): void {
+    this.#taken -= 1
+    if (buffer.byteLength === this.#size) this.#free.push(buffer)
+  }
+
+  /** Forgets buffers that will not come back. */
+  lose(count: number): void {
+    this.#taken -= count
+  }
+
+  /** Frees the memory that nobody uses. */
+  clear(): void {
+    this.#free = []
+  }
+}
+
+/** The buffers of one decoding; whoever finds none waits. It is what bounds the bytes in flight. */
+export class BufferShare {
+  readonly #pool: BufferPool
+  readonly #least: number
+  readonly #most: number
+  readonly #waiting: ((buffer: ArrayBuffer) => void)[] = []
+  #held = 0
+
+  /**
+   * @param least so many it can always have, whatever others do
+   * @param most no more, even where it is alone
+   */
+  constructor(pool: BufferPool, least: number, most: number) {
+    this.#pool = pool
+    this.#least = least
+    this.#most = most
+  }
+
   acquire(): Promise<ArrayBuffer> {
-    const buffer = this.#free.pop()
-    if (buffer !== undefined) return Promise.resolve(buffer)
-    if (this.#unmade > 0) {
-      this.#unmade -= 1
-      return Promise.resolve(new ArrayBuffer(this.#size))
-    }
+    const may = this.#held < this.#least || (this.#held < this.#most && this.#pool.hasRoom)
+    if (may) return Promise.resolve(this.#take())
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  /** A buffer that was lost in another thread is replaced. */
   release(buffer: ArrayBuffer): void {
-    const whole = buffer.byteLength === this.#size ? buffer : new ArrayBuffer(this.#size)
+    this.#held -= 1
+    this.#pool.give(buffer)
     const next = this.#waiting.shift()
-    if (next === undefined) this.#free.push(whole)
-    else next(whole)
+    if (next !== undefined) next(this.#take())
+  }
+
+  /** Gives up what did not come back. */
+  close(): void {
+    this.#pool.lose(this.#held)
+    this.#held = 0
+  }
+
+  #take(): ArrayBuffer {
+    this.#held += 1
+    return this.#pool.take()
   }
 }

@@ -1,11 +1,11 @@
 import type { FileHandle } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import type { CallOptions } from '@disk-image/core'
 import type { Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
 import { Qcow2Decoder } from './decoder.ts'
 import { ExpectedClusters } from './expected-clusters.ts'
 import { GrowingFrontier } from './growing-frontier.ts'
 import type { PlanQcow2Options } from './plan-qcow2.ts'
+import { type Qcow2Workers, workersOf } from './qcow2-workers.ts'
 import { SourceFile } from './source-file.ts'
 
 /** Options of {@link decodeQcow2Stream}. */
@@ -21,8 +21,11 @@ export interface DecodeQcow2StreamOptions extends CallOptions, PlanQcow2Options 
   readonly keep: (chunk: Uint8Array, offset: number) => Promise<void>
   /** Must read as zero wherever nothing is written: zero and unallocated clusters are left out. */
   readonly target: Qcow2Target
-  /** Threads that inflate; 0 is in the caller's own. They start when there is something for them. @default CPUs, at most 4 */
-  readonly workers?: number | undefined
+  /**
+   * Threads that inflate: how many of its own, which end with it, or some that several decodings share. 0 inflates in
+   * the caller's own. They start when there is something for them. @default CPUs, at most 4
+   */
+  readonly workers?: number | Qcow2Workers | undefined
 }
 
 /** A qcow2 file on its way, from its start to its end. */
@@ -78,7 +81,7 @@ class Stream implements Qcow2Stream {
       frontier: this.#frontier,
       expected: this.#expected,
       target: options.target,
-      workers: options.workers ?? Math.min(4, availableParallelism()),
+      workers: workersOf(options.workers),
       maximumVirtualSizeBytes: options.maximumVirtualSizeBytes,
       onProgress: options.onProgress,
     })

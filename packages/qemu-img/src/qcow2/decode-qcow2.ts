@@ -1,9 +1,9 @@
 import type { FileHandle } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import type { CallOptions } from '@disk-image/core'
 import { completeFrontier, type Qcow2Frontier } from './frontier.ts'
 import { Qcow2Decoder } from './decoder.ts'
 import type { PlanQcow2Options } from './plan-qcow2.ts'
+import { type Qcow2Workers, workersOf } from './qcow2-workers.ts'
 import { SourceFile } from './source-file.ts'
 
 /** Takes the disk's bytes, each at most once, in any order. */
@@ -23,8 +23,11 @@ export interface DecodeQcow2Options extends CallOptions, PlanQcow2Options {
   readonly frontier?: Qcow2Frontier | undefined
   /** Must read as zero wherever nothing is written: zero and unallocated clusters are left out. */
   readonly target: Qcow2Target
-  /** Threads that inflate; 0 is in the caller's own. They start when there is something for them. @default CPUs, at most 4 */
-  readonly workers?: number | undefined
+  /**
+   * Threads that inflate: how many of its own, which end with it, or some that several decodings share. 0 inflates in
+   * the caller's own. They start when there is something for them. @default CPUs, at most 4
+   */
+  readonly workers?: number | Qcow2Workers | undefined
 }
 
 /** What a decoding came to. */
@@ -49,7 +52,7 @@ export interface Qcow2DecodeResult {
  * What the refcounts say is not compared.
  *
  * Memory is bounded whatever the image says: about 20 MiB of data, at most 250 MiB of state for a hostile one.
- * When the promise settles, all workers have ended and no read or write is under way.
+ * When the promise settles, no read or write is under way, and all workers of its own have ended.
  *
  * @throws {Qcow2DecodeError} where the image is damaged, or one that {@link planQcow2} does not support
  * @throws {InvalidError} where the source is no regular file and there is no frontier
@@ -63,7 +66,7 @@ export async function decodeQcow2(options: DecodeQcow2Options): Promise<Qcow2Dec
     file,
     frontier,
     target: options.target,
-    workers: options.workers ?? Math.min(4, availableParallelism()),
+    workers: workersOf(options.workers),
     maximumVirtualSizeBytes: options.maximumVirtualSizeBytes,
     onProgress: options.onProgress,
   })

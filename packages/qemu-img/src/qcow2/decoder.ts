@@ -1,5 +1,4 @@
 import type { ProgressListener } from '@disk-image/core'
-import { BufferPool } from './buffer-pool.ts'
 import { checkRefcounts, checkSnapshots, type ClaimHost, type TableReader } from './check-tables.ts'
 import { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
@@ -9,7 +8,6 @@ import type { Qcow2Header } from './header.ts'
 import { HostClusterMap } from './host-cluster-map.ts'
 import { parseL1Table } from './l1-table.ts'
 import { visitL2Table } from './l2-table.ts'
-import { inflateSlackBytes } from './inflate-cluster.ts'
 import { LeastFirst } from './least-first.ts'
 import { headBytes, runBytes, waitingRuns } from './limits.ts'
 import { requireHeader } from './plan-qcow2.ts'
@@ -19,7 +17,7 @@ import type { SourceFile } from './source-file.ts'
 import { TableOrder } from './table-order.ts'
 import { createTableReader } from './table-reader.ts'
 import { Tally } from './tally.ts'
-import { WorkerPool } from './worker-pool.ts'
+import { WorkerPool, type WorkerShare } from './worker-pool.ts'
 
 interface DecoderInit {
   readonly file: SourceFile
@@ -27,7 +25,8 @@ interface DecoderInit {
   /** What the stream brings past the file; absent where everything is in the file. */
   readonly expected?: ExpectedClusters | undefined
   readonly target: Qcow2Target
-  readonly workers: number
+  /** Threads of others, or how many of its own. */
+  readonly workers: WorkerPool | number
   readonly maximumVirtualSizeBytes: number | undefined
   readonly onProgress: ProgressListener | undefined
 }
@@ -44,8 +43,9 @@ interface OpenDisk {
 export class Qcow2Decoder {
   readonly #init: DecoderInit
   readonly #stop = new AbortController()
-  readonly #pool: WorkerPool
-  readonly #buffers: BufferPool
+  /** Its own, which ends with it. */
+  readonly #pool: WorkerPool | undefined
+  readonly #workers: WorkerShare
   readonly #underWay = new Set<Promise<void>>()
   /** By how much of the file they need. */
   readonly #waiting = new LeastFirst<Run>(({ needsBytes }) => needsBytes)
@@ -61,8 +61,10 @@ export class Qcow2Decoder {
   constructor(init: DecoderInit) {
     this.#init = init
     this.#tally = new Tally(init.onProgress)
-    this.#pool = new WorkerPool(init.workers)
-    this.#buffers = new BufferPool(Math.max(4, init.workers * 2 + 2), runBytes + inflateSlackBytes)
+    const { workers } = init
+    const pool = typeof workers === 'number' ? new WorkerPool(workers) : workers
+    this.#pool = pool === workers ? undefined : pool
+    this.#workers = pool.share()
   }
 
   async run(signal: AbortSignal | undefined): Promise<Qcow2DecodeResult> {
@@ -85,8 +87,10 @@ export class Qcow2Decoder {
       this.#ended = true
       this.#progressed()
       signal?.removeEventListener('abort', onAbort)
-      await this.#pool.close()
+      // Whoever works for it reads its file, which may be another one's when this is over.
+      await Promise.all([this.#pool?.close(), this.#workers.cancel()])
       await Promise.allSettled(this.#underWay)
+      this.#workers.buffers.close()
     }
   }
 
@@ -216,7 +220,7 @@ export class Qcow2Decoder {
       this.#tally.pass(run.length)
       return
     }
-    const buffer = await raceSignal(this.#buffers.acquire(), this.#stop.signal)
+    const buffer = await raceSignal(this.#workers.buffers.acquire(), this.#stop.signal)
     void this.#follow(async () => {
       const writtenBytes = await transfer.perform(run, available, buffer)
       this.#tally.wrote(writtenBytes, run.length)
@@ -260,8 +264,7 @@ export class Qcow2Decoder {
       header,
       file: this.#init.file,
       target: this.#init.target,
-      pool: this.#pool,
-      buffers: this.#buffers,
+      workers: this.#workers,
       map,
       ranges: this.#ranges,
       signal: this.#stop.signal,

@@ -31,9 +31,9 @@ const fieldsPerPiece = 4
 /** Most bytes of compressed clusters that are read at once, unless one is longer. */
 const readBytes = 256 * 1024
 
-/** Reads and inflates the pieces of one disk's runs. */
+/** Reads and inflates the pieces of runs, of any disks. */
 export class Gatherer {
-  #inflater: ClusterInflater | undefined
+  readonly #inflaters = new Map<string, ClusterInflater>()
   #input = new Uint8Array(0)
   /** Where the file's bytes in the input begin, and end. */
   #inputStart = 0
@@ -65,8 +65,7 @@ export class Gatherer {
       } else {
         const input = this.#read(request, index)
         const output = new Uint8Array(request.output, position, clusterSize + inflateSlackBytes)
-        this.#inflater ??= new ClusterInflater(request.compression, clusterSize)
-        const result = this.#inflater.inflate(input, output)
+        const result = this.#inflaterFor(request).inflate(input, output)
         if (typeof result === 'string') {
           return { kind: 'refused', reason: `a compressed cluster ${result}`, offset: hostOffset }
         }
@@ -75,6 +74,16 @@ export class Gatherer {
       position += guestLength
     }
     return { kind: 'gathered', output: request.output, consumedBytes }
+  }
+
+  #inflaterFor({ compression, clusterSize }: GatherRequest): ClusterInflater {
+    const key = `${compression} ${clusterSize}`
+    let inflater = this.#inflaters.get(key)
+    if (inflater === undefined) {
+      inflater = new ClusterInflater(compression, clusterSize)
+      this.#inflaters.set(key, inflater)
+    }
+    return inflater
   }
 
   /** The bytes of a compressed piece, together with those of the pieces that go on where it ends. */

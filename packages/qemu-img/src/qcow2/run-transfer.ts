@@ -1,4 +1,3 @@
-import type { BufferPool } from './buffer-pool.ts'
 import { checkInsideFile } from './check-inside-file.ts'
 import type { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2Target } from './decode-qcow2.ts'
@@ -7,14 +6,13 @@ import type { HostClusterMap } from './host-cluster-map.ts'
 import { Qcow2DecodeError } from './qcow2-decode-error.ts'
 import type { Run } from './run.ts'
 import type { SourceFile } from './source-file.ts'
-import type { WorkerPool } from './worker-pool.ts'
+import type { WorkerShare } from './worker-pool.ts'
 
 interface RunTransferInit {
   readonly header: Qcow2Header
   readonly file: SourceFile
   readonly target: Qcow2Target
-  readonly pool: WorkerPool
-  readonly buffers: BufferPool
+  readonly workers: WorkerShare
   readonly map: HostClusterMap
   readonly ranges: CompressedRanges
   readonly signal: AbortSignal
@@ -56,7 +54,7 @@ export class RunTransfer {
       returned = await this.#gather(run, fileBytes, buffer)
       return await this.#write(new Uint8Array(returned, 0, run.length), run.guestOffset)
     } finally {
-      this.#init.buffers.release(returned)
+      this.#init.workers.buffers.release(returned)
     }
   }
 
@@ -67,7 +65,7 @@ export class RunTransfer {
   }
 
   async #gather(run: Run, fileBytes: number, output: ArrayBuffer): Promise<ArrayBuffer> {
-    const { header, file, pool, ranges } = this.#init
+    const { header, file, workers, ranges } = this.#init
     const pieces = new Float64Array(run.pieces.length * 4)
     for (const [index, piece] of run.pieces.entries()) {
       const compressed = piece.kind === 'compressed' ? 1 : 0
@@ -75,7 +73,7 @@ export class RunTransfer {
     }
     const { clusterSize, compression } = header
     const request = { descriptor: file.descriptor, compression, clusterSize, fileBytes, pieces, output }
-    const reply = await pool.run(request)
+    const reply = await workers.run(request)
     if (reply.kind === 'refused') {
       throw new Qcow2DecodeError({
         rule: 'qcow2-compressed-data',

@@ -1,9 +1,22 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { BufferPool, BufferShare } from './buffer-pool.ts'
 import type { WorkerMessage, WorkerRequest } from './decode-worker.ts'
 import { Gatherer, type GatherReply, type GatherRequest } from './gather.ts'
+import { inflateSlackBytes } from './inflate-cluster.ts'
+import { runBytes } from './limits.ts'
+
+/** What one decoding has of a {@link WorkerPool}. */
+export interface WorkerShare {
+  readonly buffers: BufferShare
+  /** The request's buffer is handed over, and back with the reply. */
+  run(request: GatherRequest): Promise<GatherReply>
+  /** Rejects what waits, and resolves when no thread works for this decoding any more. */
+  cancel(): Promise<void>
+}
 
 interface Job {
+  readonly owner: object
   readonly request: GatherRequest
   readonly resolve: (reply: GatherReply) => void
   readonly reject: (error: unknown) => void
@@ -18,59 +31,95 @@ interface Slot {
 /** Jobs that a worker has at once, so that it never waits for the next one. */
 const jobsPerWorker = 2
 
+/** Threads and memory that nobody uses are kept so long. */
+const idleMs = 2000
+
+/** Buffers that a decoding can always have, whatever others do. */
+const leastBuffers = 3
+
+/** As many as keep so many workers busy, while others are written. */
+function buffersOf(workers: number): number {
+  return Math.max(4, workers * 2 + 2)
+}
+
 /** The workers' own objects are small and short-lived; what they inflate is outside the heap. */
 const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
 
 /**
- * Runs a {@link Gatherer} in worker threads, for one disk. They start with the first job. Where none can start, as
- * in a program bundled into one file, jobs run in place.
+ * Runs a {@link Gatherer} in worker threads, for as many disks as share it. They start with the first job, and end
+ * some time after the last. Where none can start, as in a program bundled into one file, jobs run in place.
  */
 export class WorkerPool {
   readonly #count: number
+  readonly #buffers: BufferPool
   #slots: Slot[] = []
   #waiting: Job[] = []
   #nextId = 0
   #inPlace: boolean
   #gatherer: Gatherer | undefined
   #inPlaceRuns = false
-  #started = false
+  #busy = false
+  #idle: NodeJS.Timeout | undefined
   #closed = false
 
   /** @param count workers; 0: everything runs in place */
   constructor(count: number) {
     this.#count = count
     this.#inPlace = count === 0
+    this.#buffers = new BufferPool(2 * buffersOf(count), runBytes + inflateSlackBytes)
   }
 
-  /** The request's buffer is handed over, and back with the reply. */
-  run(request: GatherRequest): Promise<GatherReply> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) {
-        reject(closed())
-        return
-      }
-      this.#waiting.push({ request, resolve, reject })
-      if (!this.#started && !this.#inPlace) this.#start()
-      this.#dispatch()
-    })
+  share(): WorkerShare {
+    const owner = {}
+    const replies = new Set<Promise<GatherReply>>()
+    let cancelled = false
+    return {
+      buffers: new BufferShare(this.#buffers, leastBuffers, buffersOf(this.#count)),
+      run: async (request) => {
+        if (cancelled) throw closed()
+        const reply = this.#run(owner, request)
+        replies.add(reply)
+        try {
+          return await reply
+        } finally {
+          replies.delete(reply)
+        }
+      },
+      cancel: async () => {
+        cancelled = true
+        this.#drop(owner)
+        await Promise.allSettled(replies)
+      },
+    }
   }
 
   /** Ends all workers, whatever they are doing; their jobs reject. */
   async close(): Promise<void> {
     this.#closed = true
-    const slots = this.#slots
-    this.#slots = []
     for (const job of this.#waiting.splice(0)) job.reject(closed())
-    await Promise.all(
-      slots.map(async (slot) => {
-        await slot.worker.terminate()
-        for (const job of slot.jobs.values()) job.reject(closed())
-      }),
-    )
+    await this.#end()
+  }
+
+  #run(owner: object, request: GatherRequest): Promise<GatherReply> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(closed())
+        return
+      }
+      this.#waiting.push({ owner, request, resolve, reject })
+      if (this.#slots.length === 0 && !this.#inPlace) this.#start()
+      this.#dispatch()
+    })
+  }
+
+  #drop(owner: object): void {
+    const dropped = this.#waiting.filter((job) => job.owner === owner)
+    this.#waiting = this.#waiting.filter((job) => job.owner !== owner)
+    for (const { reject } of dropped) reject(closed())
+    this.#settle()
   }
 
   #start(): void {
-    this.#started = true
     try {
       // The manifest says where it lies, in the sources and in the build.
       const file = new URL(import.meta.resolve('#decode-worker'))
@@ -91,6 +140,19 @@ export class WorkerPool {
     }
   }
 
+  async #end(): Promise<void> {
+    clearTimeout(this.#idle)
+    this.#buffers.clear()
+    const slots = this.#slots
+    this.#slots = []
+    await Promise.all(
+      slots.map(async (slot) => {
+        await slot.worker.terminate()
+        for (const job of slot.jobs.values()) job.reject(closed())
+      }),
+    )
+  }
+
   #receive(slot: Slot, message: WorkerMessage): void {
     if ('ready' in message) slot.ready = true
     else {
@@ -102,10 +164,14 @@ export class WorkerPool {
   }
 
   #lose(slot: Slot, error: unknown): void {
+    if (!this.#slots.includes(slot)) return
     this.#slots = this.#slots.filter((other) => other !== slot)
     for (const job of slot.jobs.values()) job.reject(error)
     slot.jobs.clear()
-    if (this.#slots.length === 0) this.#inPlace = true
+    if (this.#slots.length === 0) {
+      if (!slot.ready) this.#inPlace = true
+      else if (this.#waiting.length > 0) this.#start()
+    }
     this.#dispatch()
   }
 
@@ -118,12 +184,26 @@ export class WorkerPool {
     for (const slot of this.#slots) {
       while (slot.ready && slot.jobs.size < jobsPerWorker) {
         const job = this.#waiting.shift()
-        if (job === undefined) return
+        if (job === undefined) break
         const message: WorkerRequest = { id: this.#nextId, request: job.request }
         this.#nextId += 1
         slot.jobs.set(message.id, job)
         slot.worker.postMessage(message, [job.request.output])
       }
+    }
+    this.#settle()
+  }
+
+  /** Lets the process end, and later the threads, while there is nothing to do. */
+  #settle(): void {
+    const busy = this.#waiting.length > 0 || this.#slots.some(({ jobs }) => jobs.size > 0)
+    if (busy === this.#busy) return
+    this.#busy = busy
+    clearTimeout(this.#idle)
+    if (!busy) this.#idle = setTimeout(() => void this.#end(), idleMs).unref()
+    for (const { worker } of this.#slots) {
+      if (busy) worker.ref()
+      else worker.unref()
     }
   }
 

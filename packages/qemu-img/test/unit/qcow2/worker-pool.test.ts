@@ -12,6 +12,8 @@ test('inflates in place where the worker is missing, as in a bundled program', a
   try {
     for (const name of [
       'worker-pool',
+      'buffer-pool',
+      'limits',
       'gather',
       'inflate-cluster',
       'raw-inflater',
@@ -26,9 +28,10 @@ test('inflates in place where the worker is missing, as in a bundled program', a
     await writeFile(file, 'ab'.repeat(512))
     await using handle = await open(file)
     const pool = new WorkerPool(2)
+    const share = pool.share()
     const pieces = Float64Array.from([0, 512, 512, 512, 0, 0, 512, 512])
     const jobs = [1, 2, 3].map(() =>
-      pool.run({
+      share.run({
         descriptor: handle.fd,
         compression: 'zlib',
         clusterSize: 512,
