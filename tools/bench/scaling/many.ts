@@ -7,6 +7,7 @@ import { execa } from 'execa'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { measure } from '../measure.ts'
 import { spreadOf } from '../statistics.ts'
@@ -22,6 +23,13 @@ const { values } = parseArgs({
   },
 })
 const images = 8
+
+/**
+ * A virtual machine's free memory goes back to its host after about two seconds, and costs more than a second per GiB
+ * to get again. Whoever runs right after another way, which has just left a GiB, would have it for nothing: wait, so
+ * that each way begins with the same.
+ */
+const settleMs = 4000
 
 /** What one way of fetching all images took, round by round. */
 interface Way {
@@ -68,6 +76,7 @@ async function measureFormat(
   for (let round = 0; round < Number(values.repeat); round += 1) {
     for (const one of round % 2 === 0 ? ways : ways.toReversed()) {
       await tidy(volumes)
+      await sleep(settleMs)
       const run = await measure(one.command)
       for (const volume of volumes) await compareDisk(disk, volume)
       one.seconds.push(run.wallSeconds)
