@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Arena } from './arena.ts'
 import { cinderFetch, floorConvert, floorRaw, oursFetch, thenSync } from './contestants.ts'
 import { cinder, floor, syncedFloor, type Comparison, type Contestant, type Job, type Target } from './job.ts'
+import { settle } from './settle.ts'
 
 const GiB = 1024 ** 3
 
@@ -38,11 +39,6 @@ function contestantsOf(
     { ...thenSync(script, destination), mostRuns: arena.images.sizeGiB >= 3 ? 2 : undefined },
     cinderFetch(arena, image, destination),
   ]
-}
-
-/** What is still to be written to disk from before must not slow down the next run. */
-async function settle(): Promise<void> {
-  await execa('sync')
 }
 
 /** Every byte of the volume is the disk's. */

@@ -8,6 +8,7 @@ import { cinderCall, type CallReport } from './contestants.ts'
 import { createImage } from './glance-arena.ts'
 import type { Offer } from './fetch-jobs.ts'
 import { cinder, floor, ours, type Job } from './job.ts'
+import { settle } from './settle.ts'
 
 const program = path.join(import.meta.dirname, 'upload-receiver.ts')
 
@@ -103,7 +104,7 @@ function uploadJob(arena: Arena, name: string, target: Target, verify: 'strict' 
     before: async () => {
       if (imageId !== '') await fetch(`${url}/v2/images/${imageId}`, { method: 'DELETE' })
       imageId = await createImage(url, 'raw')
-      await execa('sync')
+      await settle()
     },
     check: async () => {
       await execa('cmp', [volume, target.storedAt(imageId)])

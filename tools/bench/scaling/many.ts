@@ -7,9 +7,9 @@ import { execa } from 'execa'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { measure } from '../measure.ts'
+import { settle } from '../settle.ts'
 import { spreadOf } from '../statistics.ts'
 import { compareDisk, type Disk, makeCompressedDisk, makeDisk } from './disks.ts'
 import { command, serve, tidy } from './field.ts'
@@ -23,13 +23,6 @@ const { values } = parseArgs({
   },
 })
 const images = 8
-
-/**
- * A virtual machine's free memory goes back to its host after about two seconds, and costs more than a second per GiB
- * to get again. Whoever runs right after another way, which has just left a GiB, would have it for nothing: wait, so
- * that each way begins with the same.
- */
-const settleMs = 4000
 
 /** What one way of fetching all images took, round by round. */
 interface Way {
@@ -76,7 +69,7 @@ async function measureFormat(
   for (let round = 0; round < Number(values.repeat); round += 1) {
     for (const one of round % 2 === 0 ? ways : ways.toReversed()) {
       await tidy(volumes)
-      await sleep(settleMs)
+      await settle()
       const run = await measure(one.command)
       for (const volume of volumes) await compareDisk(disk, volume)
       one.seconds.push(run.wallSeconds)
