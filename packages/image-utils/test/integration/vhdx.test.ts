@@ -61,6 +61,18 @@ async function readInto(file: string, target: string): Promise<void> {
   }
 }
 
+test('a fingerprint is that of the bytes, wherever the file has holes', async () => {
+  const [sparse, dense] = [work.file('sparse'), work.file('dense')]
+  const handle = await open(sparse, 'w')
+  await handle.truncate(65 * MiB)
+  // Two ranges of data in one block, and one across two.
+  for (const offset of [4096, 40_960, 10 * MiB + 61_440])
+    await handle.write(randomBytes(8192), 0, 8192, offset)
+  await handle.close()
+  await tool('cp', '--sparse=never', sparse, dense)
+  expect(await fingerprint(sparse)).toBe(await fingerprint(dense))
+})
+
 describe('our own reader gives what qemu-img does', () => {
   test.each([
     [3 * MiB, ''],
