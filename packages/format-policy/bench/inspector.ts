@@ -1,7 +1,7 @@
 /**
  * How fast the inspector is: MiB/s while a raw image streams by, and the time of one verdict on a file of 10 GiB
- * (all tables written, no data) beside the time of one `qemu-img info`. Medians; the first verdict on a format,
- * before the engine has compiled its code, takes longer and is shown too.
+ * (all tables written, no data) beside the time of one `qemu-img info`. Medians of 310 verdicts; the first one on
+ * a format, before the engine has compiled its code, takes longer and is shown too.
  *
  *     pnpm exec node --conditions=@disk-image/source packages/format-policy/bench/inspector.ts [--json] [--repeat N]
  */
@@ -80,7 +80,7 @@ try {
     await run('qemu-img', ['create', '-q', '-f', format, ...more, file, '10G'])
     const ours: number[] = []
     const theirs: number[] = []
-    for (let turn = 0; turn < 11; turn += 1) {
+    for (let turn = 0; turn < 31; turn += 1) {
       const before = performance.now()
       await run('qemu-img', ['info', '-f', format, '--output=json', file])
       theirs.push(performance.now() - before)

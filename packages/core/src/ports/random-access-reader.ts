@@ -6,6 +6,8 @@
  *
  * A caller that reads often may lend `into`, of `length` bytes or more: a reader that fills memory puts them
  * there and returns that part of it. Any reader may leave it alone and return bytes of its own.
+ *
+ * A caller may ask again before it has its answer, so `read` must not depend on a position that it shares.
  */
 export interface RandomAccessReader {
   /** Bytes in all. */

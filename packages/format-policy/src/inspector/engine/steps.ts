@@ -23,7 +23,16 @@ export interface Range {
 }
 
 /** What an examiner asks for: a range of the image, or its end. */
-export type Request = (Range & { readonly kind: 'read' }) | { readonly kind: 'end' }
+export type Request = ReadRequest | { readonly kind: 'end' }
+
+interface ReadRequest extends Range {
+  readonly kind: 'read'
+  /** For sources that can read before they must. */
+  readonly ahead?: Ahead
+}
+
+/** What is likely to be asked for next, from 0 on, in ascending order; undefined when there is no more. */
+export type Ahead = (nth: number) => Range | undefined
 
 /** The end of the image. */
 export interface ImageEnd {
@@ -54,26 +63,42 @@ export function* read(offset: number, length: number): Steps<Uint8Array | undefi
   return answer instanceof Uint8Array ? answer.slice() : undefined
 }
 
+/** The pieces, from 0 on, in which `count` tables of equal length are scanned. */
+export function piecesOf(count: number, length: number, offsetOf: (table: number) => number): Ahead {
+  const each = Math.ceil(length / scannedBytes)
+  return (nth) => {
+    const table = Math.floor(nth / each)
+    if (table >= count) return undefined
+    const done = (nth % each) * scannedBytes
+    return { offset: offsetOf(table) + done, length: Math.min(length - done, scannedBytes) }
+  }
+}
+
 /**
  * Goes over a range of any length piece by piece; the pieces are not to be kept.
  *
+ * @param then pieces of other ranges that are likely to be scanned next
  * @returns how many bytes were there and shown; undefined if the range has gone by
  */
 export function* scan(
   offset: number,
   length: number,
   visit: (piece: Uint8Array, at: number) => void,
+  then?: Ahead,
 ): Steps<number | undefined> {
-  let done = 0
-  while (done < length) {
+  const pieces = piecesOf(1, length, () => offset)
+  const count = Math.ceil(length / scannedBytes)
+  for (let index = 0, done = 0; index < count; index += 1) {
     const wanted = Math.min(length - done, scannedBytes)
-    const piece = yield { kind: 'read', offset: offset + done, length: wanted }
+    const next = index + 1
+    const ahead: Ahead = (nth) => pieces(next + nth) ?? then?.(next + nth - count)
+    const piece = yield { kind: 'read', offset: offset + done, length: wanted, ahead }
     if (!(piece instanceof Uint8Array)) return done === 0 ? undefined : done
     visit(piece, offset + done)
     done += piece.length
-    if (piece.length < wanted) break
+    if (piece.length < wanted) return done
   }
-  return done
+  return length
 }
 
 /** Waits for the end of the image. Nothing can be read after it, other than the head. */

@@ -1,5 +1,5 @@
 import type { Fields } from '../fields.ts'
-import type { Answer, ImageEnd, Range, Request, Steps } from './steps.ts'
+import type { Ahead, Answer, ImageEnd, Range, Request, Steps } from './steps.ts'
 
 /**
  * Runs one examination over bytes that arrive in order.
@@ -81,6 +81,11 @@ export class Walk {
       offset: this.#request.offset + this.#filled,
       length: this.#request.length - this.#filled,
     }
+  }
+
+  /** What is likely to be asked for after the open read. */
+  get ahead(): Ahead | undefined {
+    return this.#request?.kind === 'read' ? this.#request.ahead : undefined
   }
 
   /** Adds to an open read of `length` bytes. */

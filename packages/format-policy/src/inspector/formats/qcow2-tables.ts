@@ -1,7 +1,7 @@
 import { Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
-import { type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
+import { type ImageEnd, piecesOf, read, scan, type Steps } from '../engine/steps.ts'
 import { headerBytes as luks1HeaderBytes, problemOfLuks1 } from './luks.ts'
 import type { LuksRange } from './qcow2-extensions.ts'
 import { mostSnapshots, type Qcow2Header } from './qcow2-header.ts'
@@ -62,13 +62,13 @@ export function* walkTables(
   })
   const found = tables.subarray(0, count).sort()
   let before = -1
-  for (const offset of found) {
+  for (const [index, offset] of found.entries()) {
     yield* walkBefore(others, offset)
     // Two L1 entries with one L2 table: no program writes that, and writing through it would corrupt.
     if (offset === before) {
       const high = Math.floor(offset / 2 ** 32)
       invalidEntry(report, 'L1 (shared L2 table)', start, high, offset % 2 ** 32)
-    } else yield* walkL2(offset, header, report, furthest)
+    } else yield* walkL2(found, index, header, report, furthest)
     before = offset
   }
   yield* walkBefore(others, Infinity)
@@ -112,14 +112,25 @@ function snapshotsPlace({ snapshots, snapshotsOffset, clusterSize }: Qcow2Header
   return possible && snapshotsOffset % BigInt(clusterSize) === 0n ? Number(snapshotsOffset) : Infinity
 }
 
-function* walkL2(table: number, header: Qcow2Header, report: Report, furthest: Furthest): Steps<void> {
+/** Looks into one of the L2 tables; those behind it come next. */
+function* walkL2(
+  tables: Float64Array,
+  index: number,
+  header: Qcow2Header,
+  report: Report,
+  furthest: Furthest,
+): Steps<void> {
   if (header.hasDataFile) return
-  yield* scan(table, header.clusterSize, (piece, at) => lookAtL2(piece, at, header, report, furthest))
+  const length = header.clusterSize
+  const first = index + 1
+  const then = piecesOf(tables.length - first, length, (nth) => tables[first + nth] ?? 0)
+  const visit = (piece: Uint8Array, at: number): void => lookAtL2(piece, at, header, report, furthest)
+  yield* scan(tables[index] ?? 0, length, visit, then)
 }
 
 /**
  * Millions of entries go through here. The furthest cluster of a piece is kept in 32-bit halves, which is
- * twice as fast as whole offsets.
+ * twice as fast as whole offsets; most clusters follow the one before them, and a look at that is faster again.
  */
 function lookAtL2(
   piece: Uint8Array,
@@ -129,17 +140,19 @@ function lookAtL2(
   furthest: Furthest,
 ): void {
   const view = viewOf(piece)
+  // Told that this is a whole number of 32 bits, the engine adds three times as fast.
+  const clusterSize = header.clusterSize | 0
   const step = header.extendedL2 ? 16 : 8
   const last = piece.length - step
   const compressedHighMask = 2 ** (62 - (header.clusterBits - 8) - 32) - 1
   // Bits 0 to 8 are flags; the rest of what is within a cluster must be zero.
-  const withinCluster = (header.clusterSize - 1) & ~0x1ff
+  const withinCluster = (clusterSize - 1) & ~0x1ff
   let mostHigh = 0
   let mostLow = 0
   let most = -1
   for (let entry = 0; entry <= last; entry += step) {
     const high = view.getInt32(entry)
-    const low = view.getInt32(entry + 4)
+    let low = view.getInt32(entry + 4)
     if ((high | low) === 0) continue
     if ((high & 0x40000000) !== 0) {
       const start = (high & compressedHighMask) * 2 ** 32 + (low >>> 0)
@@ -147,14 +160,23 @@ function lookAtL2(
       continue
     }
     const offsetHigh = high & 0x00ffffff
-    const offsetLow = low >>> 9
-    if ((low & withinCluster) !== 0 || (high < 0 && (offsetHigh | offsetLow) === 0)) {
+    if ((low & withinCluster) !== 0 || (high < 0 && (offsetHigh | (low >>> 9)) === 0)) {
       invalidEntry(report, 'L2', at + entry, high, low)
-    } else if (offsetHigh > mostHigh || (offsetHigh === mostHigh && offsetLow > mostLow)) {
-      // A cluster that reads as zeros need not be there.
-      if ((low & 1) === 1) continue
+      continue
+    }
+    // A cluster that reads as zeros need not be there.
+    if ((low & 1) === 1) continue
+    for (let next = entry + step; next <= last; next += step) {
+      const following = (low + clusterSize) | 0
+      // At 4 GiB the upper half changes too.
+      if (following >>> 9 === 0 || view.getInt32(next + 4) !== following || view.getInt32(next) !== high)
+        break
+      low = following
+      entry = next
+    }
+    if (offsetHigh > mostHigh || (offsetHigh === mostHigh && low >>> 9 > mostLow)) {
       mostHigh = offsetHigh
-      mostLow = offsetLow
+      mostLow = low >>> 9
       most = entry
     }
   }
