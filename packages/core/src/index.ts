@@ -1,3 +1,4 @@
+export { allocateBuffer, allocateSharedBuffer, bufferOffset } from './buffers.ts'
 export { fromQemuFormat, toQemuFormat } from './disk-format.ts'
 export { ImageError } from './errors/image-error.ts'
 export type { ImageErrorInit, ImageErrorKind } from './errors/image-error.ts'

@@ -181,7 +181,13 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
     readRange: (imageId, offset, length, options = {}) =>
       readRange(channel, imageId, offset, length, options),
     upload: async (imageId, source, options = {}) =>
-      upload(channel, imageId, source, options, await learnHash(options)),
+      upload(
+        channel,
+        imageId,
+        source,
+        options,
+        options.verify === 'none' ? undefined : await learnHash(options),
+      ),
     close,
     [Symbol.asyncDispose]: close,
   }

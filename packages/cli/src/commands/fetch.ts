@@ -99,8 +99,10 @@ async function fetchImage(
   flags: FetchFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const imageUtils = await session.imageUtils()
   const place = await session.place()
+  // The thread that hashes starts while this one loads the rest: the data is here before it otherwise.
+  if (flags.dryRun !== true) place.imageService.prepareDownload?.()
+  const imageUtils = await session.imageUtils()
   const wish = { imageId: operand(operands, 0), volume: operand(operands, 1) }
   const request = { ...readTransfer(session, imageUtils, flags, place, wish), ...session.call }
   if (flags.dryRun === true) {

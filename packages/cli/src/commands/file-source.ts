@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import type { UploadSource } from '@disk-image/core'
+import { allocateBuffer, type UploadSource } from '@disk-image/core'
 import { UsageError } from '../usage-error.ts'
 
 const chunkBytes = 1024 * 1024
@@ -20,7 +20,7 @@ export async function openFileSource(handle: FileHandle, path: string): Promise<
     async *open() {
       let offset = 0
       while (offset < found.size) {
-        const chunk = new Uint8Array(Math.min(chunkBytes, found.size - offset))
+        const chunk = allocateBuffer(Math.min(chunkBytes, found.size - offset))
         const { bytesRead } = await handle.read(chunk, 0, chunk.length, offset)
         if (bytesRead === 0) return
         offset += bytesRead

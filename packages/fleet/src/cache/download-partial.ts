@@ -1,5 +1,6 @@
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import {
+  allocateBuffer,
   type CallOptions,
   ImageDownloadFailedError,
   type ImageRecord,
@@ -71,7 +72,7 @@ function isWrong(error: unknown): boolean {
 }
 
 async function* readHead(handle: FileHandle, bytes: number): AsyncIterable<Uint8Array> {
-  const buffer = Buffer.alloc(Math.min(chunkBytes, bytes))
+  const buffer = allocateBuffer(Math.min(chunkBytes, bytes))
   for (let offset = 0; offset < bytes;) {
     const wanted = Math.min(buffer.length, bytes - offset)
     const { bytesRead } = await handle.read(buffer, 0, wanted, offset)

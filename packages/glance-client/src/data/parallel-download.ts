@@ -1,4 +1,4 @@
-import type { RequestContext } from '@disk-image/core'
+import { allocateBuffer, type RequestContext } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { isRequestedRange } from './content-range.ts'
@@ -36,7 +36,7 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
     if (next >= fetch.size) return
     const start = next
     next = Math.min(fetch.size, start + partBytes)
-    const memory = (freed.pop() ?? new Uint8Array(partBytes)).subarray(0, next - start)
+    const memory = (freed.pop() ?? allocateBuffer(partBytes)).subarray(0, next - start)
     const part = fetchPart(channel, fetch, start, memory, signal)
     part.catch(() => undefined)
     waiting.push(part)

@@ -1,6 +1,7 @@
+import { allocateSharedBuffer } from '@disk-image/core'
 /** A part of a pool's memory. */
 export interface Slot {
-  readonly memory: Buffer
+  readonly memory: Uint8Array
   used: number
   /** Whether the bytes are for the sink too, or were read again only for the hash. */
   forSink: boolean
@@ -73,5 +74,5 @@ export function createSlotPool(slotBytes: number = 1024 * 1024, most = 24): Slot
 }
 
 function newSlot(bytes: number): Slot {
-  return { memory: Buffer.from(new SharedArrayBuffer(bytes)), used: 0, forSink: true }
+  return { memory: allocateSharedBuffer(bytes), used: 0, forSink: true }
 }

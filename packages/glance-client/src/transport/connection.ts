@@ -1,6 +1,7 @@
 import net from 'node:net'
 import type { Socket } from 'node:net'
 import tls from 'node:tls'
+import { allocateBuffer } from '@disk-image/core'
 import { nodeTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
 
@@ -33,7 +34,7 @@ const readBufferBytes = 256 * 1024
  */
 export function openConnection(url: URL, tlsOptions: TlsOptions | undefined): Connection {
   const secure = url.protocol === 'https:'
-  const buffer = Buffer.allocUnsafeSlow(readBufferBytes)
+  const buffer = allocateBuffer(readBufferBytes)
   let memory: Uint8Array = buffer
   let user: ConnectionUser | undefined
   const surplus = (): boolean => {

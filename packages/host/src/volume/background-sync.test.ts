@@ -1,38 +1,73 @@
 import type { FileHandle } from 'node:fs/promises'
 import { MiB } from '@disk-image/core'
-import { expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { BackgroundSync } from './background-sync.ts'
 
-/** Only a disk that breaks can fail here: it is played. */
-function fakeHandle(datasync: () => Promise<void>): FileHandle {
-  return { datasync } as unknown as FileHandle
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** Disks of a certain speed, or that break, can't be had: they are played. */
+function fakeDisk(): { readonly handle: FileHandle; calls(): number; end(afterMs: number): void } {
+  let calls = 0
+  let resolve: (() => void) | undefined
+  const datasync = (): Promise<void> => {
+    calls += 1
+    return new Promise((resolved) => {
+      resolve = resolved
+    })
+  }
+  return {
+    handle: { datasync } as unknown as FileHandle,
+    calls: () => calls,
+    end: (afterMs) => {
+      vi.advanceTimersByTime(afterMs)
+      resolve?.()
+    },
+  }
 }
 
-test('every 64 MiB, one at a time', async () => {
-  let calls = 0
-  const ends: (() => void)[] = []
-  const sync = new BackgroundSync(
-    fakeHandle(() => {
-      calls += 1
-      return new Promise((resolve) => {
-        ends.push(resolve)
-      })
-    }),
-  )
-  sync.wrote(63 * MiB)
-  expect(calls).toBe(0)
+test('a quick disk every 16 MiB, one at a time', async () => {
+  const disk = fakeDisk()
+  const sync = new BackgroundSync(disk.handle)
+  sync.wrote(15 * MiB)
+  expect(disk.calls()).toBe(0)
   sync.wrote(MiB)
   sync.wrote(100 * MiB)
-  expect(calls).toBe(1)
-  ends[0]?.()
+  expect(disk.calls()).toBe(1)
+  disk.end(80)
   await sync.settle()
   sync.wrote(1)
-  expect(calls).toBe(2)
+  expect(disk.calls()).toBe(2)
+  disk.end(400)
+  await sync.settle()
+  sync.wrote(16 * MiB)
+  expect(disk.calls()).toBe(3)
+})
+
+test('a slow disk every 64 MiB, until it is quick', async () => {
+  const disk = fakeDisk()
+  const sync = new BackgroundSync(disk.handle)
+  sync.wrote(16 * MiB)
+  disk.end(100)
+  await sync.settle()
+  sync.wrote(63 * MiB)
+  expect(disk.calls()).toBe(1)
+  sync.wrote(MiB)
+  expect(disk.calls()).toBe(2)
+  disk.end(100)
+  await sync.settle()
+  sync.wrote(16 * MiB)
+  expect(disk.calls()).toBe(3)
 })
 
 test('an error of the disk is kept until somebody asks', async () => {
   const broken = new Error('EIO')
-  const sync = new BackgroundSync(fakeHandle(() => Promise.reject(broken)))
+  const sync = new BackgroundSync({ datasync: () => Promise.reject(broken) } as unknown as FileHandle)
   sync.wrote(64 * MiB)
   await expect(sync.settle()).rejects.toBe(broken)
   await expect(sync.settle()).rejects.toBe(broken)

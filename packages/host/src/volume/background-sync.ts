@@ -1,7 +1,11 @@
 import type { FileHandle } from 'node:fs/promises'
 import { MiB } from '@disk-image/core'
 
-const stepBytes = 64 * MiB
+/** The less is left for the end the better, but each time a slow disk loses a few of its turns. */
+const shortStepBytes = 16 * MiB
+const longStepBytes = 64 * MiB
+/** What no spinning disk writes. */
+const quickBytesPerMs = 200_000
 
 /**
  * Has the kernel write to the disk while more is coming, so that there is little left to wait for at the end.
@@ -9,6 +13,7 @@ const stepBytes = 64 * MiB
  */
 export class BackgroundSync {
   readonly #handle: FileHandle
+  #stepBytes = shortStepBytes
   #pendingBytes = 0
   #running: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
@@ -20,14 +25,17 @@ export class BackgroundSync {
   /** Says how much was written. */
   wrote(bytes: number): void {
     this.#pendingBytes += bytes
-    if (this.#pendingBytes < stepBytes || this.#running !== undefined) return
+    if (this.#pendingBytes < this.#stepBytes || this.#running !== undefined) return
+    this.#running = this.#sync(this.#pendingBytes)
     this.#pendingBytes = 0
-    this.#running = this.#sync()
   }
 
-  async #sync(): Promise<void> {
+  async #sync(bytes: number): Promise<void> {
+    const begun = performance.now()
     try {
       await this.#handle.datasync()
+      const isQuick = bytes >= quickBytesPerMs * (performance.now() - begun)
+      this.#stepBytes = isQuick ? shortStepBytes : longStepBytes
     } catch (error) {
       this.#failure ??= { error }
     } finally {

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
+import { allocateBuffer, allocateSharedBuffer } from '@disk-image/core'
 
 /** What of a file is read. */
 export interface FileChunksOptions {
@@ -33,7 +34,7 @@ export async function* readHandleInChunks(
 ): AsyncGenerator<Uint8Array> {
   const end = (options.start ?? 0) + (options.length ?? Number.POSITIVE_INFINITY)
   const room = (): Uint8Array =>
-    options.shared === true ? new Uint8Array(new SharedArrayBuffer(chunkBytes)) : new Uint8Array(chunkBytes)
+    options.shared === true ? allocateSharedBuffer(chunkBytes) : allocateBuffer(chunkBytes)
   let current = room()
   let other = room()
   const read = (into: Uint8Array, position: number): Promise<number> => {

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import type { RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
 import { blockDeviceSize } from '@disk-image/host'
 
 /** A file or block device that can be read anywhere. Close it. */
@@ -18,7 +18,7 @@ export async function openFileReader(path: string): Promise<FileReader> {
       read: async (offset, length, into) => {
         const wanted = Math.max(0, Math.min(length, size - offset))
         const lent = into !== undefined && into.length >= wanted
-        const bytes = lent ? into.subarray(0, wanted) : new Uint8Array(wanted)
+        const bytes = lent ? into.subarray(0, wanted) : allocateBuffer(wanted)
         let filled = 0
         while (filled < bytes.length) {
           const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled)

@@ -1,4 +1,8 @@
-/** Equal buffers for all decodings that share it. What one has done with serves the next: new memory is dear. */
+import { bufferOffset } from '@disk-image/core'
+/**
+ * Equal buffers for all decodings that share it, to be used from {@link bufferOffset} on. What one has done with
+ * serves the next: new memory is dear.
+ */
 export class BufferPool {
   readonly #size: number
   readonly #most: number
@@ -17,13 +21,13 @@ export class BufferPool {
 
   take(): ArrayBuffer {
     this.#taken += 1
-    return this.#free.pop() ?? new ArrayBuffer(this.#size)
+    return this.#free.pop() ?? new ArrayBuffer(bufferOffset + this.#size)
   }
 
   /** Takes a buffer back; one that was lost in another thread is forgotten. */
   give(buffer: ArrayBuffer): void {
     this.#taken -= 1
-    if (buffer.byteLength === this.#size) this.#free.push(buffer)
+    if (buffer.byteLength === bufferOffset + this.#size) this.#free.push(buffer)
   }
 
   /** Forgets buffers that will not come back. */

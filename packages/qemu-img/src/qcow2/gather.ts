@@ -1,4 +1,5 @@
 import { readSync } from 'node:fs'
+import { allocateBuffer, bufferOffset } from '@disk-image/core'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 
 /** One run to be put together in one buffer. Plain data, so that it can be sent to a worker. */
@@ -11,7 +12,10 @@ export interface GatherRequest {
   readonly fileBytes: number
   /** Of each piece: 1 where it is compressed, host offset, host length, guest length. */
   readonly pieces: Float64Array
-  /** At least all guest lengths together and, with a compressed piece, {@link inflateSlackBytes}. */
+  /**
+   * Filled from {@link bufferOffset} on; room for all guest lengths together and, with a compressed piece,
+   * {@link inflateSlackBytes}.
+   */
   readonly output: ArrayBuffer
 }
 
@@ -34,7 +38,7 @@ const readBytes = 256 * 1024
 /** Reads and inflates the pieces of runs, of any disks. */
 export class Gatherer {
   readonly #inflaters = new Map<string, ClusterInflater>()
-  #input = new Uint8Array(0)
+  #input: Uint8Array = new Uint8Array(0)
   /** Where the file's bytes in the input begin, and end. */
   #inputStart = 0
   #inputEnd = 0
@@ -58,13 +62,17 @@ export class Gatherer {
     for (let index = 0; index < consumedBytes.length; index += 1) {
       const [compressed = 0, hostOffset = 0, hostLength = 0, guestLength = 0] = pieceAt(pieces, index)
       if (compressed === 0) {
-        const destination = new Uint8Array(request.output, position, guestLength)
+        const destination = new Uint8Array(request.output, bufferOffset + position, guestLength)
         const readable = Math.max(0, Math.min(hostLength, fileBytes - hostOffset))
         readFully(descriptor, destination.subarray(0, readable), hostOffset)
         destination.fill(0, readable)
       } else {
         const input = this.#read(request, index)
-        const output = new Uint8Array(request.output, position, clusterSize + inflateSlackBytes)
+        const output = new Uint8Array(
+          request.output,
+          bufferOffset + position,
+          clusterSize + inflateSlackBytes,
+        )
         const result = this.#inflaterFor(request).inflate(input, output)
         if (typeof result === 'string') {
           return { kind: 'refused', reason: `a compressed cluster ${result}`, offset: hostOffset }
@@ -92,7 +100,7 @@ export class Gatherer {
     const end = Math.max(start, Math.min(start + length, fileBytes))
     if (start < this.#inputStart || end > this.#inputEnd) {
       const to = Math.max(start, Math.min(endOfNeighbours(pieces, index), fileBytes))
-      if (this.#input.byteLength < to - start) this.#input = new Uint8Array(to - start)
+      if (this.#input.byteLength < to - start) this.#input = allocateBuffer(to - start)
       this.#inputStart = start
       this.#inputEnd = to
       readFully(descriptor, this.#input.subarray(0, to - start), start)

@@ -1,4 +1,4 @@
-import { InvalidError, type RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer, InvalidError, type RandomAccessReader } from '@disk-image/core'
 import { checkSnapshots, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'
 import { parseL1Table } from './l1-table.ts'
@@ -107,7 +107,7 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
     if (end - offset > maximumReadBytes) {
       throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
     }
-    const bytes = new Uint8Array(end - offset)
+    const bytes = allocateBuffer(end - offset)
     for (let position = offset; position < end;) {
       const cluster = Math.floor(position / clusterSize)
       const run = await disk.findRun(cluster, Math.floor((end - 1) / clusterSize))

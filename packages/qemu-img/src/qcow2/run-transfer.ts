@@ -1,3 +1,4 @@
+import { bufferOffset } from '@disk-image/core'
 import { checkInsideFile } from './check-inside-file.ts'
 import type { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2Target } from './decode-qcow2.ts'
@@ -47,12 +48,12 @@ export class RunTransfer {
     try {
       const first = run.pieces[0]
       if (run.pieces.length === 1 && first?.kind === 'plain') {
-        const bytes = new Uint8Array(buffer, 0, Math.min(run.length, fileBytes - first.hostOffset))
+        const bytes = new Uint8Array(buffer, bufferOffset, Math.min(run.length, fileBytes - first.hostOffset))
         await this.#init.file.readFully(bytes, first.hostOffset)
         return await this.#write(bytes, run.guestOffset)
       }
       returned = await this.#gather(run, fileBytes, buffer)
-      return await this.#write(new Uint8Array(returned, 0, run.length), run.guestOffset)
+      return await this.#write(new Uint8Array(returned, bufferOffset, run.length), run.guestOffset)
     } finally {
       this.#init.workers.buffers.release(returned)
     }

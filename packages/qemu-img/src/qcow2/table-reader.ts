@@ -1,3 +1,4 @@
+import { allocateBuffer } from '@disk-image/core'
 import type { ClaimHost, TableReader } from './check-tables.ts'
 import { waitForBytes, type Qcow2Frontier } from './frontier.ts'
 import { refuse } from './qcow2-decode-error.ts'
@@ -23,7 +24,7 @@ export function createTableReader(
   ): Promise<Uint8Array> => {
     await requireInside(offset, length, table)
     claim(offset, length)
-    const bytes = new Uint8Array(length)
+    const bytes = allocateBuffer(length)
     await file.readFully(bytes, offset)
     return bytes
   }

@@ -1,4 +1,4 @@
-import type { CallOptions } from '@disk-image/core'
+import { allocateBuffer, type CallOptions } from '@disk-image/core'
 import { defaultBlockBytes } from '../format/constants.ts'
 import { createBufferPool, type BufferPool } from '../io/buffer-pool.ts'
 import { isZero } from '../io/zeroes.ts'
@@ -30,7 +30,7 @@ interface Window {
 }
 
 const freshBuffers: BufferPool = {
-  take: () => new Uint8Array(windowBytes),
+  take: () => allocateBuffer(windowBytes),
   giveBack: () => undefined,
 }
 

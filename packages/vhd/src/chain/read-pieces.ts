@@ -1,3 +1,4 @@
+import { allocateBuffer } from '@disk-image/core'
 import type { BufferPool } from '../io/buffer-pool.ts'
 import type { Disk } from './disk.ts'
 import type { Piece } from './resolve.ts'
@@ -50,7 +51,7 @@ async function readSpan(
     return
   }
   const length = last.end - first.start
-  const whole = scratch?.take() ?? new Uint8Array(length)
+  const whole = scratch?.take() ?? allocateBuffer(length)
   try {
     await disk.source.read(whole.subarray(0, length), first.fileOffset)
     for (const { start, end } of span) {

@@ -1,3 +1,4 @@
+import { allocateBuffer } from '@disk-image/core'
 /** Gives out buffers of one size and takes them back: memory stays flat however much is read. */
 export interface BufferPool {
   /** A buffer with anything in it. */
@@ -9,7 +10,7 @@ export interface BufferPool {
 export function createBufferPool(bytes: number): BufferPool {
   const free: Uint8Array[] = []
   return {
-    take: () => free.pop() ?? new Uint8Array(bytes),
+    take: () => free.pop() ?? allocateBuffer(bytes),
     giveBack: (buffer) => {
       // A window without data has an empty one, which must never be lent for data.
       if (buffer.length === bytes) free.push(buffer)

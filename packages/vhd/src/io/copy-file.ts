@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { copyFile as copyNatively } from 'node:fs/promises'
-import { ImageError } from '@disk-image/core'
+import { allocateBuffer, ImageError } from '@disk-image/core'
 import type { ByteSource } from './byte-source.ts'
 import { createTarget } from './file-target.ts'
 import { isZero } from './zeroes.ts'
@@ -10,7 +10,7 @@ export async function copyFile(source: ByteSource, path: string, signal?: AbortS
   if (source.path !== undefined && (await cloneFile(source.path, path))) return
   const target = await createTarget(path)
   try {
-    const buffer = new Uint8Array(1024 ** 2)
+    const buffer = allocateBuffer(1024 ** 2)
     for (let offset = 0; offset < source.size; offset += buffer.length) {
       signal?.throwIfAborted()
       const part = buffer.subarray(0, Math.min(buffer.length, source.size - offset))

@@ -1,4 +1,4 @@
-import type { RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
 import { copyExtents, readExtents, type Extent, type ExtentSink, type ReadOptions } from '../chain/extents.ts'
 import { openDiskChain, type ChainRules } from '../chain/open-chain.ts'
 import type { ChainSource } from '../chain/disk.ts'
@@ -35,7 +35,7 @@ export async function openVhdChain(
     async read(offset, length) {
       const start = Math.min(Math.max(0, offset), size)
       const end = Math.min(start + Math.max(0, length), size)
-      const bytes = new Uint8Array(end - start)
+      const bytes = allocateBuffer(end - start)
       if (end > start) await readPieces(disks, await resolveRange(disks, start, end), bytes, start)
       return bytes
     },

@@ -1,4 +1,4 @@
-import type { RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
 import { readFully } from '../read-fully.ts'
 import type { Ahead, Range } from './steps.ts'
 
@@ -84,7 +84,7 @@ export class ReadAhead {
 
   #start({ offset, length }: Range): Reading {
     const free = this.#free.pop()
-    const room = free !== undefined && free.length >= length ? free : new Uint8Array(length)
+    const room = free !== undefined && free.length >= length ? free : allocateBuffer(length)
     const bytes = readFully(this.#reader, offset, length, this.#signal, room)
     // Whoever takes it gets the error; nobody need take it.
     bytes.catch(() => undefined)

@@ -2,6 +2,7 @@ import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { bufferOffset } from '@disk-image/core'
 import { expect, test } from 'vitest'
 import type * as Pool from '../../../src/qcow2/worker-pool.ts'
 
@@ -37,12 +38,12 @@ test('inflates in place where the worker is missing, as in a bundled program', a
         clusterSize: 512,
         fileBytes: 1024,
         pieces,
-        output: new ArrayBuffer(1024),
+        output: new ArrayBuffer(bufferOffset + 1024),
       }),
     )
     for (const reply of await Promise.all(jobs)) {
       expect(reply.kind).toBe('gathered')
-      const text = reply.kind === 'gathered' ? Buffer.from(reply.output).toString() : ''
+      const text = reply.kind === 'gathered' ? Buffer.from(reply.output, bufferOffset).toString() : ''
       expect(text).toBe('ab'.repeat(512))
     }
     await pool.close()
