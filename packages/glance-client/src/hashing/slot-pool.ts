@@ -1,4 +1,5 @@
 import { allocateSharedBuffer } from '@disk-image/core'
+
 /** A part of a pool's memory. */
 export interface Slot {
   readonly memory: Uint8Array

@@ -4,7 +4,7 @@ import { MiB } from '@disk-image/core'
 /** The less is left for the end the better, but each time a slow disk loses a few of its turns. */
 const shortStepBytes = 16 * MiB
 const longStepBytes = 64 * MiB
-/** What no spinning disk writes. */
+/** 200 MB/s, which few spinning disks write. */
 const quickBytesPerMs = 200_000
 
 /**

@@ -1,4 +1,5 @@
 import { bufferOffset } from '@disk-image/core'
+
 /**
  * Equal buffers for all decodings that share it, to be used from {@link bufferOffset} on. What one has done with
  * serves the next: new memory is dear.

@@ -1,4 +1,5 @@
 import { allocateBuffer } from '@disk-image/core'
+
 /** Gives out buffers of one size and takes them back: memory stays flat however much is read. */
 export interface BufferPool {
   /** A buffer with anything in it. */

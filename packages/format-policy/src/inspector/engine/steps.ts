@@ -88,17 +88,17 @@ export function* scan(
 ): Steps<number | undefined> {
   const pieces = piecesOf(1, length, () => offset)
   const count = Math.ceil(length / scannedBytes)
-  for (let index = 0, done = 0; index < count; index += 1) {
+  let done = 0
+  for (let next = 1; next <= count; next += 1) {
     const wanted = Math.min(length - done, scannedBytes)
-    const next = index + 1
     const ahead: Ahead = (nth) => pieces(next + nth) ?? then?.(next + nth - count)
     const piece = yield { kind: 'read', offset: offset + done, length: wanted, ahead }
     if (!(piece instanceof Uint8Array)) return done === 0 ? undefined : done
     visit(piece, offset + done)
     done += piece.length
-    if (piece.length < wanted) return done
+    if (piece.length < wanted) break
   }
-  return length
+  return done
 }
 
 /** Waits for the end of the image. Nothing can be read after it, other than the head. */
