@@ -95,8 +95,10 @@ function limitsOf(
   const allowed = target.atMost * other[key].median
   const what = { wall: '', call: "'s call", cpu: "'s CPU" }[target.figure]
   const allowance = `${Number(target.atMost.toFixed(2))} × ${target.against}${what}`
+  const otherSide = otherSideLine(target, standings, allowed)
+  const service = otherSide === undefined ? [] : [otherSide]
   if (hashedBytes === undefined) {
-    if (target.figure !== 'wall') return [usageLine(own, rates)]
+    if (target.figure !== 'wall') return [...service, usageLine(own, rates)]
     // How fast bytes can be sent is not measured by itself: only that the start comes on top of it.
     const start = startOf(own)
     const left = `${seconds(start)} start of Node.js leave ${seconds(Math.max(0, allowed - start))} for the call`
@@ -105,10 +107,9 @@ function limitsOf(
       usageLine(own, rates),
     ]
   }
-  const otherSide = otherSideLine(target, standings, allowed)
   return [
     leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
-    ...(otherSide === undefined ? [] : [otherSide]),
+    ...service,
     usageLine(own, rates),
   ]
 }
