@@ -176,7 +176,6 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     const { env, setpriv, prlimit } = await launchers
     // A command that is given input needs its standard input for that.
     const shell = runOptions.input === undefined ? await findExecutable('sh', searchPath) : undefined
-    const watched = throughHelper && shell !== undefined
     const variables: Record<string, string> = { ...environment, ...runOptions.environment }
     // Every thread's own arena reserves 64 MiB of address space, used or not.
     if (runOptions.limits?.addressSpaceBytes !== undefined) variables['MALLOC_ARENA_MAX'] ??= '1'
@@ -184,6 +183,8 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
       sandbox === 'off' || runOptions.files === undefined
         ? undefined
         : await enterSandbox(runOptions.files, throughHelper, file, variables)
+    const wrapped = entered !== undefined || throughHelper
+    const watched = wrapped && shell !== undefined
     const argv = wrapCommand({
       rootHelper: helper ?? [],
       environment: variables,
@@ -198,7 +199,6 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     })
     logger.debug('run', { command: shown.map(redact), sandboxed: entered !== undefined })
     try {
-      const wrapped = entered !== undefined || throughHelper
       const kill = throughHelper ? helperKill : undefined
       const prepared = { argv, shown, environment: variables, wrapped, watched, helperKill: kill }
       return await launch(prepared, runOptions)

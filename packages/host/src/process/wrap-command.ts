@@ -7,7 +7,7 @@ export interface CommandParts {
   readonly environment: Readonly<Record<string, string>>
   /** `env`'s absolute path: a root helper clears the environment. */
   readonly env: string
-  /** What ends the command with its standard input, for commands below a root helper. */
+  /** What ends the command with its standard input; see `watchdogCommand`. */
   readonly watchdog: readonly string[]
   readonly prefix: readonly string[]
   /** `setpriv`'s absolute path, where it is there and nothing else ties the child to its parent. */
@@ -27,7 +27,8 @@ export function wrapCommand(parts: CommandParts): readonly [string, ...string[]]
   const environment = Object.entries(parts.environment).map(([name, value]) => `${name}=${value}`)
   const [first, ...rest] = [
     ...parts.rootHelper,
-    ...(parts.rootHelper.length > 0 ? [parts.env, ...environment, ...parts.watchdog] : []),
+    ...(parts.rootHelper.length > 0 ? [parts.env, ...environment] : []),
+    ...parts.watchdog,
     ...parts.prefix,
     ...(parts.setpriv === undefined ? [] : [parts.setpriv, '--pdeathsig', 'KILL', '--']),
     ...limitArguments(parts.prlimit, parts.limits),

@@ -117,6 +117,39 @@ describe.each([
   })
 })
 
+// bubblewrap ties its inner process to itself only some milliseconds after its start: whoever kills the outer one before
+// leaves one that waits for ever, or runs its command to the end.
+test.each([
+  ['sandboxed', { runner: { sandbox: 'require' }, call: { files: {} } }],
+  [
+    'sandboxed below a root helper',
+    { runner: { rootHelper: ['sudo', '-n'], sandbox: 'require' }, call: { asRoot: true, files: {} } },
+  ],
+])('none of many that are %s outlives a caller that is killed while they start', async (_, how) => {
+  const many = `
+    const { createProcessRunner } = await import(process.argv[1])
+    const options = JSON.parse(process.argv[2])
+    const runner = createProcessRunner(options.runner)
+    const start = () => runner.run({ file: 'sleep', args: [options.duration] }, options.call).catch(() => {})
+    await runner.run({ file: 'true', args: [] }, options.call)
+    process.stdout.write('ready')
+    await Promise.all(Array.from({ length: 60 }, start))
+  `
+  for (let round = 0; round < 12; round += 1) {
+    const duration = unusedDuration()
+    const options = JSON.stringify({ ...how, duration })
+    const caller = execa(process.execPath, [...nodeArguments, many, host, options], {
+      reject: false,
+      buffer: false,
+    })
+    await new Promise((resolve) => caller.stdout.once('data', resolve))
+    await sleep(round * 10)
+    caller.kill('SIGKILL')
+    await caller
+    expect(await until(async () => !(await isThere(duration)), 3000), `after ${round * 10} ms`).toBe(true)
+  }
+})
+
 describe('limits', () => {
   const runner = createProcessRunner()
   const endOf = (file: string, args: string[], limits: object): Promise<unknown> =>

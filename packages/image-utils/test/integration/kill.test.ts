@@ -69,50 +69,25 @@ async function run(words: readonly string[], signal?: NodeJS.Signals, afterMs = 
   return { finished: output.includes('done'), tookMs: performance.now() - started }
 }
 
-/** A process that still has to do with files of this test. */
-interface LeftProcess {
-  readonly id: number
-  readonly line: string
-}
-
-async function processesLeft(): Promise<LeftProcess[]> {
-  const left: LeftProcess[] = []
+/** Processes that still work on files of this test. */
+async function processesLeft(): Promise<string[]> {
+  const left: string[] = []
   for (const id of await readdir('/proc')) {
     if (!/^\d+$/.test(id) || Number(id) === process.pid) continue
     const line = await readFile(`/proc/${id}/cmdline`, 'latin1').catch(() => '')
     const folder = await readlink(`/proc/${id}/cwd`).catch(() => '')
     if (line.includes(work.directory) || folder.startsWith(work.directory))
-      left.push({ id: Number(id), line: line.replaceAll('\0', ' ') })
+      left.push(line.replaceAll('\0', ' '))
   }
   return left
 }
 
-/**
- * Whether it is a half of a sandbox that never began. bubblewrap runs as two processes, and the inner one learns only
- * some instants after its start to die with the outer one: is that killed in between, it waits for it for ever. It
- * has run nothing and opened none of our files. Once it has begun, it has a child, which is what runs in the sandbox.
- */
-async function neverBegan({ id, line }: LeftProcess): Promise<boolean> {
-  if (!/^\S*bwrap /.test(line)) return false
-  const status = await readFile(`/proc/${id}/status`, 'latin1').catch(() => '')
-  const children = await readFile(`/proc/${id}/task/${id}/children`, 'latin1').catch(() => '')
-  return /^NSpid:\s+\d+\s+1$/m.test(status) && children.trim() === ''
-}
-
-/** What is left after some seconds; what the sandbox itself leaves behind is ended here, and said. */
 async function untilNoneLeft(): Promise<string[]> {
   for (let tries = 0; tries < 50; tries += 1) {
     if ((await processesLeft()).length === 0) return []
     await delay(100)
   }
-  const lines: string[] = []
-  for (const left of await processesLeft()) {
-    if (await neverBegan(left)) {
-      console.info(`process ${left.id}: bubblewrap was killed before it had begun`)
-      process.kill(left.id, 'SIGKILL')
-    } else lines.push(left.line)
-  }
-  return lines
+  return processesLeft()
 }
 
 describe.each(['raw', 'qcow2', 'vmdk', 'vhdx', 'upload'])('%s', (pipeline) => {
