@@ -54,9 +54,12 @@ function usageLine(own: Standing, rates: MachineRates): string {
   const wall = own.seconds.median
   const start = startOf(own)
   const written = own.storageWrittenBytes.median
+  const coreSeconds = wall * rates.cores
+  const busy = own.machineBusySeconds.median
   const parts = [
     `of ${seconds(wall)}, ${seconds(start)} (${percent(start / wall)}) are the start and end of Node.js`,
-    `${own.cpuSeconds.median.toFixed(2)} CPU s are ${percent(own.cpuSeconds.median / (wall * rates.cores))} of ${rates.cores} cores`,
+    `${own.cpuSeconds.median.toFixed(2)} CPU s are ${percent(own.cpuSeconds.median / coreSeconds)} of ${rates.cores} cores, ` +
+      `${seconds(busy)} (${percent(busy / coreSeconds)}) with those of the servers and the kernel`,
   ]
   if (written > MiB) {
     const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`

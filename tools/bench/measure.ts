@@ -7,6 +7,8 @@ const wrapper = path.join(import.meta.dirname, 'measure.py')
 export interface Measurement {
   readonly wallSeconds: number
   readonly cpuSeconds: number
+  /** Of all processors, whoever kept them busy: servers and the kernel's own threads too. */
+  readonly machineBusySeconds: number
   readonly peakRssBytes: number
   readonly largestProcessRssBytes: number
   readonly storageWrittenBytes: number

@@ -16,6 +16,7 @@ function standing(name: string, seconds: number, memoryMiB = 100): Standing {
     seconds: spread(seconds),
     callSeconds: spread(seconds / 2),
     cpuSeconds: spread(seconds),
+    machineBusySeconds: spread(seconds),
     peakRssBytes: spread(memoryMiB * 1024 ** 2),
     storageWrittenBytes: spread(0),
     storageReadBytes: spread(0),

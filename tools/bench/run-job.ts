@@ -17,6 +17,7 @@ export interface Standing {
   readonly seconds: Spread
   readonly callSeconds: Spread
   readonly cpuSeconds: Spread
+  readonly machineBusySeconds: Spread
   readonly peakRssBytes: Spread
   readonly storageWrittenBytes: Spread
   readonly storageReadBytes: Spread
@@ -66,6 +67,7 @@ function standingOf({ name, description }: Contestant, runs: readonly Run[]): St
     seconds: spreadOf(runs.map((run) => run.wallSeconds)),
     callSeconds: spreadOf(runs.map((run) => run.callSeconds)),
     cpuSeconds: spreadOf(runs.map((run) => run.cpuSeconds)),
+    machineBusySeconds: spreadOf(runs.map((run) => run.machineBusySeconds)),
     peakRssBytes: spreadOf(runs.map((run) => run.peakRssBytes)),
     storageWrittenBytes: spreadOf(runs.map((run) => run.storageWrittenBytes)),
     storageReadBytes: spreadOf(runs.map((run) => run.storageReadBytes)),

@@ -1,6 +1,8 @@
 import { requireTool } from '@disk-image/testing'
+import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { type Contestant, floor, ours, type Job, type Target } from '../job.ts'
+import { measure } from '../measure.ts'
 import { runJob } from '../run-job.ts'
 
 requireTool('python3')
@@ -25,6 +27,18 @@ test('measures time, memory and bytes of a whole process tree', async () => {
   expect(standings[0]?.seconds.median).toBeGreaterThan(0.3)
   expect(standings[0]?.cpuSeconds.median).toBeGreaterThan(0)
   expect(standings[0]?.peakRssBytes.median).toBeGreaterThan(60e6)
+})
+
+test('sees the processor time of others, which a server spends on the same machine', async () => {
+  const server = execa('python3', ['-c', 'while True: pass'], { reject: false, cleanup: true })
+  try {
+    const { cpuSeconds, machineBusySeconds } = await measure(['sleep', '0.6'])
+    expect(cpuSeconds).toBeLessThan(0.3)
+    expect(machineBusySeconds).toBeGreaterThan(0.3)
+  } finally {
+    server.kill('SIGKILL')
+    await server
+  }
 })
 
 test('who brings a wrong result is out, even after a right one', async () => {
