@@ -53,7 +53,7 @@ test('a target below the least possible time is said to be so', () => {
   )
   expect(limits?.[1]).toBe(
     'of 0.80 s, 0.20 s (25 %) are the start and end of Node.js; 0.80 CPU s are 50 % of 2 cores, ' +
-      '1.20 s (75 %) with those of the servers and the kernel',
+      '1.20 s (75 %) with everything else on the machine',
   )
 })
 

@@ -59,7 +59,7 @@ function usageLine(own: Standing, rates: MachineRates): string {
   const parts = [
     `of ${seconds(wall)}, ${seconds(start)} (${percent(start / wall)}) are the start and end of Node.js`,
     `${own.cpuSeconds.median.toFixed(2)} CPU s are ${percent(own.cpuSeconds.median / coreSeconds)} of ${rates.cores} cores, ` +
-      `${seconds(busy)} (${percent(busy / coreSeconds)}) with those of the servers and the kernel`,
+      `${seconds(busy)} (${percent(busy / coreSeconds)}) with everything else on the machine`,
   ]
   if (written > MiB) {
     const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`

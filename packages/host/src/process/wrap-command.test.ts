@@ -57,6 +57,12 @@ test('root helper, environment, prefix, death signal, limits, sandbox, command, 
   ])
 })
 
+test('the watchdog goes before a sandbox without a root helper too', () => {
+  const watchdog = ['/bin/sh', '-c', 'script', 'watchdog']
+  const sandbox = ['/usr/bin/bwrap', '--']
+  expect(wrapCommand({ ...bare, watchdog, sandbox })).toEqual([...watchdog, ...sandbox, ...bare.command])
+})
+
 test('no limit, no prlimit', () => {
   expect(wrapCommand({ ...bare, prlimit: '/usr/bin/prlimit', limits: {} })).toEqual(bare.command)
 })
