@@ -36,8 +36,35 @@ Examples:
   $ disk-image fetch 0e4fcd5c-63a5-4d9a-a6bb-ff6f0c5c6a1d /dev/vg0/volume --cloud production
   $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2 --compress zstd`
 
-/** The whole command line. Nothing heavy is loaded for it: a command loads what it needs when it runs. */
-export function buildProgram(io: Io, outcome: ProgramOutcome): Command {
+/** What adds each command, in the order of the help. */
+const commands: ReadonlyMap<string, (program: Command, perform: Perform) => void> = new Map([
+  ['inspect', addInspectCommand],
+  ['fetch', addFetchCommand],
+  ['upload', addUploadCommand],
+  ['convert', addConvertCommand],
+  ['image', addImageCommands],
+  ['vhd', addVhdCommands],
+  ['clean', addCleanCommand],
+  ['worker', addWorkerCommand],
+  ['submit', addSubmitCommands],
+  ['jobs', addJobsCommand],
+])
+
+/**
+ * The commands that may be meant. To add all of them takes longer than to read the image's record, so those that
+ * aren't named are left out, except where help or an error is to list them.
+ */
+function commandsIn(argv: readonly string[]): Iterable<(program: Command, perform: Perform) => void> {
+  const named = [...commands].filter(([name]) => argv.includes(name)).map(([, add]) => add)
+  const asksForHelp = ['help', '-h', '--help'].some((word) => argv.includes(word))
+  return named.length === 0 || asksForHelp ? commands.values() : named
+}
+
+/**
+ * The command line, as far as `argv` needs it. Nothing heavy is loaded for it: a command loads what it needs when it
+ * runs.
+ */
+export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly string[]): Command {
   const program = new Command('disk-image')
   // Inherited by every command that is added below, so it comes first.
   program
@@ -82,16 +109,7 @@ export function buildProgram(io: Io, outcome: ProgramOutcome): Command {
         await session.close()
       }
     }
-  addInspectCommand(program, perform)
-  addFetchCommand(program, perform)
-  addUploadCommand(program, perform)
-  addConvertCommand(program, perform)
-  addImageCommands(program, perform)
-  addVhdCommands(program, perform)
-  addCleanCommand(program, perform)
-  addWorkerCommand(program, perform)
-  addSubmitCommands(program, perform)
-  addJobsCommand(program, perform)
+  for (const add of commandsIn(argv)) add(program, perform)
   return program
 }
 

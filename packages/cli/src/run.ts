@@ -5,7 +5,7 @@ import type { Io } from './io.ts'
 import { printableLines } from './output/printable.ts'
 import { styleFor } from './output/style.ts'
 import { alignFields } from './output/table.ts'
-import { buildProgram } from './program.ts'
+import { buildProgram, type ProgramOutcome } from './program.ts'
 import { UsageError } from './usage-error.ts'
 
 /**
@@ -23,13 +23,14 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
   const shown: string[] = []
   const help: string[] = []
   try {
-    const program = buildProgram(io, {
+    const output: ProgramOutcome = {
       write: (text) => shown.push(text),
       writeHelp: (text) => help.push(text),
       end: (exitCode) => {
         outcome.exitCode = exitCode
       },
-    })
+    }
+    const program = buildProgram(io, output, argv)
     await program.parseAsync(argv, { from: 'user' })
     return outcome.exitCode
   } catch (error) {

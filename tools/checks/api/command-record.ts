@@ -16,7 +16,7 @@ const show = (command, before) => {
   for (const { flags } of command.options.toSorted((a, b) => (a.flags < b.flags ? -1 : 1))) console.log(title, flags)
   for (const inner of command.commands) show(inner, title + ' ')
 }
-show(buildProgram({ stdout: { columns: 100 }, stderr: {}, environment: {} }, {}), '')
+show(buildProgram({ stdout: { columns: 100 }, stderr: {}, environment: {} }, {}, []), '')
 `
 
 /** What can be typed: every command with its arguments, every option. */

@@ -55,6 +55,24 @@ test('help is asked for and goes to standard output', async () => {
   }
 })
 
+test('help lists every command, whatever else is named', async () => {
+  await using bench = await openWorkbench()
+  const all = await bench.run(['--help'])
+  expect((await bench.run(['--help', 'fetch'])).stdout).toBe(all.stdout)
+  expect((await bench.run(['-h', 'vhd'])).stdout).toBe(all.stdout)
+  expect((await bench.run(['help', 'fetch'])).stdout).toBe((await bench.run(['fetch', '--help'])).stdout)
+})
+
+test('an operand or a value may be named like a command', async () => {
+  await using bench = await openWorkbench()
+  const inspected = await bench.run(['inspect', 'fetch'])
+  expect(inspected.stderr).toMatch(/There is no file .*fetch/)
+  expect(inspected.exitCode).toBe(1)
+  const fetched = await bench.run(['--store', 'inspect', 'fetch', 'a', 'b'])
+  expect(fetched.stderr).toContain('Image a could not be found')
+  expect(fetched.exitCode).toBe(4)
+})
+
 test('the version is the package’s', async () => {
   await using bench = await openWorkbench()
   const { stdout } = await bench.run(['--version'])

@@ -1,5 +1,3 @@
-import { constants, createHash, createVerify } from 'node:crypto'
-
 /** What is computed over a stream of bytes: a digest in hex, or whether a signature is right. */
 export type ByteTask =
   | { readonly kind: 'hash'; readonly algorithm: string }
@@ -21,8 +19,9 @@ export interface RunningByteTask {
   finish(): string
 }
 
-/** Runs a task in this thread. */
+/** Runs a task in this thread. Only then is `node:crypto` loaded, so that it costs those nothing who don't hash here. */
 export function runByteTask(task: ByteTask): RunningByteTask {
+  const { constants, createHash, createVerify } = process.getBuiltinModule('node:crypto')
   if (task.kind === 'hash') {
     const hash = createHash(task.algorithm)
     return { update: (bytes) => void hash.update(bytes), finish: () => hash.digest('hex') }

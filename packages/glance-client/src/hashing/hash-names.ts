@@ -1,5 +1,3 @@
-import { getHashes } from 'node:crypto'
-
 /** Names that Python's hashlib and OpenSSL spell differently. */
 const renamed: Readonly<Record<string, string>> = {
   blake2b: 'blake2b512',
@@ -32,6 +30,9 @@ const hexDigits: Readonly<Record<string, number>> = {
   sha512: 128,
 }
 
+/** What every OpenSSL has. Asking it would load `node:crypto`, which takes as long as hashing 5 MB. */
+const everywhere: ReadonlySet<string> = new Set(['sha224', 'sha256', 'sha384', 'sha512'])
+
 /**
  * Node's name of a hash that Python's hashlib knows as `name`, the spelling in an image's `os_hash_algo`.
  *
@@ -40,7 +41,8 @@ const hexDigits: Readonly<Record<string, number>> = {
 export function toNodeHashName(name: string): string | undefined {
   if (!Object.hasOwn(hexDigits, name)) return undefined
   const nodeName = renamed[name] ?? name
-  return getHashes().includes(nodeName) ? nodeName : undefined
+  if (everywhere.has(nodeName)) return nodeName
+  return process.getBuiltinModule('node:crypto').getHashes().includes(nodeName) ? nodeName : undefined
 }
 
 /** Whether a value can be the hex digest of the hash that Python calls `name`. */

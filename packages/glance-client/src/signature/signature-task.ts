@@ -1,5 +1,4 @@
-import { X509Certificate } from 'node:crypto'
-import type { KeyObject } from 'node:crypto'
+import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { ByteTask } from '../hashing/byte-task.ts'
 import { decodePythonBase64 } from './python-base64.ts'
 import type { SignatureProperties } from './signature-properties.ts'
@@ -28,6 +27,7 @@ const keyTypes: Readonly<Record<string, { readonly type: string; readonly curve?
 export function parseCertificate(pem: string): X509Certificate {
   const block = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/.exec(pem)?.[0]
   if (block === undefined) throw new SyntaxError('The certificate is not in PEM form')
+  const { X509Certificate } = process.getBuiltinModule('node:crypto')
   return new X509Certificate(block)
 }
 

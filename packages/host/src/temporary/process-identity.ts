@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 
@@ -22,6 +21,7 @@ export function startTicks(processId: number): number | undefined {
 
 /** Six characters for this host: on a shared folder, process ids of another one mean nothing here. */
 export function hostTag(): string {
+  const { createHash } = process.getBuiltinModule('node:crypto')
   return createHash('sha256').update(hostname()).digest('hex').slice(0, 6)
 }
 

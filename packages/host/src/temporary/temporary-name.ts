@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { InvalidError } from '@disk-image/core'
 
 /** Who made a temporary file. */
@@ -23,8 +22,9 @@ export function temporaryName(owner: TemporaryOwner, prefix: string, suffix: str
       throw new InvalidError({ reason: `A temporary file's ${what} must have no '/' in it: '${part}'` })
     }
   }
-  const process = `${owner.hostTag}-${owner.processId}-${owner.startTicks.toString(36)}`
-  const name = `${prefix}disk-image-${process}-${randomBytes(8).toString('hex')}${suffix}`
+  const { randomBytes } = process.getBuiltinModule('node:crypto')
+  const maker = `${owner.hostTag}-${owner.processId}-${owner.startTicks.toString(36)}`
+  const name = `${prefix}disk-image-${maker}-${randomBytes(8).toString('hex')}${suffix}`
   if (Buffer.byteLength(name) > 255) {
     throw new InvalidError({
       reason: `A temporary file's prefix and suffix are too long: '${prefix}', '${suffix}'`,

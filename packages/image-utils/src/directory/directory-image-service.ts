@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { mkdir, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -79,7 +78,7 @@ export class DirectoryImageService implements ImageService {
     options: CallOptions & { readonly data?: UploadSource | undefined } = {},
   ): Promise<ImageRecord> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
-    const id = metadata.id ?? randomUUID()
+    const id = metadata.id ?? crypto.randomUUID()
     const existing = await this.#sidecar.read(id).catch(() => undefined)
     if (existing !== undefined) throw new InvalidError({ reason: `There is already an image ${id}.` })
     const now = new Date().toISOString()

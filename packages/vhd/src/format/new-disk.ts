@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { batmapBytes, encodeBatmapHeader } from './batmap.ts'
 import {
   defaultBlockBytes,
@@ -50,7 +49,7 @@ export function layOut(disk: NewDisk): NewDiskMetadata {
   const footer = encodeFooter({
     type,
     sizeBytes,
-    uniqueId: disk.uniqueId ?? randomUUID(),
+    uniqueId: disk.uniqueId ?? crypto.randomUUID(),
     timestamp: Math.max(0, Math.floor((disk.createdMs ?? Date.now()) / 1000) - epochSeconds),
     ...(style === 'xenserver'
       ? { creatorApplication: 'tap\0', creatorVersion: 0x1_00_03, creatorHost: '\0\0\0\0' }

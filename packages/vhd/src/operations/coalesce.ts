@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { rename, rm } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 import { findParent } from '../chain/find-parent.ts'
@@ -101,7 +100,7 @@ async function coalesceOpened(
     await merge(basePath)
     return
   }
-  const copy = `${basePath}.${randomUUID()}.tmp`
+  const copy = `${basePath}.${crypto.randomUUID()}.tmp`
   try {
     await copyFile(base.source, copy, options.signal)
     await merge(copy)

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { readLayout } from '../chain/disk.ts'
 import { roundUp, zeroUuid } from '../format/constants.ts'
 import { withUniqueId } from '../format/footer.ts'
@@ -94,7 +93,7 @@ async function applyRepairs(
   const wants = (rules: ReadonlySet<string>): boolean => repairs.some(({ rule }) => rules.has(rule))
   const { found, dynamic } = layout
   const isNamed = wants(new Set(['zero-uuid']))
-  const footer = isNamed ? withUniqueId(found.bytes, randomUUID()) : found.bytes
+  const footer = isNamed ? withUniqueId(found.bytes, crypto.randomUUID()) : found.bytes
   if (dynamic === undefined) {
     await finishFile(target, footer, found.footer.currentSizeBytes)
     return

@@ -39,10 +39,20 @@ function columns(box: Uint8Array, factors: readonly [number, number, number, num
   return table
 }
 
-const box: Uint8Array = substitutions()
-const inverseBox: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => box.indexOf(byte))
-const forward: Uint32Array = columns(box, [2, 1, 1, 3])
-const backward: Uint32Array = columns(inverseBox, [14, 9, 13, 11])
+interface AesTables {
+  readonly box: Uint8Array
+  readonly inverseBox: Uint8Array
+  readonly forward: Uint32Array
+  readonly backward: Uint32Array
+}
+
+function makeTables(): AesTables {
+  const box = substitutions()
+  const inverseBox = Uint8Array.from({ length: 256 }, (_, byte) => box.indexOf(byte))
+  const forward = columns(box, [2, 1, 1, 3])
+  const backward = columns(inverseBox, [14, 9, 13, 11])
+  return { box, inverseBox, forward, backward }
+}
 
 function substitute(table: Uint8Array, a: number, b: number, c: number, d: number): number {
   return (
@@ -53,7 +63,7 @@ function substitute(table: Uint8Array, a: number, b: number, c: number, d: numbe
   )
 }
 
-function expand(key: Uint8Array): Uint32Array {
+function expand(key: Uint8Array, { box }: AesTables): Uint32Array {
   const keyWords = key.length / 4
   const view = new DataView(key.buffer, key.byteOffset, key.byteLength)
   const words = new Uint32Array(4 * (keyWords + 7))
@@ -77,7 +87,7 @@ function expand(key: Uint8Array): Uint32Array {
 }
 
 /** The round keys in reverse, the inner ones through the inverse mix of columns. */
-function reverse(words: Uint32Array): Uint32Array {
+function reverse(words: Uint32Array, { box, backward }: AesTables): Uint32Array {
   const reversed = new Uint32Array(words.length)
   for (let index = 0; index < words.length; index += 1) {
     const word = words[words.length - 4 - (index & ~3) + (index & 3)]!
@@ -100,17 +110,22 @@ function reverse(words: Uint32Array): Uint32Array {
  * @see https://csrc.nist.gov/pubs/fips/197/final
  */
 export class Aes {
+  /** Made for the first key: most programs never have one, and would start 6 ms later. */
+  static #shared: AesTables | undefined
+  readonly #tables: AesTables
   readonly #encryption: Uint32Array
   readonly #decryption: Uint32Array
 
   /** @param key 16, 24 or 32 bytes */
   constructor(key: Uint8Array) {
-    this.#encryption = expand(key)
-    this.#decryption = reverse(this.#encryption)
+    this.#tables = Aes.#shared ??= makeTables()
+    this.#encryption = expand(key, this.#tables)
+    this.#decryption = reverse(this.#encryption, this.#tables)
   }
 
   /** Encrypts four words in place. */
   encrypt(block: Uint32Array): void {
+    const { box, forward } = this.#tables
     const keys = this.#encryption
     let a = block[0]! ^ keys[0]!
     let b = block[1]! ^ keys[1]!
@@ -134,6 +149,7 @@ export class Aes {
 
   /** Decrypts four words in place. */
   decrypt(block: Uint32Array): void {
+    const { inverseBox, backward } = this.#tables
     const keys = this.#decryption
     let a = block[0]! ^ keys[0]!
     let b = block[1]! ^ keys[1]!
