@@ -21,6 +21,7 @@ export function startTicks(processId: number): number | undefined {
 
 /** Six characters for this host: on a shared folder, process ids of another one mean nothing here. */
 export function hostTag(): string {
+  // Not imported: every program that loads this package would wait for it, and few make a temporary file at once.
   const { createHash } = process.getBuiltinModule('node:crypto')
   return createHash('sha256').update(hostname()).digest('hex').slice(0, 6)
 }
