@@ -1,4 +1,5 @@
 export { allocateBuffer, allocateSharedBuffer, bufferOffset } from './buffers.ts'
+export { allocatePagePieces, isPageAligned, pageBytes } from './page-memory.ts'
 export { fromQemuFormat, toQemuFormat } from './disk-format.ts'
 export { ImageError } from './errors/image-error.ts'
 export type { ImageErrorInit, ImageErrorKind } from './errors/image-error.ts'

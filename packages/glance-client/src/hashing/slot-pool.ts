@@ -1,4 +1,4 @@
-import { allocateSharedBuffer } from '@disk-image/core'
+import { allocatePagePieces } from '@disk-image/core'
 
 /** A part of a pool's memory. */
 export interface Slot {
@@ -24,6 +24,8 @@ export interface SlotPool {
 }
 
 const idleMs = 2000
+/** Allocated together, as many as a transfer has at most. What is never used takes no memory. */
+const slotsPerBlock = 8
 
 /**
  * Makes a {@link SlotPool}. Its memory is allocated when it is needed, and freed a while after the last slot came back.
@@ -53,7 +55,8 @@ export function createSlotPool(slotBytes: number = 1024 * 1024, most = 24): Slot
       clearTimeout(timer)
       taken += 1
       // The latest one: its memory is most likely still in the processor's cache.
-      return idle.pop() ?? newSlot(slotBytes)
+      if (idle.length === 0) idle = newSlots(slotBytes)
+      return idle.pop() as Slot
     },
     give(slot) {
       slot.used = 0
@@ -74,6 +77,8 @@ export function createSlotPool(slotBytes: number = 1024 * 1024, most = 24): Slot
   }
 }
 
-function newSlot(bytes: number): Slot {
-  return { memory: allocateSharedBuffer(bytes), used: 0, forSink: true }
+function newSlots(bytes: number): Slot[] {
+  // At the start of a page, so that a disk can take them as they are.
+  const pieces = allocatePagePieces(slotsPerBlock, bytes)
+  return pieces.map((memory) => ({ memory, used: 0, forSink: true }))
 }

@@ -2,6 +2,7 @@ import { unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { formatBytes, ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
 import { BackgroundSync } from './background-sync.ts'
+import { DirectWrites } from './direct-writes.ts'
 import { spaceError } from './space-error.ts'
 import type { Volume, VolumeTarget } from './volume.ts'
 import { writeFully, writeZeros } from './write-fully.ts'
@@ -28,6 +29,8 @@ export function createVolume(init: VolumeInit): Volume {
   let end = 0
   const written = new WrittenBlocks()
   const background = durable ? new BackgroundSync(handle) : undefined
+  // What needn't be on the disk at the end is best in the cache, from where it is soon read.
+  const direct = durable ? new DirectWrites(handle, target.kind) : undefined
 
   const prepare = (): Promise<void> => {
     touched = true
@@ -79,6 +82,7 @@ export function createVolume(init: VolumeInit): Volume {
   const shut = async (): Promise<void> => {
     await taint()
     await background?.settle().catch(() => undefined)
+    await direct?.close()
     await handle.close()
   }
   const close = (): Promise<void> => {
@@ -99,8 +103,10 @@ export function createVolume(init: VolumeInit): Volume {
       await withSpace(offset + chunk.byteLength, async () => {
         written.add(offset, chunk.byteLength)
         await prepare()
-        await writeFully(handle, chunk, offset)
-        background?.wrote(chunk.byteLength)
+        const done = (await direct?.write(chunk, offset)) ?? 0
+        if (done === chunk.byteLength) return
+        await writeFully(handle, chunk.subarray(done), offset + done)
+        background?.wrote(chunk.byteLength - done)
       })
     },
     async skip(offset: number, length: number): Promise<void> {

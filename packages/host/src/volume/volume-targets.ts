@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import type { ProcessRunner } from '@disk-image/core'
+import { pageBytes, type ProcessRunner } from '@disk-image/core'
 import { sysfsFolder } from './block-device.ts'
 import type { VolumeTarget } from './volume.ts'
 
-/** A regular file: cut to nothing first, so that every hole reads as zeros. */
+/** A regular file: cut to nothing first, so that every hole reads as zeros. It has its full length only at the end. */
 export function fileTarget(handle: FileHandle, sizeBytes: number): VolumeTarget {
   return {
     kind: 'file',
@@ -13,6 +13,8 @@ export function fileTarget(handle: FileHandle, sizeBytes: number): VolumeTarget 
     async prepare() {
       // ext4 writes a file that was cut to the disk when it is closed, even one that was empty and is removed next.
       if ((await handle.stat()).size > 0) await handle.truncate(0)
+      // Writes past the end take turns; those before it don't.
+      if (sizeBytes > pageBytes) await handle.truncate(sizeBytes - pageBytes)
     },
     zeroed: () => true,
     setLength: (totalBytes) => handle.truncate(totalBytes),

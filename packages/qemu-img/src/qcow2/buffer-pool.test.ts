@@ -1,10 +1,9 @@
-import { bufferOffset } from '@disk-image/core'
 import { expect, test } from 'vitest'
 import { BufferPool, BufferShare } from './buffer-pool.ts'
 
 /** How many of so many a share hands out at once. */
-async function takeAtOnce(share: BufferShare, count: number): Promise<ArrayBuffer[]> {
-  const buffers: ArrayBuffer[] = []
+async function takeAtOnce(share: BufferShare, count: number): Promise<Uint8Array[]> {
+  const buffers: Uint8Array[] = []
   for (let index = 0; index < count; index += 1) {
     void share.acquire().then((buffer) => buffers.push(buffer))
   }
@@ -40,14 +39,18 @@ test('what one share gave back serves the next', async () => {
   expect(await new BufferShare(pool, 1, 6).acquire()).toBe(buffer)
 })
 
-test('what is lost, in another thread or with its share, does not count any more', async () => {
+test('each is as long as it has to be, and shares no byte with another', async () => {
+  const pool = new BufferPool(6, 10)
+  const share = new BufferShare(pool, 6, 6)
+  const buffers = await takeAtOnce(share, 6)
+  for (const [index, buffer] of buffers.entries()) buffer.fill(index + 1)
+  expect(buffers.map((buffer) => [...buffer])).toEqual([1, 2, 3, 4, 5, 6].map((byte) => Array(10).fill(byte)))
+})
+
+test('what is lost with its share does not count any more', async () => {
   const pool = new BufferPool(2, 10)
   const share = new BufferShare(pool, 0, 2)
-  const lost = await share.acquire()
-  structuredClone(lost, { transfer: [lost] })
-  share.release(lost)
-  expect((await share.acquire()).byteLength).toBe(bufferOffset + 10)
-  await share.acquire()
+  await takeAtOnce(share, 2)
   expect(pool.hasRoom).toBe(false)
   share.close()
   expect(pool.hasRoom).toBe(true)

@@ -1,13 +1,16 @@
-import { bufferOffset } from '@disk-image/core'
+import { allocatePagePieces } from '@disk-image/core'
+
+/** Allocated together. What is never used takes no memory. */
+const buffersPerBlock = 4
 
 /**
- * Equal buffers for all decodings that share it, to be used from {@link bufferOffset} on. What one has done with
+ * Equal buffers of shared memory for all decodings that share it, each at the start of a page. What one has done with
  * serves the next: new memory is dear.
  */
 export class BufferPool {
   readonly #size: number
   readonly #most: number
-  #free: ArrayBuffer[] = []
+  #free: Uint8Array[] = []
   #taken = 0
 
   /** @param most buffers for which {@link hasRoom} holds */
@@ -20,15 +23,16 @@ export class BufferPool {
     return this.#taken < this.#most
   }
 
-  take(): ArrayBuffer {
+  take(): Uint8Array {
     this.#taken += 1
-    return this.#free.pop() ?? new ArrayBuffer(bufferOffset + this.#size)
+    if (this.#free.length === 0) this.#free = allocatePagePieces(buffersPerBlock, this.#size)
+    return this.#free.pop() as Uint8Array
   }
 
-  /** Takes a buffer back; one that was lost in another thread is forgotten. */
-  give(buffer: ArrayBuffer): void {
+  /** Takes a buffer back that no thread uses any more. */
+  give(buffer: Uint8Array): void {
     this.#taken -= 1
-    if (buffer.byteLength === bufferOffset + this.#size) this.#free.push(buffer)
+    this.#free.push(buffer)
   }
 
   /** Forgets buffers that will not come back. */
@@ -47,7 +51,7 @@ export class BufferShare {
   readonly #pool: BufferPool
   readonly #least: number
   readonly #most: number
-  readonly #waiting: ((buffer: ArrayBuffer) => void)[] = []
+  readonly #waiting: ((buffer: Uint8Array) => void)[] = []
   #held = 0
 
   /**
@@ -60,13 +64,13 @@ export class BufferShare {
     this.#most = most
   }
 
-  acquire(): Promise<ArrayBuffer> {
+  acquire(): Promise<Uint8Array> {
     const may = this.#held < this.#least || (this.#held < this.#most && this.#pool.hasRoom)
     if (may) return Promise.resolve(this.#take())
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  release(buffer: ArrayBuffer): void {
+  release(buffer: Uint8Array): void {
     this.#held -= 1
     this.#pool.give(buffer)
     const next = this.#waiting.shift()
@@ -79,7 +83,7 @@ export class BufferShare {
     this.#held = 0
   }
 
-  #take(): ArrayBuffer {
+  #take(): Uint8Array {
     this.#held += 1
     return this.#pool.take()
   }

@@ -1,4 +1,4 @@
-import { parentPort, type TransferListItem } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { Gatherer, type GatherReply, type GatherRequest } from './gather.ts'
 
 /** From the pool to a worker, and back with the same number. */
@@ -16,8 +16,7 @@ if (port !== null) {
   port.on('message', ({ id, request }: WorkerRequest) => {
     const reply = gatherer.gather(request)
     const message: WorkerMessage = { id, reply }
-    const transfer: TransferListItem[] = reply.kind === 'gathered' ? [reply.output] : []
-    port.postMessage(message, transfer)
+    port.postMessage(message)
   })
   const ready: WorkerMessage = { ready: true }
   port.postMessage(ready)

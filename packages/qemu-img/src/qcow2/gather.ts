@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs'
-import { allocateBuffer, bufferOffset } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/core'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 
 /** One run to be put together in one buffer. Plain data, so that it can be sent to a worker. */
@@ -7,23 +7,24 @@ export interface GatherRequest {
   /** Descriptor of the qcow2 file; all threads of a process share it. */
   readonly descriptor: number
   readonly compression: 'zlib' | 'zstd'
-  readonly clusterSize: number
-  /** Bytes that the file has so far. Behind them plain clusters read as zero. */
-  readonly fileBytes: number
+  /**
+   * Bytes of a cluster; and bytes that the file has so far, behind which plain clusters read as zero. In an array:
+   * in code that Maglev (V8 13.6) compiled, fields for large numbers now and then had those of another request.
+   */
+  readonly bounds: Float64Array
   /** Of each piece: 1 where it is compressed, host offset, host length, guest length. */
   readonly pieces: Float64Array
   /**
-   * Filled from {@link bufferOffset} on; room for all guest lengths together and, with a compressed piece,
-   * {@link inflateSlackBytes}.
+   * Shared memory, of the one who asks alone until the reply: room for all guest lengths together and, with a
+   * compressed piece, {@link inflateSlackBytes}.
    */
-  readonly output: ArrayBuffer
+  readonly output: Uint8Array
 }
 
 /** What became of a {@link GatherRequest}. */
 export type GatherReply =
   | {
       readonly kind: 'gathered'
-      readonly output: ArrayBuffer
       /** Bytes of the file that each compressed piece was really made from; 0 for plain ones. */
       readonly consumedBytes: Float64Array
     }
@@ -54,7 +55,8 @@ export class Gatherer {
   }
 
   #gather(request: GatherRequest): GatherReply {
-    const { pieces, descriptor, fileBytes, clusterSize } = request
+    const { pieces, descriptor } = request
+    const [clusterSize, fileBytes] = boundsOf(request)
     const consumedBytes = new Float64Array(pieces.length / fieldsPerPiece)
     // What was read for another run may have been less than there is now.
     this.#inputEnd = 0
@@ -62,17 +64,13 @@ export class Gatherer {
     for (let index = 0; index < consumedBytes.length; index += 1) {
       const [compressed = 0, hostOffset = 0, hostLength = 0, guestLength = 0] = pieceAt(pieces, index)
       if (compressed === 0) {
-        const destination = new Uint8Array(request.output, bufferOffset + position, guestLength)
+        const destination = request.output.subarray(position, position + guestLength)
         const readable = Math.max(0, Math.min(hostLength, fileBytes - hostOffset))
         readFully(descriptor, destination.subarray(0, readable), hostOffset)
         destination.fill(0, readable)
       } else {
         const input = this.#read(request, index)
-        const output = new Uint8Array(
-          request.output,
-          bufferOffset + position,
-          clusterSize + inflateSlackBytes,
-        )
+        const output = request.output.subarray(position, position + clusterSize + inflateSlackBytes)
         const result = this.#inflaterFor(request).inflate(input, output)
         if (typeof result === 'string') {
           return { kind: 'refused', reason: `a compressed cluster ${result}`, offset: hostOffset }
@@ -81,10 +79,12 @@ export class Gatherer {
       }
       position += guestLength
     }
-    return { kind: 'gathered', output: request.output, consumedBytes }
+    return { kind: 'gathered', consumedBytes }
   }
 
-  #inflaterFor({ compression, clusterSize }: GatherRequest): ClusterInflater {
+  #inflaterFor(request: GatherRequest): ClusterInflater {
+    const { compression } = request
+    const [clusterSize] = boundsOf(request)
     const key = `${compression} ${clusterSize}`
     let inflater = this.#inflaters.get(key)
     if (inflater === undefined) {
@@ -95,7 +95,9 @@ export class Gatherer {
   }
 
   /** The bytes of a compressed piece, together with those of the pieces that go on where it ends. */
-  #read({ pieces, fileBytes, descriptor }: GatherRequest, index: number): Uint8Array {
+  #read(request: GatherRequest, index: number): Uint8Array {
+    const { pieces, descriptor } = request
+    const [, fileBytes] = boundsOf(request)
     const [, start = 0, length = 0] = pieceAt(pieces, index)
     const end = Math.max(start, Math.min(start + length, fileBytes))
     if (start < this.#inputStart || end > this.#inputEnd) {
@@ -107,6 +109,10 @@ export class Gatherer {
     }
     return this.#input.subarray(start - this.#inputStart, end - this.#inputStart)
   }
+}
+
+function boundsOf({ bounds: [clusterSize = 0, fileBytes = 0] }: GatherRequest): [number, number] {
+  return [clusterSize, fileBytes]
 }
 
 function pieceAt(pieces: Float64Array, index: number): Float64Array {

@@ -81,7 +81,8 @@ function works(inflate: RawInflater): boolean {
     [stream, 4],
   ]
   const attempt = ([input, roomBytes]: (typeof attempts)[number]): string => {
-    const output = new Uint8Array(roomBytes)
+    // Shared memory, as that of the pool is.
+    const output = new Uint8Array(new SharedArrayBuffer(roomBytes))
     const result = inflate(input, output)
     return typeof result === 'string'
       ? result

@@ -1,4 +1,3 @@
-import { bufferOffset } from '@disk-image/core'
 import { checkInsideFile } from './check-inside-file.ts'
 import type { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2Target } from './decode-qcow2.ts'
@@ -43,19 +42,18 @@ export class RunTransfer {
   }
 
   /** Reads and writes a checked run, and gives the buffer back. Resolves with the bytes written. */
-  async perform(run: Run, fileBytes: number, buffer: ArrayBuffer): Promise<number> {
-    let returned = buffer
+  async perform(run: Run, fileBytes: number, buffer: Uint8Array): Promise<number> {
     try {
       const first = run.pieces[0]
       if (run.pieces.length === 1 && first?.kind === 'plain') {
-        const bytes = new Uint8Array(buffer, bufferOffset, Math.min(run.length, fileBytes - first.hostOffset))
+        const bytes = buffer.subarray(0, Math.min(run.length, fileBytes - first.hostOffset))
         await this.#init.file.readFully(bytes, first.hostOffset)
         return await this.#write(bytes, run.guestOffset)
       }
-      returned = await this.#gather(run, fileBytes, buffer)
-      return await this.#write(new Uint8Array(returned, bufferOffset, run.length), run.guestOffset)
+      await this.#gather(run, fileBytes, buffer)
+      return await this.#write(buffer.subarray(0, run.length), run.guestOffset)
     } finally {
-      this.#init.workers.buffers.release(returned)
+      this.#init.workers.buffers.release(buffer)
     }
   }
 
@@ -65,7 +63,7 @@ export class RunTransfer {
     return bytes.byteLength
   }
 
-  async #gather(run: Run, fileBytes: number, output: ArrayBuffer): Promise<ArrayBuffer> {
+  async #gather(run: Run, fileBytes: number, output: Uint8Array): Promise<void> {
     const { header, file, workers, ranges } = this.#init
     const pieces = new Float64Array(run.pieces.length * 4)
     for (const [index, piece] of run.pieces.entries()) {
@@ -73,7 +71,8 @@ export class RunTransfer {
       pieces.set([compressed, piece.hostOffset, piece.hostLength, piece.guestLength], index * 4)
     }
     const { clusterSize, compression } = header
-    const request = { descriptor: file.descriptor, compression, clusterSize, fileBytes, pieces, output }
+    const bounds = Float64Array.of(clusterSize, fileBytes)
+    const request = { descriptor: file.descriptor, compression, bounds, pieces, output }
     const reply = await workers.run(request)
     if (reply.kind === 'refused') {
       throw new Qcow2DecodeError({
@@ -89,6 +88,5 @@ export class RunTransfer {
       const consumedBytes = reply.consumedBytes[index] ?? 0
       if (consumedBytes > 0) ranges.claim(piece.hostOffset, consumedBytes)
     }
-    return reply.output
   }
 }

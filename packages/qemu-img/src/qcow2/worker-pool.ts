@@ -9,7 +9,7 @@ import { runBytes } from './limits.ts'
 /** What one decoding has of a {@link WorkerPool}. */
 export interface WorkerShare {
   readonly buffers: BufferShare
-  /** The request's buffer is handed over, and back with the reply. */
+  /** The request's buffer is the worker's until the reply. */
   run(request: GatherRequest): Promise<GatherReply>
   /** Rejects what waits, and resolves when no thread works for this decoding any more. */
   cancel(): Promise<void>
@@ -188,7 +188,8 @@ export class WorkerPool {
         const message: WorkerRequest = { id: this.#nextId, request: job.request }
         this.#nextId += 1
         slot.jobs.set(message.id, job)
-        slot.worker.postMessage(message, [job.request.output])
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+        slot.worker.postMessage(message)
       }
     }
     this.#settle()

@@ -1,0 +1,76 @@
+import { open, rm } from 'node:fs/promises'
+import type * as FileSystem from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { allocatePagePieces, MiB } from '@disk-image/core'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { DirectWrites } from './direct-writes.ts'
+
+// What a healthy disk doesn't do on demand: the second descriptor is a fake one.
+const write = vi.fn<() => Promise<{ bytesWritten: number }>>()
+const close = vi.fn(() => Promise.resolve())
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof FileSystem>()
+  return {
+    ...real,
+    open: (name: string, ...rest: [string]) =>
+      name.startsWith('/proc/') ? Promise.resolve({ write, close }) : real.open(name, ...rest),
+  }
+})
+
+const [piece = new Uint8Array()] = allocatePagePieces(1, MiB)
+const file = path.join('/var/tmp', `direct-writes-${process.pid}`)
+let handle: FileHandle
+beforeEach(async () => {
+  vi.clearAllMocks()
+  handle = await open(file, 'w')
+})
+afterEach(async () => {
+  await handle.close()
+  await rm(file)
+})
+
+test.each(['EINVAL', 'EOPNOTSUPP', 'ENOTSUP'])(
+  'after %s everything is left to the page cache',
+  async (code) => {
+    write.mockRejectedValue(Object.assign(new Error(code), { code }))
+    const direct = new DirectWrites(handle, 'block-device')
+    expect(await direct.write(piece, 0)).toBe(0)
+    expect(await direct.write(piece, MiB)).toBe(0)
+    expect(write).toHaveBeenCalledTimes(1)
+    await direct.close()
+    expect(close).toHaveBeenCalledTimes(1)
+  },
+)
+
+test.each(['EIO', 'ENOSPC'])('%s is told, and the next write tried', async (code) => {
+  write.mockRejectedValueOnce(Object.assign(new Error(code), { code }))
+  write.mockResolvedValueOnce({ bytesWritten: MiB })
+  const direct = new DirectWrites(handle, 'block-device')
+  await expect(direct.write(piece, 0)).rejects.toThrow(code)
+  expect(await direct.write(piece, 0)).toBe(MiB)
+})
+
+test('what the kernel leaves over is told', async () => {
+  write.mockResolvedValue({ bytesWritten: 8192 })
+  expect(await new DirectWrites(handle, 'block-device').write(piece, 0)).toBe(8192)
+})
+
+test('three at once, of all volumes together', async () => {
+  const answers: (() => void)[] = []
+  write.mockImplementation(() => new Promise((resolve) => answers.push(() => resolve({ bytesWritten: MiB }))))
+  const [first, second] = [1, 2].map(() => new DirectWrites(handle, 'block-device')) as [
+    DirectWrites,
+    DirectWrites,
+  ]
+  const writing = [first.write(piece, 0), first.write(piece, MiB), second.write(piece, 0)]
+  await vi.waitFor(() => expect(answers).toHaveLength(3))
+  expect(await first.write(piece, 2 * MiB)).toBe(0)
+  expect(await second.write(piece, 2 * MiB)).toBe(0)
+  for (const answer of answers.splice(0)) answer()
+  expect(await Promise.all(writing)).toEqual([MiB, MiB, MiB])
+  const next = second.write(piece, 2 * MiB)
+  await vi.waitFor(() => expect(answers).toHaveLength(1))
+  answers[0]?.()
+  expect(await next).toBe(MiB)
+})
