@@ -1,14 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { ExpectedClusters } from './expected-clusters.ts'
 import { Qcow2DecodeError } from './qcow2-decode-error.ts'
-import type { Piece, Run } from './run.ts'
+import { Piece, type Run } from './run.ts'
 
-const plain = (hostOffset: number, length: number): Piece => ({
-  kind: 'plain',
-  hostOffset,
-  hostLength: length,
-  guestLength: length,
-})
+const plain = (hostOffset: number, length: number): Piece => new Piece('plain', hostOffset, length, length)
 
 /** A run of these pieces at guest offset 10240, with some bytes cut off by the virtual size. */
 function runOf(pieces: readonly Piece[], cut = 0): Run {
@@ -65,7 +60,7 @@ describe('ExpectedClusters', () => {
   })
 
   test.for(['compressed', 'kept'] as const)('leaves %s ones to the file', (kind) => {
-    const run = runOf([{ ...plain(2048, 512), kind }])
+    const run = runOf([new Piece(kind, 2048, 512, 512)])
     const { expected, behind, claims } = place(0, run)
     expect([behind, claims, expected.size]).toEqual([[run], [], 0])
   })

@@ -1,15 +1,25 @@
 import { checkInsideFile } from './check-inside-file.ts'
 import type { ClaimHost } from './check-tables.ts'
 import { LeastFirst } from './least-first.ts'
-import type { Piece, Run } from './run.ts'
+import { Piece, Run } from './run.ts'
 
-/** Plain bytes that will come with the stream, and where they belong. */
-export interface ExpectedBytes {
+/**
+ * Plain bytes that will come with the stream, and where they belong. A class for the reason in
+ * docs/decisions/0013-offsets-in-classes.md.
+ */
+export class ExpectedBytes {
   hostOffset: number
   guestOffset: number
   length: number
   /** What they are the rest of. */
   readonly piece: Piece
+
+  constructor(hostOffset: number, guestOffset: number, length: number, piece: Piece) {
+    this.hostOffset = hostOffset
+    this.guestOffset = guestOffset
+    this.length = length
+    this.piece = piece
+  }
 }
 
 /**
@@ -55,7 +65,7 @@ export class ExpectedClusters {
       if (passed < piece.hostLength) {
         const hostOffset = piece.hostOffset + passed
         claim(hostOffset, piece.hostLength - passed)
-        this.#heap.push({ hostOffset, guestOffset: guestOffset + passed, length: length - passed, piece })
+        this.#heap.push(new ExpectedBytes(hostOffset, guestOffset + passed, length - passed, piece))
       }
       guestOffset += piece.guestLength
     }
@@ -89,10 +99,6 @@ export class ExpectedClusters {
 }
 
 function firstPart(piece: Piece, guestOffset: number, hostLength: number, guestLength: number): Run {
-  return {
-    guestOffset,
-    length: Math.min(guestLength, hostLength),
-    pieces: [{ ...piece, hostLength, guestLength: hostLength }],
-    needsBytes: piece.hostOffset + hostLength,
-  }
+  const part = new Piece(piece.kind, piece.hostOffset, hostLength, hostLength)
+  return new Run(guestOffset, Math.min(guestLength, hostLength), [part], piece.hostOffset + hostLength)
 }

@@ -1,22 +1,40 @@
 import type { ClusterEntry } from './l2-entry.ts'
 
-/** Host bytes of a run: `plain` ones are copied, `compressed` ones inflate to one cluster, `kept` ones are zero. */
-export interface Piece {
+/**
+ * Host bytes of a run: `plain` ones are copied, `compressed` ones inflate to one cluster, `kept` ones are zero.
+ *
+ * A class, like {@link Run}, for the reason in docs/decisions/0013-offsets-in-classes.md.
+ */
+export class Piece {
   readonly kind: 'plain' | 'compressed' | 'kept'
   readonly hostOffset: number
   readonly hostLength: number
   /** Guest bytes that it makes, before the virtual size cuts the last ones off. */
   readonly guestLength: number
+
+  constructor(kind: Piece['kind'], hostOffset: number, hostLength: number, guestLength: number) {
+    this.kind = kind
+    this.hostOffset = hostOffset
+    this.hostLength = hostLength
+    this.guestLength = guestLength
+  }
 }
 
 /** Neighbouring guest clusters that are read, and written, together. */
-export interface Run {
+export class Run {
   readonly guestOffset: number
   /** Guest bytes, none behind the virtual size. */
   readonly length: number
   readonly pieces: readonly Piece[]
   /** The file must be so long before the run can be read, unless it ends earlier. */
   readonly needsBytes: number
+
+  constructor(guestOffset: number, length: number, pieces: readonly Piece[], needsBytes: number) {
+    this.guestOffset = guestOffset
+    this.length = length
+    this.pieces = pieces
+    this.needsBytes = needsBytes
+  }
 }
 
 /** How many guest clusters are of each kind. */
@@ -58,12 +76,8 @@ export class RunBuilder {
       this.finish()
       return
     }
-    const piece: Piece = {
-      kind: entry.kind === 'plain' || entry.kind === 'compressed' ? entry.kind : 'kept',
-      hostOffset: entry.hostOffset,
-      hostLength: entry.hostLength,
-      guestLength: this.#clusterSize,
-    }
+    const kind = entry.kind === 'plain' || entry.kind === 'compressed' ? entry.kind : 'kept'
+    const piece = new Piece(kind, entry.hostOffset, entry.hostLength, this.#clusterSize)
     if (!this.#fits(guestOffset, piece)) this.finish()
     if (this.#pieces.length === 0) this.#guestOffset = guestOffset
     this.#append(piece)
@@ -72,12 +86,8 @@ export class RunBuilder {
   /** Emits what is under way. */
   finish(): void {
     if (this.#pieces.length === 0) return
-    this.#emit({
-      guestOffset: this.#guestOffset,
-      length: Math.min(this.#length, this.#virtualSizeBytes - this.#guestOffset),
-      pieces: this.#pieces,
-      needsBytes: this.#needsBytes,
-    })
+    const length = Math.min(this.#length, this.#virtualSizeBytes - this.#guestOffset)
+    this.#emit(new Run(this.#guestOffset, length, this.#pieces, this.#needsBytes))
     this.#pieces = []
     this.#length = 0
     this.#needsBytes = 0
@@ -96,12 +106,12 @@ export class RunBuilder {
   #append(piece: Piece): void {
     const last = this.#pieces.at(-1)
     if (last !== undefined && piece.kind !== 'compressed' && continues(last, piece)) {
-      this.#pieces[this.#pieces.length - 1] = {
-        kind: last.kind,
-        hostOffset: last.hostOffset,
-        hostLength: last.hostLength + piece.hostLength,
-        guestLength: last.guestLength + piece.guestLength,
-      }
+      this.#pieces[this.#pieces.length - 1] = new Piece(
+        last.kind,
+        last.hostOffset,
+        last.hostLength + piece.hostLength,
+        last.guestLength + piece.guestLength,
+      )
     } else {
       this.#pieces.push(piece)
     }

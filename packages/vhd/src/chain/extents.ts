@@ -22,11 +22,19 @@ const windowBytes: number = defaultBlockBytes
 const readAhead = 3
 const granuleBytes = 65_536
 
-interface Window {
+/** A class, like {@link Run}, for the reason in docs/decisions/0013-offsets-in-classes.md. */
+class Window {
   readonly start: number
   readonly end: number
   readonly pieces: readonly Piece[]
   readonly buffer: Uint8Array
+
+  constructor(start: number, end: number, pieces: readonly Piece[], buffer: Uint8Array) {
+    this.start = start
+    this.end = end
+    this.pieces = pieces
+    this.buffer = buffer
+  }
 }
 
 const freshBuffers: BufferPool = {
@@ -117,19 +125,25 @@ async function loadWindow(
   pool: BufferPool,
   scratch: BufferPool,
 ): Promise<Window> {
-  const none: Window = { start, end, pieces: [], buffer: new Uint8Array() }
+  const none = new Window(start, end, [], new Uint8Array())
   if (!chain.disks.some((disk) => start < disk.sizeBytes && disk.mayHaveData(start, end))) return none
   const pieces = (await resolveRange(chain.disks, start, end)).filter(({ level }) => level !== undefined)
   if (pieces.length === 0) return none
   const buffer = pool.take()
   await readPieces(chain.disks, pieces, buffer, start, scratch)
-  return { start, end, pieces, buffer }
+  return new Window(start, end, pieces, buffer)
 }
 
-interface Run {
+class Run {
   readonly start: number
   readonly end: number
   readonly hasData: boolean
+
+  constructor(start: number, end: number, hasData: boolean) {
+    this.start = start
+    this.end = end
+    this.hasData = hasData
+  }
 }
 
 function runsOf(window: Window, findZeroes: boolean): Run[] {
@@ -137,8 +151,8 @@ function runsOf(window: Window, findZeroes: boolean): Run[] {
   const add = (start: number, end: number, hasData: boolean): void => {
     const last = runs[runs.length - 1]
     if (start === end) return
-    if (last?.hasData === hasData) runs[runs.length - 1] = { start: last.start, end, hasData }
-    else runs.push({ start, end, hasData })
+    if (last?.hasData === hasData) runs[runs.length - 1] = new Run(last.start, end, hasData)
+    else runs.push(new Run(start, end, hasData))
   }
   let at = window.start
   for (const { start, end } of window.pieces) {

@@ -1,7 +1,7 @@
 import type { Disk } from './disk.ts'
 
-/** Where a run of a chain's bytes comes from. */
-export interface Piece {
+/** Where a run of a chain's bytes comes from. A class for the reason in docs/decisions/0013-offsets-in-classes.md. */
+export class Piece {
   readonly start: number
   readonly end: number
   /** Index of the disk that has the data; `undefined` where no disk has. */
@@ -10,6 +10,14 @@ export interface Piece {
   readonly fileOffset: number
   /** No disk has the run, and none below could: it reads as zero whatever is below. */
   readonly ended: boolean
+
+  constructor(start: number, end: number, level: number | undefined, fileOffset: number, ended: boolean) {
+    this.start = start
+    this.end = end
+    this.level = level
+    this.fileOffset = fileOffset
+    this.ended = ended
+  }
 }
 
 /**
@@ -25,12 +33,12 @@ export async function resolveRange(disks: readonly Disk[], start: number, end: n
     for (const [from, to] of open) {
       const stop = Math.min(to, disk.sizeBytes)
       if (stop < to) {
-        pieces.push({ start: Math.max(from, stop), end: to, level: undefined, fileOffset: 0, ended: true })
+        pieces.push(new Piece(Math.max(from, stop), to, undefined, 0, true))
       }
       if (from >= stop) continue
       cutters[level]?.(from, stop, (runStart, runEnd, fileOffset) => {
         if (fileOffset !== undefined) {
-          pieces.push({ start: runStart, end: runEnd, level, fileOffset, ended: true })
+          pieces.push(new Piece(runStart, runEnd, level, fileOffset, true))
         } else passed.push([runStart, runEnd])
       })
     }
@@ -38,7 +46,7 @@ export async function resolveRange(disks: readonly Disk[], start: number, end: n
     if (open.length === 0) break
   }
   for (const [from, to] of open) {
-    pieces.push({ start: from, end: to, level: undefined, fileOffset: 0, ended: false })
+    pieces.push(new Piece(from, to, undefined, 0, false))
   }
   return pieces.sort((a, b) => a.start - b.start)
 }

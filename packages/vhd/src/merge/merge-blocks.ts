@@ -1,7 +1,7 @@
 import { cutRuns, hasSector, isFull, markSectors } from '../chain/bitmap.ts'
 import type { Disk } from '../chain/disk.ts'
 import { readPieces } from '../chain/read-pieces.ts'
-import { resolveRange, type Piece } from '../chain/resolve.ts'
+import { Piece, resolveRange } from '../chain/resolve.ts'
 import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
 import type { DynamicLayout, Layout } from '../inspect/layout.ts'
 import type { FileTarget } from '../io/file-target.ts'
@@ -12,7 +12,7 @@ import { createBlockAllocator } from './allocate.ts'
 import { finishFile, extendFile } from './grow.ts'
 import type { MergeOptions } from './merge-options.ts'
 import { prepareAhead } from './read-ahead.ts'
-import { joinPieces, type Span } from './spans.ts'
+import { joinPieces, Span } from './spans.ts'
 import { writeTables, type TableChanges } from './tables.ts'
 import { listWork, type Work } from './work.ts'
 
@@ -163,7 +163,7 @@ async function prepare(merge: Merge, work: Work): Promise<Prepared> {
 function hiddenRuns(piece: Piece, work: Work, bitmap: Uint8Array): Piece[] {
   const runs: Piece[] = []
   cutRuns(bitmap, piece.start, piece.end, work.start, 0, (start, end, fileOffset) => {
-    if (fileOffset !== undefined) runs.push({ ...piece, start, end })
+    if (fileOffset !== undefined) runs.push(new Piece(start, end, piece.level, piece.fileOffset, piece.ended))
   })
   return runs
 }
@@ -177,7 +177,7 @@ function fillLastSector(work: Work, spans: Span[], buffer: Uint8Array, bitmapByt
   if (hasSector(buffer, sector)) return
   const end = last.end - rest + sectorBytes
   buffer.fill(0, bitmapBytes + last.end - work.start, bitmapBytes + end - work.start)
-  spans[spans.length - 1] = { ...last, end }
+  spans[spans.length - 1] = new Span(last.start, end, last.hasGaps)
 }
 
 /** Whether a block that the base does not have is worth one. */

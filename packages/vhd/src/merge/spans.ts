@@ -3,12 +3,18 @@ import type { Piece } from '../chain/resolve.ts'
 /** Two runs with at most so much between them are written in one go, together with what is there already. */
 const gapBytes = 64 * 1024
 
-/** A range that is written in one go. */
-export interface Span {
+/** A range that is written in one go. A class for the reason in docs/decisions/0013-offsets-in-classes.md. */
+export class Span {
   readonly start: number
   readonly end: number
   /** Whether some of it is not new, and so is read first. */
   readonly hasGaps: boolean
+
+  constructor(start: number, end: number, hasGaps: boolean) {
+    this.start = start
+    this.end = end
+    this.hasGaps = hasGaps
+  }
 }
 
 /** Joins pieces, in order, that lie close together. */
@@ -17,8 +23,8 @@ export function joinPieces(pieces: readonly Piece[]): Span[] {
   for (const { start, end } of pieces) {
     const last = spans[spans.length - 1]
     if (last !== undefined && start - last.end <= gapBytes) {
-      spans[spans.length - 1] = { start: last.start, end, hasGaps: last.hasGaps || start > last.end }
-    } else spans.push({ start, end, hasGaps: false })
+      spans[spans.length - 1] = new Span(last.start, end, last.hasGaps || start > last.end)
+    } else spans.push(new Span(start, end, false))
   }
   return spans
 }
