@@ -3,7 +3,7 @@ import type * as FileSystem from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { allocatePagePieces, MiB } from '@disk-image/core'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { DirectWrites } from './direct-writes.ts'
 
 // What a healthy disk doesn't do on demand: the second descriptor is a fake one.
@@ -22,7 +22,8 @@ const [piece = new Uint8Array()] = allocatePagePieces(1, MiB)
 const file = path.join('/var/tmp', `direct-writes-${process.pid}`)
 let handle: FileHandle
 beforeEach(async () => {
-  vi.clearAllMocks()
+  vi.resetAllMocks()
+  close.mockResolvedValue(undefined)
   handle = await open(file, 'w')
 })
 afterEach(async () => {
@@ -73,4 +74,37 @@ test('three at once, of all volumes together', async () => {
   await vi.waitFor(() => expect(answers).toHaveLength(1))
   answers[0]?.()
   expect(await next).toBe(MiB)
+})
+
+describe('a disk', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  /** Lets a MiB take so long each time. @returns what of each went past the page cache */
+  async function writeAtPace(...paces: readonly number[]): Promise<number[]> {
+    const direct = new DirectWrites(handle, 'block-device')
+    const done: number[] = []
+    for (const ms of paces) {
+      write.mockImplementationOnce(() => {
+        vi.advanceTimersByTime(ms)
+        return Promise.resolve({ bytesWritten: MiB })
+      })
+      done.push(await direct.write(piece, 0))
+    }
+    await direct.close()
+    return done
+  }
+
+  test('that is slow is left to the page cache after three writes', async () => {
+    expect(await writeAtPace(5, 5, 5, 1, 1)).toEqual([MiB, MiB, MiB, 0, 0])
+  })
+
+  test('that is slow now and then is not', async () => {
+    const paces = [1, 20, 20, 1, 20, 3, 4, 20, 20]
+    expect(await writeAtPace(...paces)).toEqual(paces.map(() => MiB))
+  })
 })

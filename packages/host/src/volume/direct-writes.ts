@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { open, statfs } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { isPageAligned, KiB, pageBytes } from '@disk-image/core'
+import { isPageAligned, KiB, MiB, pageBytes } from '@disk-image/core'
 
 /** Shorter writes go through the page cache, which puts them together: each of these waits for the device. */
 const leastBytes = 256 * KiB
@@ -13,20 +13,30 @@ const leastBytes = 256 * KiB
 const underWay = new Set<object>()
 const mostAtOnce = 3
 
+/**
+ * A disk that takes longer for three MiB at once is slower than one core hashes. Then what waits for it is better in
+ * the page cache, and not in the memory that the next bytes need.
+ */
+const quickBytesPerMs = MiB / 4
+/** A single one may have met with something else that the disk did. */
+const mostSlowWrites = 3
+
 /** File systems for which it is known to be faster: ext2 to ext4, and XFS. @see statfs(2) for the numbers */
 const quickFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342])
 
 /**
  * Writes past the page cache (O_DIRECT) what lends itself to it: large pieces from page-aligned memory. It saves a
  * copy of every byte, and the memory for it, which a virtual machine may first have to get from its host. Beside it
- * the rest may be written through the cache, as long as no page gets both.
+ * the rest may be written through the cache, as long as no page gets both. Where the disk turns out to be slow, all
+ * that comes later is.
  */
 export class DirectWrites {
   readonly #handle: FileHandle
   readonly #kind: 'file' | 'block-device'
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
-  #refused = false
+  #givenUp = false
+  #slowWrites = 0
 
   /** @param handle of what is written; it stays the owner's */
   constructor(handle: FileHandle, kind: 'file' | 'block-device') {
@@ -40,26 +50,33 @@ export class DirectWrites {
    * @returns how many bytes were written; the rest, which may be all, is left to the page cache
    */
   async write(chunk: Uint8Array, offset: number): Promise<number> {
-    if (this.#refused || underWay.size >= mostAtOnce || !isFit(chunk, offset)) return 0
+    if (this.#givenUp || underWay.size >= mostAtOnce || !isFit(chunk, offset)) return 0
     const one = {}
     underWay.add(one)
     try {
       this.#direct ??= this.#open()
       const direct = await this.#direct
       if (direct === undefined) return 0
+      const begun = performance.now()
       const { bytesWritten } = await direct.write(chunk, 0, chunk.byteLength, offset)
+      this.#judge(bytesWritten / (performance.now() - begun))
       return bytesWritten
     } catch (error) {
       if (!isRefusal(error)) throw error
-      this.#refused = true
+      this.#givenUp = true
       return 0
     } finally {
       underWay.delete(one)
     }
   }
 
+  #judge(bytesPerMs: number): void {
+    this.#slowWrites = Math.max(0, this.#slowWrites + (bytesPerMs < quickBytesPerMs ? 1 : -1))
+    if (this.#slowWrites >= mostSlowWrites) this.#givenUp = true
+  }
+
   async close(): Promise<void> {
-    this.#refused = true
+    this.#givenUp = true
     const direct = await this.#direct
     await direct?.close()
   }
