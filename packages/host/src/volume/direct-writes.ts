@@ -14,7 +14,7 @@ const underWay = new Set<object>()
 const mostAtOnce = 3
 
 /**
- * A disk that takes longer for three MiB at once is slower than one core hashes. Then what waits for it is better in
+ * 4 ms for a MiB, with three at once: a disk that takes longer is slower than one core hashes. Then what waits for it is better in
  * the page cache, and not in the memory that the next bytes need.
  */
 const quickBytesPerMs = MiB / 4

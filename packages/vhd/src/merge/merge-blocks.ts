@@ -19,7 +19,8 @@ import { listWork, type Work } from './work.ts'
 /** Bitmaps of existing blocks wait in memory until their data is on the disk; so many at most. */
 const pendingBitmaps = 8192
 
-interface Prepared extends Work {
+interface Prepared {
+  readonly work: Work
   readonly pieces: readonly Piece[]
   readonly spans: readonly Span[]
   /** The block's bitmap and data, as they are to be in the file. */
@@ -83,7 +84,8 @@ export async function mergeBlocks(
   try {
     for await (const prepared of prepareAhead(works(), 2, (work) => prepare(merge, work))) {
       signal?.throwIfAborted()
-      const { index, buffer } = prepared
+      const { buffer } = prepared
+      const { index } = prepared.work
       const isNew = table[index] === unallocated
       if (isNew && !isWanted(merge, prepared)) merge.buffers.giveBack(buffer)
       else {
@@ -156,7 +158,7 @@ async function prepare(merge: Merge, work: Work): Promise<Prepared> {
     if (level === undefined) data.fill(0, start - work.start, end - work.start)
     markSectors(buffer, start - work.start, end - work.start)
   }
-  return { ...work, pieces, spans, buffer }
+  return { work, pieces, spans, buffer }
 }
 
 /** Of a run that reads as zero, what the base has to hide: where nothing is below, an unwritten sector is zero. */
@@ -189,7 +191,7 @@ function isWanted(merge: Merge, { pieces, buffer }: Prepared): boolean {
 
 async function writeNew(merge: Merge, prepared: Prepared, freshFrom: number): Promise<void> {
   const { target, dynamic } = merge
-  const offset = (dynamic.table[prepared.index] as number) * sectorBytes
+  const offset = (dynamic.table[prepared.work.index] as number) * sectorBytes
   const covered = prepared.spans.reduce((sum, { start, end }) => sum + end - start, 0)
   // Behind the old end there are holes. Anything else would shine through in programs that ignore bitmaps.
   if (offset >= freshFrom && covered < dynamic.header.blockSizeBytes / 4) {
@@ -200,7 +202,7 @@ async function writeNew(merge: Merge, prepared: Prepared, freshFrom: number): Pr
 
 async function writeSpans(
   { target, dynamic }: Merge,
-  { index, start: base, spans, buffer }: Prepared,
+  { work: { index, start: base }, spans, buffer }: Prepared,
 ): Promise<void> {
   const offset = (dynamic.table[index] as number) * sectorBytes + dynamic.bitmapBytes
   const data = buffer.subarray(dynamic.bitmapBytes)

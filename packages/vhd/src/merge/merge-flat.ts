@@ -8,9 +8,11 @@ import { createGate } from '../io/gate.ts'
 import { ensureZero, isZero } from '../io/zeroes.ts'
 import type { MergeOptions } from './merge-options.ts'
 import { prepareAhead } from './read-ahead.ts'
+import { Span } from './spans.ts'
 import { listWork, type Work } from './work.ts'
 
-interface Prepared extends Work {
+interface Prepared {
+  readonly work: Work
   readonly pieces: readonly Piece[]
   readonly buffer: Uint8Array
 }
@@ -36,7 +38,7 @@ export async function mergeFlat(
     const pieces = (await resolveRange(children, work.start, work.end)).filter(({ ended }) => ended)
     const buffer = buffers.take()
     await readPieces(children, pieces, buffer, work.start, scratch)
-    return { ...work, pieces, buffer }
+    return { work, pieces, buffer }
   }
   const gate = createGate(2)
   let completed = 0
@@ -47,7 +49,7 @@ export async function mergeFlat(
         await writePieces(target, prepared)
         buffers.giveBack(prepared.buffer)
       })
-      completed += prepared.end - prepared.start
+      completed += prepared.work.end - prepared.work.start
       onProgress?.({ stage: 'coalesce', completed, total, unit: 'bytes' })
     }
   } finally {
@@ -57,20 +59,23 @@ export async function mergeFlat(
   await target.sync()
 }
 
-async function writePieces(target: FileTarget, { pieces, buffer, start: base }: Prepared): Promise<void> {
+async function writePieces(
+  target: FileTarget,
+  { work: { start: base }, pieces, buffer }: Prepared,
+): Promise<void> {
   for (const { start, end } of joinAdjacent(pieces)) {
     const bytes = buffer.subarray(start - base, end - base)
     if (isZero(bytes)) await ensureZero(target, start, end)
     else await target.write(bytes, start)
   }
 
-  function joinAdjacent(pieces: readonly Piece[]): { start: number; end: number }[] {
-    const joined: { start: number; end: number }[] = []
+  function joinAdjacent(pieces: readonly Piece[]): Span[] {
+    const joined: Span[] = []
     for (const { start, end, level } of pieces) {
       if (level === undefined) buffer.fill(0, start - base, end - base)
       const last = joined[joined.length - 1]
-      if (last?.end === start) last.end = end
-      else joined.push({ start, end })
+      if (last?.end === start) joined[joined.length - 1] = new Span(last.start, end, false)
+      else joined.push(new Span(start, end, false))
     }
     return joined
   }

@@ -1,10 +1,16 @@
 import type { Disk } from '../chain/disk.ts'
 
-/** A range of the base that the children may change. */
-export interface Work {
+/** A range of the base that the children may change. A class for the reason in docs/decisions/0013-offsets-in-classes.md. */
+export class Work {
   readonly index: number
   readonly start: number
   readonly end: number
+
+  constructor(index: number, start: number, end: number) {
+    this.index = index
+    this.start = start
+    this.end = end
+  }
 }
 
 /**
@@ -23,7 +29,7 @@ export function* listWork(
     const end = Math.min(start + step, size)
     const hides = end > shortest && baseHasData(start, end)
     if (hides || children.some((child) => start < child.sizeBytes && child.mayHaveData(start, end))) {
-      yield { index: start / step, start, end }
+      yield new Work(start / step, start, end)
     }
   }
 }
