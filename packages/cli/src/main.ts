@@ -6,6 +6,9 @@ import { exitCodes } from './exit-code.ts'
 keepCompiledCode(process.env)
 const { run } = await import('./run.ts')
 
+/** What else is open at the end (idle connections, workers) is waited for no longer than this. */
+const mostMsOpen = 500
+
 const controller = new AbortController()
 
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -33,7 +36,7 @@ const exitCode = await run(process.argv.slice(2), {
   signal: controller.signal,
 })
 
-// What was written must be out before the end; what else is open (idle connections, workers) need not be waited for.
+// What was written must be out before the end.
 await Promise.all(
   [process.stdout, process.stderr].map(
     (stream) =>
@@ -42,4 +45,7 @@ await Promise.all(
       }),
   ),
 )
-process.exit(exitCode)
+// `process.exit()` may never come back: it waits for V8's compiler threads, of which one may wait for a garbage
+// collection of this thread. An end without it lets them go first. @see https://github.com/nodejs/node/issues/54918
+process.exitCode = exitCode
+setTimeout(() => process.exit(), mostMsOpen).unref()

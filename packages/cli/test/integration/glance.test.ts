@@ -69,6 +69,17 @@ test('an image lives its whole life in a Glance', async () => {
   expect(gone).toMatchObject({ exitCode: 4, error: { code: 'IMAGE_NOT_FOUND' } })
 })
 
+test('a fetch ends by itself, as process.exit() may wait for V8 for ever', async () => {
+  await using folder = await openWorkbench()
+  const id = await makeImage(folder, randomBytes(1024 * 1024))
+  const forbidden = 'process.exit=()=>process.reallyExit(97)'
+  const { exitCode, stderr } = await startCommand(['fetch', id, 'volume.raw', '--glance', glance.url], {
+    cwd: folder.folder,
+    environment: { NODE_OPTIONS: `--import=data:text/javascript,${forbidden}` },
+  }).ended
+  expect(exitCode, stderr).toBe(0)
+})
+
 test('a volume is uploaded into the store that is named', async () => {
   await using folder = await openWorkbench()
   const data = randomBytes(1024 * 1024)
