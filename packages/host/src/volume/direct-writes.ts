@@ -14,8 +14,8 @@ const underWay = new Set<object>()
 const mostAtOnce = 3
 
 /**
- * 4 ms for a MiB, with three at once: a disk that takes longer is slower than one core hashes. Then what waits for it is better in
- * the page cache, and not in the memory that the next bytes need.
+ * 4 ms for a MiB, with three at once: a disk that takes longer is slower than one core hashes. Then what waits for it
+ * is better in the page cache, and not in the memory that the next bytes need.
  */
 const quickBytesPerMs = MiB / 4
 /** A single one may have met with something else that the disk did. */

@@ -8,7 +8,7 @@ import { createGate } from '../io/gate.ts'
 import { ensureZero, isZero } from '../io/zeroes.ts'
 import type { MergeOptions } from './merge-options.ts'
 import { prepareAhead } from './read-ahead.ts'
-import { Span } from './spans.ts'
+import { joinPieces } from './spans.ts'
 import { listWork, type Work } from './work.ts'
 
 interface Prepared {
@@ -63,20 +63,12 @@ async function writePieces(
   target: FileTarget,
   { work: { start: base }, pieces, buffer }: Prepared,
 ): Promise<void> {
-  for (const { start, end } of joinAdjacent(pieces)) {
+  for (const { start, end, level } of pieces) {
+    if (level === undefined) buffer.fill(0, start - base, end - base)
+  }
+  for (const { start, end } of joinPieces(pieces, 0)) {
     const bytes = buffer.subarray(start - base, end - base)
     if (isZero(bytes)) await ensureZero(target, start, end)
     else await target.write(bytes, start)
-  }
-
-  function joinAdjacent(pieces: readonly Piece[]): Span[] {
-    const joined: Span[] = []
-    for (const { start, end, level } of pieces) {
-      if (level === undefined) buffer.fill(0, start - base, end - base)
-      const last = joined[joined.length - 1]
-      if (last?.end === start) joined[joined.length - 1] = new Span(last.start, end, false)
-      else joined.push(new Span(start, end, false))
-    }
-    return joined
   }
 }

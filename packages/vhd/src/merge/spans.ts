@@ -17,12 +17,12 @@ export class Span {
   }
 }
 
-/** Joins pieces, in order, that lie close together. */
-export function joinPieces(pieces: readonly Piece[]): Span[] {
+/** Joins pieces, in order, that lie close together: with 0 bytes between them at most, only those that touch. */
+export function joinPieces(pieces: readonly Piece[], mostBetween: number = gapBytes): Span[] {
   const spans: Span[] = []
   for (const { start, end } of pieces) {
     const last = spans[spans.length - 1]
-    if (last !== undefined && start - last.end <= gapBytes) {
+    if (last !== undefined && start - last.end <= mostBetween) {
       spans[spans.length - 1] = new Span(last.start, end, last.hasGaps || start > last.end)
     } else spans.push(new Span(start, end, false))
   }

@@ -1,6 +1,9 @@
 import type { Disk } from '../chain/disk.ts'
 
-/** A range of the base that the children may change. A class for the reason in docs/decisions/0013-offsets-in-classes.md. */
+/**
+ * A range of the base that the children may change. A class for the reason in
+ * docs/decisions/0013-offsets-in-classes.md.
+ */
 export class Work {
   readonly index: number
   readonly start: number
