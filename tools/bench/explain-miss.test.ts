@@ -63,6 +63,12 @@ test('one that could be reached is not excused', () => {
   expect(limits?.[1]).toContain("95 MiB written take 0.25 s at the disk's 400 MB/s")
 })
 
+test('a disk that was faster than measured is not called the limit', () => {
+  const limits = explained(wall, [standing(ours, 0.8, 0.6, 400e6), standing(floor, 1.2, 1.2)], 320 * MiB)
+  expect(limits?.[1]).toContain('381 MiB were written faster than the 400 MB/s measured of the disk')
+  expect(limits?.[1]).not.toContain('written take')
+})
+
 test('inside the call there is no start, and without a hash no least time is claimed', () => {
   const call: Target = { against: floor, figure: 'call', atMost: 0.5 }
   expect(explained(call, [standing(ours, 1, 0.8), standing(floor, 1, 1)], 800 * MiB)?.[0]).toBe(

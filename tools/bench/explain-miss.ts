@@ -1,12 +1,12 @@
 import { floor, ours, type Job, type Target } from './job.ts'
 import type { JobResult, Standing } from './run-job.ts'
 
-/** What this machine can do at most, measured once per benchmark. */
+/** What this machine can do, measured once per benchmark. */
 export interface MachineRates {
   readonly cores: number
   /** SHA-512 in one thread. */
   readonly hashBytesPerSecond: number
-  /** Written and synced. */
+  /** Written, then synced. Not the most that a disk can do: who has it write meanwhile is quicker. */
   readonly diskBytesPerSecond: number
 }
 
@@ -63,8 +63,12 @@ function usageLine(own: Standing, rates: MachineRates): string {
   ]
   if (written > MiB) {
     const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`
+    const mebibytes = `${(written / MiB).toFixed(0)} MiB`
+    const diskSeconds = written / rates.diskBytesPerSecond
     parts.push(
-      `${(written / MiB).toFixed(0)} MiB written take ${seconds(written / rates.diskBytesPerSecond)} at the disk's ${rate}`,
+      diskSeconds > wall
+        ? `${mebibytes} were written faster than the ${rate} measured of the disk, which are no limit then`
+        : `${mebibytes} written take ${seconds(diskSeconds)} at the disk's ${rate}`,
     )
   }
   return parts.join('; ')
