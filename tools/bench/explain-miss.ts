@@ -6,7 +6,7 @@ export interface MachineRates {
   readonly cores: number
   /** SHA-512 in one thread. */
   readonly hashBytesPerSecond: number
-  /** Written, then synced. Not the most that a disk can do: who has it write meanwhile is quicker. */
+  /** Synced, in the quickest of several ways; a disk with a cache of its own may take a shorter burst faster. */
   readonly diskBytesPerSecond: number
 }
 

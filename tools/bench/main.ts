@@ -9,7 +9,8 @@ import { isWanted, parseOptions, usage, type BenchOptions } from './options.ts'
 import { packageBenchmarks, runPackageBenchmark, type PackageResult } from './package-benchmarks.ts'
 import { describeJob, describeJudgement } from './report.ts'
 import { runJob, type JobResult } from './run-job.ts'
-import { measureDisk, measureHash } from './scaling/limits.ts'
+import { measureDisk } from './scaling/disk-rate.ts'
+import { measureHash } from './scaling/limits.ts'
 import { uploadOffers } from './upload-job.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')

@@ -1,6 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { open, rm } from 'node:fs/promises'
-import path from 'node:path'
 
 const MiB = 1024 ** 2
 
@@ -9,7 +7,7 @@ export interface Machine {
   readonly cores: number
   /** SHA-512 in one thread. */
   readonly hashBytesPerSecond: number
-  /** Written and synced. */
+  /** Synced. @see measureDisk */
   readonly diskBytesPerSecond: number
   /** Of a fetch of next to nothing. */
   readonly startSeconds: number
@@ -48,23 +46,6 @@ export function measureHash(): number {
   }
   run(64)
   return Math.max(run(256), run(256))
-}
-
-/** Bytes per second that reach the disk. */
-export async function measureDisk(folder: string): Promise<number> {
-  const file = path.join(folder, 'disk-rate')
-  const block = randomBytes(8 * MiB)
-  const blocks = 64
-  const handle = await open(file, 'w')
-  try {
-    const started = performance.now()
-    for (let index = 0; index < blocks; index += 1) await handle.write(block)
-    await handle.sync()
-    return (blocks * block.length) / ((performance.now() - started) / 1000)
-  } finally {
-    await handle.close()
-    await rm(file)
-  }
 }
 
 /**

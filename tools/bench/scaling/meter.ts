@@ -6,7 +6,8 @@ import { measure, type MeasuredRun } from '../measure.ts'
 import type { BenchOptions } from '../options.ts'
 import { spreadOf } from '../statistics.ts'
 import { command, serve, tidy } from './field.ts'
-import { limitsOf, type Machine, measureDisk, measureHash, type Work } from './limits.ts'
+import { measureDisk } from './disk-rate.ts'
+import { limitsOf, type Machine, measureHash, type Work } from './limits.ts'
 import type { ScalingResult } from './tables.ts'
 
 /** A row that is about to be measured. */

@@ -31,7 +31,7 @@ export async function runScaling(options: BenchOptions): Promise<void> {
       `Measured on ${new Date().toISOString().slice(0, 10)} in ${minutes.toFixed(0)} minutes by \`pnpm bench -- --scaling\`: ` +
         `${os.cpus()[0]?.model ?? 'a processor'}, ${machine.cores} cores, Node.js ${process.version}; ` +
         `SHA-512 ${(machine.hashBytesPerSecond / 1e6).toFixed(0)} MB/s in one thread, disk ` +
-        `${(machine.diskBytesPerSecond / 1e6).toFixed(0)} MB/s written and synced, ` +
+        `${(machine.diskBytesPerSecond / 1e6).toFixed(0)} MB/s synced, ` +
         `a fetch of 1 MiB ${machine.startSeconds.toFixed(2)} s.`,
     ]
     const tables = describeScaling(meter.results, preface)
