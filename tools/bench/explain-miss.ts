@@ -41,45 +41,65 @@ function startOf(own: Standing): number {
   return Math.max(0, own.seconds.median - own.callSeconds.median)
 }
 
+const leastOf = (parts: readonly Part[]): number => parts.reduce((sum, part) => sum + part.seconds, 0)
+
 function leastLine(parts: readonly Part[], allowed: number, allowance: string): string {
-  const least = parts.reduce((sum, part) => sum + part.seconds, 0)
+  const least = leastOf(parts)
   const sum = parts.map((part) => `${seconds(part.seconds)} ${part.name}`).join(' + ')
   const total = parts.length === 1 ? '' : ` = ${seconds(least)}`
   const verdict = least > allowed ? ', which is less' : ''
   return `least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`
 }
 
+/** Everything is to be on the disk before the call is done, however many processors there are. */
+function diskLine(
+  own: Standing,
+  figure: Target['figure'],
+  rates: MachineRates,
+  allowed: number,
+  allowance: string,
+): string | undefined {
+  const written = own.storageWrittenBytes.median
+  if (written <= MiB || figure === 'cpu') return undefined
+  const what = `${(written / MiB).toFixed(0)} MiB`
+  const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`
+  const parts: Part[] = [
+    { seconds: written / rates.diskBytesPerSecond, name: `for the disk (${what} at ${rate})` },
+  ]
+  if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
+  const took = figure === 'wall' ? own.seconds.median : own.callSeconds.median
+  return leastOf(parts) > took
+    ? `${what} were written faster than the ${rate} measured of the disk, which are no limit then`
+    : leastLine(parts, allowed, allowance)
+}
+
 /** Where the time of ours went, as far as it was measured. */
 function usageLine(own: Standing, rates: MachineRates): string {
   const wall = own.seconds.median
   const start = startOf(own)
-  const written = own.storageWrittenBytes.median
   const coreSeconds = wall * rates.cores
   const busy = own.machineBusySeconds.median
-  const parts = [
+  return [
     `of ${seconds(wall)}, ${seconds(start)} (${percent(start / wall)}) are the start and end of Node.js`,
     `${own.cpuSeconds.median.toFixed(2)} CPU s are ${percent(own.cpuSeconds.median / coreSeconds)} of ${rates.cores} cores, ` +
       `${seconds(busy)} (${percent(busy / coreSeconds)}) with everything else on the machine`,
-  ]
-  if (written > MiB) {
-    const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`
-    const mebibytes = `${(written / MiB).toFixed(0)} MiB`
-    const diskSeconds = written / rates.diskBytesPerSecond
-    parts.push(
-      diskSeconds > wall
-        ? `${mebibytes} were written faster than the ${rate} measured of the disk, which are no limit then`
-        : `${mebibytes} written take ${seconds(diskSeconds)} at the disk's ${rate}`,
-    )
-  }
-  return parts.join('; ')
+  ].join('; ')
 }
 
-/** The script does nothing but the work: what it is too slow for, the other side of the connection is too slow for. */
-function otherSideLine(target: Target, standings: readonly Standing[], allowed: number): string | undefined {
+/**
+ * The script does nothing but the work: what it is too slow for, the other side of the connection is too slow for;
+ * unless ours is quicker, which shows that the script is held up by something else.
+ */
+function otherSideLine(
+  target: Target,
+  own: Standing,
+  standings: readonly Standing[],
+  allowed: number,
+): string | undefined {
   const script = standings.find(({ name }) => name === floor)
   if (target.against === floor || target.figure === 'cpu' || script === undefined) return undefined
   const { median } = script.seconds
-  if (median <= allowed) return undefined
+  if (median <= allowed || own.seconds.median < median) return undefined
   return `${script.description} itself takes ${seconds(median)}, more than the ${seconds(allowed)} allowed: the service, not the sender, is the limit`
 }
 
@@ -102,7 +122,7 @@ function limitsOf(
   const allowed = target.atMost * other[key].median
   const what = { wall: '', call: "'s call", cpu: "'s CPU" }[target.figure]
   const allowance = `${Number(target.atMost.toFixed(2))} × ${target.against}${what}`
-  const otherSide = otherSideLine(target, standings, allowed)
+  const otherSide = otherSideLine(target, own, standings, allowed)
   const service = otherSide === undefined ? [] : [otherSide]
   if (hashedBytes === undefined) {
     if (target.figure !== 'wall') return [...service, usageLine(own, rates)]
@@ -114,8 +134,10 @@ function limitsOf(
       usageLine(own, rates),
     ]
   }
+  const disk = diskLine(own, target.figure, rates, allowed, allowance)
   return [
     leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
+    ...(disk === undefined ? [] : [disk]),
     ...service,
     usageLine(own, rates),
   ]

@@ -35,8 +35,8 @@ export interface Limit {
 }
 
 /**
- * SHA-512's rate in one thread: the most of several seconds, since a virtual machine may be half as fast in one second
- * as in the next, and no transfer may be said to be bounded by less than the hash can do.
+ * SHA-512's rate in one thread: the most of several seconds, since a virtual machine may be a third slower in one
+ * second than in the next, and no transfer may be said to be bounded by less than the hash can do.
  */
 export function measureHash(): number {
   const block = randomBytes(MiB)
