@@ -1,6 +1,6 @@
 import path from 'node:path'
 import type { Arena } from './arena.ts'
-import { cinder, floor, ours, syncedFloor, type Contestant } from './job.ts'
+import { cinder, download, floor, ours, syncedFloor, type Contestant } from './job.ts'
 import type { MeasuredRun } from './measure.ts'
 
 const driver = path.join(import.meta.dirname, 'peers/cinder_driver.py')
@@ -70,9 +70,22 @@ function readHash(expected: string): NonNullable<Contestant['read']> {
   }
 }
 
+const urlOf = (arena: Arena, file: string): string => `${arena.url}/v2/images/${arena.idOf(file)}/file`
+
+/** The least that any fetch takes from this service: nobody hashes, decodes or writes. For information only. */
+export function downloadAlone(arena: Arena, file: string): Contestant {
+  return {
+    name: download,
+    description: 'curl -o /dev/null',
+    mostRuns: 3,
+    bringsNothing: true,
+    command: () => ['curl', '-sSf', '-o', '/dev/null', urlOf(arena, file)],
+  }
+}
+
 /** The least that a verified download of a raw image is. */
 export function floorRaw(arena: Arena, file: string, destination: string): Contestant {
-  const url = `${arena.url}/v2/images/${arena.idOf(file)}/file`
+  const url = urlOf(arena, file)
   return {
     name: floor,
     description: 'curl | tee | openssl',
@@ -83,7 +96,7 @@ export function floorRaw(arena: Arena, file: string, destination: string): Conte
 
 /** Download, hash and convert, one after the other. */
 export function floorConvert(arena: Arena, file: string, destination: string): Contestant {
-  const url = `${arena.url}/v2/images/${arena.idOf(file)}/file`
+  const url = urlOf(arena, file)
   const temporary = path.join(arena.folder, 'floor.tmp')
   return {
     name: floor,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { explainMisses, type MachineRates } from './explain-miss.ts'
-import { cinder, floor, ours, type Target } from './job.ts'
+import { cinder, download, floor, ours, type Target } from './job.ts'
 import { judge, type JobResult, type Standing } from './run-job.ts'
 
 const MiB = 1024 ** 2
@@ -53,7 +53,7 @@ test('a target below the least possible time is said to be so', () => {
   )
   expect(limits?.[1]).toBe(
     'of 0.80 s, 0.20 s (25 %) are the start and end of Node.js; 0.80 CPU s are 50 % of 2 cores, ' +
-      '1.20 s (75 %) with everything else on the machine',
+      '1.20 s (75 %) with everything else on the machine: 0.60 s at least, evenly shared',
   )
 })
 
@@ -81,6 +81,16 @@ test('a disk that was faster than measured is not called the limit', () => {
   const limits = explained(wall, [standing(ours, 0.8, 0.6, 400e6), standing(floor, 1.2, 1.2)], 320 * MiB)
   expect(limits?.[1]).toContain('381 MiB were written faster than the 400 MB/s measured of the disk')
   expect(limits?.[1]).not.toContain('least possible')
+})
+
+test('a download that alone takes too long is said to', () => {
+  const all = [standing(ours, 0.9, 0.8), standing(floor, 1, 1), standing(download, 0.55, 0.55)]
+  expect(explained(wall, all, 32 * MiB)?.[1]).toBe(
+    'least possible: 0.55 s for the download (download) + 0.10 s start of Node.js = 0.65 s; ' +
+      '0.6 × floor = 0.60 s, which is less',
+  )
+  const cpu: Target = { against: floor, figure: 'cpu', atMost: 0.5 }
+  expect(explained(cpu, all, 32 * MiB)?.join('\n')).not.toContain('download')
 })
 
 test('inside the call there is no start, and without a hash no least time is claimed', () => {

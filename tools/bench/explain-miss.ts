@@ -1,4 +1,4 @@
-import { floor, ours, type Job, type Target } from './job.ts'
+import { download, floor, ours, type Job, type Target } from './job.ts'
 import type { JobResult, Standing } from './run-job.ts'
 
 /** What this machine can do, measured once per benchmark. */
@@ -73,6 +73,21 @@ function diskLine(
     : leastLine(parts, allowed, allowance)
 }
 
+/** What comes over the connection comes no faster than to a reader that does nothing with it. */
+function downloadLine(
+  own: Standing,
+  figure: Target['figure'],
+  standings: readonly Standing[],
+  allowed: number,
+  allowance: string,
+): string | undefined {
+  const alone = standings.find(({ name }) => name === download)
+  if (alone === undefined || figure === 'cpu') return undefined
+  const parts: Part[] = [{ seconds: alone.seconds.median, name: `for the download (${alone.description})` }]
+  if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
+  return leastLine(parts, allowed, allowance)
+}
+
 /** Where the time of ours went, as far as it was measured. */
 function usageLine(own: Standing, rates: MachineRates): string {
   const wall = own.seconds.median
@@ -82,7 +97,8 @@ function usageLine(own: Standing, rates: MachineRates): string {
   return [
     `of ${seconds(wall)}, ${seconds(start)} (${percent(start / wall)}) are the start and end of Node.js`,
     `${own.cpuSeconds.median.toFixed(2)} CPU s are ${percent(own.cpuSeconds.median / coreSeconds)} of ${rates.cores} cores, ` +
-      `${seconds(busy)} (${percent(busy / coreSeconds)}) with everything else on the machine`,
+      `${seconds(busy)} (${percent(busy / coreSeconds)}) with everything else on the machine: ` +
+      `${seconds(busy / rates.cores)} at least, evenly shared`,
   ].join('; ')
 }
 
@@ -135,9 +151,10 @@ function limitsOf(
     ]
   }
   const disk = diskLine(own, target.figure, rates, allowed, allowance)
+  const transfer = downloadLine(own, target.figure, standings, allowed, allowance)
   return [
     leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
-    ...(disk === undefined ? [] : [disk]),
+    ...[disk, transfer].filter((line) => line !== undefined),
     ...service,
     usageLine(own, rates),
   ]

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Arena } from './arena.ts'
-import { cinderFetch, floorConvert, floorRaw, oursFetch, thenSync } from './contestants.ts'
+import { cinderFetch, downloadAlone, floorConvert, floorRaw, oursFetch, thenSync } from './contestants.ts'
 import { cinder, floor, syncedFloor, type Comparison, type Contestant, type Job, type Target } from './job.ts'
 import { settle } from './settle.ts'
 
@@ -61,7 +61,7 @@ function fileJob(
     targets: jobTargets,
     comparisons,
     hashedBytes: statSync(image).size,
-    contestants: contestantsOf(arena, image, destination, floorContestant),
+    contestants: [...contestantsOf(arena, image, destination, floorContestant), downloadAlone(arena, image)],
     before: async () => {
       await rm(destination, { force: true })
       await settle()

@@ -8,6 +8,8 @@ export const floor = 'floor'
 export const syncedFloor = 'floor, synced'
 /** The original. */
 export const cinder = 'cinder'
+/** Only the transfer, to nowhere: what the service and the connection take by themselves. */
+export const download = 'download'
 
 /** One way of doing a job. */
 export interface Contestant {
@@ -19,6 +21,8 @@ export interface Contestant {
   readonly environment?: Readonly<Record<string, string>>
   /** Who is very slow takes part in no more rounds than this. @default all */
   readonly mostRuns?: number | undefined
+  /** There is no result of it to compare. @default false */
+  readonly bringsNothing?: boolean | undefined
   /**
    * Looks at what the command printed.
    *

@@ -1,7 +1,7 @@
 import { requireTool } from '@disk-image/testing'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
-import { type Contestant, floor, ours, type Job, type Target } from '../job.ts'
+import { download, type Contestant, floor, ours, type Job, type Target } from '../job.ts'
 import { measure } from '../measure.ts'
 import { runJob } from '../run-job.ts'
 
@@ -63,6 +63,26 @@ test('who brings a wrong result is out, even after a right one', async () => {
   expect(result.absent).toEqual({ [ours]: 'failed in round 2: not the same bytes' })
   expect(result.standings.map(({ name, runs }) => [name, runs.length])).toEqual([[floor, 2]])
   expect(result.judgements.every(({ met }) => !met)).toBe(true)
+})
+
+test('of who brings nothing there is no result to compare', async () => {
+  const job: Job = {
+    name: 'job',
+    sizeGiB: 1,
+    targets,
+    contestants: [
+      { name: ours, description: 'true', command: () => ['true'] },
+      { name: download, description: 'true', command: () => ['true'], bringsNothing: true },
+    ],
+    before: nothing,
+    check: async () => {
+      throw new Error('not the same bytes')
+    },
+    close: nothing,
+  }
+  const { absent, standings } = await runJob(job, 1, {}, false, () => {})
+  expect(Object.keys(absent)).toEqual([ours])
+  expect(standings.map(({ name }) => name)).toEqual([download])
 })
 
 test('a command that fails is out with what it said', async () => {
