@@ -89,6 +89,9 @@ test('a download that alone takes too long is said to', () => {
     'least possible: 0.55 s for the download (download) + 0.10 s start of Node.js = 0.65 s; ' +
       '0.6 × floor = 0.60 s, which is less',
   )
+  // Whom ours overtakes is held up by something of its own.
+  const slow = [standing(ours, 0.9, 0.8), standing(floor, 1, 1), standing(download, 0.85, 0.85)]
+  expect(explained(wall, slow, 32 * MiB)?.join('\n')).not.toContain('download')
   const cpu: Target = { against: floor, figure: 'cpu', atMost: 0.5 }
   expect(explained(cpu, all, 32 * MiB)?.join('\n')).not.toContain('download')
 })

@@ -21,24 +21,14 @@ interface Part {
   readonly name: string
 }
 
-/** What ours can't do without: hashing is one thread's work, and a whole process starts. */
-function leastParts(
-  own: Standing,
-  figure: Target['figure'],
-  hashedBytes: number,
-  rates: MachineRates,
-): Part[] {
-  const rate = rates.hashBytesPerSecond
-  const hashing = `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`
-  const parts: Part[] = [{ seconds: hashedBytes / rate, name: hashing }]
-  // How much of a start is processor time is not measured.
-  if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
-  return parts
-}
-
 /** Seconds outside the call: the start of Node.js and of the command, and its end. */
 function startOf(own: Standing): number {
   return Math.max(0, own.seconds.median - own.callSeconds.median)
+}
+
+/** A whole process starts besides. How much of a start is processor time is not measured. */
+function withStart(part: Part, own: Standing, figure: Target['figure']): Part[] {
+  return figure === 'wall' ? [part, { seconds: startOf(own), name: 'start of Node.js' }] : [part]
 }
 
 const leastOf = (parts: readonly Part[]): number => parts.reduce((sum, part) => sum + part.seconds, 0)
@@ -50,6 +40,23 @@ function leastLine(parts: readonly Part[], allowed: number, allowance: string): 
   const verdict = least > allowed ? ', which is less' : ''
   return `least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`
 }
+
+/** Hashing is one thread's work. */
+function hashLine(
+  own: Standing,
+  figure: Target['figure'],
+  hashedBytes: number,
+  rates: MachineRates,
+  allowed: number,
+  allowance: string,
+): string {
+  const rate = rates.hashBytesPerSecond
+  const name = `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`
+  return leastLine(withStart({ seconds: hashedBytes / rate, name }, own, figure), allowed, allowance)
+}
+
+const tookOf = (own: Standing, figure: 'wall' | 'call'): number =>
+  figure === 'wall' ? own.seconds.median : own.callSeconds.median
 
 /** Everything is to be on the disk before the call is done, however many processors there are. */
 function diskLine(
@@ -63,12 +70,9 @@ function diskLine(
   if (written <= MiB || figure === 'cpu') return undefined
   const what = `${(written / MiB).toFixed(0)} MiB`
   const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`
-  const parts: Part[] = [
-    { seconds: written / rates.diskBytesPerSecond, name: `for the disk (${what} at ${rate})` },
-  ]
-  if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
-  const took = figure === 'wall' ? own.seconds.median : own.callSeconds.median
-  return leastOf(parts) > took
+  const least = { seconds: written / rates.diskBytesPerSecond, name: `for the disk (${what} at ${rate})` }
+  const parts = withStart(least, own, figure)
+  return leastOf(parts) > tookOf(own, figure)
     ? `${what} were written faster than the ${rate} measured of the disk, which are no limit then`
     : leastLine(parts, allowed, allowance)
 }
@@ -83,9 +87,10 @@ function downloadLine(
 ): string | undefined {
   const alone = standings.find(({ name }) => name === download)
   if (alone === undefined || figure === 'cpu') return undefined
-  const parts: Part[] = [{ seconds: alone.seconds.median, name: `for the download (${alone.description})` }]
-  if (figure === 'wall') parts.push({ seconds: startOf(own), name: 'start of Node.js' })
-  return leastLine(parts, allowed, allowance)
+  const least = { seconds: alone.seconds.median, name: `for the download (${alone.description})` }
+  const parts = withStart(least, own, figure)
+  // Whom ours overtakes was held up by something of its own.
+  return leastOf(parts) > tookOf(own, figure) ? undefined : leastLine(parts, allowed, allowance)
 }
 
 /** Where the time of ours went, as far as it was measured. */
@@ -153,7 +158,7 @@ function limitsOf(
   const disk = diskLine(own, target.figure, rates, allowed, allowance)
   const transfer = downloadLine(own, target.figure, standings, allowed, allowance)
   return [
-    leastLine(leastParts(own, target.figure, hashedBytes, rates), allowed, allowance),
+    hashLine(own, target.figure, hashedBytes, rates, allowed, allowance),
     ...[disk, transfer].filter((line) => line !== undefined),
     ...service,
     usageLine(own, rates),

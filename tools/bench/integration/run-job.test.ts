@@ -10,19 +10,21 @@ requireTool('python3')
 const nothing = async (): Promise<void> => {}
 const targets: Target[] = [{ against: floor, figure: 'wall', atMost: 0.75 }]
 
+const jobOf = (contestants: readonly Contestant[], check = nothing): Job => ({
+  name: 'job',
+  sizeGiB: 1,
+  targets,
+  contestants,
+  before: nothing,
+  check,
+  close: nothing,
+})
+
 test('measures time, memory and bytes of a whole process tree', async () => {
   const script = 'import time; held = b"x" * 60_000_000; time.sleep(0.3)'
   const command = (): string[] => ['bash', '-c', `python3 -c '${script}'; true`]
   const contestants = [{ name: ours, description: 'bash', command }]
-  const job: Job = {
-    name: 'job',
-    sizeGiB: 1,
-    targets,
-    contestants,
-    before: nothing,
-    check: nothing,
-    close: nothing,
-  }
+  const job = jobOf(contestants)
   const { standings } = await runJob(job, 1, {}, true, () => {})
   expect(standings[0]?.seconds.median).toBeGreaterThan(0.3)
   expect(standings[0]?.cpuSeconds.median).toBeGreaterThan(0)
@@ -43,22 +45,17 @@ test('sees the processor time of others, which a server spends on the same machi
 
 test('who brings a wrong result is out, even after a right one', async () => {
   let checks = 0
-  const job: Job = {
-    name: 'job',
-    sizeGiB: 1,
-    targets,
-    contestants: [
+  // Two first runs that don't count, then ours, the floor, the floor, ours.
+  const job = jobOf(
+    [
       { name: ours, description: 'true', command: () => ['true'] },
       { name: floor, description: 'true', command: () => ['true'] },
     ],
-    before: nothing,
-    // Two first runs that don't count, then ours, the floor, the floor, ours.
-    check: async () => {
+    async () => {
       checks += 1
       if (checks === 6) throw new Error('not the same bytes')
     },
-    close: nothing,
-  }
+  )
   const result = await runJob(job, 2, {}, true, () => {})
   expect(result.absent).toEqual({ [ours]: 'failed in round 2: not the same bytes' })
   expect(result.standings.map(({ name, runs }) => [name, runs.length])).toEqual([[floor, 2]])
@@ -66,20 +63,15 @@ test('who brings a wrong result is out, even after a right one', async () => {
 })
 
 test('of who brings nothing there is no result to compare', async () => {
-  const job: Job = {
-    name: 'job',
-    sizeGiB: 1,
-    targets,
-    contestants: [
+  const job = jobOf(
+    [
       { name: ours, description: 'true', command: () => ['true'] },
       { name: download, description: 'true', command: () => ['true'], bringsNothing: true },
     ],
-    before: nothing,
-    check: async () => {
+    async () => {
       throw new Error('not the same bytes')
     },
-    close: nothing,
-  }
+  )
   const { absent, standings } = await runJob(job, 1, {}, false, () => {})
   expect(Object.keys(absent)).toEqual([ours])
   expect(standings.map(({ name }) => name)).toEqual([download])
@@ -88,33 +80,17 @@ test('of who brings nothing there is no result to compare', async () => {
 test('a command that fails is out with what it said', async () => {
   const command = (): string[] => ['sh', '-c', 'echo broken >&2; exit 3']
   const contestants = [{ name: ours, description: 'sh', command }]
-  const job: Job = {
-    name: 'job',
-    sizeGiB: 1,
-    targets,
-    contestants,
-    before: nothing,
-    check: nothing,
-    close: nothing,
-  }
+  const job = jobOf(contestants)
   const { absent } = await runJob(job, 1, {}, true, () => {})
   expect(absent[ours]).toContain('ended with 3:\nbroken')
 })
 
 test('who is slow takes part in fewer rounds', async () => {
   const command = (): string[] => ['true']
-  const job: Job = {
-    name: 'job',
-    sizeGiB: 1,
-    targets,
-    contestants: [
-      { name: ours, description: 'true', command },
-      { name: floor, description: 'true', command, mostRuns: 2 },
-    ],
-    before: nothing,
-    check: nothing,
-    close: nothing,
-  }
+  const job = jobOf([
+    { name: ours, description: 'true', command },
+    { name: floor, description: 'true', command, mostRuns: 2 },
+  ])
   const { standings } = await runJob(job, 3, {}, true, () => {})
   expect(standings.map(({ name, runs }) => [name, runs.length])).toEqual([
     [ours, 3],
@@ -132,15 +108,7 @@ test('without warming up the first round counts, and who is not installed is not
       return ['true']
     },
   })
-  const job: Job = {
-    name: 'job',
-    sizeGiB: 1,
-    targets,
-    contestants: [contestant(ours), contestant(floor), contestant('other')],
-    before: nothing,
-    check: nothing,
-    close: nothing,
-  }
+  const job = jobOf([contestant(ours), contestant(floor), contestant('other')])
   const { absent, standings } = await runJob(job, 2, { other: 'not installed' }, false, () => {})
   expect(seen).toEqual([ours, floor, floor, ours])
   expect(absent).toEqual({ other: 'not installed' })
