@@ -53,7 +53,8 @@ spawn(){ # name log cmd...   -> own session, pid recorded
   echo "$name $!" >> "$DIR/pids"
 }
 waithttp(){ # url name
-  for _ in $(seq 600); do
+  local until=$((SECONDS + 50))                   # a server that accepts and says nothing makes each try last 2 s
+  while [ $SECONDS -lt $until ]; do
     curl -s -o /dev/null --max-time 2 "$1" && return 0
     alive "$(awk -v n="${2%%-*}" '$1==n{print $2}' "$DIR/pids")" || { tail -20 "$DIR/log/$2.log" >&2; do_stop; die "$2 died"; }
     sleep 0.05
@@ -361,7 +362,7 @@ E=os.environ; K='http://127.0.0.1:%s/v3'%E['KPORT']; tok=None
 def rq(m,p,b=None,t=None):
     r=u.Request(K+p,method=m,data=None if b is None else json.dumps(b).encode(),headers={'Content-Type':'application/json'})
     if t or tok: r.add_header('X-Auth-Token',t or tok)
-    with u.urlopen(r) as f:
+    with u.urlopen(r,timeout=20) as f:
         d=f.read(); return f.headers,(json.loads(d) if d else None)
 def login(user,pw,project):
     h,_=rq('POST','/auth/tokens',{'auth':{'identity':{'methods':['password'],'password':{'user':{'name':user,'domain':{'id':'default'},'password':pw}}},

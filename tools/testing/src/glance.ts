@@ -1,4 +1,4 @@
-import { readFile, rm, mkdtemp } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -46,6 +46,8 @@ export interface RunningGlance extends AsyncDisposable {
 
 const services = fileURLToPath(new URL('../services/', import.meta.url))
 const script = path.join(services, 'run-glance.sh')
+/** Two attempts, and the end of the first, are to fit into the 180 s that a test's hook may take. */
+const startSeconds = 75
 
 function scriptArguments(options: GlanceOptions): string[] {
   return [
@@ -81,21 +83,28 @@ export async function startGlance(options: GlanceOptions = {}): Promise<RunningG
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-glance-'))
     try {
-      await execa(
-        script,
-        ['start', '-d', directory, '--parent', String(process.pid), ...scriptArguments(options)],
-        {
-          timeout: 120_000,
-          stdin: 'ignore',
-        },
-      )
+      const argv = ['start', '-d', directory, '--parent', String(process.pid), ...scriptArguments(options)]
+      // It ends the script's children, too: one that hangs would keep the output open, and the wait for it.
+      await execa('timeout', ['--kill-after=5', String(startSeconds), script, ...argv], { stdin: 'ignore' })
       return await runningGlance(directory)
     } catch (error) {
-      lastError = error
+      const logs = await lastLinesOfLogs(directory)
+      lastError = new Error(`Glance did not start (it may take ${startSeconds} s)\n${logs}`, { cause: error })
       await stopGlance(directory)
     }
   }
   throw lastError
+}
+
+/** What the services said last, before their directory goes. */
+async function lastLinesOfLogs(directory: string): Promise<string> {
+  const folder = path.join(directory, 'log')
+  const names = await readdir(folder).catch(() => [])
+  const tails = names.map(async (name) => {
+    const text = await readFile(path.join(folder, name), 'utf8')
+    return `${name}:\n${text.trimEnd().split('\n').slice(-5).join('\n')}`
+  })
+  return (await Promise.all(tails)).join('\n')
 }
 
 async function runningGlance(directory: string): Promise<RunningGlance> {
