@@ -1,6 +1,6 @@
 import path from 'node:path'
 import type { Arena } from './arena.ts'
-import { cinder, download, floor, ours, syncedFloor, type Contestant } from './job.ts'
+import { cinder, download, floor, ours, oursUnsynced, syncedFloor, type Contestant } from './job.ts'
 import type { MeasuredRun } from './measure.ts'
 
 const driver = path.join(import.meta.dirname, 'peers/cinder_driver.py')
@@ -40,6 +40,17 @@ export function oursFetch(arena: Arena, file: string, destination: string): Cont
       if (report.hash?.verified !== true) throw new Error(`the hash was not verified: ${run.stdout}`)
       return report.seconds.total
     },
+  }
+}
+
+/** The same, which leaves it to the operating system when the disk gets it: no more than the script does. */
+export function oursUnsyncedFetch(arena: Arena, file: string, destination: string): Contestant {
+  const fetch = oursFetch(arena, file, destination)
+  return {
+    ...fetch,
+    name: oursUnsynced,
+    description: `${fetch.description} --no-sync`,
+    command: () => [...fetch.command(), '--no-sync'],
   }
 }
 

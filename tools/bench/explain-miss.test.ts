@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { explainMisses, type MachineRates } from './explain-miss.ts'
-import { cinder, download, floor, ours, type Target } from './job.ts'
+import { cinder, download, floor, ours, oursUnsynced, type Target } from './job.ts'
 import { judge, type JobResult, type Standing } from './run-job.ts'
 
 const MiB = 1024 ** 2
@@ -81,6 +81,24 @@ test('a disk that was faster than measured is not called the limit', () => {
   const limits = explained(wall, [standing(ours, 0.8, 0.6, 400e6), standing(floor, 1.2, 1.2)], 320 * MiB)
   expect(limits?.[1]).toContain('381 MiB were written faster than the 400 MB/s measured of the disk')
   expect(limits?.[1]).not.toContain('least possible')
+})
+
+test('what the same takes without waiting for the disk is said', () => {
+  const all = (unsynced: number): Standing[] => [
+    standing(ours, 0.9, 0.8, 240e6),
+    standing(oursUnsynced, unsynced, unsynced - 0.1, 240e6),
+    standing(floor, 1, 1),
+  ]
+  expect(explained(wall, all(0.5), 32 * MiB)?.[2]).toBe(
+    '0.50 s without waiting for the disk (ours, unsynced); 0.6 × floor = 0.60 s is reached so',
+  )
+  expect(explained(wall, all(0.7), 32 * MiB)?.[2]).toBe(
+    '0.70 s without waiting for the disk (ours, unsynced); 0.6 × floor = 0.60 s is not reached so either',
+  )
+  // Of who doesn't wait, the disk is no limit.
+  const unsynced = explained({ ...wall, of: oursUnsynced }, all(0.7), 32 * MiB)
+  expect(unsynced).toHaveLength(2)
+  expect(unsynced?.join('\n')).not.toContain('disk')
 })
 
 test('a download that alone takes too long is said to', () => {

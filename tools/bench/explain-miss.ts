@@ -1,5 +1,5 @@
-import { download, floor, ours, type Job, type Target } from './job.ts'
-import type { JobResult, Standing } from './run-job.ts'
+import { download, floor, ours, oursUnsynced, type Job, type Target } from './job.ts'
+import { ratioName, type JobResult, type Standing } from './run-job.ts'
 
 /** What this machine can do, measured once per benchmark. */
 export interface MachineRates {
@@ -77,6 +77,21 @@ function diskLine(
     : leastLine(parts, allowed, allowance)
 }
 
+/** What the same costs without waiting for the disk, measured: the rest is the wait. */
+function unsyncedLine(
+  own: Standing,
+  figure: Target['figure'],
+  standings: readonly Standing[],
+  allowed: number,
+  allowance: string,
+): string | undefined {
+  const other = standings.find(({ name }) => name === oursUnsynced)
+  if (other === undefined || own === other || figure === 'cpu') return undefined
+  const without = tookOf(other, figure)
+  const reached = without > allowed ? 'is not reached so either' : 'is reached so'
+  return `${seconds(without)} without waiting for the disk (${other.description}); ${allowance} = ${seconds(allowed)} ${reached}`
+}
+
 /** What comes over the connection comes no faster than to a reader that does nothing with it. */
 function downloadLine(
   own: Standing,
@@ -136,7 +151,7 @@ function limitsOf(
   hashedBytes: number | undefined,
   rates: MachineRates,
 ): string[] {
-  const own = standings.find(({ name }) => name === ours)
+  const own = standings.find(({ name }) => name === (target.of ?? ours))
   const other = standings.find(({ name }) => name === target.against)
   if (own === undefined || other === undefined) return []
   const key = target.figure === 'wall' ? 'seconds' : (`${target.figure}Seconds` as const)
@@ -155,11 +170,13 @@ function limitsOf(
       usageLine(own, rates),
     ]
   }
-  const disk = diskLine(own, target.figure, rates, allowed, allowance)
+  const disk = own.name === ours ? diskLine(own, target.figure, rates, allowed, allowance) : undefined
   const transfer = downloadLine(own, target.figure, standings, allowed, allowance)
   return [
     hashLine(own, target.figure, hashedBytes, rates, allowed, allowance),
-    ...[disk, transfer].filter((line) => line !== undefined),
+    ...[disk, unsyncedLine(own, target.figure, standings, allowed, allowance), transfer].filter(
+      (line) => line !== undefined,
+    ),
     ...service,
     usageLine(own, rates),
   ]
@@ -172,7 +189,7 @@ export function explainMisses(
   rates: MachineRates,
 ): JobResult {
   const judgements = result.judgements.map((judgement) => {
-    const target = targets.find(({ against, figure }) => judgement.what === `${figure} of ours / ${against}`)
+    const target = targets.find((candidate) => judgement.what === ratioName(candidate))
     if (judgement.met || target === undefined) return judgement
     const limits = limitsOf(target, result.standings, hashedBytes, rates)
     return limits.length === 0 ? judgement : { ...judgement, limits }

@@ -3,22 +3,43 @@ import { statSync } from 'node:fs'
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Arena } from './arena.ts'
-import { cinderFetch, downloadAlone, floorConvert, floorRaw, oursFetch, thenSync } from './contestants.ts'
-import { cinder, floor, syncedFloor, type Comparison, type Contestant, type Job, type Target } from './job.ts'
+import {
+  cinderFetch,
+  downloadAlone,
+  floorConvert,
+  floorRaw,
+  oursFetch,
+  oursUnsyncedFetch,
+  thenSync,
+} from './contestants.ts'
+import {
+  cinder,
+  floor,
+  oursUnsynced,
+  syncedFloor,
+  type Comparison,
+  type Contestant,
+  type Job,
+  type Target,
+} from './job.ts'
 import { settle } from './settle.ts'
 
 const GiB = 1024 ** 3
 
-/** The targets of one job: against the floor in time and CPU, against the original in time. */
+/**
+ * The targets of one job: against the floor in time and CPU, against the original in time. The floor doesn't wait for
+ * the disk; ours must reach the target where it waits, and where it does not either.
+ */
 function targets(floorAtMost: number, timesFasterThanCinder: number): Target[] {
   return [
     { against: floor, figure: 'wall', atMost: floorAtMost },
+    { of: oursUnsynced, against: floor, figure: 'wall', atMost: floorAtMost },
     { against: cinder, figure: 'call', atMost: 1 / timesFasterThanCinder },
     { against: floor, figure: 'cpu', atMost: 1.3 },
   ]
 }
 
-/** At equal durability, for who reads the figures. The targets stay against the script that does not wait. */
+/** Who waits against who waits, for who reads the figures. */
 const comparisons: readonly Comparison[] = [
   { against: syncedFloor, figure: 'wall' },
   { against: syncedFloor, figure: 'cpu' },
@@ -34,6 +55,7 @@ function contestantsOf(
   const script = floorContestant(arena, image, destination)
   return [
     oursFetch(arena, image, destination),
+    oursUnsyncedFetch(arena, image, destination),
     script,
     // For information only, so large images are not brought often.
     { ...thenSync(script, destination), mostRuns: arena.images.sizeGiB >= 3 ? 2 : undefined },

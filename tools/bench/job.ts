@@ -2,6 +2,8 @@ import type { MeasuredRun } from './measure.ts'
 
 /** Our own command in every job. */
 export const ours = 'ours'
+/** The same, told not to wait for the disk: what it may be compared with does not wait either. */
+export const oursUnsynced = 'ours, unsynced'
 /** What a careful shell script does. */
 export const floor = 'floor'
 /** The same script, which then waits until the result is on the disk, as ours does. */
@@ -34,6 +36,8 @@ export interface Contestant {
 
 /** How ours must stand against another contestant. */
 export interface Target {
+  /** Which of ours. @default the one that waits for the disk */
+  readonly of?: string | undefined
   readonly against: string
   /** `wall`: the whole process; `call`: inside the call, where a command tells it; `cpu`: of all its processes. */
   readonly figure: 'wall' | 'call' | 'cpu'

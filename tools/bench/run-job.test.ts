@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { floor, ours, type Target } from './job.ts'
+import { floor, ours, oursUnsynced, type Target } from './job.ts'
 import { compare, judge, type Standing } from './run-job.ts'
 
 const spread = (median: number): { median: number; min: number; max: number } => ({
@@ -38,6 +38,14 @@ test('the original is compared inside the call, without anybody’s start', () =
     { ...standing(floor, 9), callSeconds: spread(1) },
   ])
   expect(judgement).toMatchObject({ what: 'call of ours / floor', value: 0.5, met: true })
+})
+
+test('a target may be for ours that does not wait for the disk', () => {
+  const [judgement] = judge(
+    { targets: [{ of: oursUnsynced, against: floor, figure: 'wall', atMost: 0.6 }] },
+    [standing(ours, 0.9), standing(oursUnsynced, 0.5), standing(floor, 1)],
+  )
+  expect(judgement).toMatchObject({ what: 'wall of ours, unsynced / floor', value: 0.5, met: true })
 })
 
 test('memory has a limit of its own', () => {

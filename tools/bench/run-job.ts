@@ -74,13 +74,19 @@ function standingOf({ name, description }: Contestant, runs: readonly Run[]): St
   }
 }
 
-function ratioOf({ against, figure }: Comparison, standings: readonly Standing[]): ComparedRatio | undefined {
-  const own = standings.find(({ name }) => name === ours)
+/** What a target's or comparison's ratio is called. */
+export function ratioName({ of = ours, against, figure }: Comparison): string {
+  return `${figure} of ${of} / ${against}`
+}
+
+function ratioOf(comparison: Comparison, standings: readonly Standing[]): ComparedRatio | undefined {
+  const { of = ours, against, figure } = comparison
+  const own = standings.find(({ name }) => name === of)
   const other = standings.find(({ name }) => name === against)
   if (other === undefined) return undefined
   const key = figure === 'wall' ? 'seconds' : (`${figure}Seconds` as const)
   const value = own === undefined ? Infinity : own[key].median / other[key].median
-  return { what: `${figure} of ours / ${against}`, value }
+  return { what: ratioName(comparison), value }
 }
 
 /** Ratios that nobody is judged by: only of those who are there. */

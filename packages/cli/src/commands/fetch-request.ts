@@ -10,6 +10,8 @@ export interface TransferFlags extends EncryptionFlags {
   readonly size?: number
   readonly disableSparse?: boolean
   readonly verifyBeforeWrite?: boolean
+  /** False: `--no-sync`. */
+  readonly sync?: boolean
   readonly connections?: number
 }
 
@@ -38,6 +40,7 @@ export function readTransfer(
     disableSparse: flags.disableSparse,
     verifyBeforeWrite: flags.verifyBeforeWrite,
     connections: flags.connections,
+    durable: flags.sync,
     runAsRoot: session.runAsRoot,
   }
 }

@@ -20,8 +20,8 @@ The image is inspected before a byte is written, and its hash is verified while 
 or anything breaks, nothing temporary is left, and nothing on DEST can be taken for an image.
 
 A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
-(format, subformat, size, disable-sparse, verify-before-write, connections, passphrase-file, cipher, key-size,
-source-passphrase-file); what a line doesn't say, the command line does. A word that begins with # begins a remark.
+(format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, passphrase-file, cipher,
+key-size, source-passphrase-file); what a line doesn't say, the command line does. A word that begins with # begins a remark.
 A line may be a JSON object instead: {"image": "…", "destination": "…", "size": 20}. The whole list is checked
 before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
 is that of the failures where they are all alike, and 1 otherwise.
@@ -53,6 +53,7 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
     .option('--disable-sparse', 'write zeroes too')
     .option('--verify-before-write', 'write nothing before everything is verified')
+    .option('--no-sync', 'end before the disk has everything: sooner, and lost when the power goes')
     .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
     .option('--passphrase-file <file>', "for --format luks: a file with the volume's passphrase")
     .option('--cipher <spec>', 'for --format luks, for example aes-xts-plain64')

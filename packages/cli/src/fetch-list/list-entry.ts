@@ -22,6 +22,7 @@ const options: ReadonlyMap<string, readonly [key: Key, parse: (text: string) => 
   ['size', ['size', positiveNumber('size')]],
   ['disable-sparse', ['disableSparse', yesOrNo('disable-sparse')]],
   ['verify-before-write', ['verifyBeforeWrite', yesOrNo('verify-before-write')]],
+  ['no-sync', ['sync', (text: string) => !yesOrNo('no-sync')(text)]],
   ['connections', ['connections', wholeNumber('connections', 1)]],
   ['passphrase-file', ['passphraseFile', (text: string) => text]],
   ['cipher', ['cipher', (text: string) => text]],

@@ -77,18 +77,18 @@ test('however the bytes are cut, the lines are the same, and garbage never break
 
 test('words and objects say the same', () => {
   const words = parseEntry(
-    '  id\t/dev/vg/x  format=qcow2 size=1.5 disable-sparse=true connections=4  # mine',
+    '  id\t/dev/vg/x  format=qcow2 size=1.5 disable-sparse=true no-sync=true connections=4  # mine',
     7,
   )
   const object = parseEntry(
-    '{"image":"id","destination":"/dev/vg/x","format":"qcow2","size":1.5,"disable-sparse":true,"connections":4}',
+    '{"image":"id","destination":"/dev/vg/x","format":"qcow2","size":1.5,"disable-sparse":true,"no-sync":true,"connections":4}',
     7,
   )
   expect(words).toEqual({
     line: 7,
     imageId: 'id',
     destination: '/dev/vg/x',
-    flags: { format: 'qcow2', size: 1.5, disableSparse: true, connections: 4 },
+    flags: { format: 'qcow2', size: 1.5, disableSparse: true, sync: false, connections: 4 },
   })
   expect(object).toEqual(words)
   expect(parseEntry('{"image":"a b","destination":"with blanks"}', 1)).toMatchObject({
@@ -110,6 +110,7 @@ test.each([
   ['id dest size=-1', 'size must be a number above 0'],
   ['id dest size=1 size=2', 'The key size is given twice'],
   ['id dest disable-sparse=yes', 'disable-sparse must be true or false; it is "yes"'],
+  ['id dest no-sync=1', 'no-sync must be true or false; it is "1"'],
   ['id dest connections=0', 'connections must be a whole number, 1 or more'],
   ['{"image":', 'It begins like a JSON object, and is none'],
   ['{"image":1,"destination":"x"}', '"image" must be a string'],

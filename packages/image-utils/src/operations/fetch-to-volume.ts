@@ -15,6 +15,8 @@ export interface FetchToVolumeOptions extends CallOptions {
   readonly runAsRoot?: boolean | undefined
   /** @default false */
   readonly disableSparse?: boolean | undefined
+  /** Done when the disk has everything, not only the operating system. @default true */
+  readonly durable?: boolean | undefined
   readonly verify?: VerifyPolicy | undefined
   readonly verifyBeforeWrite?: boolean | undefined
   readonly connections?: number | undefined

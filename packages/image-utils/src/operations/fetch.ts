@@ -27,11 +27,7 @@ export interface FetchOptions extends CallOptions {
   /** @default 'fallback' */
   readonly verify?: VerifyPolicy | undefined
   readonly connections?: number | undefined
-}
-
-/** What only our own callers say. */
-export interface Durability {
-  /** False for what needn't outlive a power cut. @default true */
+  /** Done when the disk has everything, not only the operating system. @default true */
   readonly durable?: boolean | undefined
 }
 
@@ -71,7 +67,7 @@ async function intoPath<Result>(
   toolbox: Toolbox,
   imageId: string,
   path: string,
-  options: CallOptions & Durability,
+  options: Pick<FetchOptions, 'signal' | 'durable'>,
   fill: (sink: ByteSink) => Promise<Result>,
   check: () => Promise<void> = async () => undefined,
 ): Promise<Result> {
@@ -101,7 +97,7 @@ export async function fetchVerifyImage(
   imageService: ImageService | undefined,
   imageId: string,
   destination: string,
-  options: FetchOptions & Durability = {},
+  options: FetchOptions = {},
 ): Promise<DownloadReport> {
   const job = await prepareJob(
     toolbox,

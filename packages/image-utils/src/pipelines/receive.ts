@@ -12,7 +12,7 @@ import { checkFits, type Job } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
-import { paceOf } from './write-volume.ts'
+import { paceOf, volumeOptions } from './write-volume.ts'
 
 /** An image that has arrived whole, inspected and judged. */
 export interface Received {
@@ -122,9 +122,7 @@ async function chooseTarget(
 async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Target> {
   const volume = await openVolume(job.request.volume, {
     sizeBytes: job.record.size ?? undefined,
-    imageId: job.imageId,
-    runner: toolbox.runner,
-    signal: job.call.signal,
+    ...volumeOptions(toolbox, job),
   })
   cleanup.always(() => volume.close())
   const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true, pace: paceOf(job) })

@@ -21,6 +21,11 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly runAsRoot?: boolean | undefined
   /** Write every byte, zeroes too. @default false */
   readonly disableSparse?: boolean | undefined
+  /**
+   * Done when the disk has everything. Without it, when the operating system has: sooner, and lost when the power goes.
+   * @default true
+   */
+  readonly durable?: boolean | undefined
   /** What is demanded of the hash. @default 'fallback' */
   readonly verify?: VerifyPolicy | undefined
   /** Write nothing to the volume before everything is verified. @default true for signed images */

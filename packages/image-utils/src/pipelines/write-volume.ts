@@ -72,27 +72,32 @@ async function copyRaw(toolbox: Toolbox, job: Job, disk: DiskFile): Promise<numb
  */
 async function flattenFirst(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: Cleanup): Promise<number> {
   if (job.volumeFormat === 'raw' && !job.throughTool) {
-    return flatten(toolbox, job, disk, {
+    return flatten(job, disk, {
       path: job.request.volume,
       sparse: job.request.disableSparse !== true,
+      ...volumeOptions(toolbox, job),
     })
   }
   const raw = await toolbox.temporaryFiles.file({ prefix: `image_raw_${job.imageId}_` })
   cleanup.always(() => raw[Symbol.asyncDispose]())
-  await flatten(toolbox, job, disk, { path: raw.path, sparse: true })
+  await flatten(job, disk, {
+    path: raw.path,
+    sparse: true,
+    ...volumeOptions(toolbox, job),
+    durable: false,
+  })
   return convertDisk(toolbox, job, { ...disk, path: raw.path, format: 'raw' }, cleanup)
 }
 
-interface FlatTarget {
+interface FlatTarget extends OpenVolumeOptions {
   readonly path: string
   readonly sparse: boolean
 }
 
-async function flatten(toolbox: Toolbox, job: Job, disk: DiskFile, target: FlatTarget): Promise<number> {
-  const sizeBytes = disk.virtualSizeBytes
-  const volume = await openVolume(target.path, { sizeBytes, ...volumeOptions(toolbox, job) })
+async function flatten(job: Job, disk: DiskFile, { path, sparse, ...options }: FlatTarget): Promise<number> {
+  const volume = await openVolume(path, { ...options, sizeBytes: disk.virtualSizeBytes })
   try {
-    const sink = new SparseSink(volume, { sparse: target.sparse, pace: paceOf(job) })
+    const sink = new SparseSink(volume, { sparse, pace: paceOf(job) })
     await copyDisk(job, disk, sink)
     await volume.finish(sink.offset)
     return sink.written
@@ -123,7 +128,8 @@ async function copyDisk(job: Job, disk: DiskFile, sink: SparseSink): Promise<voi
 
 /** What every volume is opened with. */
 export function volumeOptions(toolbox: Toolbox, job: Job): OpenVolumeOptions {
-  return { imageId: job.imageId, runner: toolbox.runner, signal: job.call.signal }
+  const { imageId, request, call } = job
+  return { imageId, runner: toolbox.runner, signal: call.signal, durable: request.durable }
 }
 
 /** Keeps to the rate that the throttle asks for, where nothing but this process writes. */
@@ -159,6 +165,7 @@ async function convertDisk(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup: 
       virtualSizeBytes: disk.virtualSizeBytes,
       sparse: request.disableSparse !== true,
       directIo: device && (await supportsDirectIo(request.volume)),
+      cacheMode: request.durable === false && !device ? 'unsafe' : undefined,
       throttlePrefix: throttle.prefix,
       rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
       asRoot: request.runAsRoot ?? false,
