@@ -41,15 +41,20 @@ function leastLine(parts: readonly Part[], allowed: number, allowance: string): 
   return `least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`
 }
 
+/** One target that was missed. */
+interface Miss {
+  readonly own: Standing
+  readonly figure: Target['figure']
+  readonly standings: readonly Standing[]
+  readonly rates: MachineRates
+  /** Seconds. */
+  readonly allowed: number
+  /** How they come about. */
+  readonly allowance: string
+}
+
 /** Hashing is one thread's work. */
-function hashLine(
-  own: Standing,
-  figure: Target['figure'],
-  hashedBytes: number,
-  rates: MachineRates,
-  allowed: number,
-  allowance: string,
-): string {
+function hashLine({ own, figure, rates, allowed, allowance }: Miss, hashedBytes: number): string {
   const rate = rates.hashBytesPerSecond
   const name = `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`
   return leastLine(withStart({ seconds: hashedBytes / rate, name }, own, figure), allowed, allowance)
@@ -58,16 +63,10 @@ function hashLine(
 const tookOf = (own: Standing, figure: 'wall' | 'call'): number =>
   figure === 'wall' ? own.seconds.median : own.callSeconds.median
 
-/** Everything is to be on the disk before the call is done, however many processors there are. */
-function diskLine(
-  own: Standing,
-  figure: Target['figure'],
-  rates: MachineRates,
-  allowed: number,
-  allowance: string,
-): string | undefined {
+/** Everything is to be on the disk before the call is done, however many processors there are; unless it doesn't wait. */
+function diskLine({ own, figure, rates, allowed, allowance }: Miss): string | undefined {
   const written = own.storageWrittenBytes.median
-  if (written <= MiB || figure === 'cpu') return undefined
+  if (own.name !== ours || written <= MiB || figure === 'cpu') return undefined
   const what = `${(written / MiB).toFixed(0)} MiB`
   const rate = `${(rates.diskBytesPerSecond / MB).toFixed(0)} MB/s`
   const least = { seconds: written / rates.diskBytesPerSecond, name: `for the disk (${what} at ${rate})` }
@@ -78,13 +77,7 @@ function diskLine(
 }
 
 /** What the same costs without waiting for the disk, measured: the rest is the wait. */
-function unsyncedLine(
-  own: Standing,
-  figure: Target['figure'],
-  standings: readonly Standing[],
-  allowed: number,
-  allowance: string,
-): string | undefined {
+function unsyncedLine({ own, figure, standings, allowed, allowance }: Miss): string | undefined {
   const other = standings.find(({ name }) => name === oursUnsynced)
   if (other === undefined || own === other || figure === 'cpu') return undefined
   const without = tookOf(other, figure)
@@ -93,13 +86,7 @@ function unsyncedLine(
 }
 
 /** What comes over the connection comes no faster than to a reader that does nothing with it. */
-function downloadLine(
-  own: Standing,
-  figure: Target['figure'],
-  standings: readonly Standing[],
-  allowed: number,
-  allowance: string,
-): string | undefined {
+function downloadLine({ own, figure, standings, allowed, allowance }: Miss): string | undefined {
   const alone = standings.find(({ name }) => name === download)
   if (alone === undefined || figure === 'cpu') return undefined
   const least = { seconds: alone.seconds.median, name: `for the download (${alone.description})` }
@@ -170,13 +157,10 @@ function limitsOf(
       usageLine(own, rates),
     ]
   }
-  const disk = own.name === ours ? diskLine(own, target.figure, rates, allowed, allowance) : undefined
-  const transfer = downloadLine(own, target.figure, standings, allowed, allowance)
+  const miss: Miss = { own, figure: target.figure, standings, rates, allowed, allowance }
   return [
-    hashLine(own, target.figure, hashedBytes, rates, allowed, allowance),
-    ...[disk, unsyncedLine(own, target.figure, standings, allowed, allowance), transfer].filter(
-      (line) => line !== undefined,
-    ),
+    hashLine(miss, hashedBytes),
+    ...[diskLine(miss), unsyncedLine(miss), downloadLine(miss)].filter((line) => line !== undefined),
     ...service,
     usageLine(own, rates),
   ]
