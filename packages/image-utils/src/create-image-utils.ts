@@ -69,7 +69,7 @@ export function createImageUtils(
     const file = await temporaryFiles.file({ prefix: `image_fetch_${imageId}_`, suffix: call.suffix })
     try {
       await observeFetch(telemetry, call, (heard) =>
-        fetchVerifyImage(toolbox, context, imageService, imageId, file.path, { ...heard, durable: false }),
+        fetchVerifyImage(toolbox, context, imageService, imageId, file.path, { ...heard, temporary: true }),
       )
       return file
     } catch (error) {

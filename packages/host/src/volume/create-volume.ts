@@ -17,11 +17,13 @@ export interface VolumeInit {
   readonly imageId: string
   /** Whether it has to be on the disk at the end. */
   readonly durable: boolean
+  /** Whether it is read next, and then removed. */
+  readonly temporary: boolean
 }
 
 /** The life of a volume: prepared at the first change, then written, then finished or tainted, then closed. */
 export function createVolume(init: VolumeInit): Volume {
-  const { handle, path, target, created, imageId, durable } = init
+  const { handle, path, target, created, imageId, durable, temporary } = init
   let prepared: Promise<void> | undefined
   let touched = false
   let finished = false
@@ -29,8 +31,8 @@ export function createVolume(init: VolumeInit): Volume {
   let end = 0
   const written = new WrittenBlocks()
   const background = durable ? new BackgroundSync(handle) : undefined
-  // What needn't be on the disk at the end is best in the cache, from where it is soon read.
-  const direct = durable ? new DirectWrites(handle, target.kind) : undefined
+  // What is read next is best in the cache.
+  const direct = temporary ? undefined : new DirectWrites(handle, target.kind)
 
   const prepare = (): Promise<void> => {
     touched = true

@@ -11,15 +11,17 @@ const leastBytes = 256 * KiB
  * has it; what comes meanwhile goes through the page cache.
  */
 const underWay = new Set<object>()
-const mostAtOnce = 3
+const mostAtOnce = 2
 
 /**
- * 4 ms for a MiB, with three at once: a disk that takes longer is slower than one core hashes. Then what waits for it
- * is better in the page cache, and not in the memory that the next bytes need.
+ * 10 ms for a MiB, which with two at once is a disk of 200 MiB/s. What waits for a slower one is better in the page
+ * cache, and not in the memory that the next bytes need.
  */
-const quickBytesPerMs = MiB / 4
-/** A single one may have met with something else that the disk did. */
-const mostSlowWrites = 3
+const quickBytesPerMs = MiB / 10
+/** So many writes are judged together: each may have met with something else that the disk did. */
+const judgedWrites = 16
+/** What remains, with each further write, of those before it. */
+const kept = 1 - 1 / judgedWrites
 
 /** File systems for which it is known to be faster: ext2 to ext4, and XFS. @see statfs(2) for the numbers */
 const quickFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342])
@@ -36,7 +38,10 @@ export class DirectWrites {
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
   #givenUp = false
-  #slowWrites = 0
+  #writes = 0
+  /** Of the latest writes: sums in which each counts less with every one after it. */
+  #bytes = 0
+  #ms = 0
 
   /** @param handle of what is written; it stays the owner's */
   constructor(handle: FileHandle, kind: 'file' | 'block-device') {
@@ -59,7 +64,7 @@ export class DirectWrites {
       if (direct === undefined) return 0
       const begun = performance.now()
       const { bytesWritten } = await direct.write(chunk, 0, chunk.byteLength, offset)
-      this.#judge(bytesWritten / (performance.now() - begun))
+      this.#judge(bytesWritten, performance.now() - begun)
       return bytesWritten
     } catch (error) {
       if (!isRefusal(error)) throw error
@@ -70,9 +75,11 @@ export class DirectWrites {
     }
   }
 
-  #judge(bytesPerMs: number): void {
-    this.#slowWrites = Math.max(0, this.#slowWrites + (bytesPerMs < quickBytesPerMs ? 1 : -1))
-    if (this.#slowWrites >= mostSlowWrites) this.#givenUp = true
+  #judge(bytes: number, ms: number): void {
+    this.#writes += 1
+    this.#bytes = this.#bytes * kept + bytes
+    this.#ms = this.#ms * kept + ms
+    if (this.#writes >= judgedWrites && this.#bytes < quickBytesPerMs * this.#ms) this.#givenUp = true
   }
 
   async close(): Promise<void> {

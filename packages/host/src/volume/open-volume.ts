@@ -18,8 +18,10 @@ export interface OpenVolumeOptions {
   readonly sizeBytes?: number | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
-  /** False for what needn't outlive a power cut, as temporary files needn't. @default true */
+  /** False for what needn't outlive a power cut. @default true */
   readonly durable?: boolean | undefined
+  /** For what is read next and then removed: it stays in the page cache, and isn't durable. @default false */
+  readonly temporary?: boolean | undefined
   /** Runs `blkdiscard`. @default a runner of its own */
   readonly runner?: ProcessRunner | undefined
   readonly signal?: AbortSignal | undefined
@@ -38,7 +40,8 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
   options.signal?.throwIfAborted()
   const file = path.resolve(name)
   const imageId = options.imageId ?? 'internal image'
-  const { durable = true } = options
+  const { temporary = false } = options
+  const durable = !temporary && options.durable !== false
   const found = await look(file)
   if (found !== undefined && !found.isFile() && !found.isBlockDevice()) {
     throw new InvalidError({ reason: `${name} is ${kindOf(found)}, not a file or block device` })
@@ -57,12 +60,20 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
       }
       const runner = options.runner ?? createProcessRunner()
       const target = deviceTarget({ handle, path: file, capacity, runner, signal: options.signal })
-      return createVolume({ handle, path: file, target, created: false, imageId, durable })
+      return createVolume({ handle, path: file, target, created: false, imageId, durable, temporary })
     }
     // Between looking and opening somebody may have put something else there.
     if (!opened.isFile()) throw new InvalidError({ reason: `${name} is not a file or block device` })
     const target = fileTarget(handle, options.sizeBytes ?? 0)
-    return createVolume({ handle, path: file, target, created: found === undefined, imageId, durable })
+    return createVolume({
+      handle,
+      path: file,
+      target,
+      created: found === undefined,
+      imageId,
+      durable,
+      temporary,
+    })
   } catch (error) {
     await handle.close()
     throw error

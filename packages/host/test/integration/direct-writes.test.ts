@@ -116,6 +116,13 @@ test('a file and a device take large pieces directly and the rest as ever, and h
   expect(await directDescriptors(device.path)).toBe(0)
 })
 
+test('so does what needn’t outlive a power cut', async () => {
+  const file = path.join(await mounted(128 * MiB), 'volume')
+  const { descriptors, expected } = await fill(file, sizeBytes, { durable: false })
+  expect(descriptors).toBe(1)
+  expect((await readFile(file)).equals(expected)).toBe(true)
+})
+
 test('a device that was zeroed through the page cache has what was written directly behind that', async () => {
   const device = stack.use(await attachLoopDevice(path.join(folder, 'backing'), 16 * MiB))
   const [piece] = allocatePagePieces(1, MiB)
@@ -141,7 +148,7 @@ describe('the page cache is used', () => {
     ['what belongs beside a page', piece, 512, {}],
     ['memory that begins beside a page', piece.subarray(512, 512 + 512 * KiB), 0, {}],
     ['memory of unknown place', Buffer.alloc(MiB), 0, {}],
-    ['what needn’t outlive a power cut', piece, 0, { durable: false }],
+    ['what is read next', piece, 0, { temporary: true }],
   ]
   test.each(cases)('for %s', async (_, bytes, offset, options) => {
     const file = path.join(await mounted(16 * MiB), 'volume')

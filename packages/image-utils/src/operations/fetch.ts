@@ -31,6 +31,12 @@ export interface FetchOptions extends CallOptions {
   readonly durable?: boolean | undefined
 }
 
+/** What only this package asks for. */
+interface Temporary {
+  /** The file is read next, and then removed. */
+  readonly temporary?: boolean | undefined
+}
+
 /**
  * An image's stored bytes into a file or onto a device, as they are. Hash and size are verified; the format
  * is not looked at. After a failure the file is gone, or the device's ends are zeroed.
@@ -67,13 +73,14 @@ async function intoPath<Result>(
   toolbox: Toolbox,
   imageId: string,
   path: string,
-  options: Pick<FetchOptions, 'signal' | 'durable'>,
+  options: Pick<FetchOptions, 'signal' | 'durable'> & Temporary,
   fill: (sink: ByteSink) => Promise<Result>,
   check: () => Promise<void> = async () => undefined,
 ): Promise<Result> {
   return Cleanup.around(async (cleanup) => {
-    const { signal, durable } = options
-    const volume = await openVolume(path, { imageId, runner: toolbox.runner, signal, durable })
+    const { signal, durable, temporary } = options
+    const { runner } = toolbox
+    const volume = await openVolume(path, { imageId, runner, signal, durable, temporary })
     cleanup.always(() => volume.close())
     cleanup.onFailure(() => removeOrTaint(path))
     const sink = new SparseSink(volume, { sparse: true })
@@ -97,7 +104,7 @@ export async function fetchVerifyImage(
   imageService: ImageService | undefined,
   imageId: string,
   destination: string,
-  options: FetchOptions = {},
+  options: FetchOptions & Temporary = {},
 ): Promise<DownloadReport> {
   const job = await prepareJob(
     toolbox,

@@ -160,7 +160,7 @@ async function openTemporaryFile(toolbox: Toolbox, job: Job, cleanup: Cleanup): 
   const { temporaryFiles } = toolbox
   const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
-  const opening = openVolume(temporary.path, { imageId: job.imageId, durable: false })
+  const opening = openVolume(temporary.path, { imageId: job.imageId, temporary: true })
   cleanup.always(async () => (await opening.catch(() => undefined))?.close())
   const [volume] = await Promise.all([
     opening,

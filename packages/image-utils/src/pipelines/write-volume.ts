@@ -84,7 +84,7 @@ async function flattenFirst(toolbox: Toolbox, job: Job, disk: DiskFile, cleanup:
     path: raw.path,
     sparse: true,
     ...volumeOptions(toolbox, job),
-    durable: false,
+    temporary: true,
   })
   return convertDisk(toolbox, job, { ...disk, path: raw.path, format: 'raw' }, cleanup)
 }
