@@ -26,8 +26,8 @@ import { openDirectFile } from './direct-file.ts'
 import { checkImageServiceOptions } from './image-service-options.ts'
 import type { GlanceImageServiceOptions } from './image-service-options.ts'
 import { isImageAvailable } from './is-image-available.ts'
+import { SharedSchema } from './shared-schema.ts'
 import { translateFromGlance } from './translate-from-glance.ts'
-import type { ImageSchema } from './translate-from-glance.ts'
 import { translateToGlance } from './translate-to-glance.ts'
 
 /** Properties that Glance keeps itself; a purge leaves them alone. */
@@ -67,18 +67,18 @@ class Service implements GlanceImageService {
   readonly client: GlanceClient
   readonly #options: GlanceImageServiceOptions
   readonly #checks: boolean
-  #schema: Promise<ImageSchema> | undefined
+  readonly #schema: SharedSchema
 
   constructor(client: GlanceClient, options: GlanceImageServiceOptions, checks: boolean) {
     this.client = client
     this.#options = options
     this.#checks = checks
+    this.#schema = new SharedSchema(client)
   }
 
   async show(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageRecord> {
     const call = { ...options, context }
-    // Beside the record itself: what it fails with is told when it is needed.
-    this.#loadSchema(call).catch(() => undefined)
+    this.#schema.begin(call)
     const image = await this.client.show(imageId, call)
     if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
     return this.#translate(image, call)
@@ -205,6 +205,7 @@ class Service implements GlanceImageService {
   }
 
   async close(): Promise<void> {
+    this.#schema.close()
     await this.client.close()
   }
 
@@ -213,15 +214,7 @@ class Service implements GlanceImageService {
   }
 
   async #translate(image: GlanceImage, call: GlanceCallOptions): Promise<ImageRecord> {
-    return translateFromGlance(image, withBaseFields(await this.#loadSchema(call)))
-  }
-
-  #loadSchema(call: GlanceCallOptions): Promise<ImageSchema> {
-    this.#schema ??= (this.client.schema('image', call) as Promise<ImageSchema>).catch((error: unknown) => {
-      this.#schema = undefined
-      throw error
-    })
-    return this.#schema
+    return translateFromGlance(image, withBaseFields(await this.#schema.load(call)))
   }
 
   async #isAvailable(image: GlanceImage, call: GlanceCallOptions): Promise<boolean> {

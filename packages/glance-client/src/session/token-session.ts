@@ -1,5 +1,6 @@
 import type { RequestContext } from '@disk-image/core'
 import { normalizeEndpoint } from '../client-options.ts'
+import { abortable } from '../transport/abortable.ts'
 import { endpointFromCatalog } from './catalog.ts'
 import { userHeaders } from './fixed-session.ts'
 import { requestToken } from './keystone.ts'
@@ -82,21 +83,4 @@ export function createTokenSession(options: TokenSessionOptions): Session {
       ]
     },
   }
-}
-
-/** Rejects with the signal's reason as soon as it is aborted, whatever becomes of the promise. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    // The signal's reason is passed on as it is.
-    // oxlint-disable-next-line typescript/prefer-promise-reject-errors
-    const onAbort = (): void => reject(signal.reason)
-    if (signal.aborted) return onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', onAbort))
-      .catch(() => undefined)
-    return undefined
-  })
 }

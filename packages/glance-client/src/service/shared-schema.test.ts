@@ -1,0 +1,64 @@
+import { once } from 'node:events'
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { createGlanceImageService, type GlanceImageService } from './glance-image-service.ts'
+
+// No real Glance lets its schema wait.
+let server: Server
+let service: GlanceImageService
+const schemaRequests: ServerResponse[] = []
+beforeEach(async () => {
+  schemaRequests.length = 0
+  server = createServer((request, response) => {
+    request.resume()
+    if (request.url === '/v2/schemas/image') schemaRequests.push(response)
+    else response.end(JSON.stringify({ id: 'an-image', status: 'active' }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  service = createGlanceImageService({ endpoint: `http://127.0.0.1:${port}`, glanceNumRetries: 0 })
+})
+afterEach(async () => {
+  await service.close()
+  server.closeAllConnections()
+  server.close()
+})
+
+const schemaIsAsked = (times: number): Promise<void> =>
+  vi.waitFor(() => expect(schemaRequests).toHaveLength(times))
+
+test('the end of the call that asked first ends no other', async () => {
+  const controller = new AbortController()
+  const first = service.show({}, 'an-image', { signal: controller.signal })
+  await schemaIsAsked(1)
+  const second = service.show({}, 'an-image')
+  controller.abort(new Error('enough'))
+  await expect(first).rejects.toThrow('enough')
+  schemaRequests[0]?.end('{"properties": {}}')
+  expect(await second).toMatchObject({ id: 'an-image' })
+  await service.show({}, 'an-image')
+  expect(schemaRequests).toHaveLength(1)
+})
+
+test('what failed is asked for again', async () => {
+  const first = service.show({}, 'an-image')
+  await schemaIsAsked(1)
+  schemaRequests[0]?.writeHead(500).end()
+  await expect(first).rejects.toThrow(/500/)
+  const second = service.show({}, 'an-image')
+  await schemaIsAsked(2)
+  schemaRequests[1]?.end('{"properties": {}}')
+  expect(await second).toMatchObject({ id: 'an-image' })
+})
+
+test('a service that is closed waits for none', async () => {
+  const controller = new AbortController()
+  const show = service.show({}, 'an-image', { signal: controller.signal })
+  await schemaIsAsked(1)
+  controller.abort(new Error('enough'))
+  await expect(show).rejects.toThrow('enough')
+  const closed = once(schemaRequests[0] as ServerResponse, 'close')
+  await service.close()
+  await closed
+})
