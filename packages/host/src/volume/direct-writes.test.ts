@@ -57,19 +57,21 @@ test('what the kernel leaves over is told', async () => {
   expect(await new DirectWrites(handle, 'block-device').write(piece, 0)).toBe(8192)
 })
 
-test('two at once, of all volumes together', async () => {
+test('two at once of a volume, three of all together', async () => {
   const answers: (() => void)[] = []
   write.mockImplementation(() => new Promise((resolve) => answers.push(() => resolve({ bytesWritten: MiB }))))
   const [first, second] = [1, 2].map(() => new DirectWrites(handle, 'block-device')) as [
     DirectWrites,
     DirectWrites,
   ]
-  const writing = [first.write(piece, 0), second.write(piece, 0)]
+  const writing = [first.write(piece, 0), first.write(piece, MiB)]
   await vi.waitFor(() => expect(answers).toHaveLength(2))
   expect(await first.write(piece, 2 * MiB)).toBe(0)
+  writing.push(second.write(piece, 0))
+  await vi.waitFor(() => expect(answers).toHaveLength(3))
   expect(await second.write(piece, 2 * MiB)).toBe(0)
   for (const answer of answers.splice(0)) answer()
-  expect(await Promise.all(writing)).toEqual([MiB, MiB])
+  expect(await Promise.all(writing)).toEqual([MiB, MiB, MiB])
   const next = second.write(piece, 2 * MiB)
   await vi.waitFor(() => expect(answers).toHaveLength(1))
   answers[0]?.()

@@ -7,11 +7,12 @@ import { isPageAligned, KiB, MiB, pageBytes } from '@disk-image/core'
 const leastBytes = 256 * KiB
 
 /**
- * Of all volumes together. Each write keeps one of the four threads busy that do Node.js' file work, until the device
- * has it; what comes meanwhile goes through the page cache.
+ * Each write keeps one of the four threads busy that do Node.js' file work, until the device has it; what comes
+ * meanwhile goes through the page cache. A single volume is quickest with two at once, several together with three.
  */
-const underWay = new Set<object>()
-const mostAtOnce = 2
+const mostOfOne = 2
+const mostOfAll = 3
+const underWayOfAll = new Set<object>()
 
 /**
  * 10 ms for a MiB, which with two at once is a disk of 200 MiB/s. What waits for a slower one is better in the page
@@ -38,6 +39,7 @@ export class DirectWrites {
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
   #givenUp = false
+  #underWay = 0
   #writes = 0
   /** Of the latest writes: sums in which each counts less with every one after it. */
   #bytes = 0
@@ -55,9 +57,11 @@ export class DirectWrites {
    * @returns how many bytes were written; the rest, which may be all, is left to the page cache
    */
   async write(chunk: Uint8Array, offset: number): Promise<number> {
-    if (this.#givenUp || underWay.size >= mostAtOnce || !isFit(chunk, offset)) return 0
+    const isFull = this.#underWay >= mostOfOne || underWayOfAll.size >= mostOfAll
+    if (this.#givenUp || isFull || !isFit(chunk, offset)) return 0
     const one = {}
-    underWay.add(one)
+    underWayOfAll.add(one)
+    this.#underWay += 1
     try {
       this.#direct ??= this.#open()
       const direct = await this.#direct
@@ -71,7 +75,8 @@ export class DirectWrites {
       this.#givenUp = true
       return 0
     } finally {
-      underWay.delete(one)
+      this.#underWay -= 1
+      underWayOfAll.delete(one)
     }
   }
 
