@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createGlanceImageService, type GlanceImageService } from './glance-image-service.ts'
 
@@ -61,4 +62,20 @@ test('a service that is closed waits for none', async () => {
   const closed = once(schemaRequests[0] as ServerResponse, 'close')
   await service.close()
   await closed
+})
+
+test('a call that was ended before it began leaves no failure behind that nobody hears of', async () => {
+  const unheard = vi.fn<() => void>()
+  process.on('unhandledRejection', unheard)
+  try {
+    const show = service.show({}, 'an-image', { signal: AbortSignal.abort(new Error('enough')) })
+    await expect(show).rejects.toThrow('enough')
+    await schemaIsAsked(1)
+    await service.close()
+    // Nothing tells when nothing happens.
+    await sleep(100)
+    expect(unheard).not.toHaveBeenCalled()
+  } finally {
+    process.off('unhandledRejection', unheard)
+  }
 })
