@@ -1,6 +1,8 @@
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { open, readFile, stat, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { MiB } from '@disk-image/core'
 import { expect, test } from 'vitest'
 import { requireTool } from '@disk-image/testing'
 import { commandLine } from '../helpers/command.ts'
@@ -9,8 +11,13 @@ import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
 requireTool('strace')
 requireTool('qemu-img')
 
-/** Names of the files that a fetch, and whatever it starts, has put onto the disk. */
-async function syncedBy(folder: Workbench, argv: readonly string[]): Promise<string[]> {
+interface Fetched {
+  readonly exitCode: number | null
+  /** Names of the files that the fetch, and whatever it started, has put onto the disk. */
+  readonly synced: readonly string[]
+}
+
+async function fetch(folder: Workbench, argv: readonly string[]): Promise<Fetched> {
   const trace = folder.path('trace')
   const traced = [
     '-f',
@@ -30,12 +37,19 @@ async function syncedBy(folder: Workbench, argv: readonly string[]): Promise<str
     '--conversion-dir',
     'conversion',
   ])
-  execFileSync('strace', [...traced, ...command], {
+  const { status } = spawnSync('strace', [...traced, ...command], {
     cwd: folder.folder,
     env: { PATH: process.env['PATH'] ?? '', HOME: folder.folder, NODE_DISABLE_COMPILE_CACHE: '1' },
   })
   const calls = (await readFile(trace, 'utf8')).matchAll(/sync\w*\(\d+<([^>]*)>/g)
-  return [...new Set([...calls].map(([, name = '']) => name))]
+  return { exitCode: status, synced: [...new Set([...calls].map(([, name = '']) => name))] }
+}
+
+async function uploadDisk(folder: Workbench, disk: Uint8Array, format: string): Promise<string> {
+  await writeFile(folder.path('disk.raw'), disk)
+  const upload = ['upload', 'disk.raw', '--name', 'disk', '--disk-format', format, '--store', 'store']
+  const { imageId } = await folder.json<{ imageId: string }>(upload)
+  return imageId
 }
 
 /** One format for each way onto a raw volume: in one pass, decoded, by qemu-img, by the VHD reader. */
@@ -43,14 +57,15 @@ test.each(['raw', 'qcow2', 'vmdk', 'vhd'])(
   '%s is on the disk when a fetch is done, and with --no-sync need not be',
   async (format) => {
     await using folder = await openWorkbench()
-    const disk = Buffer.alloc(4 * 1024 * 1024)
+    const disk = Buffer.alloc(4 * MiB)
     randomBytes(700_000).copy(disk, 1_000_000)
-    await writeFile(folder.path('disk.raw'), disk)
-    const upload = ['upload', 'disk.raw', '--name', 'disk', '--disk-format', format, '--store', 'store']
-    const { imageId } = await folder.json<{ imageId: string }>(upload)
+    const imageId = await uploadDisk(folder, disk, format)
 
-    expect(await syncedBy(folder, [imageId, 'durable.raw'])).toEqual([folder.path('durable.raw')])
-    expect(await syncedBy(folder, [imageId, 'quick.raw', '--no-sync'])).toEqual([])
+    expect(await fetch(folder, [imageId, 'durable.raw'])).toEqual({
+      exitCode: 0,
+      synced: [folder.path('durable.raw')],
+    })
+    expect(await fetch(folder, [imageId, 'quick.raw', '--no-sync'])).toEqual({ exitCode: 0, synced: [] })
     for (const name of ['durable.raw', 'quick.raw']) {
       const volume = await readFile(folder.path(name))
       // A VHD is as large as its geometry.
@@ -58,3 +73,22 @@ test.each(['raw', 'qcow2', 'vmdk', 'vhd'])(
     }
   },
 )
+
+test('of a volume that was there and got wrong data the zeroed ends are on the disk, also with --no-sync', async () => {
+  await using folder = await openWorkbench()
+  const imageId = await uploadDisk(folder, randomBytes(4 * MiB), 'raw')
+  await using stored = await open(folder.path(path.join('store', `${imageId}.data`)), 'r+')
+  await stored.write(Buffer.from('changed'), 0, 7, 2 * MiB)
+  await writeFile(folder.path('old.raw'), Buffer.alloc(4 * MiB, 'old'))
+
+  const { exitCode, synced } = await fetch(folder, [imageId, 'old.raw', '--no-sync'])
+  expect(exitCode).toBe(1)
+  expect(synced).toEqual([folder.path('old.raw')])
+  const volume = await readFile(folder.path('old.raw'))
+  expect(volume.subarray(0, MiB).equals(Buffer.alloc(MiB))).toBe(true)
+  expect(volume.subarray(-MiB).equals(Buffer.alloc(MiB))).toBe(true)
+
+  // One that was made for it is gone, and nothing is waited for.
+  expect(await fetch(folder, [imageId, 'new.raw', '--no-sync'])).toEqual({ exitCode: 1, synced: [] })
+  await expect(stat(folder.path('new.raw'))).rejects.toThrow('ENOENT')
+})

@@ -75,8 +75,8 @@ export function createVolume(init: VolumeInit): Volume {
       const length = Math.min(size, MiB)
       await writeZeros(handle, 0, length)
       await writeZeros(handle, size - length, length)
-      // What needn't outlive a power cut needn't be waited for: a temporary file goes next.
-      if (durable) await handle.datasync()
+      // Also of what needn't be durable: its data may be on the disk by now, and these ends must not be the old ones.
+      if (!temporary && (durable || !created)) await handle.datasync()
     } catch {
       // Best effort: whatever failed before is what the caller has to hear of.
     }
