@@ -2,8 +2,9 @@
 """Runs a command and prints, as one JSON object on standard error's last line, what its process tree took.
 
 Exact: wall and CPU seconds, bytes read and written (the kernel adds those of every child that was waited
-for), the largest single process. Sampled every 20 ms: the resident memory of the whole tree. To 10 ms: how
-long the processors of the machine were not idle, whoever kept them busy.
+for), the largest single process. Sampled every 100 ms: the resident memory of the whole tree; more often, it
+takes time from whoever keeps all processors busy. To 10 ms: how long the processors of the machine were not
+idle, whoever kept them busy.
 """
 import json
 import os
@@ -52,7 +53,7 @@ def tree_resident(pid):
 
 
 def sample(pid, stop, peak):
-    while not stop.wait(0.02):
+    while not stop.wait(0.1):
         peak[0] = max(peak[0], tree_resident(pid))
 
 

@@ -2,11 +2,10 @@ import { viewOf } from './fields.ts'
 
 const polynomial = 0x82f63b78
 
-/** The sum of each single byte, then of each with one, two and three zeros behind it. */
-const tables: Uint32Array = makeTables()
+/** The sum of each single byte, then of each with one, two and three zeros behind it; made when first needed. */
+const tables: Uint32Array = new Uint32Array(1024)
 
-function makeTables(): Uint32Array {
-  const made = new Uint32Array(1024)
+function fill(made: Uint32Array): void {
   for (let byte = 0; byte < 256; byte += 1) {
     let crc = byte
     for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ polynomial
@@ -16,7 +15,6 @@ function makeTables(): Uint32Array {
     const before = made[index - 256] ?? 0
     made[index] = (before >>> 8) ^ (made[before & 255] ?? 0)
   }
-  return made
 }
 
 /**
@@ -24,6 +22,7 @@ function makeTables(): Uint32Array {
  * the sum itself.
  */
 export function crc32c(bytes: Uint8Array, field: number): number {
+  if (tables[1] === 0) fill(tables)
   const view = viewOf(bytes)
   let crc = ~0
   let at = 0

@@ -19,11 +19,14 @@ export function startTicks(processId: number): number | undefined {
   }
 }
 
-/** Six characters for this host: on a shared folder, process ids of another one mean nothing here. */
+/**
+ * Six characters for this host: on a shared folder, process ids of another one mean nothing here. FNV-1a, since it
+ * keeps no secret, and `node:crypto` takes as long to load as everything else that a temporary file needs.
+ */
 export function hostTag(): string {
-  // Not imported: every program that loads this package would wait for it, and few make a temporary file at once.
-  const { createHash } = process.getBuiltinModule('node:crypto')
-  return createHash('sha256').update(hostname()).digest('hex').slice(0, 6)
+  let hash = 0x811c9dc5
+  for (const byte of Buffer.from(hostname())) hash = Math.imul(hash ^ byte, 0x01000193)
+  return (hash >>> 0).toString(16).padStart(8, '0').slice(2)
 }
 
 /** Whether the process that is meant still runs. */

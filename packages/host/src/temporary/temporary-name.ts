@@ -1,4 +1,5 @@
 import { InvalidError } from '@disk-image/core'
+import { randomHex } from './random-hex.ts'
 
 /** Who made a temporary file. */
 export interface TemporaryOwner {
@@ -22,9 +23,8 @@ export function temporaryName(owner: TemporaryOwner, prefix: string, suffix: str
       throw new InvalidError({ reason: `A temporary file's ${what} must have no '/' in it: '${part}'` })
     }
   }
-  const { randomBytes } = process.getBuiltinModule('node:crypto')
   const maker = `${owner.hostTag}-${owner.processId}-${owner.startTicks.toString(36)}`
-  const name = `${prefix}disk-image-${maker}-${randomBytes(8).toString('hex')}${suffix}`
+  const name = `${prefix}disk-image-${maker}-${randomHex()}${suffix}`
   if (Buffer.byteLength(name) > 255) {
     throw new InvalidError({
       reason: `A temporary file's prefix and suffix are too long: '${prefix}', '${suffix}'`,

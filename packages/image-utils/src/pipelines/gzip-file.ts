@@ -1,12 +1,9 @@
 import { open } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
 import type { CallOptions } from '@disk-image/core'
 import { spaceError } from '@disk-image/host'
 import { readFileInChunks } from '../sources/file-chunks.ts'
-
-const compress = promisify(gzip)
 
 /**
  * Compresses a file as gzip, in members of 1 MiB on several threads. Every gzip decoder reads members one
@@ -19,6 +16,7 @@ export async function gzipFile(
   destination: string,
   options: CallOptions & { readonly imageId: string },
 ): Promise<void> {
+  const compress = promisify(process.getBuiltinModule('node:zlib').gzip)
   const handle = await open(destination, 'r+')
   try {
     const inFlight: Promise<Buffer>[] = []

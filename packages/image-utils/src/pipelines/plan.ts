@@ -1,5 +1,4 @@
 import { promisify } from 'node:util'
-import { constants, gunzip } from 'node:zlib'
 import { ImageError, MiB, type Refusal } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
@@ -107,13 +106,12 @@ async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
   return whole ? inspector.end() : inspector.headVerdict()
 }
 
-const inflate = promisify(gunzip)
-
 /** What the first bytes of a gzip unpack to; nothing where they are none. */
 async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
+  const { constants, gunzip } = process.getBuiltinModule('node:zlib')
   // A cut end is no error here. Nothing but zeroes come to a thousandth of their size.
   const settings = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 1100 * headBytes }
-  return inflate(stored.subarray(0, headBytes), settings).catch(() => new Uint8Array(0))
+  return promisify(gunzip)(stored.subarray(0, headBytes), settings).catch(() => new Uint8Array(0))
 }
 
 function describeSteps(

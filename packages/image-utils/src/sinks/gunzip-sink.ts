@@ -1,4 +1,4 @@
-import { createGunzip, type Gunzip } from 'node:zlib'
+import type { Gunzip } from 'node:zlib'
 import { type ByteSink, formatBytes, ImageUnacceptableError } from '@disk-image/core'
 
 /** What a decompressed image may come to. */
@@ -14,7 +14,7 @@ export interface DecompressionBounds {
  * @see cinder.image.accelerators.gzip
  */
 export class GunzipSink implements ByteSink, AsyncDisposable {
-  readonly #gunzip: Gunzip = createGunzip({ chunkSize: 1024 * 1024 })
+  readonly #gunzip: Gunzip
   readonly #bounds: DecompressionBounds
   readonly #pump: Promise<void>
   #failure: { readonly error: unknown } | undefined
@@ -23,6 +23,7 @@ export class GunzipSink implements ByteSink, AsyncDisposable {
 
   constructor(target: ByteSink, bounds: DecompressionBounds) {
     this.#bounds = bounds
+    this.#gunzip = process.getBuiltinModule('node:zlib').createGunzip({ chunkSize: 1024 * 1024 })
     this.#pump = this.#drain(target)
     this.#pump.catch((error: unknown) => {
       this.#failure = { error }

@@ -248,11 +248,11 @@ export class Qcow2Decoder {
           this.#waiting.push(behind)
       },
     })
-    visitL2Table(bytes, header, table, offset, (guestOffset, entry) => {
-      this.#tally.count(entry.kind)
-      builder.add(guestOffset, entry)
-      if (entry.hostLength === 0) {
-        nothing += Math.min(header.clusterSize, header.virtualSizeBytes - guestOffset)
+    visitL2Table(bytes, header, table, offset, (guestOffset, first, clusters) => {
+      this.#tally.count(first.kind, clusters)
+      builder.add(guestOffset, first, clusters)
+      if (first.hostLength === 0) {
+        nothing += Math.min(clusters * header.clusterSize, header.virtualSizeBytes - guestOffset)
       }
     })
     builder.finish()

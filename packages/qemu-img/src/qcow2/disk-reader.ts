@@ -116,11 +116,14 @@ export class DiskReader {
       hostLengths: new Uint32Array(entries),
     }
     const guestStart = index * bytesPerL2Table(header)
-    visitL2Table(bytes, header, index, offset, (guestOffset, entry) => {
-      const position = (guestOffset - guestStart) / header.clusterSize
-      table.kinds[position] = kinds.indexOf(entry.kind)
-      table.hostOffsets[position] = entry.hostOffset
-      table.hostLengths[position] = entry.hostLength
+    visitL2Table(bytes, header, index, offset, (guestOffset, first, clusters) => {
+      const start = (guestOffset - guestStart) / header.clusterSize
+      const { hostOffset, hostLength } = first
+      table.kinds.fill(kinds.indexOf(first.kind), start, start + clusters)
+      table.hostLengths.fill(hostLength, start, start + clusters)
+      for (let behind = 0; behind < clusters; behind += 1) {
+        table.hostOffsets[start + behind] = hostOffset + behind * hostLength
+      }
     })
     return table
   }

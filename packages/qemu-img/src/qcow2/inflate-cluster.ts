@@ -1,4 +1,3 @@
-import { constants, zstdDecompressSync } from 'node:zlib'
 import { freeBuffer } from './free-buffer.ts'
 import { createRawInflater, type RawInflated } from './raw-inflater.ts'
 import { maximumWindowLog, measureZstdFrame } from './zstd-frame.ts'
@@ -44,6 +43,7 @@ function createZlibInflater(): (input: Uint8Array, output: Uint8Array) => RawInf
 }
 
 function inflateZstd(input: Uint8Array, output: Uint8Array): RawInflated | string {
+  const { constants, zstdDecompressSync } = process.getBuiltinModule('node:zlib')
   const frameBytes = measureZstdFrame(input)
   if (frameBytes === undefined) return 'holds no whole Zstandard frame that the decoder takes'
   try {

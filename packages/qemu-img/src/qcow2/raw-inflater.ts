@@ -1,4 +1,3 @@
-import { constants, createInflateRaw, inflateRawSync } from 'node:zlib'
 import { freeBuffer } from './free-buffer.ts'
 
 /** What a raw deflate stream was and became, in bytes. */
@@ -42,6 +41,8 @@ export function createRawInflater(): RawInflater {
 }
 
 function createReusingInflater(): RawInflater | undefined {
+  // Not imported: it takes 2 ms to load, and most images have nothing compressed.
+  const { constants, createInflateRaw } = process.getBuiltinModule('node:zlib')
   const { _handle: engine, _writeState: left } = createInflateRaw() as unknown as {
     readonly _handle?: Partial<Engine>
     /** Room left of the output, and bytes left of the input. */
@@ -98,6 +99,7 @@ function works(inflate: RawInflater): boolean {
 
 /** The same with the public call. */
 export function inflateAnew(input: Uint8Array, output: Uint8Array): RawInflated | string {
+  const { inflateRawSync } = process.getBuiltinModule('node:zlib')
   const chunkSize = Math.max(64, output.byteLength)
   try {
     // With `info`, Node returns the buffer and the engine, whose counter is of input bytes.

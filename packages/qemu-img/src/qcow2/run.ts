@@ -48,7 +48,7 @@ export interface ClusterCounts {
 /** A run of scattered small clusters is not made longer than this, so that few of them wait for the last one. */
 const scatteredBytes = 256 * 1024
 
-/** Makes runs out of entries that come in guest order. */
+/** Makes runs out of clusters that come in guest order. */
 export class RunBuilder {
   readonly #virtualSizeBytes: number
   readonly #clusterSize: number
@@ -71,16 +71,23 @@ export class RunBuilder {
     this.#emit = init.emit
   }
 
-  add(guestOffset: number, entry: ClusterEntry): void {
-    if (entry.hostLength === 0) {
+  /** @param clusters which are like the first, each right behind the one before; @see VisitClusters */
+  add(guestOffset: number, first: ClusterEntry, clusters: number): void {
+    if (first.hostLength === 0) {
       this.finish()
       return
     }
-    const kind = entry.kind === 'plain' || entry.kind === 'compressed' ? entry.kind : 'kept'
-    const piece = new Piece(kind, entry.hostOffset, entry.hostLength, this.#clusterSize)
-    if (!this.#fits(guestOffset, piece)) this.finish()
-    if (this.#pieces.length === 0) this.#guestOffset = guestOffset
-    this.#append(piece)
+    const kind = first.kind === 'plain' || first.kind === 'compressed' ? first.kind : 'kept'
+    for (let done = 0; done < clusters;) {
+      const start = guestOffset + done * this.#clusterSize
+      const hostOffset = first.hostOffset + done * first.hostLength
+      if (!this.#fits(start, kind, hostOffset)) this.finish()
+      if (this.#pieces.length === 0) this.#guestOffset = start
+      const room = Math.floor((this.#maximumBytes - this.#length) / this.#clusterSize)
+      const taken = Math.min(clusters - done, room)
+      this.#append(new Piece(kind, hostOffset, taken * first.hostLength, taken * this.#clusterSize))
+      done += taken
+    }
   }
 
   /** Emits what is under way. */
@@ -93,19 +100,20 @@ export class RunBuilder {
     this.#needsBytes = 0
   }
 
-  #fits(guestOffset: number, piece: Piece): boolean {
+  /** Whether a cluster, and what is right behind it, can go on with what is under way. */
+  #fits(guestOffset: number, kind: Piece['kind'], hostOffset: number): boolean {
     const last = this.#pieces.at(-1)
     if (last === undefined) return true
-    if (last.kind !== piece.kind || guestOffset !== this.#guestOffset + this.#length) return false
-    if (this.#length + piece.guestLength > this.#maximumBytes) return false
-    if (piece.kind === 'compressed' || continues(last, piece)) return true
+    if (last.kind !== kind || guestOffset !== this.#guestOffset + this.#length) return false
+    if (this.#length + this.#clusterSize > this.#maximumBytes) return false
+    if (kind === 'compressed' || continues(last, hostOffset)) return true
     // A long plain copy stays one copy; short scattered ones are gathered.
-    return piece.kind === 'plain' && this.#length < scatteredBytes
+    return kind === 'plain' && this.#length < scatteredBytes
   }
 
   #append(piece: Piece): void {
     const last = this.#pieces.at(-1)
-    if (last !== undefined && piece.kind !== 'compressed' && continues(last, piece)) {
+    if (last !== undefined && piece.kind !== 'compressed' && continues(last, piece.hostOffset)) {
       this.#pieces[this.#pieces.length - 1] = new Piece(
         last.kind,
         last.hostOffset,
@@ -120,6 +128,6 @@ export class RunBuilder {
   }
 }
 
-function continues(last: Piece, next: Piece): boolean {
-  return last.hostOffset + last.hostLength === next.hostOffset
+function continues(last: Piece, hostOffset: number): boolean {
+  return last.hostOffset + last.hostLength === hostOffset
 }

@@ -33,8 +33,8 @@ export class Tally {
     this.pass(virtualSizeBytes - described)
   }
 
-  count(kind: ClusterEntry['kind']): void {
-    this.#counts[kind] += 1
+  count(kind: ClusterEntry['kind'], clusters: number): void {
+    this.#counts[kind] += clusters
   }
 
   /** @param guestBytes of the disk, which may be more: what is zero is not written */

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { createGunzip } from 'node:zlib'
+import type { Gunzip } from 'node:zlib'
 import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
 
 /** Receives unpacked bytes, and how many went in and came out so far. */
@@ -26,7 +26,7 @@ export async function gunzip(
   const input: AsyncIterable<Uint8Array> =
     file?.createReadStream({ autoClose: false, highWaterMark: chunkBytes }) ??
     (source as AsyncIterable<Uint8Array>)
-  const unpacker = createGunzip({ chunkSize: chunkBytes })
+  const unpacker = process.getBuiltinModule('node:zlib').createGunzip({ chunkSize: chunkBytes })
   const onAbort = (): void => void unpacker.destroy(signal?.reason as Error)
   signal?.addEventListener('abort', onAbort, { once: true })
   let compressedBytes = 0
@@ -57,7 +57,7 @@ export async function gunzip(
 
 async function feed(
   input: AsyncIterable<Uint8Array>,
-  unpacker: ReturnType<typeof createGunzip>,
+  unpacker: Gunzip,
   count: (bytes: number) => void,
 ): Promise<void> {
   try {
@@ -73,7 +73,7 @@ async function feed(
 }
 
 /** Waits until more may be written, or nobody reads any more. */
-function writable(unpacker: ReturnType<typeof createGunzip>): Promise<void> {
+function writable(unpacker: Gunzip): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const settle = (): void => {
     for (const name of ['drain', 'close', 'end', 'error']) unpacker.off(name, settle)
