@@ -32,7 +32,7 @@ export function createVolume(init: VolumeInit): Volume {
   const written = new WrittenBlocks()
   const background = durable ? new BackgroundSync(handle) : undefined
   // What is read next is best in the cache.
-  const direct = temporary ? undefined : new DirectWrites(handle, target.kind)
+  const direct = temporary ? undefined : new DirectWrites(handle, target.kind, durable)
 
   const prepare = (): Promise<void> => {
     touched = true

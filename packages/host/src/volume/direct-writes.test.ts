@@ -87,11 +87,11 @@ describe('a disk', () => {
   })
 
   /** Lets a MiB take so long each time. @returns what of each went past the page cache */
-  async function writeAtPace(...paces: readonly number[]): Promise<number[]> {
-    const direct = new DirectWrites(handle, 'block-device')
+  async function writeAtPace(paces: readonly number[], triesAgain?: boolean): Promise<number[]> {
+    const direct = new DirectWrites(handle, 'block-device', triesAgain)
     const done: number[] = []
     for (const ms of paces) {
-      write.mockImplementationOnce(() => {
+      write.mockImplementation(() => {
         vi.advanceTimersByTime(ms)
         return Promise.resolve({ bytesWritten: MiB })
       })
@@ -101,20 +101,36 @@ describe('a disk', () => {
     return done
   }
 
-  test('that is slow is left to the page cache after sixteen writes', async () => {
-    expect(await writeAtPace(...times(18, 11))).toEqual([...times(16, MiB), 0, 0])
+  test('that is slow is left to the page cache after sixteen writes, and tried with four after twice as much', async () => {
+    expect(await writeAtPace(times(160, 11))).toEqual([
+      ...times(16, MiB),
+      ...times(32, 0),
+      ...times(4, MiB),
+      ...times(64, 0),
+      ...times(4, MiB),
+      ...times(40, 0),
+    ])
+  })
+
+  test('that is slow is left alone for good where nothing has to be durable', async () => {
+    expect(await writeAtPace(times(160, 11), false)).toEqual([...times(16, MiB), ...times(144, 0)])
+  })
+
+  test('that was slow for a moment is used again', async () => {
+    const paces = [...times(16, 50), ...times(100, 2)]
+    expect(await writeAtPace(paces)).toEqual([...times(16, MiB), ...times(32, 0), ...times(68, MiB)])
   })
 
   test('that becomes slow is left to the page cache soon', async () => {
-    const done = await writeAtPace(...times(100, 2), ...times(50, 20))
-    const wrote = done.filter((bytes) => bytes > 0).length
+    const done = await writeAtPace([...times(100, 2), ...times(50, 20)])
+    const wrote = done.indexOf(0)
     expect(wrote).toBeGreaterThan(100)
     expect(wrote).toBeLessThan(120)
   })
 
   test('that is slow now and then is not', async () => {
     const paces = [...times(3, 40), ...times(40, 2), 60, ...times(20, 2), 100, 2]
-    expect(await writeAtPace(...paces)).toEqual(paces.map(() => MiB))
+    expect(await writeAtPace(paces)).toEqual(paces.map(() => MiB))
   })
 })
 

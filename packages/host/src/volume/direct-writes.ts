@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
 import { open, statfs } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { isPageAligned, KiB, MiB, pageBytes } from '@disk-image/core'
+import { isPageAligned, KiB, pageBytes } from '@disk-image/core'
+import { DiskPace } from './disk-pace.ts'
 
 /** Shorter writes go through the page cache, which puts them together: each of these waits for the device. */
 const leastBytes = 256 * KiB
@@ -14,41 +15,32 @@ const mostOfOne = 2
 const mostOfAll = 3
 const underWayOfAll = new Set<object>()
 
-/**
- * 10 ms for a MiB, which with two at once is a disk of 200 MiB/s. What waits for a slower one is better in the page
- * cache, and not in the memory that the next bytes need.
- */
-const quickBytesPerMs = MiB / 10
-/** So many writes are judged together: each may have met with something else that the disk did. */
-const judgedWrites = 16
-/** What remains, with each further write, of those before it. */
-const kept = 1 - 1 / judgedWrites
-
 /** File systems for which it is known to be faster: ext2 to ext4, and XFS. @see statfs(2) for the numbers */
 const quickFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342])
 
 /**
  * Writes past the page cache (O_DIRECT) what lends itself to it: large pieces from page-aligned memory. It saves a
  * copy of every byte, and the memory for it, which a virtual machine may first have to get from its host. Beside it
- * the rest may be written through the cache, as long as no page gets both. Where the disk turns out to be slow, all
- * that comes later is.
+ * the rest may be written through the cache, as long as no page gets both. Where the disk turns out to be slow, what
+ * comes next is, at least for a while.
  */
 export class DirectWrites {
   readonly #handle: FileHandle
   readonly #kind: 'file' | 'block-device'
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
+  readonly #pace: DiskPace
   #givenUp = false
   #underWay = 0
-  #writes = 0
-  /** Of the latest writes: sums in which each counts less with every one after it. */
-  #bytes = 0
-  #ms = 0
 
-  /** @param handle of what is written; it stays the owner's */
-  constructor(handle: FileHandle, kind: 'file' | 'block-device') {
+  /**
+   * @param handle of what is written; it stays the owner's
+   * @param triesAgain whether a disk that was slow is tried again; nobody waits for it where nothing has to be durable
+   */
+  constructor(handle: FileHandle, kind: 'file' | 'block-device', triesAgain = true) {
     this.#handle = handle
     this.#kind = kind
+    this.#pace = new DiskPace(triesAgain)
   }
 
   /**
@@ -57,8 +49,8 @@ export class DirectWrites {
    * @returns how many bytes were written; the rest, which may be all, is left to the page cache
    */
   async write(chunk: Uint8Array, offset: number): Promise<number> {
-    const isFull = this.#underWay >= mostOfOne || underWayOfAll.size >= mostOfAll
-    if (this.#givenUp || isFull || !isFit(chunk, offset)) return 0
+    if (this.#givenUp || !isFit(chunk, offset) || !this.#pace.tries(chunk.byteLength)) return 0
+    if (this.#underWay >= mostOfOne || underWayOfAll.size >= mostOfAll) return 0
     const one = {}
     underWayOfAll.add(one)
     this.#underWay += 1
@@ -68,7 +60,7 @@ export class DirectWrites {
       if (direct === undefined) return 0
       const begun = performance.now()
       const { bytesWritten } = await direct.write(chunk, 0, chunk.byteLength, offset)
-      this.#judge(bytesWritten, performance.now() - begun)
+      this.#pace.took(bytesWritten, performance.now() - begun)
       return bytesWritten
     } catch (error) {
       if (!isRefusal(error)) throw error
@@ -78,13 +70,6 @@ export class DirectWrites {
       this.#underWay -= 1
       underWayOfAll.delete(one)
     }
-  }
-
-  #judge(bytes: number, ms: number): void {
-    this.#writes += 1
-    this.#bytes = this.#bytes * kept + bytes
-    this.#ms = this.#ms * kept + ms
-    if (this.#writes >= judgedWrites && this.#bytes < quickBytesPerMs * this.#ms) this.#givenUp = true
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,55 @@
+import { MiB } from '@disk-image/core'
+
+/**
+ * 10 ms for a MiB, which with two at once is a disk of 200 MiB/s. What waits for a slower one is better in the page
+ * cache, and not in the memory that the next bytes need.
+ */
+const quickBytesPerMs = MiB / 10
+/** So many writes are judged together: each may have met with something else that the disk did. */
+const firstJudged = 16
+/** A disk that was slow before is judged sooner: each try holds others up. */
+const laterJudged = 4
+/** What remains, with each further write, of those before it. */
+const kept = 1 - 1 / firstJudged
+/** How much goes elsewhere before a slow disk is tried again; after each further try twice as much as before. */
+const firstPauseBytes = 32 * MiB
+
+/**
+ * Whether a disk keeps up with writes that wait for it, told by what the latest took. One that doesn't is left alone
+ * for a while, and longer each time: most disks have slow moments, and some are slow.
+ */
+export class DiskPace {
+  #judged = firstJudged
+  #pauseBytes = 0
+  #nextPauseBytes: number
+  #writes = 0
+  /** Of the latest writes: sums in which each counts less with every one after it. */
+  #bytes = 0
+  #ms = 0
+
+  /** @param triesAgain false: one that was slow is left alone for good */
+  constructor(triesAgain = true) {
+    this.#nextPauseBytes = triesAgain ? firstPauseBytes : Infinity
+  }
+
+  /** Asked of each piece before it is written. @returns whether the disk is to be tried with it */
+  tries(bytes: number): boolean {
+    if (this.#pauseBytes <= 0) return true
+    this.#pauseBytes -= bytes
+    return false
+  }
+
+  /** Tells what a write took. */
+  took(bytes: number, ms: number): void {
+    this.#writes += 1
+    this.#bytes = this.#bytes * kept + bytes
+    this.#ms = this.#ms * kept + ms
+    if (this.#writes < this.#judged || this.#bytes >= quickBytesPerMs * this.#ms) return
+    this.#pauseBytes = this.#nextPauseBytes
+    this.#nextPauseBytes *= 2
+    this.#judged = laterJudged
+    this.#writes = 0
+    this.#bytes = 0
+    this.#ms = 0
+  }
+}
