@@ -31,6 +31,7 @@ function explained(
   target: Target,
   standings: Standing[],
   hashedBytes?: number,
+  usualHash?: number,
 ): readonly string[] | undefined {
   const result: JobResult = {
     job: 'job',
@@ -39,6 +40,7 @@ function explained(
     judgements: judge({ targets: [target] }, standings),
     comparisons: [],
     absent: {},
+    ...(usualHash === undefined ? {} : { hashBytesPerSecond: same(usualHash) }),
   }
   return explainMisses({ targets: [target], hashedBytes }, result, rates).judgements[0]?.limits
 }
@@ -55,6 +57,18 @@ test('a target below the least possible time is said to be so', () => {
     'of 0.80 s, 0.20 s (25 %) are the start and end of Node.js; 0.80 CPU s are 50 % of 2 cores, ' +
       '1.20 s (75 %) with everything else on the machine: 0.60 s at least, evenly shared',
   )
+})
+
+test('a hash that was slower before the rounds than at its best is said to have been', () => {
+  const standings = [standing(ours, 0.8, 0.6), standing(floor, 1.2, 1.2)]
+  const limits = explained(wall, standings, 320 * MiB, 500 * MiB)
+  expect(limits?.slice(0, 2)).toEqual([
+    'least possible: 0.40 s of SHA-512 (320 MiB at 839 MB/s) + 0.20 s start of Node.js = 0.60 s; 0.6 × floor = 0.72 s',
+    'at the rate that the hash had before these rounds: 0.64 s of SHA-512 (320 MiB at 524 MB/s) + ' +
+      '0.20 s start of Node.js = 0.84 s; 0.6 × floor = 0.72 s, which is less',
+  ])
+  const unchanged = explained(wall, standings, 320 * MiB, 900 * MiB)
+  expect(unchanged?.some((line) => line.includes('before these rounds'))).toBe(false)
 })
 
 test('one that could be reached is not excused', () => {

@@ -47,6 +47,8 @@ interface Miss {
   readonly figure: Target['figure']
   readonly standings: readonly Standing[]
   readonly rates: MachineRates
+  /** SHA-512 in one thread, in the middle of what it was before each round. */
+  readonly usualHash: number | undefined
   /** Seconds. */
   readonly allowed: number
   /** How they come about. */
@@ -58,6 +60,14 @@ function hashLine({ own, figure, rates, allowed, allowance }: Miss, hashedBytes:
   const rate = rates.hashBytesPerSecond
   const name = `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`
   return leastLine(withStart({ seconds: hashedBytes / rate, name }, own, figure), allowed, allowance)
+}
+
+/** The same at the rate of the very rounds. */
+function usualHashLine(miss: Miss, hashedBytes: number): string | undefined {
+  const { usualHash, rates } = miss
+  if (usualHash === undefined || usualHash >= rates.hashBytesPerSecond) return undefined
+  const line = hashLine({ ...miss, rates: { ...rates, hashBytesPerSecond: usualHash } }, hashedBytes)
+  return line.replace('least possible', 'at the rate that the hash had before these rounds')
 }
 
 const tookOf = (own: Standing, figure: 'wall' | 'call'): number =>
@@ -137,6 +147,7 @@ function limitsOf(
   standings: readonly Standing[],
   hashedBytes: number | undefined,
   rates: MachineRates,
+  usualHash: number | undefined,
 ): string[] {
   const own = standings.find(({ name }) => name === (target.of ?? ours))
   const other = standings.find(({ name }) => name === target.against)
@@ -157,10 +168,12 @@ function limitsOf(
       usageLine(own, rates),
     ]
   }
-  const miss: Miss = { own, figure: target.figure, standings, rates, allowed, allowance }
+  const miss: Miss = { own, figure: target.figure, standings, rates, usualHash, allowed, allowance }
   return [
     hashLine(miss, hashedBytes),
-    ...[diskLine(miss), unsyncedLine(miss), downloadLine(miss)].filter((line) => line !== undefined),
+    ...[usualHashLine(miss, hashedBytes), diskLine(miss), unsyncedLine(miss), downloadLine(miss)].filter(
+      (line) => line !== undefined,
+    ),
     ...service,
     usageLine(own, rates),
   ]
@@ -175,7 +188,8 @@ export function explainMisses(
   const judgements = result.judgements.map((judgement) => {
     const target = targets.find((candidate) => judgement.what === ratioName(candidate))
     if (judgement.met || target === undefined) return judgement
-    const limits = limitsOf(target, result.standings, hashedBytes, rates)
+    const usualHash = result.hashBytesPerSecond?.median
+    const limits = limitsOf(target, result.standings, hashedBytes, rates, usualHash)
     return limits.length === 0 ? judgement : { ...judgement, limits }
   })
   return { ...result, judgements }

@@ -11,6 +11,7 @@ import { describeJob, describeJudgement } from './report.ts'
 import { runJob, type JobResult } from './run-job.ts'
 import { measureDisk } from './scaling/disk-rate.ts'
 import { measureHash } from './scaling/limits.ts'
+import { spreadOf } from './statistics.ts'
 import { uploadOffers } from './upload-job.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
@@ -44,12 +45,16 @@ async function runSize(
     }
     const job = await offer.open(arena)
     try {
-      const progress = (round: number): void =>
+      const hashRates: number[] = []
+      const progress = (round: number): void => {
         console.error(`${name}, ${sizeGiB} GiB: round ${round} of ${options.rounds}`)
+        // From minute to minute a shared host has more or less for this machine.
+        hashRates.push(measureHash(1))
+      }
       // Large images take minutes, and programs and caches are warm by then.
       const warmUp = sizeGiB === options.sizesGiB[0] && sizeGiB < 10
       const found = await runJob(job, options.rounds, missing, warmUp, progress)
-      const result = explainMisses(job, found, rates)
+      const result = explainMisses(job, { ...found, hashBytesPerSecond: spreadOf(hashRates) }, rates)
       console.log(`\n${describeJob(result)}`)
       done(result)
     } finally {

@@ -48,6 +48,8 @@ export interface JobResult {
   readonly comparisons: readonly ComparedRatio[]
   /** Contestants that could not take part, and why. */
   readonly absent: Readonly<Record<string, string>>
+  /** SHA-512 in one thread, measured before each round. */
+  readonly hashBytesPerSecond?: Spread
 }
 
 async function runOnce(job: Job, contestant: Contestant): Promise<Run> {
