@@ -33,12 +33,17 @@ function withStart(part: Part, own: Standing, figure: Target['figure']): Part[] 
 
 const leastOf = (parts: readonly Part[]): number => parts.reduce((sum, part) => sum + part.seconds, 0)
 
-function leastLine(parts: readonly Part[], allowed: number, allowance: string): string {
+function leastLine(
+  parts: readonly Part[],
+  allowed: number,
+  allowance: string,
+  bound = 'least possible',
+): string {
   const least = leastOf(parts)
   const sum = parts.map((part) => `${seconds(part.seconds)} ${part.name}`).join(' + ')
   const total = parts.length === 1 ? '' : ` = ${seconds(least)}`
   const verdict = least > allowed ? ', which is less' : ''
-  return `least possible: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`
+  return `${bound}: ${sum}${total}; ${allowance} = ${seconds(allowed)}${verdict}`
 }
 
 /** One target that was missed. */
@@ -56,18 +61,21 @@ interface Miss {
 }
 
 /** Hashing is one thread's work. */
-function hashLine({ own, figure, rates, allowed, allowance }: Miss, hashedBytes: number): string {
-  const rate = rates.hashBytesPerSecond
+function hashLine(
+  { own, figure, allowed, allowance }: Miss,
+  hashedBytes: number,
+  rate: number,
+  bound?: string,
+): string {
   const name = `of SHA-512 (${(hashedBytes / MiB).toFixed(0)} MiB at ${(rate / MB).toFixed(0)} MB/s)`
-  return leastLine(withStart({ seconds: hashedBytes / rate, name }, own, figure), allowed, allowance)
+  return leastLine(withStart({ seconds: hashedBytes / rate, name }, own, figure), allowed, allowance, bound)
 }
 
 /** The same at the rate of the very rounds. */
 function usualHashLine(miss: Miss, hashedBytes: number): string | undefined {
   const { usualHash, rates } = miss
   if (usualHash === undefined || usualHash >= rates.hashBytesPerSecond) return undefined
-  const line = hashLine({ ...miss, rates: { ...rates, hashBytesPerSecond: usualHash } }, hashedBytes)
-  return line.replace('least possible', 'at the rate that the hash had before these rounds')
+  return hashLine(miss, hashedBytes, usualHash, 'at the rate that the hash had before these rounds')
 }
 
 const tookOf = (own: Standing, figure: 'wall' | 'call'): number =>
@@ -170,7 +178,7 @@ function limitsOf(
   }
   const miss: Miss = { own, figure: target.figure, standings, rates, usualHash, allowed, allowance }
   return [
-    hashLine(miss, hashedBytes),
+    hashLine(miss, hashedBytes, rates.hashBytesPerSecond),
     ...[usualHashLine(miss, hashedBytes), diskLine(miss), unsyncedLine(miss), downloadLine(miss)].filter(
       (line) => line !== undefined,
     ),

@@ -28,7 +28,7 @@ export class DiskPace {
   #ms = 0
 
   /** @param triesAgain false: one that was slow is left alone for good */
-  constructor(triesAgain = true) {
+  constructor(triesAgain: boolean) {
     this.#nextPauseBytes = triesAgain ? firstPauseBytes : Infinity
   }
 
