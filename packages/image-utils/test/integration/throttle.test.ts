@@ -61,7 +61,11 @@ describe('a prefix stands before the tool that writes, on every path', () => {
       srcPassphraseFile: key,
       runAsRoot: false,
     })
-    expect(conversions()).toMatchObject([{ prefix }, { prefix }])
+    // Where the clock is coarse, a key can take two tries, which are the same command: only the volumes are counted.
+    expect(new Set(conversions().map(({ command }) => command.args.at(-1)))).toEqual(
+      new Set([work.file('first'), work.file('second')]),
+    )
+    for (const conversion of conversions()) expect(conversion).toMatchObject({ prefix })
   }, 60_000)
 
   test('an upload', async () => {
