@@ -82,7 +82,7 @@ export default defineConfig({
         test: {
           name: 'tools:integration',
           root: 'tools',
-          include: ['bench/integration/**/*.test.ts', 'new-package/*.test.ts'],
+          include: ['bench/integration/**/*.test.ts'],
           testTimeout: 180_000,
         },
       },

@@ -1,5 +1,4 @@
 import { execa, execaSync } from 'execa'
-import { statSync } from 'node:fs'
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Arena } from './arena.ts'
@@ -82,7 +81,6 @@ function fileJob(
     sizeGiB: arena.images.sizeGiB,
     targets: jobTargets,
     comparisons,
-    hashedBytes: statSync(image).size,
     contestants: [...contestantsOf(arena, image, destination, floorContestant), downloadAlone(arena, image)],
     before: async () => {
       await rm(destination, { force: true })
@@ -131,7 +129,6 @@ async function deviceJob(arena: Arena): Promise<Job> {
     sizeGiB,
     targets: targets(0.9, 3),
     comparisons,
-    hashedBytes: statSync(raw).size,
     contestants: contestantsOf(arena, raw, device, floorRaw),
     before: () => loop.dirty(),
     check: () => compare(raw, device),

@@ -56,8 +56,6 @@ export interface Job {
   readonly targets: readonly Target[]
   /** @default none */
   readonly comparisons?: readonly Comparison[]
-  /** Bytes of the image that ours hashes, one after the other; absent where it hashes none. */
-  readonly hashedBytes?: number | undefined
   /** Puts everything as it was, before each run. */
   before(): Promise<void>
   /** @throws where the result is not byte for byte what it must be */

@@ -1,17 +1,13 @@
 /** Measures the packages against a careful shell script and against the original; see docs/architecture/overview.md. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { cache, findMissing, openArena } from './arena.ts'
-import { explainMisses, type MachineRates } from './explain-miss.ts'
+import { findMissing, openArena } from './arena.ts'
 import { fetchOffers } from './fetch-jobs.ts'
 import { isWanted, parseOptions, usage, type BenchOptions } from './options.ts'
 import { packageBenchmarks, runPackageBenchmark, type PackageResult } from './package-benchmarks.ts'
 import { describeJob, describeJudgement } from './report.ts'
-import { runJob, type JobResult } from './run-job.ts'
-import { measureDisk } from './scaling/disk-rate.ts'
-import { measureHash } from './scaling/limits.ts'
-import { spreadOf } from './statistics.ts'
+import { recordJob, runJob, type JobResult } from './run-job.ts'
 import { uploadOffers } from './upload-job.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
@@ -27,7 +23,6 @@ async function runSize(
   options: BenchOptions,
   sizeGiB: number,
   missing: Readonly<Record<string, string | undefined>>,
-  rates: MachineRates,
   done: (result: JobResult) => void,
 ): Promise<void> {
   const chosen = offers.filter(
@@ -45,31 +40,17 @@ async function runSize(
     }
     const job = await offer.open(arena)
     try {
-      const hashRates: number[] = []
       const progress = (round: number): void => {
         console.error(`${name}, ${sizeGiB} GiB: round ${round} of ${options.rounds}`)
-        // From minute to minute a shared host has more or less for this machine.
-        hashRates.push(measureHash(1))
       }
       // Large images take minutes, and programs and caches are warm by then.
       const warmUp = sizeGiB === options.sizesGiB[0] && sizeGiB < 10
-      const found = await runJob(job, options.rounds, missing, warmUp, progress)
-      const result = explainMisses(job, { ...found, hashBytesPerSecond: spreadOf(hashRates) }, rates)
+      const result = await runJob(job, options.rounds, missing, warmUp, progress)
       console.log(`\n${describeJob(result)}`)
       done(result)
     } finally {
       await job.close()
     }
-  }
-}
-
-/** What explains a missed target; the disk is that which the jobs write to. */
-async function measureMachine(): Promise<MachineRates> {
-  mkdirSync(cache, { recursive: true })
-  return {
-    cores: os.availableParallelism(),
-    hashBytesPerSecond: measureHash(),
-    diskBytesPerSecond: await measureDisk(cache),
   }
 }
 
@@ -108,33 +89,22 @@ async function main(): Promise<void> {
   }
   const [load = 0] = os.loadavg()
   if (load > 0.5) console.log(`This machine is busy (load ${load.toFixed(1)}): expect noise.`)
-  const rates = await measureMachine()
-  const machine = {
-    ...rates,
-    cpu: os.cpus()[0]?.model,
-    memoryBytes: os.totalmem(),
-    load,
-    node: process.version,
-  }
   const startedAt = new Date().toISOString()
   const jobs: JobResult[] = []
   const packages: PackageResult[] = []
   // After each of them: a run takes long, and what it has found shall outlive its end.
   const save = (): void => {
     if (options.jsonFile === undefined) return
-    const figures = { startedAt, machine, rounds: options.rounds, jobs, packages }
+    const figures = { startedAt, jobs: jobs.map(recordJob) }
     writeFileSync(options.jsonFile, `${JSON.stringify(figures, null, 2)}\n`)
   }
   for (const sizeGiB of options.sizesGiB) {
-    await runSize(options, sizeGiB, missing, rates, (result) => {
+    await runSize(options, sizeGiB, missing, (result) => {
       jobs.push(result)
       save()
     })
   }
-  await runPackages(options, (result) => {
-    packages.push(result)
-    save()
-  })
+  await runPackages(options, (result) => packages.push(result))
   const judgements = [...jobs, ...packages].flatMap((result) => result.judgements)
   const missed = judgements.filter(({ met }) => !met).length
   console.log(missed === 0 ? '\nEvery target is met.' : `\n${missed} target(s) missed.`)

@@ -15,8 +15,6 @@ export interface PackageBenchmark {
 export interface PackageResult {
   readonly name: string
   readonly judgements: readonly Judgement[]
-  /** Everything that it printed. */
-  readonly figures: unknown
 }
 
 interface Output {
@@ -61,5 +59,5 @@ export async function runPackageBenchmark(
     timeout: 20 * 60_000,
   })
   const figures = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Output
-  return { name, figures, judgements: judgeResults(targets, figures) }
+  return { name, judgements: judgeResults(targets, figures) }
 }

@@ -40,12 +40,9 @@ function standingRow({ name, description, ...figures }: Standing): string[] {
   ]
 }
 
-/** One target as a line, and below a missed one what limits it. */
-export function describeJudgement({ what, value, atMost, met, limits = [] }: Judgement): string {
-  return [
-    `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`,
-    ...limits.map((line) => `            ${line}`),
-  ].join('\n')
+/** One target as a line. */
+export function describeJudgement({ what, value, atMost, met }: Judgement): string {
+  return `  ${met ? 'met   ' : 'MISSED'}  ${what}: ${value.toFixed(2)} (at most ${atMost.toFixed(2)})`
 }
 
 function describeComparison({ what, value }: ComparedRatio): string {

@@ -1,4 +1,4 @@
-import { ours, rssLimitBytes, type Comparison, type Contestant, type Job } from './job.ts'
+import { floor, ours, rssLimitBytes, type Comparison, type Contestant, type Job } from './job.ts'
 import { measure, type MeasuredRun, type Measurement } from './measure.ts'
 import { spreadOf, type Spread } from './statistics.ts'
 
@@ -29,8 +29,6 @@ export interface Judgement {
   readonly value: number
   readonly atMost: number
   readonly met: boolean
-  /** What limits ours, in sentences, where the target is missed and the figures show it. */
-  readonly limits?: readonly string[]
 }
 
 /** A ratio that is shown for information. */
@@ -48,8 +46,6 @@ export interface JobResult {
   readonly comparisons: readonly ComparedRatio[]
   /** Contestants that could not take part, and why. */
   readonly absent: Readonly<Record<string, string>>
-  /** SHA-512 in one thread, measured before each round. */
-  readonly hashBytesPerSecond?: Spread
 }
 
 async function runOnce(job: Job, contestant: Contestant): Promise<Run> {
@@ -189,4 +185,11 @@ export async function runJob(
     comparisons: compare(job, standings),
     absent,
   }
+}
+
+/** What the site draws of a job: median times as multiples of the shell script's. */
+export function recordJob({ job, sizeGiB, standings }: JobResult): object {
+  const script = standings.find(({ name }) => name === floor)?.seconds.median ?? Number.NaN
+  const ratios = standings.map(({ name, seconds }) => [name, Number((seconds.median / script).toFixed(3))])
+  return { job, sizeGiB, ratios: Object.fromEntries(ratios) as Readonly<Record<string, number>> }
 }

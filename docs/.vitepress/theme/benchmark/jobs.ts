@@ -1,88 +1,46 @@
 import recorded from '../../../data/benchmark.json'
 
-/** Median, least and most of the rounds. */
-interface Spread {
-  readonly median: number
-  readonly min: number
-  readonly max: number
-}
-
-/** What the pages read of the file that `pnpm bench -- --json` writes. */
+/** What the page draws of a run of `pnpm bench -- --json docs/data/benchmark.json`. */
 interface Recording {
-  readonly startedAt: string
-  readonly machine: {
-    readonly cpu?: string
-    readonly cores: number
-    readonly memoryBytes: number
-    readonly load: number
-    readonly node: string
-  }
-  readonly rounds: number
-  readonly jobs: readonly RecordedJob[]
-  readonly packages: readonly {
-    readonly name: string
-    readonly judgements: readonly Judgement[]
+  readonly jobs: readonly {
+    readonly job: string
+    readonly sizeGiB: number
+    /** Median time of each contestant, as a multiple of the shell script's (`floor`). */
+    readonly ratios: Readonly<Record<string, number>>
   }[]
 }
 
-interface Judgement {
-  readonly what: string
-  readonly value: number | null
-  readonly atMost: number
-  readonly met: boolean
-  /** What limits ours where it is missed. */
-  readonly limits?: readonly string[]
+/** One job of a chart. */
+export interface Row {
+  readonly title: string
+  readonly ours: number
+  readonly cinder: number | undefined
 }
 
-interface RecordedJob {
-  readonly job: string
-  readonly sizeGiB: number
-  readonly standings: readonly {
-    readonly name: string
-    readonly description: string
-    readonly runs: readonly unknown[]
-    readonly seconds: Spread
-    readonly cpuSeconds: Spread
-    readonly peakRssBytes: Spread
-    readonly storageWrittenBytes: Spread
-  }[]
-  readonly judgements: readonly Judgement[]
-  /** Ratios for information; absent from older recordings. */
-  readonly comparisons?: readonly Pick<Judgement, 'what' | 'value'>[]
-  readonly absent: Readonly<Record<string, string>>
+/** One chart: all recorded jobs of one direction. */
+export interface Chart {
+  readonly title: string
+  readonly rows: readonly Row[]
 }
 
-/** The recorded run that the pages show: `pnpm bench -- --json docs/data/benchmark.json` makes a new one. */
-export const recording = recorded as unknown as Recording
+const { jobs } = recorded as Recording
 
-/** A job's name for people. */
-export function titleOf({ job, sizeGiB }: Pick<RecordedJob, 'job' | 'sizeGiB'>): string {
-  const name = job.replaceAll('-to-', ' → ').replaceAll('-', ' ')
-  return `${name}, ${sizeGiB} GiB`
+function rowsOf(direction: 'fetch' | 'upload'): Row[] {
+  return jobs
+    .filter(({ job }) => job.includes('upload') === (direction === 'upload'))
+    .flatMap(({ job, sizeGiB, ratios }) => {
+      const { ours, cinder } = ratios
+      if (ours === undefined) return []
+      const glance = job.startsWith('glance-')
+      const name = job
+        .replace(/^glance-/, '')
+        .replaceAll('-to-', ' → ')
+        .replaceAll('-', ' ')
+      return [{ title: `${name}${glance ? ', Glance' : ''}, ${sizeGiB} GiB`, ours, cinder }]
+    })
 }
 
-/** One bar: how long a contestant took, and how far its rounds lay apart, as parts of the longest of its chart. */
-export interface Bar {
-  readonly name: string
-  readonly description: string
-  readonly spread: Spread
-  readonly part: number
-  readonly from: number
-  readonly to: number
-}
-
-/** The bars of one job. */
-export function barsOf(job: RecordedJob, figure: 'seconds' | 'cpuSeconds'): Bar[] {
-  const longest = Math.max(...job.standings.map((standing) => standing[figure].max))
-  return job.standings.map((standing) => {
-    const spread = standing[figure]
-    return {
-      name: standing.name,
-      description: standing.description,
-      spread,
-      part: spread.median / longest,
-      from: spread.min / longest,
-      to: spread.max / longest,
-    }
-  })
-}
+export const charts: readonly Chart[] = [
+  { title: 'An image onto a volume', rows: rowsOf('fetch') },
+  { title: 'A volume into an image', rows: rowsOf('upload') },
+]
