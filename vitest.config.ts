@@ -71,7 +71,7 @@ export default defineConfig({
           include: [
             'build/**/*.test.ts',
             'checks/**/*.test.ts',
-            'rehearsal/*.test.ts',
+
             'bench/*.test.ts',
             'bench/scaling/*.test.ts',
           ],

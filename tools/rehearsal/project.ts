@@ -11,17 +11,6 @@ export function createProject(folder: string): string {
   return folder
 }
 
-export async function installWithNpm(
-  project: string,
-  registry: Registry,
-  names: readonly string[],
-): Promise<void> {
-  await run('npm', ['install', '--no-package-lock', ...names], {
-    cwd: project,
-    environment: registry.environment,
-  })
-}
-
 /** pnpm puts nothing at the top but what was asked for: an undeclared import finds nothing. */
 export async function installWithPnpm(
   project: string,
@@ -45,12 +34,14 @@ export async function installWithPnpm(
 /** How a TypeScript project finds modules. */
 export type Resolution = 'nodenext' | 'bundler'
 
-/** Compiles files of a project strictly, the packages' own declarations included. */
+/** Compiles a file that imports all of these modules, strictly, their own declarations included. */
 export async function compile(
   project: string,
   resolution: Resolution,
-  files: readonly string[],
+  modules: readonly string[],
 ): Promise<void> {
+  const lines = modules.map((name, index) => `export * as entry${index} from ${JSON.stringify(name)}`)
+  writeFileSync(path.join(project, 'uses.ts'), `${lines.join('\n')}\n`)
   const require = createRequire(import.meta.url)
   const types = path.dirname(path.dirname(require.resolve('@types/node/package.json')))
   const config = {
@@ -65,10 +56,9 @@ export async function compile(
       skipLibCheck: false,
       typeRoots: [types],
       types: ['node'],
-      outDir: `compiled-${resolution}`,
-      sourceMap: false,
+      noEmit: true,
     },
-    files,
+    files: ['uses.ts'],
   }
   const file = `tsconfig.${resolution}.json`
   writeFileSync(path.join(project, file), JSON.stringify(config))

@@ -13,8 +13,6 @@ export interface Registry extends AsyncDisposable {
   readonly environment: NodeJS.ProcessEnv
   /** The versions of a package that it has, none where it doesn't know it. */
   versions(name: string): Promise<string[]>
-  /** Bytes of a version's archive. */
-  archiveBytes(name: string, version: string): Promise<number>
 }
 
 async function freePort(): Promise<number> {
@@ -104,12 +102,6 @@ export async function startRegistry(folder: string): Promise<Registry> {
       if (answer.status === 404) return []
       const { versions } = (await answer.json()) as { readonly versions: object }
       return Object.keys(versions)
-    },
-    archiveBytes: async (name, version) => {
-      const file = `${name.split('/').at(-1)}-${version}.tgz`
-      const archive = await fetch(`${url}/${name}/-/${file}`)
-      if (!archive.ok) throw new Error(`The registry has no ${file} (${archive.status})`)
-      return (await archive.arrayBuffer()).byteLength
     },
     [Symbol.asyncDispose]: async () => {
       process.off('exit', stop)
