@@ -67,3 +67,9 @@ export const withoutNode: readonly string[] = ['core', 'format-policy']
 
 /** Packages that are programs: only they read the environment. */
 export const programs: readonly string[] = ['cli']
+
+/** Constants that hold state of the whole process, by file. @see docs/decisions/0014-state-of-a-process.md */
+export const processState: Readonly<Record<string, readonly string[]>> = {
+  'packages/core/src/page-memory.ts': ['aligned'],
+  'packages/host/src/volume/direct-writes.ts': ['underWayOfAll'],
+}

@@ -10,7 +10,7 @@ export interface SourceFile {
   readonly imports: readonly ImportedModule[]
   /** Reasons why the imports can't be known: a computed `import()`, `createRequire`, a syntax error. */
   readonly hidden: readonly string[]
-  /** Names of bindings at the top level that can be assigned again. */
+  /** Names of bindings at the top level that can be assigned again, or hold what is made to be filled. */
   readonly mutableGlobals: readonly string[]
   readonly readsEnvironment: boolean
 }
@@ -70,13 +70,26 @@ function takesEnvironment(node: Node): boolean {
   )
 }
 
-/** Names declared at the top level with `let` or `var`. */
+/** Whether an expression makes something that changes: a collection, a buffer, an instance of a class, an empty array. */
+function makesState(node: unknown): boolean {
+  if (!isNode(node)) return false
+  if (node.type === 'ArrayExpression') return (node['elements'] as unknown[]).length === 0
+  if (node.type !== 'NewExpression' || !isNode(node['callee'])) return false
+  const args = node['arguments'] as unknown[]
+  const name = String(node['callee']['name'])
+  if (/^Weak(Map|Set|Ref)$/.test(name)) return true
+  return /^(Map|Set)$/.test(name) && args.length === 0
+}
+
+/** Names at the top level that hold state: `let`, `var`, and constants of what is made to be filled. */
 function findMutableGlobals(program: Node): string[] {
   return (program['body'] as Node[]).flatMap((statement) => {
     const exported = statement.type === 'ExportNamedDeclaration' ? statement['declaration'] : statement
     if (!isNode(exported) || exported.type !== 'VariableDeclaration') return []
-    if (exported['kind'] !== 'let' && exported['kind'] !== 'var') return []
-    return (exported['declarations'] as { id: { name?: string } }[]).map(({ id }) => id.name ?? '{…}')
+    const declarations = exported['declarations'] as { id: { name?: string }; init: unknown }[]
+    const stateful =
+      exported['kind'] === 'const' ? declarations.filter(({ init }) => makesState(init)) : declarations
+    return stateful.map(({ id }) => id.name ?? '{…}')
   })
 }
 
