@@ -36,7 +36,7 @@ export interface ImageUtilsOptions {
   readonly vmdkAllowedTypes?: readonly string[] | undefined
   /** Namespaces of image properties that users may not set, besides Glance's own. @default [] */
   readonly reservedImageNamespaces?: readonly string[] | undefined
-  /** Allow uploads with `container_format` 'compressed'. @default false */
+  /** Allow `container_format` 'compressed', for uploads and for volumes made of such images. @default false */
   readonly allowCompressionOnImageUpload?: boolean | undefined
   /** How 'compressed' uploads are compressed. @default 'gzip' */
   readonly compressionFormat?: 'gzip' | undefined

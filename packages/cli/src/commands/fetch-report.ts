@@ -3,7 +3,7 @@ import type { ImageToVolumeReport } from '@disk-image/image-utils'
 /** The fixed shape of `fetch --json`. */
 export function jsonOfReport(report: ImageToVolumeReport): object {
   const { imageId, destination, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
-  const { hash, resumes, seconds } = report
+  const { hash, warnings, resumes, seconds } = report
   return {
     imageId,
     destination,
@@ -12,6 +12,7 @@ export function jsonOfReport(report: ImageToVolumeReport): object {
     bytesWritten,
     virtualSizeBytes,
     hash: hash ?? null,
+    warnings,
     resumes,
     seconds,
   }

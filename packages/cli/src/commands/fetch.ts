@@ -120,11 +120,11 @@ function describeReport({ style }: Session, report: ImageToVolumeReport): string
   const { hash, seconds } = report
   const hashText =
     hash === undefined
-      ? { text: 'none that could be compared; the size is right', paint: style.note }
+      ? { text: 'not verified: the record has none', paint: style.note }
       : hash.verified
         ? { text: `${hash.algorithm} verified`, paint: style.good }
         : {
-            text: `${hash.algorithm} computed, but the image's record has none to compare with`,
+            text: `not verified: ${hash.algorithm} was computed, the record has none to compare with`,
             paint: style.note,
           }
   const taken = [

@@ -67,6 +67,7 @@ test('an image is fetched into a file, and the report has its fixed shape', asyn
     bytesWritten: data.length,
     virtualSizeBytes: data.length,
     hash: { algorithm: 'sha512', value: expect.stringMatching(/^[\da-f]{128}$/), verified: true },
+    warnings: [],
     resumes: 0,
     seconds: { download: expect.any(Number), convert: expect.any(Number), total: expect.any(Number) },
   })
@@ -86,6 +87,25 @@ test('a fetch speaks to a person, and with --quiet not at all', async () => {
     stdout: '',
     stderr: '',
   })
+})
+
+test('a record without a hash is told of, and one with half a hash is an error', async () => {
+  await using bench = await openWorkbench()
+  const id = await makeImage(bench)
+  const file = bench.path(`.local/share/disk-image/images/${id}.json`)
+  const record = JSON.parse(await readFile(file, 'utf8')) as ImageRecord
+  await writeFile(file, JSON.stringify({ ...record, os_hash_algo: null, os_hash_value: null }))
+  const { exitCode, stdout, stderr } = await bench.run(['fetch', id, 'volume.raw'])
+  expect(exitCode).toBe(0)
+  expect(stdout).toMatch(/^Hash +not verified: the record has none$/m)
+  expect(stderr).toContain("The image's bytes could not be verified")
+  const report = await bench.json<object>(['fetch', id, 'volume.raw'])
+  expect(report).toMatchObject({ hash: null, warnings: [{ rule: 'unverified' }] })
+  await writeFile(file, JSON.stringify({ ...record, os_hash_value: record.os_hash_value?.slice(1) }))
+  const refused = await bench.run(['fetch', id, 'other.raw'])
+  expect(refused.exitCode).toBe(1)
+  expect(refused.stderr).toContain('is not a sha512 hash')
+  expect(await readdir(bench.folder)).not.toContain('other.raw')
 })
 
 test('with --json nothing but the object is printed, on either stream', async () => {

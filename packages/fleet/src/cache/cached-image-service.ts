@@ -13,6 +13,11 @@ export function readThroughCache(
 ): ImageService {
   const download: ImageService['download'] = async (context, imageId, sink, options = {}) => {
     if (imageId !== record.id) return imageService.download(context, imageId, sink, options)
+    // A name has the beginning of a hash only: what is kept must be these bytes, not others that begin so.
+    const kept = await cache.store.show({}, name)
+    if (kept.os_hash_value !== record.os_hash_value || kept.size !== record.size) {
+      return imageService.download(context, imageId, sink, options)
+    }
     try {
       return await cache.store.download({}, name, sink, { ...options, verify: 'strict' })
     } catch (error) {

@@ -15,7 +15,9 @@ export function canStream(job: FetchJob, record: ImageRecord, { imageUtils }: Ex
     record.container_format === null ||
     record.container_format === 'bare'
   const signed = Object.keys(record.properties).some((name) => name.startsWith('img_signature'))
-  const strict = verifyBeforeWrite || imageUtils.options.allowArchivesAsRaw
+  // What can't be verified is reported by the longer way.
+  const hashed = (record.os_hash_value ?? record.checksum ?? null) !== null
+  const strict = !hashed || verifyBeforeWrite || imageUtils.options.allowArchivesAsRaw
   return record.disk_format === 'raw' && bare && !signed && !strict && typeof record.size === 'number'
 }
 

@@ -264,6 +264,43 @@ test('an image is downloaded once for many volumes, and what is kept is verified
   expect(worker.cacheCounts?.evictions).toBeGreaterThan(0)
 })
 
+test('what is kept is another image where only the beginning of the hash is the same', async () => {
+  const image = await farm.addImage(MiB)
+  const record = await farm.store.show({}, image.id)
+  const asked: string[] = []
+  const store = withDownload((context, imageId, ...rest) => {
+    asked.push(imageId)
+    return farm.store.download(context, imageId, ...rest)
+  })
+  /** The same bytes for the cache's name, by hashes that they don't have. */
+  const claims = [
+    record.os_hash_value,
+    `${record.os_hash_value?.slice(0, 64)}${'0'.repeat(64)}`,
+    record.os_hash_value?.slice(0, 64),
+    record.os_hash_value?.slice(0, 100),
+  ]
+  let claim = claims[0]
+  const lying = new Proxy(store, {
+    get(target, name) {
+      if (name === 'show') return async () => ({ ...record, os_hash_value: claim })
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+  await using _worker = await createWorker({
+    ...options,
+    clouds: { default: { open: () => ({ imageService: lying }) } },
+    cache: { directory: farm.file('cache-names'), maxBytes: 5 * MiB },
+  })
+  await done({ type: 'fetch', imageId: image.id, volume: volume() })
+  expect(asked).toHaveLength(1)
+  for (claim of claims.slice(1)) {
+    await done({ type: 'fetch', imageId: image.id, volume: volume() })
+  }
+  // Nothing of it came from the cache as if it were verified.
+  expect(asked).toHaveLength(4)
+})
+
 test('no more jobs than a cloud and a back end take, over all workers', async () => {
   const seen = { now: 0, most: 0 }
   const watched: ImageUtils = {

@@ -1,7 +1,11 @@
 import { InvalidError } from '@disk-image/core'
 
 /** Prefixes of metadata that belong to the image service and are never copied to a new image. */
-export const glanceReservedNamespaces: readonly string[] = Object.freeze(['os_glance', 'img_signature'])
+export const glanceReservedNamespaces: readonly string[] = Object.freeze([
+  'os_glance',
+  'img_signature',
+  'signature_verified',
+])
 
 /** Options of {@link withoutReservedNamespaces}. */
 export interface ReservedNamespacesOptions {

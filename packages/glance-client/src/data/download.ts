@@ -4,6 +4,8 @@ import type { ByteSink, DownloadReport } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
+import { toNodeHashName } from '../hashing/hash-names.ts'
+import { hasHash, planHash } from '../hashing/hash-plan.ts'
 import { readAgain } from '../hashing/transfer-verified.ts'
 import { createVerifiedPipe } from '../hashing/verified-pipe.ts'
 import type { PipeResult, VerifiedPipe } from '../hashing/verified-pipe.ts'
@@ -42,7 +44,8 @@ export async function download(
       channel.threads.warm()
       return channel.show(imageId, { context: options.context, signal: watch.signal })
     }))
-  const late = hasNoHash(image) && (options.verify ?? 'fallback') === 'fallback'
+  const late =
+    hasHash(image) || (options.verify ?? 'fallback') !== 'fallback' ? undefined : announcedHash(image)
   const size = typeof image.size === 'number' ? image.size : undefined
   const transfer: Download = {
     channel,
@@ -58,7 +61,10 @@ export async function download(
       {
         image,
         verify: options.verify,
-        additionalHashes: [...(options.additionalHashes ?? []), ...(late ? ['sha512'] : [])],
+        additionalHashes: [
+          ...(options.additionalHashes ?? []),
+          ...(late === undefined ? [] : [late.nodeAlgorithm]),
+        ],
         onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
       },
       channel,
@@ -89,7 +95,7 @@ export async function download(
       pipe,
     )
     options.signal?.throwIfAborted()
-    const verified = late ? await compareLate(transfer, result) : result
+    const verified = late === undefined ? result : await compareLate(transfer, result, late)
     return { ...verified, resumes: transfer.resumes, durationMs: performance.now() - start }
   } finally {
     await pipe.close()
@@ -265,26 +271,45 @@ async function checkSameImage({ channel, image, options, pipe, watch }: Download
   }
 }
 
-function hasNoHash(image: GlanceImage): boolean {
-  return (image.os_hash_value ?? null) === null && (image.checksum ?? null) === null
+interface AnnouncedHash {
+  readonly algorithm: string
+  readonly nodeAlgorithm: string
+}
+
+/** Which hash an image without one will probably get: a service names it before it has computed the value. */
+function announcedHash({ os_hash_algo: named }: GlanceImage): AnnouncedHash {
+  const nodeAlgorithm = typeof named === 'string' ? toNodeHashName(named) : undefined
+  return typeof named === 'string' && nodeAlgorithm !== undefined
+    ? { algorithm: named, nodeAlgorithm }
+    : { algorithm: 'sha512', nodeAlgorithm: 'sha512' }
 }
 
 /** Images that were registered by location get their hash later; then what was computed is compared after all. */
-async function compareLate(transfer: Download, result: PipeResult): Promise<PipeResult> {
+async function compareLate(transfer: Download, result: PipeResult, late: AnnouncedHash): Promise<PipeResult> {
   const { channel, image, options } = transfer
-  const value = result.additionalHashes['sha512'] ?? ''
+  const value = result.additionalHashes[late.nodeAlgorithm] ?? ''
   const now = await channel.show(image.id, { context: options.context, signal: options.signal })
-  const verified = now.os_hash_algo === 'sha512' && typeof now.os_hash_value === 'string'
-  if (verified && now.os_hash_value?.toLowerCase() !== value) {
+  const expected = expectedNow(transfer, now, late)
+  if (expected !== undefined && expected !== value) {
     throw noData(
       transfer,
-      `the sha512 hash of the data is ${value}, the image's record says ${now.os_hash_value}.`,
+      `the ${late.algorithm} hash of the data is ${value}, the image's record says ${expected}.`,
     )
   }
   const asked = options.additionalHashes ?? []
   return {
     bytes: result.bytes,
-    hash: { algorithm: 'sha512', value, verified },
+    hash: { algorithm: late.algorithm, value, verified: expected !== undefined },
     additionalHashes: Object.fromEntries(asked.map((name) => [name, result.additionalHashes[name] ?? ''])),
+  }
+}
+
+/** What the record says now, where that is the hash that was computed. */
+function expectedNow(transfer: Download, now: GlanceImage, late: AnnouncedHash): string | undefined {
+  try {
+    const plan = planHash(now, 'fallback')
+    return plan?.algorithm === late.algorithm ? plan.expected : undefined
+  } catch (error) {
+    throw error instanceof ImageDownloadFailedError ? noData(transfer, error.reason) : error
   }
 }

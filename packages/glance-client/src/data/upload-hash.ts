@@ -51,7 +51,8 @@ export function hashOf(
 ): { algorithm: string; value: string; verified: boolean; expected?: string } | undefined {
   for (const [algorithm, value] of digests) {
     const expected = algorithm === image?.os_hash_algo ? image.os_hash_value : undefined
-    if (typeof expected === 'string') return { algorithm, value, verified: expected === value, expected }
+    if (typeof expected === 'string')
+      return { algorithm, value, verified: expected.toLowerCase() === value, expected }
   }
   const [first] = digests
   return first === undefined ? undefined : { algorithm: first[0], value: first[1], verified: false }

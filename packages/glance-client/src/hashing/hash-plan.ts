@@ -17,32 +17,62 @@ export interface HashPlan {
 /**
  * Chooses the hash by which an image is verified.
  *
- * @returns undefined where only the size is to be checked
- * @throws {ImageDownloadFailedError} where the policy is strict and the record has no usable `os_hash_*`
+ * A record that has no hash is one thing, and one whose hash can't be right another: the second is never "nothing to
+ * check". Only an unknown algorithm leaves the choice to `checksum`.
+ *
+ * @returns undefined where only the size is to be checked: the policy says so, or the record has no hash
+ * @throws {ImageDownloadFailedError} where the record has a hash that no bytes can have, or none that is known; where
+ * the policy is strict, also without a usable `os_hash_*`
  */
 export function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined {
   if (policy === 'none') return undefined
   const { os_hash_algo: algorithm, os_hash_value: value } = image
+  const hasValue = value !== undefined && value !== null
   const nodeAlgorithm = typeof algorithm === 'string' ? toNodeHashName(algorithm) : undefined
-  if (
-    typeof algorithm === 'string' &&
-    nodeAlgorithm !== undefined &&
-    typeof value === 'string' &&
-    isHexDigest(algorithm, value)
-  ) {
-    return { algorithm, nodeAlgorithm, expected: value.toLowerCase() }
+  if (hasValue && typeof algorithm === 'string' && nodeAlgorithm !== undefined) {
+    return { algorithm, nodeAlgorithm, expected: digest(image, 'os_hash_value', algorithm) }
   }
   if (policy === 'strict') {
-    const found =
-      typeof algorithm === 'string' ? `os_hash_algo ${JSON.stringify(algorithm.slice(0, 40))}` : 'none'
-    throw new ImageDownloadFailedError({
-      imageId: image.id,
-      reason: `it cannot be verified: a known os_hash_algo with its os_hash_value is demanded, the record has ${found}.`,
-    })
+    throw unverifiable(
+      image,
+      `a known os_hash_algo with its os_hash_value is demanded, the record has ${foundIn(image)}`,
+    )
   }
-  const { checksum } = image
-  if (typeof checksum === 'string' && isHexDigest('md5', checksum) && toNodeHashName('md5') !== undefined) {
-    return { algorithm: 'md5', nodeAlgorithm: 'md5', expected: checksum.toLowerCase() }
+  if (image.checksum !== undefined && image.checksum !== null) {
+    return { algorithm: 'md5', nodeAlgorithm: 'md5', expected: digest(image, 'checksum', 'md5') }
   }
-  return undefined
+  if (!hasValue) return undefined
+  throw unverifiable(image, `its record has ${foundIn(image)}, which is not known here, and no checksum`)
+}
+
+/** Whether a record has anything by which its bytes can be verified, usable or not. */
+export function hasHash({
+  os_hash_value,
+  checksum,
+}: Pick<ExpectedImage, 'os_hash_value' | 'checksum'>): boolean {
+  return (os_hash_value ?? null) !== null || (checksum ?? null) !== null
+}
+
+/** A field of the record as lower-case hex. */
+function digest(image: ExpectedImage, field: 'os_hash_value' | 'checksum', algorithm: string): string {
+  const value: unknown = image[field]
+  if (typeof value === 'string' && isHexDigest(algorithm, value)) return value.toLowerCase()
+  throw unverifiable(image, `its ${field} ${quote(value)} is not a ${algorithm} hash`)
+}
+
+function foundIn({ os_hash_algo: algorithm, os_hash_value: value }: ExpectedImage): string {
+  const hasAlgorithm = algorithm !== undefined && algorithm !== null
+  if (value === undefined || value === null) {
+    return hasAlgorithm ? `os_hash_algo ${quote(algorithm)} without an os_hash_value` : 'none'
+  }
+  return hasAlgorithm ? `os_hash_algo ${quote(algorithm)}` : 'an os_hash_value without an os_hash_algo'
+}
+
+function unverifiable(image: ExpectedImage, reason: string): ImageDownloadFailedError {
+  return new ImageDownloadFailedError({ imageId: image.id, reason: `it cannot be verified: ${reason}.` })
+}
+
+/** What a record has in a field, short and on one line. */
+function quote(value: unknown): string {
+  return (JSON.stringify(value) ?? String(value)).slice(0, 60)
 }

@@ -22,16 +22,18 @@ export function readSignatureProperties(
   image: Pick<ImageRecord, 'id' | 'properties'>,
   required = false,
 ): SignatureProperties | undefined {
+  let signed = false
   const read = (name: string): string | undefined => {
     const value = Object.hasOwn(image.properties, name) ? image.properties[name] : undefined
+    // What is there and is no text is a signature that can't be right, never none.
+    signed ||= value !== undefined && value !== null
     return typeof value === 'string' ? value : undefined
   }
   const signature = read('img_signature')
   const hashMethod = read('img_signature_hash_method')
   const keyType = read('img_signature_key_type')
   const certificateId = read('img_signature_certificate_uuid')
-  const values = [signature, hashMethod, keyType, certificateId]
-  if (values.every((value) => value === undefined)) {
+  if (!signed) {
     if (!required) return undefined
     throw new InvalidSignatureImageError({ imageId: image.id, reason: `Image ${image.id} is not signed.` })
   }

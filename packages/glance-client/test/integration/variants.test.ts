@@ -64,6 +64,64 @@ describe('what is compared after an upload', () => {
   })
 })
 
+describe('what a record says of its hash', () => {
+  it('is no data at all where no bytes can have it', async () => {
+    await using glance = await startGlance()
+    await using client = createGlanceClient({ endpoint: glance.url })
+    const id = await makeImage(client, data)
+    const image = await client.show(id)
+    const md5 = image.checksum
+    for (const fields of [
+      { os_hash_value: 'badmultihashvalue' },
+      { os_hash_value: 'badmultihashvalue', checksum: null },
+      { os_hash_algo: null, os_hash_value: null, checksum: 'wrong' },
+      { os_hash_algo: 'unsupported_algo', os_hash_value: 'some_hash_value', checksum: null },
+      { os_hash_algo: null, checksum: null },
+    ]) {
+      const sink = keeper()
+      const taken = client.download(id, sink, { image: { ...image, ...fields } })
+      await expect(taken).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: false })
+      expect(sink.bytes()).toHaveLength(0)
+    }
+    const unknown = { ...image, os_hash_algo: 'unsupported_algo' }
+    expect((await client.download(id, keeper(), { image: unknown })).hash).toEqual({
+      algorithm: 'md5',
+      value: md5,
+      verified: true,
+    })
+  })
+
+  it('is compared afterwards where it comes only then', async () => {
+    for (const hash of ['sha512', 'sha256']) {
+      await using glance = await startGlance({ hash })
+      await using client = createGlanceClient({ endpoint: glance.url })
+      const id = await makeImage(client, data)
+      const before = { ...(await client.show(id)), os_hash_value: null, checksum: null }
+      const report = await client.download(id, keeper(), { image: before })
+      expect(report.hash).toMatchObject({ algorithm: hash, verified: true })
+
+      await using proxy = await startFaultProxy(glance.url)
+      await using through = createGlanceClient({ endpoint: proxy.url, ...quick })
+      for (const [os_hash_value, message] of [
+        ['ab'.repeat(hash === 'sha512' ? 64 : 32), 'record says'],
+        ['nonsense', 'is not a'],
+      ] as const) {
+        const body = JSON.stringify({ ...before, os_hash_value })
+        proxy.rule = ({ path: asked }) =>
+          asked.endsWith('/file')
+            ? { kind: 'pass' }
+            : { kind: 'answer', text: `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}` }
+        const taken = through.download(id, keeper(), { image: before })
+        await expect(taken).rejects.toMatchObject({
+          code: 'IMAGE_DOWNLOAD_FAILED',
+          tainted: true,
+          message: expect.stringContaining(message) as unknown,
+        })
+      }
+    }
+  })
+})
+
 describe('Glance under uwsgi', () => {
   it('gives bodies without length, and a cut one is noticed', async () => {
     await using glance = await startGlance({ engine: 'uwsgi' })

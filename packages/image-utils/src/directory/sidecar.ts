@@ -88,7 +88,12 @@ function parseRecord(text: string, imageId: string, file: string): ImageRecord {
     throw new InvalidError({ reason: `${file} does not describe an image: repair it, or delete the image.` })
   }
   const record = value as Partial<ImageRecord>
-  const properties =
-    typeof record.properties === 'object' && record.properties !== null ? record.properties : {}
-  return { ...record, id: imageId, properties }
+  const properties: unknown = record.properties ?? {}
+  // A signature may be among them: what can't be read is not the same as none.
+  if (typeof properties !== 'object' || properties === null || Array.isArray(properties)) {
+    throw new InvalidError({
+      reason: `${file} has properties that are none: repair it, or delete the image.`,
+    })
+  }
+  return { ...record, id: imageId, properties: properties as ImageRecord['properties'] }
 }

@@ -2,6 +2,7 @@ import { InvalidError } from '@disk-image/core'
 import type { ImageUtils } from '../image-utils.ts'
 import { hasSignature } from '../pipelines/job.ts'
 import type { ImageToVolumeReport, ImageToVolumeRequest } from '../pipelines/request.ts'
+import { unverified } from '../pipelines/unverified.ts'
 import type { ByteBudget, ByteLease } from './byte-budget.ts'
 import { estimateTransfer, transferMemoryBytes } from './estimate.ts'
 import type { SharedImage } from './shared-image.ts'
@@ -65,7 +66,8 @@ async function perform(
     await image.receive(signal, request.onProgress)
     const waitedSeconds = (performance.now() - started) / 1000
     const report = await imageUtils.imageToVolume({ ...request, imageService: image.imageService })
-    return sharedReport(report, image, waitedSeconds, verifiesSignatures && hasSignature(record))
+    const shared = { image, verify: request.verify, waitedSeconds }
+    return sharedReport(report, shared, verifiesSignatures && hasSignature(record))
   })
 }
 
@@ -102,10 +104,14 @@ async function finishing<Result>(lease: ByteLease, act: () => Promise<Result>): 
 
 function sharedReport(
   report: ImageToVolumeReport,
-  image: SharedImage,
-  waitedSeconds: number,
+  shared: {
+    readonly image: SharedImage
+    readonly verify: ImageToVolumeRequest['verify']
+    readonly waitedSeconds: number
+  },
   signatureVerified: boolean,
 ): TransferReport {
+  const { image, verify, waitedSeconds } = shared
   const { hash, resumes = 0 } = image.report ?? {}
   const { seconds } = report
   const rounded = (value: number): number => Math.round(value * 1000) / 1000
@@ -115,6 +121,7 @@ function sharedReport(
     hash,
     resumes,
     signatureVerified,
+    warnings: signatureVerified ? [] : unverified(image.report, verify),
     seconds: {
       ...seconds,
       download: rounded(seconds.download + waitedSeconds),

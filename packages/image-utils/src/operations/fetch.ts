@@ -16,6 +16,8 @@ import { explain } from '../pipelines/explain.ts'
 import { downloadInto } from '../pipelines/download-into.ts'
 import { chooseImageService, prepareJob } from '../pipelines/job.ts'
 import { checkInspection, crossCheck } from '../pipelines/judge.ts'
+import { checkQemuImg } from '../pipelines/needs-qemu-img.ts'
+import { warnIfUnverified } from '../pipelines/unverified.ts'
 import { driverOf } from './drivers.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
@@ -58,6 +60,7 @@ export async function fetchImage(
     const { signal, onProgress, verify, connections } = options
     return service.download(context, imageId, sink, { signal, onProgress, verify, connections })
   })
+  warnIfUnverified(toolbox, imageId, report, options.verify)
   toolbox.logger.info('Image fetched', {
     imageId,
     bytes: report.bytes,
@@ -118,6 +121,10 @@ export async function fetchVerifyImage(
     destination,
     options,
     async (sink) => {
+      // Whatever is neither is shown to qemu-img when it is here.
+      if (job.wrapping === 'none' && !['raw', 'vpc', undefined].includes(job.claimedFormat)) {
+        await checkQemuImg(toolbox, job.call.signal)
+      }
       const intake = new IntakeSink(createInspector(), async (head) => {
         if (job.wrapping === 'none') checkInspection(toolbox, job, head, 'head')
         return sink

@@ -1,12 +1,15 @@
-import type { ByteSink, DownloadReport } from '@disk-image/core'
+import type { ByteSink, DownloadReport, Refusal } from '@disk-image/core'
 import type { Toolbox } from '../dependencies.ts'
 import { openSignatureVerification } from '../operations/verify-signature.ts'
 import type { Job } from './job.ts'
+import { warnIfUnverified } from './unverified.ts'
 
 /** A download that is whole and verified. */
 export interface Downloaded {
   readonly report: DownloadReport
   readonly signatureVerified: boolean
+  /** What could not be verified. */
+  readonly warnings: readonly Refusal[]
 }
 
 /** Downloads the stored bytes into a sink, and verifies hash and, where there is one, signature. */
@@ -23,7 +26,8 @@ export async function downloadInto(toolbox: Toolbox, job: Job, sink: ByteSink): 
       { ...job.call, connections, verify, record: job.record },
     )
     await signature?.verify()
-    return { report, signatureVerified: signature !== undefined }
+    const warnings = signature === undefined ? warnIfUnverified(toolbox, job.imageId, report, verify) : []
+    return { report, signatureVerified: signature !== undefined, warnings }
   } finally {
     await signature?.close()
   }

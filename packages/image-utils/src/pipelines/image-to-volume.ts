@@ -3,6 +3,7 @@ import type { Toolbox } from '../dependencies.ts'
 import { explain } from './explain.ts'
 import { type Job, prepareJob } from './job.ts'
 import { crossCheck } from './judge.ts'
+import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
 import { receiveImage, type Received } from './receive.ts'
 import { receiveTemporaryImage } from './receive-temporary-image.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
@@ -57,6 +58,7 @@ async function transfer(
       virtualSizeBytes: onVolume.virtualSizeBytes,
       hash: received.report?.hash,
       signatureVerified: received.signatureVerified,
+      warnings: received.warnings,
       resumes: received.report?.resumes ?? 0,
       seconds: {
         download: stopwatch.seconds('download'),
@@ -69,6 +71,7 @@ async function transfer(
 
 async function receive(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
   try {
+    if (needsQemuImg(job, job.claimedFormat)) await checkQemuImg(toolbox, job.call.signal)
     const temporary = await receiveTemporaryImage(toolbox, job)
     if (temporary !== undefined) return temporary
     const arrive = job.wrapping === 'xenserver' ? receiveXenserverImage : receiveImage

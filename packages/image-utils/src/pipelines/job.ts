@@ -2,6 +2,7 @@ import {
   type CallOptions,
   type ImageRecord,
   type ImageService,
+  ImageUnacceptableError,
   InvalidError,
   type RequestContext,
   toQemuFormat,
@@ -75,6 +76,7 @@ export async function prepareJob(
     checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {
       disabled: toolbox.options.imageConversionDisable,
     })
+    checkCompression(toolbox, record)
   }
   const throttle = request.throttle ?? toolbox.throttle
   const claimedFormat = claimOf(record)
@@ -98,6 +100,18 @@ export async function prepareJob(
   }
   if (purpose !== 'plan') checkRawFits(job)
   return job
+}
+
+/** @throws {ImageUnacceptableError} where the image is compressed, and the operator has not allowed that */
+export function checkCompression({ options }: Pick<Toolbox, 'options'>, record: ImageRecord): void {
+  if (record.container_format !== 'compressed' || options.allowCompressionOnImageUpload) return
+  throw new ImageUnacceptableError({
+    imageId: record.id,
+    reason: 'Image compression disallowed, but container_format is compressed.',
+    rule: 'compression-disallowed',
+    found: "container_format 'compressed'",
+    accepted: 'an image that is not compressed, or the option allowCompressionOnImageUpload',
+  })
 }
 
 /** How large a raw disk is, its record says. */

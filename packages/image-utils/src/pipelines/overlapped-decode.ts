@@ -7,6 +7,7 @@ import { readHead } from '../sources/file-chunks.ts'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
+import { checkQemuImg } from './needs-qemu-img.ts'
 import { paceOf, volumeOptions } from './write-volume.ts'
 import type { FileTarget, InFile, Streamed } from './receive.ts'
 
@@ -85,8 +86,12 @@ export class OverlappedDecode {
     if (this.#judged) return
     this.#judged = true
     const plan = await planQcow2(head ?? (await readHead(this.#file.path, qcow2PlanBytes)))
-    if (plan.supported) await this.#begin(plan.virtualSizeBytes, written)
-    else this.#toolbox.logger.info('qcow2 goes to qemu-img', { reason: plan.reason })
+    if (plan.supported) {
+      await this.#begin(plan.virtualSizeBytes, written)
+      return
+    }
+    this.#toolbox.logger.info('qcow2 goes to qemu-img', { reason: plan.reason })
+    await checkQemuImg(this.#toolbox, this.#job.call.signal)
   }
 
   async #begin(virtualSizeBytes: number, written: Promise<void>): Promise<void> {

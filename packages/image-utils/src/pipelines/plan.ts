@@ -4,7 +4,7 @@ import { createInspector, type InspectionResult } from '@disk-image/format-polic
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import type { Toolbox } from '../dependencies.ts'
-import { checkRawFits, type Job, prepareJob } from './job.ts'
+import { checkCompression, checkRawFits, type Job, prepareJob } from './job.ts'
 import { checkInspection } from './judge.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
@@ -47,6 +47,7 @@ export async function planImageToVolume(
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
         disabled: toolbox.options.imageConversionDisable,
       }),
+    () => checkCompression(toolbox, job.record),
     () => checkRawFits(job),
     () => head && checkInspection(toolbox, job, head, head.complete ? 'whole' : 'head'),
   ]) {

@@ -25,6 +25,7 @@ export async function receiveTemporaryImage(toolbox: Toolbox, job: Job): Promise
       bytes: reader.size,
       report: undefined,
       signatureVerified: false,
+      warnings: [],
       result: { kind: 'in-file', path },
     }
   })

@@ -1,4 +1,4 @@
-import { type ByteSink, type DownloadReport, MiB, toQemuFormat } from '@disk-image/core'
+import { type ByteSink, type DownloadReport, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
 import type { Cleanup } from '../cleanup.ts'
@@ -11,6 +11,7 @@ import { SparseSink } from '../sinks/sparse-sink.ts'
 import { checkFits, type Job } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
+import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
 import { paceOf, volumeOptions } from './write-volume.ts'
 
@@ -26,6 +27,8 @@ export interface Received {
   /** Absent where the image came from a file that was there already. */
   readonly report: DownloadReport | undefined
   readonly signatureVerified: boolean
+  /** What could not be verified. */
+  readonly warnings: readonly Refusal[]
   readonly result: Streamed | InFile
 }
 
@@ -73,6 +76,7 @@ async function receiveInto(
   let finish: (inspection: InspectionResult) => Promise<Streamed | InFile>
   const intake = new IntakeSink(inspector, async (head) => {
     checkInspection(toolbox, job, head, 'head')
+    if (needsQemuImg(job, toQemuFormat(driverOf(head)))) await checkQemuImg(toolbox, job.call.signal)
     const chosen = await choose(head)
     finish = (inspection) => chosen.finish(inspection)
     return chosen.sink

@@ -1,4 +1,11 @@
-import type { CallOptions, DownloadHash, ImageService, RequestContext, VerifyPolicy } from '@disk-image/core'
+import type {
+  CallOptions,
+  DownloadHash,
+  ImageService,
+  Refusal,
+  RequestContext,
+  VerifyPolicy,
+} from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../dependencies.ts'
 
@@ -58,6 +65,8 @@ export interface ImageToVolumeReport {
   readonly hash: DownloadHash | undefined
   /** Whether a signature was there and was right. */
   readonly signatureVerified: boolean
+  /** What was accepted and should be known: above all that nothing but the size could be verified. */
+  readonly warnings: readonly Refusal[]
   readonly resumes: number
   readonly seconds: { readonly download: number; readonly convert: number; readonly total: number }
 }

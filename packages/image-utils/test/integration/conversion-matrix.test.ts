@@ -63,7 +63,11 @@ const rows: string[] = []
 beforeAll(async () => {
   work = await createWorkspace()
   // Every format and target, inside the sandbox.
-  const options = { imageConversionDir: work.conversionDir, sandbox: 'require' } as const
+  const options = {
+    imageConversionDir: work.conversionDir,
+    sandbox: 'require',
+    allowCompressionOnImageUpload: true,
+  } as const
   imageUtils = createImageUtils({ imageService: work.store }, options)
   raw = work.file('disk.raw')
   key = work.file('key')

@@ -41,7 +41,7 @@ async function fetchOnce(
   const imageConversionDir = `${work.conversionDir}-${name}`
   const imageUtils = createImageUtils(
     { imageService: serveFile(file, metadata, bytes) },
-    { imageConversionDir },
+    { imageConversionDir, allowCompressionOnImageUpload: true },
   )
   const volume = work.file(`volume-${name}`)
   try {

@@ -41,7 +41,7 @@ let imageUtils: ImageUtils
 function make(options: ImageUtilsOptions = {}): ImageUtils {
   return createImageUtils(
     { imageService: work.store },
-    { imageConversionDir: work.conversionDir, ...options },
+    { imageConversionDir: work.conversionDir, allowCompressionOnImageUpload: true, ...options },
   )
 }
 

@@ -38,7 +38,10 @@ beforeEach(async () => {
       }
     },
   })
-  imageUtils = createImageUtils({ imageService: service }, { imageConversionDir: work.conversionDir })
+  imageUtils = createImageUtils(
+    { imageService: service },
+    { imageConversionDir: work.conversionDir, allowCompressionOnImageUpload: true },
+  )
 })
 afterEach(() => work[Symbol.asyncDispose]())
 

@@ -1,0 +1,36 @@
+import { ProcessExecutionError } from '@disk-image/core'
+import type { Toolbox } from '../dependencies.ts'
+import type { Job } from './job.ts'
+
+/** Formats that are read in process. */
+const readHere: ReadonlySet<string> = new Set(['raw', 'vpc', 'luks'])
+
+/**
+ * Whether qemu-img will have to read or write the disk, as far as that is known.
+ *
+ * @param format in qemu-img's terms; undefined where nothing is known of it yet
+ */
+export function needsQemuImg(job: Job, format: string | undefined): boolean {
+  if (job.volumeFormat !== 'raw' || job.throughTool) return true
+  if (job.wrapping === 'xenserver' || format === undefined) return false
+  if (format === 'qcow2') return job.strict || job.request.disableSparse === true
+  return !readHere.has(format)
+}
+
+/**
+ * Notices a missing qemu-img before anything is downloaded for it. Whatever else may be wrong with it, the call that
+ * needs it tells best.
+ *
+ * @throws {ProcessExecutionError} where it is not installed
+ */
+export async function checkQemuImg(
+  toolbox: Pick<Toolbox, 'qemuImg'>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await toolbox.qemuImg.version(signal)
+  } catch (error) {
+    if (error instanceof ProcessExecutionError && error.endReason === 'not-installed') throw error
+    signal?.throwIfAborted()
+  }
+}
