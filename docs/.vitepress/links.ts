@@ -7,7 +7,17 @@ export const repository: string = path.resolve(docs, '..')
 export const repositoryUrl = 'https://github.com/disk-image/disk-image'
 
 /** In the order in which people meet them. */
-const order = ['image-utils', 'cli', 'format-policy', 'glance-client', 'vhd', 'qemu-img', 'host', 'core']
+const order = [
+  'image-utils',
+  'cli',
+  'format-policy',
+  'glance-client',
+  'vhd',
+  'disk',
+  'qemu-img',
+  'host',
+  'core',
+]
 
 /** Folders of the packages that have a README. */
 export function packageNames(): string[] {

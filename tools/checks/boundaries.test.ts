@@ -120,12 +120,12 @@ describe('effects at the rim', () => {
 
   test('worker threads are allowed where they hash or decode', () => {
     const problems = problemsAfter({
-      'packages/qemu-img/package.json': manifest('qemu-img'),
-      'packages/qemu-img/src/qcow2/pool.ts': "import { Worker } from 'node:worker_threads'",
-      'packages/qemu-img/src/other.ts': "import { Worker } from 'node:worker_threads'",
+      'packages/disk/package.json': manifest('disk'),
+      'packages/disk/src/qcow2/pool.ts': "import { Worker } from 'node:worker_threads'",
+      'packages/disk/src/other.ts': "import { Worker } from 'node:worker_threads'",
     })
     expect(problems.filter((problem) => problem.includes('worker'))).toEqual([
-      "packages/qemu-img/src/other.ts: imports 'node:worker_threads': worker threads are for hashing and for decoding qcow2",
+      "packages/disk/src/other.ts: imports 'node:worker_threads': worker threads are for hashing and for decoding qcow2",
     ])
   })
 

@@ -9,12 +9,13 @@ export const scope = '@disk-image/'
  */
 export const allowedPackages: Readonly<Record<string, readonly string[]>> = {
   core: [],
+  disk: ['core'],
   host: ['core'],
   'qemu-img': ['core'],
   'format-policy': ['core'],
   'glance-client': ['core'],
   vhd: ['core'],
-  'image-utils': ['core', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
+  'image-utils': ['core', 'disk', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
   fleet: ['core', 'image-utils'],
   cli: ['core', 'image-utils', 'fleet'],
 }
@@ -57,7 +58,7 @@ export const effectRules: readonly EffectRule[] = [
   },
   {
     modules: ['node:worker_threads'],
-    allowedIn: ['packages/glance-client/src/', 'packages/qemu-img/src/qcow2/'],
+    allowedIn: ['packages/glance-client/src/', 'packages/disk/src/qcow2/'],
     reason: 'worker threads are for hashing and for decoding qcow2',
   },
 ]

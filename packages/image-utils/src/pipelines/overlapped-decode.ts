@@ -1,7 +1,7 @@
 import type { ByteSink } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { createZeroDetector, openVolume, type Volume, writeSparsely } from '@disk-image/host'
-import { decodeQcow2Stream, planQcow2, qcow2PlanBytes, type Qcow2Stream } from '@disk-image/qemu-img/qcow2'
+import { decodeQcow2Stream, planQcow2, qcow2PlanBytes, type Qcow2Stream } from '@disk-image/disk/qcow2'
 import { sinkConcurrency } from '../sinks/intake-sink.ts'
 import { readHead } from '../sources/file-chunks.ts'
 import type { Cleanup } from '../cleanup.ts'

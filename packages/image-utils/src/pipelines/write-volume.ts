@@ -13,7 +13,7 @@ import { Pace } from '../sinks/pace.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { withFileReader } from '../sources/file-reader.ts'
-import { copyVhdx } from '../vhdx/copy-vhdx.ts'
+import { copyVhdx } from '@disk-image/disk'
 import { guardDestination } from './destination.ts'
 import type { Job } from './job.ts'
 

@@ -3,7 +3,7 @@ import { copyFile, open, readFile, stat } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createImageUtils, ImageUnacceptableError } from '../../src/index.ts'
 import { withFileReader } from '../../src/sources/file-reader.ts'
-import { copyVhdx } from '../../src/vhdx/copy-vhdx.ts'
+import { copyVhdx } from '@disk-image/disk'
 import { fingerprint } from './corpus.ts'
 import { createWorkspace, sha256, tool, type Workspace } from './support.ts'
 

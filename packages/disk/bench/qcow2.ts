@@ -14,7 +14,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { decodeQcow2 } from '@disk-image/qemu-img/qcow2'
+import { decodeQcow2 } from '@disk-image/disk/qcow2'
 
 const run = promisify(execFile)
 

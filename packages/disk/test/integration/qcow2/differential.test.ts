@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { decodeQcow2, openQcow2, planQcow2, Qcow2DecodeError } from '@disk-image/qemu-img/qcow2'
+import { decodeQcow2, openQcow2, planQcow2, Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import { requireTool } from '@disk-image/testing'
 import { expect, test } from 'vitest'
 import { feedStream } from '../../feed-stream.ts'

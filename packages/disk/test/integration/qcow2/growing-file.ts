@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Qcow2Frontier } from '@disk-image/qemu-img/qcow2'
+import type { Qcow2Frontier } from '@disk-image/disk/qcow2'
 
 /** A download that writes a file in steps of its own, whatever is waited for. */
 export class GrowingFile implements Qcow2Frontier, AsyncDisposable {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
-import { decodeQcow2, planQcow2, Qcow2DecodeError } from '@disk-image/qemu-img/qcow2'
-import type { Qcow2DecodeResult } from '@disk-image/qemu-img/qcow2'
+import { decodeQcow2, planQcow2, Qcow2DecodeError } from '@disk-image/disk/qcow2'
+import type { Qcow2DecodeResult } from '@disk-image/disk/qcow2'
 import { feedStream, type Feeding } from '../../feed-stream.ts'
 import { MemoryTarget } from '../../memory-target.ts'
 

@@ -2,11 +2,7 @@ import { mkdtemp, open, rm, type FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
-import {
-  decodeQcow2Stream,
-  type DecodeQcow2StreamOptions,
-  type Qcow2Stream,
-} from '@disk-image/qemu-img/qcow2'
+import { decodeQcow2Stream, type DecodeQcow2StreamOptions, type Qcow2Stream } from '@disk-image/disk/qcow2'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { buildImage } from './build-image.ts'
 import { at, distinct, far, farData, neighbours, tableOf } from './sample-images.ts'

@@ -1,4 +1,4 @@
-import type { Qcow2Target } from '@disk-image/qemu-img/qcow2'
+import type { Qcow2Target } from '@disk-image/disk/qcow2'
 
 /** A disk in memory that refuses what a decoder may not do: write twice, or behind the end. */
 export class MemoryTarget implements Qcow2Target {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Qcow2DecodeError } from '@disk-image/qemu-img/qcow2'
+import { Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { waitingRuns } from '../../../src/qcow2/limits.ts'
 import { buildImage } from './build-image.ts'

@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises'
-import { decodeQcow2Stream, type DecodeQcow2StreamOptions } from '@disk-image/qemu-img/qcow2'
-import type { Qcow2DecodeResult } from '@disk-image/qemu-img/qcow2'
+import { decodeQcow2Stream, type DecodeQcow2StreamOptions } from '@disk-image/disk/qcow2'
+import type { Qcow2DecodeResult } from '@disk-image/disk/qcow2'
 
 /** What {@link feedStream} does. */
 export interface Feeding extends Omit<DecodeQcow2StreamOptions, 'file' | 'fileBytes' | 'keep'> {

@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib'
 import { InvalidError } from '@disk-image/core'
-import { openQcow2, planQcow2, type Qcow2Disk, type Qcow2Extent } from '@disk-image/qemu-img/qcow2'
+import { openQcow2, planQcow2, type Qcow2Disk, type Qcow2Extent } from '@disk-image/disk/qcow2'
 import { describe, expect, test } from 'vitest'
 import { buildImage, compressedEntry, readerOf } from './build-image.ts'
 

@@ -1,7 +1,7 @@
 import { rm, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { planQcow2, Qcow2DecodeError } from '@disk-image/qemu-img/qcow2'
+import { planQcow2, Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import * as fc from 'fast-check'
 import { expect } from 'vitest'
 import { arbitraryImage, arbitraryPace } from './arbitrary-image.ts'

@@ -1,0 +1,3 @@
+export { copyVhdx } from './vhdx/copy-vhdx.ts'
+export type { CopyVhdxOptions, DiskReceiver } from './vhdx/copy-vhdx.ts'
+export type { VhdxLayout } from './vhdx/vhdx-layout.ts'
