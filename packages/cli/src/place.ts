@@ -76,7 +76,7 @@ export async function openPlace(session: Session, choice: Choice): Promise<Place
   }
   const { createDirectoryImageService } = await import('@disk-image/image-utils/directory')
   return {
-    imageService: createDirectoryImageService({ directory: choice.folder }),
+    imageService: createDirectoryImageService({ directory: choice.folder, logger: session.logger }),
     context: {},
     description: `the folder ${choice.folder}`,
     glance: undefined,

@@ -86,7 +86,7 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
     .option('-v, --verbose', 'show the commands that are run, and where an error comes from')
     .optionsGroup('How tools are run:')
     .option('--root-helper <command>', "before what needs root, for example 'sudo -n'")
-    .option('--conversion-dir <dir>', 'where temporary files go')
+    .option('--conversion-dir <dir>', 'where temporary files go; nobody else may be able to write there')
     .addOption(
       new Option('--sandbox <mode>', 'qemu-img sees only its own files')
         .choices(['auto', 'require', 'off'])

@@ -1,3 +1,10 @@
-/** What runs programs, as `@disk-image/host` has it: for what stands above the facade and has tools of its own. */
-export { createProcessRunner } from '@disk-image/host'
-export type { ProcessRunnerOptions } from '@disk-image/host'
+/** What runs programs and holds files, as `@disk-image/host` has it: for what stands above the facade. */
+export {
+  createProcessRunner,
+  heldFile,
+  holdFile,
+  openSource,
+  pathOnly,
+  preparePrivateFolder,
+} from '@disk-image/host'
+export type { HeldFile, HoldOptions, OpenSource, ProcessRunnerOptions } from '@disk-image/host'

@@ -4,6 +4,7 @@ import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
+import { holdOperand } from './file-source.ts'
 import type { Perform } from './perform.ts'
 import { knownFormat, operand, wholeNumber } from './values.ts'
 
@@ -64,7 +65,6 @@ async function convert(
   operands: readonly string[],
 ): Promise<void> {
   const { from, to, compress = 'none' } = flags
-  const source = session.resolve(operand(operands, 0))
   const destination = session.resolve(operand(operands, 1))
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   if (from === undefined) {
@@ -73,7 +73,9 @@ async function convert(
   if (compress !== 'none' && to !== 'qcow2') throw new UsageError('--compress is for --to qcow2.')
   const imageUtils = await session.imageUtils()
   const encryption = readEncryption(session, imageUtils, flags, to)
-  const found = await stat(source)
+  await using held = await holdOperand(session, operand(operands, 0))
+  const source = held.name
+  const found = await stat(held.path)
   const target = await stat(destination).catch(() => undefined)
   if (target !== undefined && target.ino === found.ino && target.dev === found.dev) {
     throw new UsageError('SOURCE and DEST are the same file.')

@@ -1,31 +1,157 @@
-import type { FileHandle } from 'node:fs/promises'
-import { allocateBuffer, type UploadSource } from '@disk-image/core'
+import { constants } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { isatty } from 'node:tty'
+import { allocateBuffer, InvalidError, type UploadSource } from '@disk-image/core'
+import type { HeldFile } from '@disk-image/image-utils/process'
+import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
 const chunkBytes = 1024 * 1024
+const standardInput = new Set(['-', '/dev/stdin', '/dev/fd/0', '/proc/self/fd/0'])
+/** What a shell hands over instead of a file's name: `<(…)`. */
+const descriptor = /^\/(?:dev|proc\/self)\/fd\/(\d{1,6})$/
 
 /**
- * An open file as what is uploaded. It can be read again from its start, and ends where it ended when it was
- * opened: what is appended meanwhile is not part of it.
+ * Holds the file or block device that a command is about, by whatever name it was given.
  *
- * @throws {UsageError} where it is no regular file
+ * @throws {UsageError} for `-`, a pipe, a socket, a terminal or a folder
  */
-export async function openFileSource(handle: FileHandle, path: string): Promise<UploadSource> {
-  const found = await handle.stat()
-  if (!found.isFile()) {
-    throw new UsageError(`${path} is no regular file; a block device goes with: disk-image upload.`)
+export async function holdOperand(session: Session, name: string): Promise<HeldFile> {
+  if (name === '-') {
+    throw new UsageError(
+      'Standard input can only be read once, and this command needs a file: save it first.',
+    )
   }
+  const { holdFile } = await import('@disk-image/image-utils/process')
+  try {
+    return await holdFile(session.resolve(name))
+  } catch (error) {
+    throw error instanceof InvalidError ? new UsageError(error.message) : error
+  }
+}
+
+/** A file whose bytes are uploaded. */
+export interface UploadFile extends AsyncDisposable {
+  /** Leads to the very bytes that are uploaded. */
+  readonly path: string
+  readonly data: UploadSource
+}
+
+/**
+ * Opens what is uploaded: a regular file, or with `-`, `/dev/stdin` or `<(…)` a stream, which goes into a temporary
+ * file first. It can be read again from its start, and ends where it ended when it was opened: what is appended
+ * meanwhile is not part of it.
+ *
+ * @throws {UsageError} for a block device, a named pipe, a socket, a terminal or a folder
+ */
+export async function openUploadFile(session: Session, name: string): Promise<UploadFile> {
+  const stream = await openStream(session, name)
+  if (stream !== undefined) return spool(session, stream)
+  const held = await holdOperand(session, name)
+  try {
+    if (held.kind !== 'file') {
+      throw new UsageError(`${held.name} is no regular file; a block device goes with: disk-image upload.`)
+    }
+    const handle = await held.open()
+    const close = async (): Promise<void> => {
+      await handle.close()
+      await held[Symbol.asyncDispose]()
+    }
+    return { path: held.path, data: dataOf(handle, held.sizeBytes), [Symbol.asyncDispose]: close }
+  } catch (error) {
+    await held[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+function dataOf(handle: FileHandle, size: number): UploadSource {
   return {
-    size: found.size,
+    size,
     async *open() {
       let offset = 0
-      while (offset < found.size) {
-        const chunk = allocateBuffer(Math.min(chunkBytes, found.size - offset))
+      while (offset < size) {
+        const chunk = allocateBuffer(Math.min(chunkBytes, size - offset))
         const { bytesRead } = await handle.read(chunk, 0, chunk.length, offset)
         if (bytesRead === 0) return
         offset += bytesRead
         yield chunk.subarray(0, bytesRead)
       }
     },
+  }
+}
+
+/** The stream that a name stands for; undefined where it is a file's name. */
+async function openStream(session: Session, name: string): Promise<AsyncIterable<Uint8Array> | undefined> {
+  if (standardInput.has(name)) {
+    if (session.io.stdin === undefined) throw new UsageError('There is no standard input here.')
+    if (isatty(0)) throw new UsageError('Standard input is a terminal; give a file, or a pipe.')
+    return session.io.stdin()
+  }
+  if (!descriptor.test(name)) return undefined
+  const found = await stat(name)
+  return found.isFIFO() ? readPipe(name, session.io.signal) : undefined
+}
+
+/** Reads a pipe that somebody else writes to. It never waits inside of a read: that could not be ended. */
+async function* readPipe(name: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const chunk = allocateBuffer(64 * 1024)
+    for (let waitMs = 1; ;) {
+      signal.throwIfAborted()
+      const bytesRead = await readNow(handle, chunk)
+      if (bytesRead === 0) return
+      if (bytesRead === undefined) {
+        await delay(waitMs, undefined, { signal })
+        waitMs = Math.min(waitMs * 2, 50)
+        continue
+      }
+      waitMs = 1
+      yield chunk.subarray(0, bytesRead)
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** @returns undefined where there is nothing yet, 0 at the end */
+async function readNow(handle: FileHandle, chunk: Uint8Array): Promise<number | undefined> {
+  try {
+    return (await handle.read(chunk, 0, chunk.length, null)).bytesRead
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined
+    throw error
+  }
+}
+
+/** A stream as a temporary file: its size is known then, it can be judged, and sent again. */
+async function spool(session: Session, stream: AsyncIterable<Uint8Array>): Promise<UploadFile> {
+  const imageUtils = await session.imageUtils()
+  const temporary = await imageUtils.temporaryFile({ prefix: 'stdin_' })
+  try {
+    const handle = await open(temporary.path, constants.O_RDWR | constants.O_NOFOLLOW)
+    const close = async (): Promise<void> => {
+      await handle.close()
+      await temporary[Symbol.asyncDispose]()
+    }
+    try {
+      let size = 0
+      for await (const bytes of stream) {
+        session.io.signal.throwIfAborted()
+        for (let done = 0; done < bytes.length;) {
+          const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, size)
+          done += bytesWritten
+          size += bytesWritten
+        }
+      }
+      return { path: temporary.path, data: dataOf(handle, size), [Symbol.asyncDispose]: close }
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  } catch (error) {
+    await temporary[Symbol.asyncDispose]()
+    throw error
   }
 }

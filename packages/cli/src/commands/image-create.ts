@@ -1,9 +1,8 @@
-import { open } from 'node:fs/promises'
 import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
 import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { openFileSource } from './file-source.ts'
+import { openUploadFile } from './file-source.ts'
 import { takeBack } from './take-back.ts'
 import { takeStoreId, withoutStoreId } from './store-id.ts'
 
@@ -36,14 +35,10 @@ export async function createImage(session: Session, flags: CreateFlags & GlobalF
     finish(session, place, record)
     return
   }
-  const handle = await open(session.resolve(flags.file), 'r')
-  try {
-    const data = await openFileSource(handle, session.resolve(flags.file))
-    const place = await session.place(withoutStoreId(flags))
-    finish(session, place, await createWithData(session, place, metadata, { data, storeId }))
-  } finally {
-    await handle.close()
-  }
+  await using file = await openUploadFile(session, flags.file)
+  const place = await session.place(withoutStoreId(flags))
+  const { data } = file
+  finish(session, place, await createWithData(session, place, metadata, { data, storeId }))
 }
 
 function metadataOf(flags: CreateFlags): ImageMetadata {

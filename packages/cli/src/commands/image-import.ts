@@ -1,10 +1,9 @@
-import { open } from 'node:fs/promises'
 import { formatBytes } from '@disk-image/core'
 import type { GlanceClient, ImportProgress, ImportRequest } from '@disk-image/image-utils/glance'
 import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { openFileSource } from './file-source.ts'
+import { openUploadFile } from './file-source.ts'
 import { describeImage, readImage } from './image-show.ts'
 import { takeBack } from './take-back.ts'
 
@@ -101,13 +100,8 @@ async function makeImage(
 }
 
 async function stage(session: Session, client: GlanceClient, id: string, file: string): Promise<void> {
-  const path = session.resolve(file)
-  const handle = await open(path, 'r')
-  try {
-    await client.stage(id, await openFileSource(handle, path), session.call)
-  } finally {
-    await handle.close()
-  }
+  await using source = await openUploadFile(session, file)
+  await client.stage(id, source.data, session.call)
 }
 
 /** Says when something changes, not every second. */

@@ -34,7 +34,7 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .summary('make an image, with or without data')
     .description('Makes an image, and prints its id.')
     .requiredOption('--name <name>', "the image's name")
-    .option('--file <file>', 'the data')
+    .option('--file <file>', 'the data; - for standard input')
     .option('--disk-format <format>', 'raw, qcow2, vhd, vhdx, vmdk, vdi, iso …', formatName('--disk-format'))
     .option('--container-format <format>', 'bare, ovf, compressed …', formatName('--container-format'))
     .option('--property <key=value>', 'a property; may be repeated', collectProperty)
@@ -66,7 +66,7 @@ export function addImageCommands(program: Command, perform: Perform): void {
         'copy-image',
       ]),
     )
-    .option('--file <file>', 'for glance-direct: the data')
+    .option('--file <file>', 'for glance-direct: the data; - for standard input')
     .option('--uri <uri>', 'for web-download: where Glance shall get the data')
     .option('--to-store <id>', 'a store that shall have the data; may be repeated', collect)
     .option('--all-stores', 'every store shall have the data')

@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
-import { stat } from 'node:fs/promises'
+import type { HeldFile } from '@disk-image/image-utils/process'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { formatName, operand } from './values.ts'
+import { holdOperand } from './file-source.ts'
 import { describeInspection } from './describe-inspection.ts'
 import { type JudgedFile, judgeFile } from './judge-file.ts'
 import { recordCase } from './record-case.ts'
@@ -42,12 +43,9 @@ async function inspect(
   flags: InspectFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const file = session.resolve(operand(operands, 0))
-  const found = await stat(file)
-  if (!found.isFile() && !found.isBlockDevice()) {
-    throw new UsageError(`${file} is neither a regular file nor a block device.`)
-  }
-  const judged = await judge(session, file, flags)
+  await using source = await holdOperand(session, operand(operands, 0))
+  const file = source.name
+  const judged = await judge(session, source, flags)
   const { inspection, safe, matches, checks } = judged
   session.answer(
     {
@@ -63,12 +61,12 @@ async function inspect(
   return safe && matches?.ok !== false ? exitCodes.done : exitCodes.refused
 }
 
-async function judge(session: Session, file: string, flags: InspectFlags): Promise<JudgedFile> {
-  if (flags.record === undefined) return judgeFile(file, flags.as)
-  if (!(await stat(file)).isFile()) throw new UsageError('Only a regular file can be recorded.')
+async function judge(session: Session, source: HeldFile, flags: InspectFlags): Promise<JudgedFile> {
+  if (flags.record === undefined) return judgeFile(source.path, flags.as)
+  if (source.kind !== 'file') throw new UsageError('Only a regular file can be recorded.')
   const target = session.resolve(flags.record)
-  await using recorder = await recordCase(file, target)
-  const judged = await judgeFile(file, flags.as, recorder.reader)
+  await using recorder = await recordCase(source.path, target)
+  const judged = await judgeFile(source.path, flags.as, recorder.reader)
   session.remark(
     `${target} has the ${recorder.keptBytes} bytes that were read; look at them before you pass it on`,
   )

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
-import { stat } from 'node:fs/promises'
 import type { ImageMetadata, ImageRecord } from '@disk-image/core'
 import type { ImageUtils, VolumeToImageReport } from '@disk-image/image-utils'
 import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import { holdOperand } from './file-source.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId } from './store-id.ts'
 import { takeBack } from './take-back.ts'
@@ -89,9 +89,9 @@ async function upload(
     throw new UsageError('Give either --name NAME, for a new image, or --image ID, for one without data.')
   }
   const storeId = takeStoreId(flags)
-  const volume = session.resolve(operand(operands, 0))
-  // Before an image is made for it.
-  await stat(volume)
+  // Before an image is made for it: what can't be read is refused.
+  await using source = await holdOperand(session, operand(operands, 0))
+  const volume = source.name
   const imageUtils = await session.imageUtils()
   const place = await session.place(withoutStoreId(flags))
   const target =

@@ -21,7 +21,7 @@ import { findLaunchers } from './launchers.ts'
 import type { Launchers } from './launchers.ts'
 import type { HelperKill } from './process-group.ts'
 import { redact } from './redact.ts'
-import { prepareFiles, sandboxCommand } from './sandbox.ts'
+import { openDescriptors, prepareFiles, sandboxCommand, withDescriptors } from './sandbox.ts'
 import type { Binding } from './sandbox.ts'
 import { watchdogCommand } from './watchdog.ts'
 import { wrapCommand } from './wrap-command.ts'
@@ -44,6 +44,13 @@ export interface ProcessRunnerOptions {
   readonly logger?: Logger | undefined
   /** Variables over the small default environment; `PATH` is also where programs are looked for. */
   readonly environment?: Readonly<Record<string, string>> | undefined
+}
+
+/** bubblewrap where it works. */
+interface UsableSandbox {
+  readonly program: string
+  /** Opens what is bound by descriptor; absent where bubblewrap can't do that. */
+  readonly shell: string | undefined
 }
 
 const sandboxAdvice =
@@ -92,22 +99,22 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
   }
 
   let launchers: Promise<Launchers> | undefined
-  const sandboxes = new Map<boolean, Promise<string | undefined>>()
+  const sandboxes = new Map<boolean, Promise<UsableSandbox | undefined>>()
 
   /** bubblewrap's path where it works for this kind of call; tried once. */
-  const usableSandbox = (throughHelper: boolean): Promise<string | undefined> => {
+  const usableSandbox = (throughHelper: boolean): Promise<UsableSandbox | undefined> => {
     const known = sandboxes.get(throughHelper)
     if (known !== undefined) return known
-    const found = probeSandbox(throughHelper).then((program) => {
-      if (program === undefined && sandbox === 'auto') {
+    const found = probeSandbox(throughHelper).then((usable) => {
+      if (usable === undefined && sandbox === 'auto') {
         logger.info('bubblewrap is not usable: tools run without a sandbox')
       }
-      return program
+      return usable
     })
     sandboxes.set(throughHelper, found)
     return found
   }
-  const probeSandbox = async (throughHelper: boolean): Promise<string | undefined> => {
+  const probeSandbox = async (throughHelper: boolean): Promise<UsableSandbox | undefined> => {
     const [program, nothing] = await Promise.all([
       findExecutable('bwrap', searchPath),
       findExecutable('true', searchPath),
@@ -115,8 +122,16 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     if (program === undefined || nothing === undefined) return undefined
     const asRoot = throughHelper || process.getuid?.() === 0
     const settings = { program, asRoot, overrideFilePermissions: asRoot, environment: {} }
-    const [first, ...rest] = [...(throughHelper ? rootHelper : []), ...sandboxCommand(settings, []), nothing]
-    return first !== undefined && (await works([first, ...rest])) ? program : undefined
+    const starts = async (bindings: readonly Binding[]): Promise<boolean> => {
+      const argv = [...(throughHelper ? rootHelper : []), ...sandboxCommand(settings, bindings), nothing]
+      const [first, ...rest] = argv
+      return first !== undefined && (await works([first, ...rest]))
+    }
+    // Older versions bind names only. Standard input is there, and its name inside means nothing.
+    if (await starts([{ path: '/proc/1/fd/0', mode: 'read', descriptor: 0 }])) {
+      return { program, shell: await findExecutable('sh', searchPath) }
+    }
+    return (await starts([])) ? { program, shell: undefined } : undefined
   }
 
   const helperKill: HelperKill = async (processGroup, signal) => {
@@ -142,8 +157,8 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     file: string,
     variables: Readonly<Record<string, string>>,
   ): Promise<{ readonly argv: readonly string[]; readonly created: readonly string[] } | undefined> => {
-    const program = await usableSandbox(throughHelper)
-    if (program === undefined) {
+    const usable = await usableSandbox(throughHelper)
+    if (usable === undefined) {
       if (sandbox === 'require') {
         throw new NotSupportedOperationError({
           operation: 'sandbox',
@@ -155,9 +170,12 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     const ownId = process.getuid?.() ?? 0
     const asRoot = throughHelper || ownId === 0
     const prepared = await prepareFiles(files, asRoot ? 0 : ownId)
+    const { program, shell } = usable
     const settings = { program, asRoot, overrideFilePermissions: prepared.foreign, environment: variables }
-    const bindings = [...(await programBindings(file)), ...prepared.bindings]
-    return { argv: sandboxCommand(settings, bindings), created: prepared.created }
+    const shown = shell === undefined ? prepared.bindings : withDescriptors(prepared.bindings)
+    const bindings = [...(await programBindings(file)), ...shown]
+    const opened = shell === undefined ? [] : openDescriptors(shell, bindings)
+    return { argv: [...opened, ...sandboxCommand(settings, bindings)], created: prepared.created }
   }
 
   const run = async (command: Command, runOptions: RunOptions = {}): Promise<ProcessResult> => {

@@ -7,6 +7,33 @@ import type { ProcessFileAccess } from '@disk-image/core'
 export interface Binding {
   readonly path: string
   readonly mode: 'read' | 'write' | 'device'
+  /** The descriptor that is open on it in bubblewrap: then nothing else is bound, whatever becomes of its name. */
+  readonly descriptor?: number | undefined
+}
+
+/** What {@link heldFile} gives as a path. */
+const heldPath = /^\/proc\/\d+\/fd\/\d+$/
+/** A shell redirects the descriptors up to 9; the watchdog has 3. */
+const descriptors = [4, 5, 6, 7, 8, 9]
+
+/**
+ * Gives held files a descriptor. bubblewrap itself would look up the name that such a file has at that moment, and
+ * bind what it finds there a moment later. Devices are bound by name: nobody but root changes names in /dev.
+ */
+export function withDescriptors(bindings: readonly Binding[]): Binding[] {
+  const free = [...descriptors]
+  return bindings.map((binding) =>
+    heldPath.test(binding.path) && binding.mode !== 'device'
+      ? { ...binding, descriptor: free.shift() }
+      : binding,
+  )
+}
+
+/** What goes before bubblewrap to open the descriptors. Constant scripts: nothing of a path is ever read as shell. */
+export function openDescriptors(shell: string, bindings: readonly Binding[]): string[] {
+  return bindings.flatMap(({ path: name, descriptor }) =>
+    descriptor === undefined ? [] : [shell, '-c', `f=$1; shift; exec "$@" ${descriptor}<"$f"`, 'bind', name],
+  )
 }
 
 /** What the sandbox is told beside the bindings. */
@@ -60,7 +87,11 @@ export function sandboxCommand(
     '/tmp',
     '--chdir',
     '/',
-    ...bindings.flatMap(({ path: name, mode }) => [bindOption[mode], name, name]),
+    ...bindings.flatMap(({ path: name, mode, descriptor }) =>
+      descriptor === undefined
+        ? [bindOption[mode], name, name]
+        : [`${bindOption[mode]}-fd`, String(descriptor), name],
+    ),
     ...Object.entries(settings.environment).flatMap(([name, value]) => ['--setenv', name, value]),
     '--',
   ]

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from '@disk-image/core'
 import { spaceError } from '../volume/space-error.ts'
+import { preparePrivateFolder } from './private-folder.ts'
 import { hostTag, startTicks } from './process-identity.ts'
 import { parseTemporaryName, temporaryName } from './temporary-name.ts'
 import type { TemporaryOwner } from './temporary-name.ts'
@@ -11,6 +12,8 @@ import type { TemporaryOwner } from './temporary-name.ts'
  * Temporary files, mode 0600 (directories 0700), in one directory, which is made (0700) when it is missing.
  * Their names tell the process that made them, so that what a killed one left can be found:
  * see `findLeftovers`.
+ *
+ * Each call rejects with an `InvalidError` where others than root and this user could swap what is in the directory.
  *
  * @throws {InvalidError} where the directory isn't an absolute path
  * @see cinder.image.image_utils.create_temporary_file, temporary_file, temporary_dir, cleanup_temporary_file
@@ -22,16 +25,43 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
       reason: `The directory for temporary files must be an absolute path, not '${directory}'`,
     })
   }
-  let owner: TemporaryOwner | undefined
+  let prepared: Promise<void> | undefined
+  /** Looked at once: what is found safe can't be made unsafe by others. */
+  const prepare = async (): Promise<void> => {
+    prepared ??= preparePrivateFolder(directory, 'folder for temporary files')
+    try {
+      await prepared
+    } catch (error) {
+      prepared = undefined
+      throw error
+    }
+  }
+  const make = async (create: () => Promise<unknown>): Promise<void> => {
+    try {
+      await prepare()
+      try {
+        await create()
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+        // It was removed since.
+        prepared = undefined
+        await prepare()
+        await create()
+      }
+    } catch (error) {
+      throw (await spaceError(error, { path: directory })) ?? error
+    }
+  }
 
-  const newPath = ({ prefix = '', suffix = '' }: TemporaryFileOptions): string => {
+  let owner: TemporaryOwner | undefined
+  const newPath = (fileOptions: TemporaryFileOptions): string => {
     owner ??= ownIdentity()
-    return path.join(directory, temporaryName(owner, prefix, suffix))
+    return path.join(directory, newTemporaryName(fileOptions, owner))
   }
 
   const createFile = async (fileOptions: TemporaryFileOptions = {}): Promise<string> => {
     const file = newPath(fileOptions)
-    await make(directory, async () => {
+    await make(async () => {
       const handle = await open(file, 'wx', 0o600)
       await handle.close()
     })
@@ -46,34 +76,29 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
     },
     async temporaryDirectory(fileOptions: TemporaryFileOptions = {}): Promise<TemporaryPath> {
       const name = newPath(fileOptions)
-      await make(directory, () => mkdir(name, { mode: 0o700 }))
+      await make(() => mkdir(name, { mode: 0o700 }))
       return handleOf(name)
     },
     async cleanup(suffix: string): Promise<void> {
-      for (const name of await namesIn(directory)) {
-        if (!name.endsWith(suffix) || parseTemporaryName(name) === undefined) continue
-        await rm(path.join(directory, name), { recursive: true, force: true })
-      }
+      const names = (await namesIn(directory)).filter(
+        (name) => name.endsWith(suffix) && parseTemporaryName(name) !== undefined,
+      )
+      if (names.length > 0) await prepare()
+      for (const name of names) await rm(path.join(directory, name), { recursive: true, force: true })
     },
   })
 }
 
-function ownIdentity(): TemporaryOwner {
-  return { hostTag: hostTag(), processId: process.pid, startTicks: startTicks(process.pid) ?? 0 }
+/** A new name that tells this process as its maker: see `findLeftovers`. */
+export function newTemporaryName(
+  { prefix = '', suffix = '' }: TemporaryFileOptions,
+  owner: TemporaryOwner = ownIdentity(),
+): string {
+  return temporaryName(owner, prefix, suffix)
 }
 
-async function make(directory: string, create: () => Promise<unknown>): Promise<void> {
-  try {
-    try {
-      await create()
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      await mkdir(directory, { recursive: true, mode: 0o700 })
-      await create()
-    }
-  } catch (error) {
-    throw (await spaceError(error, { path: directory })) ?? error
-  }
+function ownIdentity(): TemporaryOwner {
+  return { hostTag: hostTag(), processId: process.pid, startTicks: startTicks(process.pid) ?? 0 }
 }
 
 function handleOf(name: string): TemporaryPath {

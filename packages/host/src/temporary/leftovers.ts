@@ -1,6 +1,7 @@
 import { lstat, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { namesIn } from './create-temporary-files.ts'
+import { preparePrivateFolder } from './private-folder.ts'
 import { hostTag, isAlive } from './process-identity.ts'
 import { parseTemporaryName } from './temporary-name.ts'
 
@@ -22,7 +23,8 @@ export interface LeftoverOptions {
 
 /**
  * Temporary files in a directory whose maker no longer runs on this host. Files of running processes, of
- * other hosts, and of other programs are left out. A process id that was given out again is told by its start.
+ * other hosts, other users and other programs are left out. A process id that was given out again is told by its
+ * start.
  */
 export async function findLeftovers(options: LeftoverOptions): Promise<Leftover[]> {
   const { directory, suffix = '' } = options
@@ -34,16 +36,24 @@ export async function findLeftovers(options: LeftoverOptions): Promise<Leftover[
     if (isAlive(owner.processId, owner.startTicks)) continue
     const file = path.join(directory, name)
     const status = await lstat(file).catch(() => undefined)
-    if (status === undefined) continue
+    if (status === undefined || status.uid !== (process.geteuid?.() ?? 0)) continue
     const kind = status.isDirectory() ? 'directory' : 'file'
     found.push({ path: file, kind, sizeBytes: kind === 'file' ? status.size : 0, processId: owner.processId })
   }
   return found
 }
 
-/** Removes what {@link findLeftovers} finds, and says what that was. */
+/**
+ * Removes what {@link findLeftovers} finds, and says what that was.
+ *
+ * @throws {InvalidError} where a directory is left in one that others may write to
+ */
 export async function removeLeftovers(options: LeftoverOptions): Promise<Leftover[]> {
   const found = await findLeftovers(options)
-  for (const { path: file } of found) await rm(file, { recursive: true, force: true })
+  for (const { path: file, kind } of found) {
+    // Where others may write, a folder could be swapped for a link while it is emptied.
+    if (kind === 'directory') await preparePrivateFolder(options.directory, 'folder for temporary files')
+    await rm(file, { recursive: kind === 'directory', force: true })
+  }
   return found
 }

@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { NotSupportedOperationError, ProcessExecutionError } from '@disk-image/core'
 import type { RunOptions } from '@disk-image/core'
-import { createProcessRunner } from '@disk-image/host'
+import { createProcessRunner, holdFile } from '@disk-image/host'
 import { requireTool } from '@disk-image/testing'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { attachLoopDevice } from './loop-device.ts'
@@ -38,6 +38,22 @@ describe('inside', () => {
     const failure = shell('echo x > "$0"', { files: { read: [source] } }, source)
     await expect(failure).rejects.toThrow(ProcessExecutionError)
     expect(await readFile(source, 'utf8')).toBe('content')
+  })
+
+  test('a file that is held is the one that is seen, whatever took its name', async () => {
+    for (const name of ['source', 'target']) await writeFile(path.join(folder, name), 'held')
+    await using source = await holdFile(path.join(folder, 'source'))
+    await using target = await holdFile(path.join(folder, 'target'))
+    for (const name of ['source', 'target']) {
+      await rename(path.join(folder, name), path.join(folder, `${name} moved`))
+      await writeFile(path.join(folder, name), 'another')
+    }
+    const files = { read: [source.path], write: [target.path] }
+    const { stdout } = await shell('cat "$0"; echo new > "$1"', { files }, source.path, target.path)
+    expect(stdout).toBe('held')
+    expect(await readFile(path.join(folder, 'target moved'), 'utf8')).toBe('new\n')
+    expect(await readFile(path.join(folder, 'target'), 'utf8')).toBe('another')
+    await expect(shell('echo x > "$0"', { files }, source.path)).rejects.toThrow(ProcessExecutionError)
   })
 
   test('what is declared for writing is written, made when it is missing', async () => {

@@ -2,6 +2,7 @@ import { mkdir, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import {
+  adaptLogger,
   type ByteSink,
   type CallOptions,
   type DetailOptions,
@@ -11,10 +12,12 @@ import {
   type ImageLocation,
   type ImageMember,
   type ImageMetadata,
+  ImageNotFoundError,
   type ImageRecord,
   type ImageService,
   type ImageStore,
   InvalidError,
+  type Logger,
   NotSupportedOperationError,
   type RequestContext,
   type UpdateOptions,
@@ -25,13 +28,15 @@ import { readFileInChunks } from '../sources/file-chunks.ts'
 import { removePartials } from './partial.ts'
 import { withFileReader } from '../sources/file-reader.ts'
 import { selectRecords } from './select-records.ts'
-import { Sidecar } from './sidecar.ts'
+import { entryOfStore, Sidecar } from './sidecar.ts'
 import { storeData } from './store-data.ts'
 
 /** Settings of {@link createDirectoryImageService}. */
 export interface DirectoryImageServiceOptions {
   /** Absolute path of the folder; it is made when missing. */
   readonly directory: string
+  /** Told of entries that are no images. @default silent */
+  readonly logger?: Logger | undefined
 }
 
 /**
@@ -46,6 +51,7 @@ export function createDirectoryImageService(options: DirectoryImageServiceOption
 /** See {@link createDirectoryImageService}. */
 export class DirectoryImageService implements ImageService {
   readonly #directory: string
+  readonly #logger: Logger
   readonly #sidecar: Sidecar
 
   constructor(options: DirectoryImageServiceOptions) {
@@ -55,6 +61,7 @@ export class DirectoryImageService implements ImageService {
       })
     }
     this.#directory = options.directory
+    this.#logger = adaptLogger(options.logger)
     this.#sidecar = new Sidecar(options.directory)
   }
 
@@ -68,7 +75,18 @@ export class DirectoryImageService implements ImageService {
     const names = await readdir(this.#directory).catch(emptyWhereMissing)
     const ids = names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
     const records: ImageRecord[] = []
-    for (const id of ids) records.push(await this.#sidecar.read(id))
+    for (const id of ids) {
+      options.signal?.throwIfAborted()
+      try {
+        records.push(await this.#sidecar.read(id))
+      } catch (error) {
+        // One odd entry must not hide all the others.
+        this.#logger.warn('Not an image record, left out of the list', {
+          file: path.join(this.#directory, `${id}.json`),
+          reason: error instanceof Error ? error.message : String(error),
+        })
+      }
+    }
     return selectRecords(records, options)
   }
 
@@ -79,7 +97,10 @@ export class DirectoryImageService implements ImageService {
   ): Promise<ImageRecord> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
     const id = metadata.id ?? crypto.randomUUID()
-    const existing = await this.#sidecar.read(id).catch(() => undefined)
+    const existing = await this.#sidecar.read(id).catch((error: unknown) => {
+      if (error instanceof ImageNotFoundError) return undefined
+      throw error
+    })
     if (existing !== undefined) throw new InvalidError({ reason: `There is already an image ${id}.` })
     const now = new Date().toISOString()
     const record: ImageRecord = {
@@ -144,7 +165,11 @@ export class DirectoryImageService implements ImageService {
     }
     const file = this.#sidecar.dataPath(imageId)
     return transferVerified(
-      readFileInChunks(file, { start: options.resumeFrom?.bytes ?? 0, signal: options.signal }),
+      readFileInChunks(file, {
+        ...entryOfStore,
+        start: options.resumeFrom?.bytes ?? 0,
+        signal: options.signal,
+      }),
       sink,
       { ...options, image: record },
     )
@@ -190,7 +215,8 @@ export class DirectoryImageService implements ImageService {
     options: CallOptions = {},
   ): Promise<Uint8Array> {
     await this.show(context, imageId, options)
-    return withFileReader(this.#sidecar.dataPath(imageId), (reader) => reader.read(offset, length))
+    const file = this.#sidecar.dataPath(imageId)
+    return withFileReader(file, (reader) => reader.read(offset, length), entryOfStore)
   }
 
   /** Removes what killed uploads left, and leaves what running ones still write. */

@@ -1,12 +1,21 @@
+import { type FileHandle, open } from 'node:fs/promises'
 import path from 'node:path'
-import { createTemporaryFiles, removeLeftovers } from '@disk-image/host'
+import { newTemporaryName, removeLeftovers } from '@disk-image/host'
 
 const suffix = '.partial'
 
-/** A new empty file beside the one that it becomes. Its name tells the process that writes it. */
-export function createPartial(file: string): Promise<string> {
-  const folder = createTemporaryFiles({ directory: path.dirname(file) })
-  return folder.createFile({ prefix: `${path.basename(file)}.`, suffix })
+/** A file that is being written, beside the one that it becomes. */
+export interface PartialFile {
+  readonly path: string
+  readonly handle: FileHandle
+}
+
+/** A new empty file beside the one that it becomes, open. Its name tells the process that writes it. */
+export async function createPartial(file: string): Promise<PartialFile> {
+  const name = newTemporaryName({ prefix: `${path.basename(file)}.`, suffix })
+  const partial = path.join(path.dirname(file), name)
+  // What is written goes to the file that was made here, whatever becomes of its name.
+  return { path: partial, handle: await open(partial, 'wx', 0o600) }
 }
 
 /** Removes what killed processes left in a folder, and leaves what running ones still write. */

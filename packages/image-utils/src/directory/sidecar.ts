@@ -1,10 +1,13 @@
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { ImageNotFoundError, type ImageRecord, InvalidError } from '@disk-image/core'
+import { openSource } from '@disk-image/host'
 import { createPartial } from './partial.ts'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
 const largestSidecar = 1024 * 1024
+/** What is in the folder is a file there, never a way out of it. */
+export const entryOfStore = { followLink: false, regularOnly: true } as const
 const goodId = /^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$/
 
 /** The two files of an image in a folder: its record and its data. */
@@ -29,15 +32,7 @@ export class Sidecar {
     const file = this.recordPath(imageId)
     let text: string
     try {
-      const handle = await open(file, 'r')
-      try {
-        const { size } = await handle.stat()
-        if (size > largestSidecar)
-          throw new InvalidError({ reason: `${file} is too large to be an image's record.` })
-        text = await readFile(handle, 'utf8')
-      } finally {
-        await handle.close()
-      }
+      text = await readRecord(file)
     } catch (cause) {
       if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
         throw new ImageNotFoundError({ imageId, cause })
@@ -52,16 +47,15 @@ export class Sidecar {
     const file = this.recordPath(record.id)
     const partial = await createPartial(file)
     try {
-      const handle = await open(partial, 'r+')
       try {
-        await handle.writeFile(`${JSON.stringify(record, null, 2)}\n`)
-        await handle.sync()
+        await partial.handle.writeFile(`${JSON.stringify(record, null, 2)}\n`)
+        await partial.handle.sync()
       } finally {
-        await handle.close()
+        await partial.handle.close()
       }
-      await rename(partial, file)
+      await rename(partial.path, file)
     } catch (error) {
-      await rm(partial, { force: true })
+      await rm(partial.path, { force: true })
       throw error
     }
   }
@@ -69,6 +63,24 @@ export class Sidecar {
   async remove(imageId: string): Promise<void> {
     await rm(this.recordPath(imageId))
     await rm(this.dataPath(imageId), { force: true })
+  }
+}
+
+/** A record is a regular file of a bounded length, whatever its size says: more is not read. */
+async function readRecord(file: string): Promise<string> {
+  const { handle, sizeBytes } = await openSource(file, entryOfStore)
+  try {
+    const buffer = Buffer.alloc(Math.min(sizeBytes, largestSidecar) + 1)
+    let length = 0
+    while (length < buffer.length) {
+      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length)
+      if (bytesRead === 0) return buffer.toString('utf8', 0, length)
+      length += bytesRead
+    }
+    const why = sizeBytes > largestSidecar ? "is too large to be an image's record" : 'grew while it was read'
+    throw new InvalidError({ reason: `${file} ${why}.` })
+  } finally {
+    await handle.close()
   }
 }
 

@@ -1,9 +1,9 @@
-import { open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
 import { createStreamHash } from '@disk-image/glance-client/hashing'
 import { spaceError } from '@disk-image/host'
-import { createPartial } from './partial.ts'
+import { createPartial, type PartialFile } from './partial.ts'
 
 /** What is recorded of an image's data. */
 export interface StoredData {
@@ -21,10 +21,11 @@ export async function storeData(
   source: UploadSource,
   options: CallOptions,
 ): Promise<StoredData> {
-  const partial = await createPartial(file)
   const hash = createStreamHash(['sha512'])
+  let partial: PartialFile | undefined
   try {
-    const handle = await open(partial, 'r+')
+    partial = await createPartial(file)
+    const { handle } = partial
     let size = 0
     try {
       for await (const chunk of source.open()) {
@@ -41,10 +42,10 @@ export async function storeData(
       throw new InvalidError({ reason: `The data had ${size} bytes where ${source.size} were announced.` })
     }
     const digests = await hash.digest()
-    await rename(partial, file)
+    await rename(partial.path, file)
     return { size, os_hash_algo: 'sha512', os_hash_value: digests['sha512'] ?? '' }
   } catch (error) {
-    await rm(partial, { force: true })
+    if (partial !== undefined) await rm(partial.path, { force: true })
     throw (
       (await spaceError(error, {
         path: file,
@@ -57,11 +58,7 @@ export async function storeData(
   }
 }
 
-async function writeAll(
-  handle: Awaited<ReturnType<typeof open>>,
-  chunk: Uint8Array,
-  position: number,
-): Promise<void> {
+async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
   let done = 0
   while (done < chunk.length) {
     const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done)

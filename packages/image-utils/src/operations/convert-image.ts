@@ -1,11 +1,12 @@
 import { type CallOptions, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
 import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
-import { isBlockDevice, spaceError, supportsDirectIo } from '@disk-image/host'
-import type { Cipher } from '@disk-image/qemu-img'
+import { type HeldFile, isBlockDevice, spaceError, supportsDirectIo } from '@disk-image/host'
+import { checkSubformat, type Cipher } from '@disk-image/qemu-img'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkEncryption } from '../pipelines/check-encryption.ts'
 import { checkDestination, guardDestination } from '../pipelines/destination.ts'
+import { checkUnchanged, withSource } from '../sources/with-source.ts'
 import { inspectFile, qemuImgInfo } from './qemu-info.ts'
 
 /** Keywords of {@link convertImage}. */
@@ -50,6 +51,18 @@ export async function convertImage(
   outFormat: string,
   options: ConvertImageOptions = {},
 ): Promise<void> {
+  await withSource(source, (held) => convertHeld(toolbox, held, destination, outFormat, options))
+}
+
+async function convertHeld(
+  toolbox: Toolbox,
+  held: HeldFile,
+  destination: string,
+  outFormat: string,
+  options: ConvertImageOptions,
+): Promise<void> {
+  const source = held.path
+  const judged = await held.stamp()
   const runAsRoot = options.runAsRoot ?? true
   const imageId = options.imageId ?? 'internal image'
   if (toolbox.options.rootHelper.length === 0 || !runAsRoot) await checkDestination(destination)
@@ -62,6 +75,7 @@ export async function convertImage(
     passphraseFile: options.passphraseFile,
     sourcePassphraseFile: options.srcPassphraseFile,
   })
+  checkSubformat(volumeFormat, options.outSubformat)
   const encrypted = volumeFormat === 'luks'
   const { format, virtualSizeBytes } = await sourceDisk(toolbox, source, options, imageId, runAsRoot)
   const compress = (options.compress ?? false) && toolbox.options.imageCompressOnUpload
@@ -95,6 +109,7 @@ export async function convertImage(
       const need = { path: destination, imageId, neededBytes: virtualSizeBytes }
       throw (await spaceError(error, need)) ?? error
     }
+    if (format !== 'raw') await checkUnchanged(held, judged, imageId)
   })
 }
 

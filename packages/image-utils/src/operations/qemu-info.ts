@@ -12,6 +12,7 @@ import { inspect, type InspectionResult } from '@disk-image/format-policy/inspec
 import type { Toolbox } from '../dependencies.ts'
 import { qemuImgMissing } from '../pipelines/judge.ts'
 import { withFileReader } from '../sources/file-reader.ts'
+import { withSource } from '../sources/with-source.ts'
 import { driverOf, hasDriver } from './drivers.ts'
 
 /** Keywords of {@link qemuImgInfo}. */
@@ -61,6 +62,15 @@ export async function qemuImgInfo(
   path: string,
   options: QemuImgInfoOptions = {},
 ): Promise<QemuImgInfo> {
+  // A backing file is named relative to where its image is, so that one is read by its name.
+  if (options.allowQcow2BackingFile === true) return infoOf(toolbox, path, options)
+  return withSource(path, async (source) => {
+    const info = await infoOf(toolbox, source.path, options)
+    return info.image === source.path ? { ...info, image: path } : info
+  })
+}
+
+async function infoOf(toolbox: Toolbox, path: string, options: QemuImgInfoOptions): Promise<QemuImgInfo> {
   const { signal, forceShare, allowQcow2BackingFile = false } = options
   const claimed = options.imgFormat === '' ? undefined : options.imgFormat
   const inspection = await inspectFile(path)

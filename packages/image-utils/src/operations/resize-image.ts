@@ -1,5 +1,6 @@
 import { type CallOptions, InvalidError, toQemuFormat } from '@disk-image/core'
 import type { Toolbox } from '../dependencies.ts'
+import { withSource } from '../sources/with-source.ts'
 import { driverOf } from './drivers.ts'
 import { inspectFile } from './qemu-info.ts'
 
@@ -28,11 +29,13 @@ export async function resizeImage(
       reason: `The new size must be a whole number of bytes above 0; it is ${sizeBytes}.`,
     })
   }
-  const format = options.fileFormat || (await safeFormat(toolbox, source))
-  await toolbox.qemuImg.resize(source, sizeBytes, {
-    format: toQemuFormat(format),
-    asRoot: options.runAsRoot ?? false,
-    signal: options.signal,
+  await withSource(source, async ({ path }) => {
+    const format = options.fileFormat || (await safeFormat(toolbox, path))
+    await toolbox.qemuImg.resize(path, sizeBytes, {
+      format: toQemuFormat(format),
+      asRoot: options.runAsRoot ?? false,
+      signal: options.signal,
+    })
   })
 }
 

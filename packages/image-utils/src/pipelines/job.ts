@@ -8,6 +8,7 @@ import {
   toQemuFormat,
 } from '@disk-image/core'
 import { checkConversionAllowed, checkVirtualSize } from '@disk-image/format-policy'
+import { checkSubformat } from '@disk-image/qemu-img'
 import { isXenserverFormat } from '@disk-image/vhd'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkEncryption } from './check-encryption.ts'
@@ -71,6 +72,7 @@ export async function prepareJob(
   if (purpose !== 'fetch') {
     const { passphraseFile, sourcePassphraseFile } = request
     checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile })
+    checkSubformat(volumeFormat, request.volumeSubformat)
   }
   if (purpose === 'volume') {
     checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {

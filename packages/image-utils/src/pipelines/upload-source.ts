@@ -1,6 +1,6 @@
-import { type FileHandle, stat } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import type { UploadSource } from '@disk-image/core'
-import { blockDeviceSize } from '@disk-image/host'
+import { holdFile } from '@disk-image/host'
 import { readFileInChunks, readHandleInChunks } from '../sources/file-chunks.ts'
 
 /** A source whose size is known. */
@@ -12,20 +12,23 @@ export interface SizedSource extends UploadSource {
 // takes about as long as sending does.
 const shared = true
 
-/** A file or block device, read from its start as often as it takes. */
+/**
+ * A file or block device, read from its start as often as it takes.
+ *
+ * @throws {InvalidError} for a pipe, a socket, a terminal or a folder
+ */
 export async function fileSource(path: string, signal: AbortSignal | undefined): Promise<SizedSource> {
-  const found = await stat(path)
-  const size = found.isBlockDevice() ? await blockDeviceSize(path) : found.size
+  await using held = await holdFile(path)
+  const size = held.sizeBytes
   return { size, open: () => readFileInChunks(path, { length: size, shared, signal }) }
 }
 
 /** The same of an open handle, which stays open. */
 export async function handleSource(
   handle: FileHandle,
-  path: string,
   signal: AbortSignal | undefined,
 ): Promise<SizedSource> {
-  const found = await handle.stat()
-  const size = found.isBlockDevice() ? await blockDeviceSize(path) : found.size
+  await using held = await holdFile(`/proc/self/fd/${handle.fd}`)
+  const size = held.sizeBytes
   return { size, open: () => readHandleInChunks(handle, { length: size, shared, signal }) }
 }

@@ -11,7 +11,7 @@ import {
   type VerifyPolicy,
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import { chownIfNeeded, spaceError } from '@disk-image/host'
+import { chownIfNeeded, type HeldFile, spaceError } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { driverOf } from '../operations/drivers.ts'
@@ -19,6 +19,7 @@ import { inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
 import { judgeContent } from './judge.ts'
+import { checkUnchanged, withSource } from '../sources/with-source.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
@@ -77,10 +78,26 @@ export interface VolumeToImageReport {
  */
 export function volumeToImage(toolbox: Toolbox, request: VolumeToImageRequest): Promise<VolumeToImageReport> {
   return observe(toolbox.telemetry, 'volume_to_image', request, async (heard, operation) => {
-    const report = await transfer(toolbox, heard, operation)
+    const report = await transferHeld(toolbox, heard, operation)
     const { bytesUploaded, diskFormat } = report
     operation.note({ bytesUploaded, format: diskFormat, volumeFormat: request.volumeFormat ?? 'raw' })
     return report
+  })
+}
+
+/** The volume, or the open handle instead of it, is one and the same file from here on. */
+async function transferHeld(
+  toolbox: Toolbox,
+  request: VolumeToImageRequest,
+  operation: Operation,
+): Promise<VolumeToImageReport> {
+  const { volume, volumeFd } = request
+  request.signal?.throwIfAborted()
+  // An open handle may belong to what this process may not open, or even name, itself.
+  const name = volumeFd === undefined ? volume : `/proc/self/fd/${volumeFd.fd}`
+  return withSource(name, async (held) => {
+    const report = await transfer(toolbox, { ...request, volume: held.path }, operation, held)
+    return { ...report, volume }
   })
 }
 
@@ -88,6 +105,7 @@ async function transfer(
   toolbox: Toolbox,
   request: VolumeToImageRequest,
   operation: Operation,
+  held: HeldFile,
 ): Promise<VolumeToImageReport> {
   const stopwatch = new Stopwatch(toolbox.clock, operation)
   const { image, volume, signal } = request
@@ -107,9 +125,14 @@ async function transfer(
   signal?.throwIfAborted()
   return Cleanup.around(async (cleanup) => {
     await makeReadable(toolbox, request, cleanup)
+    const judged = await held.stamp()
+    const checkVolumeUnchanged = async (): Promise<void> => {
+      if (toQemuFormat(volumeFormat) !== 'raw') await checkUnchanged(held, judged, image.id)
+    }
     const source = await stopwatch.time('convert', () =>
       prepareSource(toolbox, request, { volumeFormat, diskFormat, containerFormat }, cleanup),
     )
+    await checkVolumeUnchanged()
     const warnings = await warningsOf(toolbox, request, containerFormat)
     const updated = await stopwatch.time('upload', () =>
       imageService.update(
@@ -126,6 +149,7 @@ async function transfer(
         },
       ),
     )
+    await checkVolumeUnchanged()
     return {
       imageId: image.id,
       volume,
@@ -202,7 +226,7 @@ async function prepareSource(
     await gzipFile(path, packed.path, { signal, onProgress, imageId: request.image.id })
     return fileSource(packed.path, signal)
   }
-  return same && volumeFd !== undefined ? handleSource(volumeFd, volume, signal) : fileSource(path, signal)
+  return same && volumeFd !== undefined ? handleSource(volumeFd, signal) : fileSource(path, signal)
 }
 
 /** A volume in a format of its own: it must be that, and refer to no other file. */

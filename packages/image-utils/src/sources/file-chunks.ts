@@ -1,5 +1,6 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { allocateBuffer, allocateSharedBuffer } from '@disk-image/core'
+import { type HoldOptions, openSource } from '@disk-image/host'
 
 /** What of a file is read. */
 export interface FileChunksOptions {
@@ -14,12 +15,16 @@ export interface FileChunksOptions {
 
 const chunkBytes = 1024 * 1024
 
-/** A file or block device as chunks of 1 MiB. Every chunk is valid until the next one is asked for. */
+/**
+ * A file or block device as chunks of 1 MiB. Every chunk is valid until the next one is asked for.
+ *
+ * @throws {InvalidError} for a pipe, a socket, a terminal or a folder
+ */
 export async function* readFileInChunks(
   file: string,
-  options: FileChunksOptions = {},
+  options: FileChunksOptions & HoldOptions = {},
 ): AsyncGenerator<Uint8Array> {
-  const handle = await open(file, 'r')
+  const { handle } = await openSource(file, options)
   try {
     yield* readHandleInChunks(handle, options)
   } finally {

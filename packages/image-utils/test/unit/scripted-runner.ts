@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
 import { type Command, ProcessExecutionError, type ProcessRunner, type RunOptions } from '@disk-image/core'
@@ -42,7 +42,8 @@ export function scriptedRunner(vector: Vector): { readonly runner: ProcessRunner
   }
   const calls: Call[] = []
   const latest = new Map<string, ScriptedAnswer>()
-  const run: ProcessRunner['run'] = async (command, options = {}) => {
+  const run: ProcessRunner['run'] = async ({ file, args }, options = {}) => {
+    const command = { file, args: args.map(named) }
     calls.push({ command, options })
     const words = [command.file, ...command.args]
     const kind = kindOf(words)
@@ -58,6 +59,14 @@ export function scriptedRunner(vector: Vector): { readonly runner: ProcessRunner
     return { stdout, stderr, durationMs: 1 }
   }
   return { runner: { run }, calls }
+}
+
+/** A source is given by a handle that is held for the call; the vectors know its name. */
+function named(word: string): string {
+  return word.replaceAll(/\/proc\/\d+\/fd\/\d+/g, (link) => {
+    const name = readlinkSync(link)
+    return word.includes('filename=') ? name.replaceAll(',', ',,') : name
+  })
 }
 
 /** What is answered where only ours asks: how large the disk is. */

@@ -55,6 +55,10 @@ describe('convert', () => {
       '-o subformat=streamOptimized',
     ],
     [{ destination: { ...newLuks, keyDerivationMs: 20 } }, '-o key-secret=destination,iter-time=20'],
+    [
+      { destination: { ...raw, format: 'vmdk', subformat: 'monolithicSparse' } },
+      '-o subformat=monolithicSparse',
+    ],
     [{ destination: { ...raw, format: 'raw', subformat: 'a,size=1' } }, '-o subformat=a,,size=1'],
   ] as const)('%j adds %s', (request, words) => {
     expect(convert(request).join(' ')).toContain(` ${words} `)

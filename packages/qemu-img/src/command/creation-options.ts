@@ -39,6 +39,7 @@ export function creationOptions(image: CreationOptions): string {
     passphraseFile,
     clusterSizeBytes,
   } = image
+  checkSubformat(format, subformat)
   if (compression !== 'none' && format !== 'qcow2' && !(format === 'vmdk' && compression === 'zlib')) {
     throw new InvalidError({ reason: `A ${format} image can't be compressed with ${compression}` })
   }
@@ -54,6 +55,23 @@ export function creationOptions(image: CreationOptions): string {
     // zlib is what every reader takes, and what images without the option have.
     compression_type: compression === 'zstd' ? 'zstd' : undefined,
     ...(passphraseFile === undefined ? {} : encryptionOptions(image)),
+  })
+}
+
+/** Variants of a VMDK that are one file. */
+const vmdkSubformats = ['monolithicSparse', 'streamOptimized']
+
+/**
+ * The other variants of a VMDK put the disk into further files, whose names nobody gave and nobody looks at: one that
+ * is there is overwritten, a link is followed, and what is half-written stays.
+ *
+ * @throws {InvalidError} where the variant isn't one file
+ */
+export function checkSubformat(format: string, subformat: string | undefined): void {
+  if (format.toLowerCase() !== 'vmdk' || subformat === undefined || subformat === '') return
+  if (vmdkSubformats.includes(subformat)) return
+  throw new InvalidError({
+    reason: `A VMDK can't be made with the subformat ${JSON.stringify(subformat)}: only ${vmdkSubformats.join(' and ')} are one file.`,
   })
 }
 

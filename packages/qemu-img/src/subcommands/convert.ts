@@ -5,7 +5,7 @@ import { filesOf } from '../command/image-reference.ts'
 import { parseProgress } from '../parse/progress.ts'
 import { conversionCpuSeconds, locate, runCreation } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
-import { checkDestination, directoriesOf } from './destination.ts'
+import { checkDestination } from './destination.ts'
 import { info } from './info.ts'
 
 /** Options of {@link QemuImg.convert}. */
@@ -33,7 +33,6 @@ export async function convert(context: QemuImgContext, options: ConvertOptions):
     files: {
       read: [...filesOf([request.source]), ...others],
       write: [request.destination.path],
-      writeDirectories: directoriesOf(request.destination),
     },
     cpuSeconds: conversionCpuSeconds(context, virtualSizeBytes),
     onLine: (line) => {

@@ -5,7 +5,7 @@ import { checkFormat } from '../command/image-formats.ts'
 import { filesOf } from '../command/image-reference.ts'
 import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import { checkPath, checkSize, destinationSecret, secretObject } from '../command/option-list.ts'
-import { checkDestination, directoriesOf } from './destination.ts'
+import { checkDestination } from './destination.ts'
 import { locate, runCreation } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
 
@@ -57,7 +57,5 @@ export async function create(
   await checkDestination(context, image.path, options)
   const [, ...others] = filesOf([image])
   const read = [...others, ...(backing === undefined ? [] : filesOf([backing]))]
-  await runCreation(context, command, options, {
-    files: { read, write: [image.path], writeDirectories: directoriesOf(image) },
-  })
+  await runCreation(context, command, options, { files: { read, write: [image.path] } })
 }

@@ -1,14 +1,7 @@
 import { lstat } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { InvalidError } from '@disk-image/core'
-import type { CreationOptions } from '../command/creation-options.ts'
 import { kindOf } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
-
-/** The folders in which making an image makes further files beside the one that is named. */
-export function directoriesOf({ format, subformat, path }: CreationOptions): readonly string[] {
-  return format === 'vmdk' && /flat|twoGb/i.test(subformat ?? '') ? [dirname(path)] : []
-}
 
 /**
  * A missing node under `/dev` is no place for a file: the volume isn't attached. Anything but a file or a

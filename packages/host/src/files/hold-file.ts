@@ -1,0 +1,102 @@
+import { constants } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import { InvalidError } from '@disk-image/core'
+import { blockDeviceSize } from '../volume/block-device.ts'
+import { fileKind } from './file-kind.ts'
+
+/** The handle only names the file: nothing is read, woken or waited for. @see open(2), O_PATH; Node.js has no name for it */
+export const pathOnly = 0o10_000_000
+
+/** Options of {@link holdFile}. */
+export interface HoldOptions {
+  /** Whether the name itself may be a link; folders before it may always be links. @default true */
+  readonly followLink?: boolean | undefined
+  /** Whether a block device is refused too. @default false */
+  readonly regularOnly?: boolean | undefined
+}
+
+/** A regular file or block device that stays the same one whatever happens to its name. Dispose it. */
+export interface HeldFile extends AsyncDisposable {
+  /** Leads to this very file, in this process and in its children, for as long as it is held. */
+  readonly path: string
+  /** The name that it was found by. */
+  readonly name: string
+  readonly kind: 'file' | 'block-device'
+  /** Bytes now. */
+  readonly sizeBytes: number
+  /** Opens it for reading, or as the flags say; never waits for another process. */
+  open(flags?: number): Promise<FileHandle>
+  /** The same text as before for as long as nobody has written to it, nor changed its owner or mode. */
+  stamp(): Promise<string>
+}
+
+/**
+ * Looks a name up once, and holds what is there. A link is followed here for the last time: whoever looks at `path`
+ * and whoever reads it afterwards, a tool included, has the same file.
+ *
+ * @throws {InvalidError} for a pipe, a socket, a terminal, a folder, and where it is not to be followed a link
+ */
+export async function holdFile(name: string, options: HoldOptions = {}): Promise<HeldFile> {
+  const handle = await open(name, pathOnly | (options.followLink === false ? constants.O_NOFOLLOW : 0))
+  try {
+    return await heldFile(handle, name, options)
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/**
+ * Holds what a handle is open on. The handle is closed with it.
+ *
+ * @throws {InvalidError} as {@link holdFile} does
+ */
+export async function heldFile(
+  handle: FileHandle,
+  name: string,
+  { regularOnly = false }: Pick<HoldOptions, 'regularOnly'> = {},
+): Promise<HeldFile> {
+  const found = await handle.stat()
+  if (!found.isFile() && (regularOnly || !found.isBlockDevice())) {
+    const needed = regularOnly ? 'a regular file' : 'a regular file or a block device'
+    throw new InvalidError({ reason: `${name} is ${fileKind(found)}; it must be ${needed}.` })
+  }
+  const path = `/proc/${process.pid}/fd/${handle.fd}`
+  let closed: Promise<void> | undefined
+  return {
+    path,
+    name,
+    kind: found.isFile() ? 'file' : 'block-device',
+    sizeBytes: found.isFile() ? found.size : await blockDeviceSize(path),
+    open: (flags = constants.O_RDONLY) => open(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY),
+    stamp: () => stamp(path),
+    [Symbol.asyncDispose]: () => {
+      closed ??= handle.close()
+      return closed
+    },
+  }
+}
+
+/** The time of the last change can't be set back. A device has none. */
+async function stamp(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true })
+  if (!found.isFile()) return ''
+  return [found.size, found.mtimeNs, found.ctimeNs].join(':')
+}
+
+/** A regular file or block device that is open for reading. */
+export interface OpenSource {
+  readonly handle: FileHandle
+  readonly kind: HeldFile['kind']
+  readonly sizeBytes: number
+}
+
+/**
+ * Opens a source for reading, without ever waiting for another process.
+ *
+ * @throws {InvalidError} as {@link holdFile} does
+ */
+export async function openSource(name: string, options: HoldOptions = {}): Promise<OpenSource> {
+  await using held = await holdFile(name, options)
+  return { handle: await held.open(), kind: held.kind, sizeBytes: held.sizeBytes }
+}

@@ -1,0 +1,52 @@
+import { ImageError, ImageUnacceptableError } from '@disk-image/core'
+import { type HeldFile, holdFile } from '@disk-image/host'
+
+/**
+ * Holds a source while it is used: whoever judges it and whoever reads it, tools included, has the same file. Errors
+ * call it by the name that it was given with.
+ *
+ * @throws {InvalidError} for a pipe, a socket, a terminal or a folder
+ */
+export async function withSource<Result>(
+  name: string,
+  use: (source: HeldFile) => Promise<Result>,
+): Promise<Result> {
+  await using source = await holdFile(name)
+  try {
+    return await use(source)
+  } catch (error) {
+    if (ImageError.is(error)) rename(error, source)
+    throw error
+  }
+}
+
+/** An error's texts are its own: nobody else has them yet. */
+function rename(error: object, { path, name }: HeldFile): void {
+  const renamed = (value: unknown): unknown =>
+    typeof value === 'string'
+      ? value.replaceAll(path, name)
+      : Array.isArray(value)
+        ? value.map(renamed)
+        : value
+  for (const key of Object.getOwnPropertyNames(error)) {
+    const value: unknown = Reflect.get(error, key)
+    if (typeof value === 'string' || Array.isArray(value)) Reflect.set(error, key, renamed(value))
+  }
+}
+
+/**
+ * What was judged must be what was read: an image whose tables change meanwhile can refer to anything. Raw disks are
+ * not asked; a guest may be writing to one.
+ *
+ * @param judged the stamp that it had before it was judged
+ * @throws {ImageUnacceptableError} rule `source-changed`
+ */
+export async function checkUnchanged(source: HeldFile, judged: string, imageId: string): Promise<void> {
+  if ((await source.stamp()) === judged) return
+  throw new ImageUnacceptableError({
+    imageId,
+    rule: 'source-changed',
+    reason: `${source.name} was changed while it was read.`,
+    accepted: 'a source that nobody writes to',
+  })
+}
