@@ -35,12 +35,13 @@ interface Access {
 }
 
 async function readAccess(choice: GlanceChoice, session: Session): Promise<Access> {
-  if (choice.kind === 'endpoint') {
-    return { options: { endpoint: choice.url }, description: `the Glance at ${choice.url}` }
-  }
-  const { loadSession } = await import('@disk-image/image-utils/glance')
+  const { loadSession, loadTls } = await import('@disk-image/image-utils/glance')
   const { environment, workingDirectory } = session.io
   try {
+    if (choice.kind === 'endpoint') {
+      const tls = await loadTls({ environment, workingDirectory })
+      return { options: { endpoint: choice.url, tls }, description: `the Glance at ${choice.url}` }
+    }
     const loaded = await loadSession({
       environment,
       workingDirectory,

@@ -1,79 +1,120 @@
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
-
-/** A mapping as it stands in a file. */
-export type Mapping = Readonly<Record<string, unknown>>
+import { isMapping, parseConfigYaml } from './config-yaml.ts'
+import type { ConfigYaml, Mapping } from './config-yaml.ts'
+import { expandPath } from './expand-path.ts'
+import { readBounded, readProblem } from './read-bounded.ts'
 
 /** The environment, as a parameter. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
+/** A configuration file that was found. */
+export interface ConfigFile {
+  readonly file: string
+  readonly content: Mapping
+  readonly lineOf: ConfigYaml['lineOf']
+}
+
+/** Where files are looked for. */
+export interface ConfigPlaces {
+  readonly environment: Environment
+  readonly workingDirectory: string
+  /** First to last. */
+  readonly directories: readonly string[]
+  readonly logger: Logger
+}
+
 /** No configuration is longer. */
-const maximumBytes = 4 * 1024 * 1024
+const maximumBytes = 1024 * 1024
 
 /** Where configuration files are looked for, first to last. */
 export function configDirectories(environment: Environment, workingDirectory: string): string[] {
   const home = environment['SNAP_REAL_HOME'] ?? environment['HOME']
   const user = environment['XDG_CONFIG_HOME'] ?? (home === undefined ? undefined : path.join(home, '.config'))
   const system = (environment['XDG_CONFIG_DIRS'] ?? '/etc/xdg').split(':').filter((name) => name !== '')
-  return [
+  const directories = [
     workingDirectory,
-    ...(user === undefined ? [] : [path.join(user, 'openstack')]),
+    ...(user === undefined || user === '' ? [] : [path.join(user, 'openstack')]),
+    ...(home === undefined ? [] : [path.join(home, '.config', 'openstack')]),
     ...system.map((directory) => path.join(directory, 'openstack')),
     '/etc/openstack',
   ]
+  return [...new Set(directories)]
 }
 
+/** Names of files, and the variables that name one instead. */
+const variables = {
+  clouds: 'OS_CLIENT_CONFIG_FILE',
+  secure: 'OS_CLIENT_SECURE_FILE',
+  'clouds-public': 'OS_CLIENT_VENDOR_FILE',
+} as const
+
+/** Errors of a folder in which there is nothing to find. */
+const absent: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR'])
+
 /**
- * The first file of that name that can be read, as a mapping; an empty one where there is none.
+ * The first file of that name; undefined where there is none. One that can't be opened is passed over with a
+ * warning.
  *
- * @param explicit a file that goes before all others; it must be there
- * @throws {InvalidError} where the explicit file is missing or broken; a broken file in a folder is passed over
+ * @throws {InvalidError} where a file is broken, or the one that a variable names is missing; with file and line
  */
 export async function readConfigFile(
-  name: 'clouds' | 'secure' | 'clouds-public',
-  explicit: string | undefined,
-  directories: readonly string[],
-  logger: Logger,
-): Promise<Mapping> {
+  name: keyof typeof variables,
+  places: ConfigPlaces,
+): Promise<ConfigFile | undefined> {
+  const { environment, logger } = places
+  const explicit = environment[variables[name]]
   if (explicit !== undefined && explicit !== '') {
+    const file = path.resolve(places.workingDirectory, expandPath(explicit, environment))
     try {
-      return await readMapping(explicit)
+      return await readMapping(file, logger, false)
     } catch (error) {
-      throw new InvalidError({ reason: `The file ${explicit} could not be read: ${plainReason(error)}` })
+      if (error instanceof InvalidError) throw error
+      throw new InvalidError({
+        reason: `The file ${file} (${variables[name]}) could not be read: ${readProblem(error)}`,
+      })
     }
   }
-  for (const directory of directories) {
+  for (const directory of places.directories) {
     for (const extension of ['yaml', 'yml', 'json']) {
       const file = path.join(directory, `${name}.${extension}`)
       try {
-        return await readMapping(file)
+        return await readMapping(file, logger, true)
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
-        logger.warn('A configuration file could not be read', { file, reason: plainReason(error) })
+        if (error instanceof InvalidError) throw error
+        if (absent.has((error as NodeJS.ErrnoException).code)) continue
+        logger.warn('A configuration file is passed over: it could not be read', {
+          file,
+          reason: readProblem(error),
+        })
       }
     }
   }
-  return {}
+  return undefined
 }
 
-async function readMapping(file: string): Promise<Mapping> {
-  const text = await readFile(file, 'utf8')
-  if (text.length > maximumBytes) throw new InvalidError({ reason: 'it is too long' })
-  const { parse } = await import('yaml')
-  return toMapping(parse(text, { maxAliasCount: 100, prettyErrors: false }))
+async function readMapping(file: string, logger: Logger, regular: boolean): Promise<ConfigFile> {
+  const text = decode(file, await readBounded(file, maximumBytes, regular))
+  try {
+    const { value, warnings, lineOf } = await parseConfigYaml(text)
+    for (const reason of warnings) logger.warn('A configuration file says something twice', { file, reason })
+    if (value === null) logger.warn('A configuration file is empty', { file })
+    else if (!isMapping(value))
+      throw new InvalidError({ reason: 'line 1: it must be a mapping, with clouds: at its top' })
+    return { file, content: value ?? {}, lineOf }
+  } catch (error) {
+    if (error instanceof InvalidError)
+      throw new InvalidError({ reason: `The file ${file} is broken: ${error.reason}` })
+    throw error
+  }
 }
 
-/** The value if it is a mapping, otherwise an empty one. */
-export function toMapping(value: unknown): Mapping {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : {}
-}
-
-/** Without the file's text, which may be a secret. */
-function plainReason(error: unknown): string {
-  if (error instanceof InvalidError) return error.reason
-  const { code, linePos } = error as { code?: string; linePos?: readonly { line: number }[] }
-  const line = linePos?.[0]?.line
-  return `${code ?? 'it is broken'}${line === undefined ? '' : ` in line ${line}`}`
+function decode(file: string, bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    const line = bytes.toString('utf8').split('\uFFFD', 1)[0]?.split('\n').length ?? 1
+    throw new InvalidError({ reason: `The file ${file} is broken: line ${line}: it is not UTF-8` })
+  }
 }

@@ -1,4 +1,5 @@
 import { InvalidError } from '@disk-image/core'
+import { toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 
 /** The `identity` part of a token request. */
@@ -8,6 +9,22 @@ export interface Identity {
 }
 
 type Method = readonly [name: string, body: object]
+
+/**
+ * Whether a sign-in with Keystone has all that it needs, before anything is sent.
+ *
+ * @throws {InvalidError} naming what is missing
+ */
+export function checkSignIn(name: string, auth: AuthOptions): void {
+  const type = toAuthType(name)
+  if (type === undefined || ['none', 'admin_token', 'http_basic'].includes(type)) return
+  if (!/^https?:\/\//i.test(auth.authUrl ?? '') || !URL.canParse(auth.authUrl ?? '')) {
+    throw new InvalidError({ reason: 'Signing in needs auth_url, an http or https URL' })
+  }
+  if (!type.startsWith('v3oidc')) keystoneIdentity(type, auth)
+  // An application credential has its scope already, whatever else is left over in the settings.
+  if (type !== 'v3applicationcredential') tokenScope(auth)
+}
 
 /** Builds the identity of the methods that need nothing but Keystone. @throws {InvalidError} naming what is missing */
 export function keystoneIdentity(type: string, auth: AuthOptions): Identity {

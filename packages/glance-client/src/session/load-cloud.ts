@@ -1,7 +1,12 @@
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
-import { configDirectories, readConfigFile, toMapping } from './config-files.ts'
-import type { Environment, Mapping } from './config-files.ts'
+import { configDirectories, readConfigFile } from './config-files.ts'
+import type { ConfigFile, ConfigPlaces, Environment } from './config-files.ts'
+import { isMapping, toMapping } from './config-yaml.ts'
+import type { Mapping } from './config-yaml.ts'
+import { environmentCloud, environmentOverrides } from './environment-cloud.ts'
+import { chooseRegion } from './regions.ts'
+import { vendorProfile } from './vendor-profiles.ts'
 
 /** Which cloud is wanted, and where its description is. */
 export interface LoadCloudOptions {
@@ -10,161 +15,204 @@ export interface LoadCloudOptions {
   /** An entry of clouds.yaml. @default `OS_CLOUD`, else the `OS_*` variables, else the only entry */
   readonly cloud?: string | undefined
   readonly region?: string | undefined
-  /** @default '.' */
+  /** What relative paths are relative to. @default '.' */
   readonly workingDirectory?: string | undefined
   /** Instead of the usual folders. */
   readonly directories?: readonly string[] | undefined
   readonly logger?: Logger | undefined
 }
 
-/** A cloud's settings, merged; names as in clouds.yaml. */
+/** A cloud's settings, merged; names as in clouds.yaml, scalars as they are written there. */
 export interface CloudSettings {
-  /** The entry's name; `envvars` where the environment describes the cloud. */
+  /** The entry's name; `envvars`, or `OS_CLOUD_NAME`, where the environment describes the cloud. */
   readonly name: string
+  /** For complaints: the file and line of its entry, or the `OS_*` variables. */
+  readonly origin: string
   readonly settings: Mapping
 }
 
-/** Variables that choose a cloud instead of describing one. */
-const choosing: ReadonlySet<string> = new Set([
-  'OS_CLOUD',
-  'OS_CLOUD_NAME',
-  'OS_REGION_NAME',
-  'OS_INTERFACE',
-  'OS_ENDPOINT_TYPE',
-  'OS_CLIENT_CONFIG_FILE',
-  'OS_CLIENT_SECURE_FILE',
-])
+/** A cloud before its profile and region. */
+interface Entry {
+  readonly name: string
+  readonly origin: string
+  readonly entry: Mapping
+}
 
 /**
  * Finds a cloud: the one named, the one that `OS_CLOUD` names, the one that the `OS_*` variables describe, or the only
- * one there is. Of the variables only `OS_REGION_NAME` and `OS_INTERFACE` change an entry of the file.
+ * one there is. Of the variables only `OS_REGION_NAME`, `OS_INTERFACE`, `OS_CACERT`, `OS_CERT` and `OS_KEY` change an
+ * entry of the file.
  *
- * @throws {InvalidError} where there is no such cloud or region, with those there are
+ * @throws {InvalidError} where a file is broken, or there is no such cloud or region, with those there are
  */
 export async function loadCloud(options: LoadCloudOptions): Promise<CloudSettings> {
-  const { environment } = options
+  const { environment, workingDirectory = '.' } = options
   const logger = adaptLogger(options.logger)
-  const directories = options.directories ?? configDirectories(environment, options.workingDirectory ?? '.')
-  const clouds = await readConfigFile('clouds', environment['OS_CLIENT_CONFIG_FILE'], directories, logger)
-  const secure = await readConfigFile('secure', environment['OS_CLIENT_SECURE_FILE'], directories, logger)
-  const listed = toMapping(clouds['clouds'])
-  const secrets = toMapping(secure['clouds'])
-  // Secrets alone are no cloud.
-  const entries = Object.fromEntries(
-    Object.entries(listed).map(([name, entry]) => [name, merge(toMapping(entry), toMapping(secrets[name]))]),
-  )
-  const names = Object.keys(entries)
-  const wanted = options.cloud ?? nonEmpty(environment['OS_CLOUD'])
-  const fromVariables = environmentCloud(environment)
-  const name =
-    wanted ?? (fromVariables === undefined ? (names.length === 1 ? names[0] : undefined) : 'envvars')
+  const directories = options.directories ?? configDirectories(environment, workingDirectory)
+  const places: ConfigPlaces = { environment, workingDirectory, directories, logger }
+  const { name, origin, entry } = await findEntry(options.cloud ?? nonEmpty(environment['OS_CLOUD']), places)
+  try {
+    const profile = await profileOf(entry, places)
+    const wanted = options.region ?? nonEmpty(environment['OS_REGION_NAME'])
+    const region = chooseRegion(entry, profile, wanted, logger)
+    const merged = merge(merge(profile, entry), withUnderscores(region.values))
+    const { regions: _, ...all } = { ...merged, ...environmentOverrides(environment) } as Record<
+      string,
+      unknown
+    >
+    const regional = region.name === undefined ? all : { ...all, region_name: region.name }
+    return { name, origin, settings: expand(regional) }
+  } catch (error) {
+    throw withOrigin(error, name, origin)
+  }
+}
+
+/** Says where the cloud of an error is described. */
+export function withOrigin(error: unknown, name: string, origin: string): unknown {
+  if (!(error instanceof InvalidError)) return error
+  return new InvalidError({
+    reason: `${error.reason} (the cloud ${JSON.stringify(name)}, ${origin})`,
+    cause: error,
+  })
+}
+
+async function findEntry(wanted: string | undefined, places: ConfigPlaces): Promise<Entry> {
+  const { environment } = places
+  const clouds = await readConfigFile('clouds', places)
+  const secure = await readConfigFile('secure', places)
+  const listed = entriesOf(clouds)
+  const secrets = entriesOf(secure)
+  const variables = environmentCloud(environment)
+  const variablesName = nonEmpty(environment['OS_CLOUD_NAME']) ?? 'envvars'
+  if (variables !== undefined && Object.hasOwn(listed, variablesName)) {
+    throw new InvalidError({
+      reason: `The OS_* variables describe a cloud ${JSON.stringify(variablesName)}, and so does ${clouds?.file}: unset them, or name theirs with OS_CLOUD_NAME`,
+    })
+  }
+  // Secrets of a cloud that stands nowhere else are not the only cloud there is, unless all of it is there.
+  const names = Object.keys(clouds === undefined ? secrets : listed)
+  const only = names.length === 1 ? names[0] : undefined
+  const name = wanted ?? (variables === undefined ? only : variablesName)
   const known = names.length === 0 ? 'none' : names.toSorted().join(', ')
   if (name === undefined) {
+    const searched = `looked for in: ${places.directories.join(', ') || 'no folder'}`
+    const reason =
+      clouds === undefined
+        ? `No cloud is configured: there is no clouds.yaml (${searched}), and no OS_AUTH_URL is set`
+        : names.length === 0
+          ? `No cloud is configured: ${clouds.file} has none below clouds:`
+          : `Choose a cloud, by its name or with OS_CLOUD; there are: ${known}`
+    throw new InvalidError({ reason })
+  }
+  if (name === variablesName && variables !== undefined) {
+    return { name, origin: 'of the OS_* variables', entry: variables }
+  }
+  if (!Object.hasOwn(listed, name) && !Object.hasOwn(secrets, name)) {
+    const where = clouds === undefined ? 'there is no clouds.yaml' : `there are: ${known} (${clouds.file})`
+    throw new InvalidError({ reason: `There is no cloud ${JSON.stringify(name)}; ${where}` })
+  }
+  const parts = [ownEntry(clouds, listed, name), ownEntry(secure, secrets, name)]
+  const described = parts.find((part) => part !== undefined)
+  return {
+    name,
+    origin: `in ${described?.origin ?? 'no file'}`,
+    entry: merge(parts[0]?.entry ?? {}, parts[1]?.entry ?? {}),
+  }
+}
+
+function entriesOf(file: ConfigFile | undefined): Mapping {
+  const clouds = file?.content['clouds']
+  if (clouds === undefined || clouds === null || isMapping(clouds)) return toMapping(clouds)
+  const line = file?.lineOf(file.content, 'clouds') ?? 1
+  throw new InvalidError({
+    reason: `The file ${file?.file} is broken: line ${line}: clouds must be a mapping of names to clouds`,
+  })
+}
+
+function ownEntry(
+  file: ConfigFile | undefined,
+  entries: Mapping,
+  name: string,
+): { entry: Mapping; origin: string } | undefined {
+  if (file === undefined || !Object.hasOwn(entries, name)) return undefined
+  const entry = entries[name] ?? {}
+  const line = file.lineOf(entries, name)
+  const origin = line === undefined ? file.file : `${file.file}, line ${line}`
+  const auth = toMapping(entry)['auth']
+  if (!isMapping(entry) || (auth !== undefined && auth !== null && !isMapping(auth))) {
+    const what = isMapping(entry) ? 'auth' : 'the cloud'
     throw new InvalidError({
-      reason:
-        names.length === 0
-          ? 'No cloud is configured: there is no clouds.yaml, and no OS_AUTH_URL is set'
-          : `Choose a cloud, by its name or with OS_CLOUD; there are: ${known}`,
+      reason: `The file ${origin}: ${what} must be a mapping (the cloud ${JSON.stringify(name)})`,
     })
   }
-  const isVariables = name === 'envvars' && !Object.hasOwn(entries, name) && fromVariables !== undefined
-  if (!isVariables && !Object.hasOwn(entries, name)) {
-    throw new InvalidError({ reason: `There is no cloud ${JSON.stringify(name)}; there are: ${known}` })
-  }
-  const entry = isVariables ? fromVariables : toMapping(entries[name])
-  const profile = await profileOf(entry, directories, logger)
-  const withProfile = merge(profile, entry)
-  const chosenRegion = options.region ?? nonEmpty(environment['OS_REGION_NAME'])
-  const regional = applyRegion(withProfile, chosenRegion)
-  const chosenInterface = nonEmpty(environment['OS_INTERFACE']) ?? nonEmpty(environment['OS_ENDPOINT_TYPE'])
-  const settings = chosenInterface === undefined ? regional : { ...regional, interface: chosenInterface }
-  return { name, settings: expand(settings) }
+  return { entry: withUnderscores(entry), origin }
 }
 
-/** A cloud out of `OS_*` variables, if there are any that describe one. */
-function environmentCloud(environment: Environment): Mapping | undefined {
-  const auth: Record<string, string> = {}
-  const settings: Record<string, unknown> = {}
-  for (const [variable, value] of Object.entries(environment)) {
-    if (!variable.startsWith('OS_') || value === undefined || value === '') continue
-    if (choosing.has(variable) || /^OS_(?:TEST|STD|LOG)/.test(variable)) continue
-    const name = variable.slice(3).toLowerCase()
-    if (topLevel.test(name)) settings[name] = value
-    else auth[name] = value
-  }
-  if (Object.keys(auth).length === 0 && Object.keys(settings).length === 0) return undefined
-  return { ...settings, auth }
-}
-
-/** Settings that are not part of signing in. */
-const topLevel =
-  /^(?:auth_type|auth_plugin|cacert|cert|key|insecure|verify|api_timeout|timeout|profile|.*_api_version|.*_endpoint_override|(?:image|key_manager)_endpoint|.*_service_(?:type|name)|image_interface|.*_retries)$/
-
-async function profileOf(entry: Mapping, directories: readonly string[], logger: Logger): Promise<Mapping> {
+/** The settings that a cloud takes over from a profile: one of clouds-public.yaml, or a well-known one. */
+async function profileOf(entry: Mapping, places: ConfigPlaces): Promise<Mapping> {
   const name = entry['profile'] ?? entry['cloud']
   if (typeof name !== 'string' || name === '') return {}
-  const file = await readConfigFile('clouds-public', undefined, directories, logger)
-  const profiles = toMapping(file['public-clouds'])
-  if (!Object.hasOwn(profiles, name)) {
-    const known = Object.keys(profiles).toSorted().join(', ') || 'none'
+  const file = await readConfigFile('clouds-public', places)
+  const profiles = toMapping(file?.content['public-clouds'])
+  if (Object.hasOwn(profiles, name)) return withUnderscores(toMapping(profiles[name]))
+  const builtIn = vendorProfile(name)
+  if (builtIn !== undefined) return builtIn
+  if (/^https?:\/\//i.test(name)) {
     throw new InvalidError({
-      reason: `There is no profile ${JSON.stringify(name)} in clouds-public.yaml; there are: ${known}`,
+      reason: `The profile ${JSON.stringify(name)} is a URL, which is not fetched: write what it says into the cloud's entry or into clouds-public.yaml`,
     })
   }
-  return toMapping(profiles[name])
-}
-
-/** The values of a region go before the cloud's. @throws {InvalidError} where the cloud does not have it */
-function applyRegion(cloud: Mapping, wanted: string | undefined): Mapping {
-  const listed = Array.isArray(cloud['regions']) ? (cloud['regions'] as unknown[]) : []
-  const regions = listed.map((region) =>
-    typeof region === 'string' ? { name: region, values: {} } : { values: {}, ...toMapping(region) },
-  ) as { name?: unknown; values: unknown }[]
-  const own = cloud['region_name'] ?? cloud['region']
-  const name = wanted ?? (typeof own === 'string' && own !== '' ? own : undefined) ?? regions[0]?.name
-  if (typeof name !== 'string') return cloud
-  const region = regions.find((candidate) => candidate.name === name)
-  if (regions.length > 0 && region === undefined) {
-    const known = regions.map((candidate) => String(candidate.name)).join(', ')
-    throw new InvalidError({ reason: `The cloud has no region ${JSON.stringify(name)}; it has: ${known}` })
+  const known = Object.keys(profiles).toSorted().join(', ') || 'none'
+  const reason = `There is no profile ${JSON.stringify(name)} in clouds-public.yaml; there are: ${known}`
+  // A cloud that says itself where it is needs no profile.
+  if (toMapping(entry['auth'])['auth_url'] === undefined && entry['auth_url'] === undefined) {
+    throw new InvalidError({ reason })
   }
-  return { ...merge(cloud, toMapping(region?.values)), region_name: name }
+  places.logger.warn(reason)
+  return {}
 }
 
-/** Mappings are merged member by member; everything else is replaced. */
+/** Mappings are merged member by member; everything else is replaced, and null leaves what there is of a mapping. */
 function merge(base: Mapping, over: Mapping): Mapping {
   const merged: Record<string, unknown> = { ...base }
   for (const [name, value] of Object.entries(over)) {
     if (name === '__proto__') continue
-    const both = isMapping(value) && isMapping(merged[name])
-    merged[name] = both ? merge(toMapping(merged[name]), toMapping(value)) : value
+    const before = merged[name]
+    if (isMapping(before)) merged[name] = isMapping(value) ? merge(before, value) : (value ?? before)
+    else merged[name] = value
   }
   return merged
 }
 
-function isMapping(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/** `auth-url` is `auth_url`. */
+function withUnderscores(mapping: Mapping): Mapping {
+  return Object.fromEntries(
+    Object.entries(mapping).map(([name, value]) => [
+      name.replaceAll('-', '_'),
+      isMapping(value) ? withUnderscores(value) : value,
+    ]),
+  )
 }
 
-/** Values may refer to others as `{region_name}`; secrets are left as they are. */
+/** Settings and `auth_url` may refer to settings as `{region_name}`. */
 function expand(settings: Mapping): Mapping {
-  const replace = (text: string): string =>
-    text.replace(/\{(\w+)\}/g, (whole, name: string) => {
-      const value = settings[name]
-      return typeof value === 'string' ? value : whole
-    })
-  const through = (mapping: Mapping): Mapping =>
-    Object.fromEntries(
-      Object.entries(mapping).map(([name, value]) => [
-        name,
-        typeof value === 'string' && !/password|secret|token|passcode/.test(name)
-          ? replace(value)
-          : name === 'auth'
-            ? through(toMapping(value))
-            : value,
-      ]),
-    )
-  return through(settings)
+  const replace = (value: unknown): unknown =>
+    typeof value !== 'string'
+      ? value
+      : value.replace(/\{(\w+)\}/g, (whole, name: string) => {
+          const other = settings[name]
+          return typeof other === 'string' ? other : whole
+        })
+  const expanded = Object.entries(settings).map(([name, value]) => [
+    name,
+    /password|secret|token|passcode/.test(name) ? value : replace(value),
+  ])
+  const auth = toMapping(settings['auth'])
+  const { auth_url: url } = auth
+  return {
+    ...(Object.fromEntries(expanded) as Mapping),
+    auth: url === undefined ? auth : { ...auth, auth_url: replace(url) },
+  }
 }
 
 function nonEmpty(value: string | undefined): string | undefined {

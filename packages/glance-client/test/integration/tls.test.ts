@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import tls from 'node:tls'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { createGlanceClient, createSession, loadSession } from '@disk-image/glance-client'
+import { createGlanceClient, createSession, loadSession, loadTls } from '@disk-image/glance-client'
 import type { GlanceClient } from '@disk-image/glance-client'
 import { startNginx } from '@disk-image/testing'
 import type { RunningNginx } from '@disk-image/testing'
@@ -97,6 +97,50 @@ describe('TLS', () => {
     await expectWorking(open, { cacert: file('authority.pem') })
     await expectWorking(open, { insecure: true })
     await expectWorking(open, { verify: false })
+  })
+
+  it('finds certificates by ~ and variables, and by the variables that other programs know', async () => {
+    const settings = { verify: true }
+    const home = { HOME: directory }
+    for (const cacert of [
+      '~/authority.pem',
+      '$HOME/authority.pem',
+      '${HOME}/authority.pem',
+      'authority.pem',
+    ]) {
+      const tls = await loadTls({ environment: home, workingDirectory: directory, settings: { cacert } })
+      expect(tls?.ca).toContain('BEGIN CERTIFICATE')
+    }
+    expect((await loadTls({ environment: {}, settings: { verify: file('authority.pem') } }))?.ca).toContain(
+      'BEGIN',
+    )
+    const names = ['OS_CACERT', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'SSL_CERT_FILE']
+    for (const name of names) {
+      const environment = { ...home, [name]: '~/authority.pem' }
+      const tls = await loadTls({ environment, settings })
+      await using client = createGlanceClient({ ...quick, endpoint: open.url, tls, glanceNumRetries: 0 })
+      expect((await client.show(open.images[0]!.id)).status).toBe('active')
+    }
+    // A cloud's own goes first, and nothing is read where nothing is verified.
+    const environment = { REQUESTS_CA_BUNDLE: file('none') }
+    expect(await loadTls({ environment, settings: { cacert: file('authority.pem') } })).toBeDefined()
+    expect(await loadTls({ environment, settings: { insecure: 'yes' } })).toMatchObject({ insecure: true })
+    expect(await loadTls({ environment: {} })).toBeUndefined()
+  })
+
+  it('says which file of certificates is wrong, and why', async () => {
+    const refused = async (settings: Record<string, string>, reason: RegExp): Promise<void> =>
+      await expect(loadTls({ environment: {}, settings })).rejects.toThrow(reason)
+    await refused({ cacert: file('none.pem') }, /none\.pem \(cacert\) could not be read: ENOENT/)
+    await refused({ cacert: directory }, /\(cacert\) could not be read: EISDIR, it is a folder/)
+    await refused({ cacert: file('image') }, /image \(cacert\) has no certificate in PEM/)
+    await refused({ cacert: file('server.key') }, /server\.key \(cacert\) has no certificate in PEM/)
+    await refused({ cert: file('client.pem') }, /client\.pem has no private key in PEM: give one as key/)
+    await refused({ cert: file('client.pem'), key: file('server.key') }, /does not belong to the certificate/)
+    await refused({ insecure: 'perhaps' }, /insecure must be true or false/)
+    await expect(loadTls({ environment: { REQUESTS_CA_BUNDLE: directory } })).rejects.toThrow(
+      /\(REQUESTS_CA_BUNDLE\) could not be read: EISDIR/,
+    )
   })
 
   it('shows its own certificate where the server demands one', async () => {

@@ -1,0 +1,41 @@
+import { open } from 'node:fs/promises'
+import { InvalidError } from '@disk-image/core'
+
+/**
+ * Reads a file whole.
+ *
+ * @param regular whether it must be a regular file: what is merely found; a pipe may be named (`<(sops -d …)`)
+ * @throws {InvalidError} where it is longer than `maximumBytes`
+ * @throws {NodeJS.ErrnoException} where it can't be read; a folder is one of those
+ */
+export async function readBounded(file: string, maximumBytes: number, regular: boolean): Promise<Buffer> {
+  const { O_RDONLY, O_NONBLOCK } = process.getBuiltinModule('node:fs').constants
+  const handle = await open(file, regular ? O_RDONLY | O_NONBLOCK : O_RDONLY)
+  try {
+    const found = await handle.stat()
+    if (found.isDirectory()) throw Object.assign(new Error('a folder'), { code: 'EISDIR' })
+    if (regular && !found.isFile())
+      throw Object.assign(new Error('no file'), { code: 'it is no regular file' })
+    const parts: Uint8Array[] = []
+    let length = 0
+    for (;;) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(64 * 1024))
+      if (bytesRead === 0) return Buffer.concat(parts, length)
+      length += bytesRead
+      if (length > maximumBytes) {
+        throw new InvalidError({
+          reason: `The file ${file} is longer than ${maximumBytes / 1024 / 1024} MiB`,
+        })
+      }
+      parts.push(buffer.subarray(0, bytesRead))
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Why a file could not be read, in words. */
+export function readProblem(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? 'unknown'
+  return code === 'EISDIR' ? 'EISDIR, it is a folder' : code
+}
