@@ -3,6 +3,7 @@ import type { InspectionResult } from '../inspector/index.ts'
 import { isCarriedAsRaw, judgeClaimedFormat } from '../rules/claimed-format.ts'
 import { checkConversionAllowed, judgeConversionAllowed } from '../rules/conversion.ts'
 import { enforce } from '../rules/enforce.ts'
+import { judgeKey } from '../rules/encryption-key.ts'
 import { judgeImageFormat } from '../rules/image-format.ts'
 import { refusalsOfInspection } from '../rules/inspection.ts'
 import { withoutReservedNamespaces } from '../rules/reserved-namespaces.ts'
@@ -19,6 +20,8 @@ export interface ImageEvidence {
   readonly info?: QemuImgInfo | undefined
   /** The volume that shall take the disk. */
   readonly volumeSizeGiB?: number | undefined
+  /** Whether there is a passphrase for a qcow2 that is encrypted; where absent, nobody is going to open it. */
+  readonly hasPassphrase?: boolean | undefined
 }
 
 /** Which way a conversion goes. */
@@ -112,6 +115,7 @@ function refusals(rules: ResolvedFormatPolicy, evidence: ImageEvidence): readonl
       ),
     )
     verdicts.push(judgeAllowedFormat(carried ? 'raw' : inspection.format, rules))
+    if (evidence.hasPassphrase !== undefined) verdicts.push(judgeKey(inspection, evidence.hasPassphrase))
   }
   if (info !== undefined) verdicts.push(...judgeInfo(rules, evidence, info))
   const size = inspection?.virtualSizeBytes ?? info?.virtualSize

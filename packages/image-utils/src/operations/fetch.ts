@@ -115,6 +115,7 @@ export async function fetchVerifyImage(
     'fetch',
   )
   let format = 'raw'
+  let judgedBytes: number | undefined
   return intoPath(
     toolbox,
     imageId,
@@ -134,11 +135,14 @@ export async function fetchVerifyImage(
       if (job.wrapping === 'none') {
         checkInspection(toolbox, job, inspection, 'whole')
         format = toQemuFormat(driverOf(inspection))
+        judgedBytes = inspection.virtualSizeBytes
       }
       return report
     },
     async () => {
-      if (format !== 'raw' && format !== 'vpc') await crossCheck(toolbox, job, destination, format)
+      if (!['raw', 'vpc', 'vhdx'].includes(format)) {
+        await crossCheck(toolbox, job, destination, format, judgedBytes)
+      }
     },
   ).catch((error: unknown) => {
     throw explain(imageId, error)

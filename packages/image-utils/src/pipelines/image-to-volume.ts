@@ -91,11 +91,12 @@ async function convert(
   const { path, chain } = received.result
   const { format } = received
   try {
-    // Raw is whatever it is, and a VHD is read by our own reader: qemu-img isn't asked about either.
-    const virtualSizeBytes =
-      format === 'raw' || format === 'vpc'
-        ? (received.virtualSizeBytes ?? received.inspection.virtualSizeBytes ?? received.bytes)
-        : (await crossCheck(toolbox, job, path, format)).virtualSize
+    const { inspection } = received
+    const virtualSizeBytes = received.virtualSizeBytes ?? inspection.virtualSizeBytes ?? received.bytes
+    // Raw is whatever it is, and a VHD or VHDX is read by our own reader: qemu-img isn't asked about them.
+    if (!['raw', 'vpc', 'vhdx'].includes(format)) {
+      await crossCheck(toolbox, job, path, format, inspection.virtualSizeBytes)
+    }
     const bytesWritten = await writeVolume(toolbox, job, { path, chain, format, virtualSizeBytes }, cleanup)
     return { bytesWritten, virtualSizeBytes }
   } catch (error) {

@@ -39,6 +39,8 @@ export interface Job {
   readonly throughHelper: boolean
   /** Whether a tool has to write it: through the root helper, or with a throttle's prefix before it. */
   readonly throughTool: boolean
+  /** Whether the disk inside is read, and the image not only stored as it is. */
+  readonly opensImage: boolean
   readonly call: CallOptions
 }
 
@@ -98,6 +100,7 @@ export async function prepareJob(
     strict: request.verifyBeforeWrite ?? signed,
     throughHelper,
     throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
+    opensImage: purpose !== 'fetch',
     call,
   }
   if (purpose !== 'plan') checkRawFits(job)

@@ -29,6 +29,7 @@ export function checkInspection(
     claimedFormat: claimOf(job, inspection),
     inspection,
     volumeSizeGiB: job.request.volumeSizeGiB,
+    hasPassphrase: job.opensImage ? job.request.sourcePassphraseFile !== undefined : undefined,
   })
   if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: job.imageId })
 }
@@ -69,6 +70,7 @@ export function judgeContent(
 /**
  * Asks qemu-img once what it makes of a file whose format we know, and refuses where the two disagree.
  *
+ * @param judgedBytes the disk's size that was judged; undefined where the inspector could not tell it
  * @throws {ImageUnacceptableError} also where qemu-img is not installed, saying what to install
  */
 export async function crossCheck(
@@ -76,8 +78,19 @@ export async function crossCheck(
   job: Job,
   path: string,
   format: string,
+  judgedBytes: number | undefined,
 ): Promise<QemuImgInfo> {
   const info = await askQemuImg(toolbox, job, path, format)
+  // A disk consists of whole sectors.
+  if (judgedBytes !== undefined && info.virtualSize !== Math.ceil(judgedBytes / 512) * 512) {
+    throw new ImageUnacceptableError({
+      imageId: job.imageId,
+      reason: 'qemu-img sees a disk of another size than the one that was judged',
+      rule: 'virtual-size-differs',
+      found: `${info.virtualSize} bytes`,
+      accepted: `${judgedBytes} bytes`,
+    })
+  }
   toolbox.policy.check(job.imageId, {
     claimedFormat: format,
     info,

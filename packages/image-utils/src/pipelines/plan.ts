@@ -1,4 +1,3 @@
-import { promisify } from 'node:util'
 import { ImageError, MiB, type Refusal } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
@@ -107,12 +106,30 @@ async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
   return whole ? inspector.end() : inspector.headVerdict()
 }
 
-/** What the first bytes of a gzip unpack to; nothing where they are none. */
+/**
+ * The first MiB, and one byte more where there is more, that the first bytes of a gzip unpack to; nothing where
+ * they are none. No more is unpacked than is asked for: a MiB of gzip can be a GiB.
+ */
 async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
-  const { constants, gunzip } = process.getBuiltinModule('node:zlib')
-  // A cut end is no error here. Nothing but zeroes come to a thousandth of their size.
-  const settings = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 1100 * headBytes }
-  return promisify(gunzip)(stored.subarray(0, headBytes), settings).catch(() => new Uint8Array(0))
+  const { constants, createGunzip } = process.getBuiltinModule('node:zlib')
+  // A cut end is no error here.
+  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH, chunkSize: 64 * 1024 })
+  const unpacked = new Uint8Array(headBytes + 1)
+  let filled = 0
+  gunzip.end(stored.subarray(0, headBytes))
+  try {
+    for await (const bytes of gunzip as AsyncIterable<Uint8Array>) {
+      const part = bytes.subarray(0, unpacked.length - filled)
+      unpacked.set(part, filled)
+      filled += part.length
+      if (filled === unpacked.length) break
+    }
+  } catch {
+    // Whatever was whole before the damage is looked at.
+  } finally {
+    gunzip.destroy()
+  }
+  return unpacked.subarray(0, filled)
 }
 
 function describeSteps(

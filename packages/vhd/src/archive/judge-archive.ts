@@ -43,7 +43,7 @@ export async function judgeMembers(
       refuse({ rule: 'virtual-size', reason: 'its disk is larger than it may be', found, offset: 48 })
     }
     for (const issue of disk.layout?.issues ?? []) {
-      if (issue.rule === 'footer-mismatch') refuse(issue)
+      if (issue.rule === 'footers-differ') refuse(issue)
       warnings.push({ member: name, rule: issue.rule, reason: issue.reason, found: issue.found })
     }
     const twin = uuids.get(uuid)

@@ -3,6 +3,7 @@ import { sectorBytes, unallocated } from '../format/constants.ts'
 import type { VhdType } from '../format/footer.ts'
 import { openSource, type ByteSource, type VhdSource } from '../io/byte-source.ts'
 import { examine } from '../inspect/examine.ts'
+import { disagreements } from '../inspect/footers.ts'
 import type { Layout } from '../inspect/layout.ts'
 import { createBitmapCache, cutRuns } from './bitmap.ts'
 
@@ -40,11 +41,11 @@ export interface Disk {
  *
  * @throws {VhdError} with the first violation that is fatal
  */
-export async function openDisk(element: ChainSource): Promise<Disk> {
+export async function openDisk(element: ChainSource, trustEndFooter = false): Promise<Disk> {
   const raw = typeof element === 'object' && 'format' in element
   const source = await openSource(raw ? element.source : element)
   try {
-    return raw ? rawDisk(source) : diskOf(source, await readLayout(source))
+    return raw ? rawDisk(source) : diskOf(source, await readLayout(source, trustEndFooter))
   } catch (error) {
     await source.close()
     throw error
@@ -54,11 +55,15 @@ export async function openDisk(element: ChainSource): Promise<Disk> {
 /**
  * The metadata of a file that can be read for certain.
  *
+ * @param trustEndFooter whether the footer at the end counts where its copy says something else: only for who
+ *   writes both anew
  * @throws {VhdError} with the first violation that is fatal
  */
-export async function readLayout(source: ByteSource): Promise<Layout> {
+export async function readLayout(source: ByteSource, trustEndFooter = false): Promise<Layout> {
   const layout = await examine(source)
-  const fatal = layout.issues.find((issue) => issue.severity === 'fatal')
+  const fatal = layout.issues.find(
+    ({ severity, rule }) => severity === 'fatal' && !(trustEndFooter && disagreements.has(rule)),
+  )
   if (fatal !== undefined) throw new VhdError({ ...fatal, path: source.path })
   if (!('fileBytes' in layout))
     throw new VhdError({ path: source.path, rule: 'unreadable', reason: 'no metadata' })

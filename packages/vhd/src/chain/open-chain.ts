@@ -10,6 +10,11 @@ export interface ChainRules {
    * who belongs to whom. @default true
    */
   readonly checkParentIds?: boolean | undefined
+  /**
+   * Whether the last disk may be one whose copy of the footer differs from the footer at the end, as a coalesce
+   * leaves it that was killed. @default false
+   */
+  readonly trustEndFooter?: boolean | undefined
 }
 
 /** Several disks as one, leaf first; closing it closes what it opened. */
@@ -38,7 +43,9 @@ export async function openDiskChain(
     await Promise.all(disks.map((disk) => disk.close()))
   }
   try {
-    for (const element of elements) disks.push(await openDisk(element))
+    for (const [index, element] of elements.entries()) {
+      disks.push(await openDisk(element, rules.trustEndFooter === true && index === elements.length - 1))
+    }
     judgeChain(disks, rules, complete)
   } catch (error) {
     await close()

@@ -17,6 +17,12 @@ export interface FoundFooter {
   readonly issues: VhdIssue[]
 }
 
+/**
+ * Rules of footers that disagree: some readers take the one at the end and others the copy, so such a disk is
+ * read by nobody but who repairs it, or completes what was interrupted.
+ */
+export const disagreements: ReadonlySet<string> = new Set(['footers-differ', 'footer-copy', 'footer-damaged'])
+
 const problems: Readonly<Record<FooterProblem, string>> = {
   cookie: 'has no "conectix" cookie',
   poisoned: 'is marked by an unfinished resize of vhd-util',
@@ -63,8 +69,9 @@ export async function findFooter(source: ByteSource): Promise<FoundFooter | VhdI
     }
   }
   const issue: VhdIssue = {
-    severity: 'error',
-    rule: 'footer-end',
+    severity: end.problem === 'cookie' ? 'error' : 'fatal',
+    // Other readers may take for a footer what is not quite one.
+    rule: end.problem === 'cookie' ? 'footer-end' : 'footer-damaged',
     reason: `the footer at the end ${problems[end.problem]}; the copy at the start is used`,
     offset: end.offset,
   }
@@ -89,7 +96,7 @@ async function tailFooter(source: ByteSource): Promise<Tail> {
     const found = { footer: old, bytes: short, origin: 'end-511', tailBytes: footerBytes - 1 } as const
     return { found, problem: undefined, offset: source.size - found.tailBytes }
   }
-  return { found: undefined, problem: old === 'poisoned' ? old : footer, offset }
+  return { found: undefined, problem: footer === 'cookie' ? old : footer, offset }
 }
 
 function copyIssues(
@@ -107,9 +114,9 @@ function copyIssues(
   }
   if (tail.footer.type === 'fixed') return issues
   if (typeof start === 'string') {
-    add('error', 'footer-copy', `the footer's copy at the start ${problems[start]}`, 0)
+    add('fatal', 'footer-copy', `the footer's copy at the start ${problems[start]}`, 0)
   } else if (Buffer.compare(first.subarray(0, 511), tail.bytes.subarray(0, 511)) !== 0) {
-    add('error', 'footer-mismatch', 'the footer at the end and its copy at the start differ', 0)
+    add('fatal', 'footers-differ', 'the footer at the end and its copy at the start differ', 0)
   }
   return issues
 }

@@ -30,7 +30,8 @@ export async function extendFile(target: FileTarget, footer: Uint8Array, end: nu
 
 /**
  * Makes a disk larger; what is new reads as zero. In the order of the writes the disk is at every instant
- * whole, with its old size or with its new one.
+ * whole, with its old size or with its new one. Killed between its two footers, it is refused until another
+ * run, or a repair, has completed it.
  */
 export async function growDisk(target: FileTarget, layout: Layout, sizeBytes: number): Promise<void> {
   if (layout.dynamic === undefined) await growFixed(target, layout, sizeBytes)

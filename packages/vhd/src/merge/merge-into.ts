@@ -32,7 +32,7 @@ export async function mergeInto(
     return
   }
   if (base.sizeBytes < leaf.sizeBytes) await growDisk(target, base.layout, leaf.sizeBytes)
-  const layout = await readLayout({ ...target, size: await target.currentSize() })
+  const layout = await readLayout({ ...target, size: await target.currentSize() }, true)
   if (layout.dynamic === undefined) await mergeFlat(children, target, base.sizeBytes, options)
   else await mergeBlocks(children, target, layout, layout.dynamic, options)
 }

@@ -68,7 +68,8 @@ export async function coalesceFiles(
   options.signal?.throwIfAborted()
   const basePath = typeof last === 'string' ? last : last.source
   if (files.length === 1) return basePath
-  const chain = await openDiskChain(files, options, complete)
+  // What a coalesce left that was killed is completed by another one.
+  const chain = await openDiskChain(files, { ...options, trustEndFooter: true }, complete)
   try {
     await coalesceOpened(chain, basePath, options, open)
   } finally {

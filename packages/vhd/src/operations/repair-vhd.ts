@@ -1,6 +1,7 @@
 import { readLayout } from '../chain/disk.ts'
 import { roundUp, zeroUuid } from '../format/constants.ts'
 import { withUniqueId } from '../format/footer.ts'
+import { disagreements } from '../inspect/footers.ts'
 import type { VhdIssue } from '../inspect/issue.ts'
 import type { Layout } from '../inspect/layout.ts'
 import { openTarget, type FileTarget } from '../io/file-target.ts'
@@ -31,7 +32,7 @@ export interface RepairReport {
   readonly remaining: readonly VhdIssue[]
 }
 
-const footerRules = new Set(['footer-end', 'footer-511', 'footer-copy', 'footer-mismatch'])
+const footerRules = new Set(['footer-end', 'footer-511', ...disagreements])
 const tableRules = new Set(['batmap', 'block-on-batmap', 'block-on-spare-table'])
 
 /**
@@ -48,10 +49,10 @@ export async function repairVhd(
   signal?.throwIfAborted()
   const target = await openTarget(path)
   try {
-    const layout = await readLayout(target)
+    const layout = await readLayout(target, true)
     const repairs = planRepairs(layout, assignUuid)
     if (!dryRun && repairs.length > 0) await applyRepairs(target, layout, repairs)
-    const after = dryRun ? layout : await readLayout({ ...target, size: await target.currentSize() })
+    const after = dryRun ? layout : await readLayout({ ...target, size: await target.currentSize() }, true)
     const planned = new Set(repairs.map(({ rule }) => rule))
     return { repairs, remaining: after.issues.filter(({ rule }) => !dryRun || !planned.has(rule)) }
   } finally {
@@ -63,10 +64,10 @@ function planRepairs({ issues, found, dynamic }: Layout, assignUuid: boolean): V
   const actions: Readonly<Record<string, string>> = {
     'footer-end':
       'cut off what is behind the last block and write the footer there, from its copy at the start',
+    'footer-damaged': 'write the footer at the end from its copy at the start',
     'footer-511': 'write the footer with its 512th byte',
     'footer-copy': 'write the copy at the start from the footer at the end',
-    'footer-mismatch':
-      'write the copy at the start from the footer at the end, which is the one that is read',
+    'footers-differ': 'write the copy at the start from the footer at the end, which is the one that is read',
     batmap: 'make a new table and batmap at the end',
     'block-on-batmap': 'make a new table and batmap at the end',
     'block-on-spare-table': 'make a new table at the end',

@@ -516,7 +516,7 @@ const attacks: readonly Attack[] = [
   ],
   [
     'footers that differ',
-    'footer-mismatch',
+    'footers-differ',
     () => targz([{ name: '0.vhd', data: changed(base, (bytes) => bytes.writeBigUInt64BE(2n ** 19n, 48)) }]),
   ],
   [

@@ -138,6 +138,26 @@ const refused: readonly (readonly [string, string, () => Buffer])[] = [
     'bitmap-order',
     edit((bytes) => both(bytes, (at) => bytes.writeUInt32BE(1, at + 32))),
   ],
+  ['the copy at the start gone', 'footer-copy', () => Buffer.from(child).fill(0, 0, 512)],
+  [
+    'a footer at the end with a wrong checksum',
+    'footer-damaged',
+    () => {
+      const bytes = Buffer.from(child)
+      bytes.writeUInt32BE(1, bytes.length - 512 + 64)
+      return bytes
+    },
+  ],
+  ['footers with two sizes', 'footers-differ', edit((bytes) => bytes.writeBigUInt64BE(1n << 30n, 48))],
+  ['footers with two types', 'footers-differ', edit((bytes) => bytes.writeUInt32BE(3, 60))],
+  ['footers with two creators', 'footers-differ', edit((bytes) => bytes.write('vbox', 28))],
+  ['footers with two identities', 'footers-differ', edit((bytes) => bytes.write('another', 68))],
+  ['footers with two headers', 'footers-differ', edit((bytes) => bytes.writeBigUInt64BE(1n << 20n, 16))],
+  [
+    'a short footer that differs from the copy',
+    'footers-differ',
+    () => edit((bytes) => bytes.writeBigUInt64BE(1n << 30n, 48))().subarray(0, -1),
+  ],
   [
     'a fixed disk larger than its file',
     'fixed-size',
@@ -175,7 +195,6 @@ describe('refused at once, by its rule, before anything is written', () => {
 
 const merged: readonly (readonly [string, readonly string[], () => Buffer])[] = [
   ['the footer at the end gone', ['footer-end'], () => Buffer.from(child).fill(0, child.length - 512)],
-  ['the copy at the start gone', ['footer-copy'], () => Buffer.from(child).fill(0, 0, 512)],
   ['a footer of 511 bytes', ['footer-511'], () => child.subarray(0, -1)],
   ['a batmap with a wrong checksum', ['batmap'], edit((bytes) => bytes.writeUInt32BE(1, 2048 + 24))],
   ['a batmap without its cookie', ['batmap'], edit((bytes) => bytes.write('xx', 2048))],

@@ -320,7 +320,9 @@ describe('repair', () => {
     const whole = diskBytes(buildDisk(plan('dynamic')))
     writeFileSync(file, damage(Buffer.from(whole)))
     const view = chainView([plan('dynamic')])
-    expect(Buffer.compare(await show(file), view)).toBe(0)
+    // Which footer is right is for a person to say, where other readers might see another disk.
+    if (rule === 'footer-copy') await expect(show(file)).rejects.toMatchObject({ rule })
+    else expect(Buffer.compare(await show(file), view)).toBe(0)
     const before = await examineVhd(file)
     expect(before.issues.map((issue) => issue.rule)).toContain(rule)
     const damaged = readFileSync(file)

@@ -5,7 +5,8 @@ import { Fields } from '../fields.ts'
 import { examineDmg } from '../formats/banned.ts'
 import { type Signature, signatures } from '../formats/index.ts'
 import { hidesBootRecord } from '../formats/luks.ts'
-import { checkVhdAtEnd, isFooterAtEnd } from '../formats/vhd.ts'
+import { checkVhdAtEnd } from '../formats/vhd.ts'
+import { footerAtEnd } from '../formats/vhd-footers.ts'
 import { Report } from '../report.ts'
 import type { InspectionResult } from '../result.ts'
 import type { ImageEnd } from './steps.ts'
@@ -51,7 +52,8 @@ export class Examination {
   finish(end: ImageEnd): InspectionResult {
     this.#walk.end(end)
     const found = this.#matches[0]?.name
-    const footer = isFooterAtEnd(end) && found !== 'vhd' ? 'vhd' : hasDmgTrailer(end) ? 'dmg' : undefined
+    const footer =
+      found !== 'vhd' && footerAtEnd(end) !== undefined ? 'vhd' : hasDmgTrailer(end) ? 'dmg' : undefined
     if (footer === undefined) return this.#result(found ?? 'raw', end, this.#report, undefined)
     const isDisk = found === undefined || diskContents.has(found)
     if (!isDisk) {

@@ -3,7 +3,8 @@ import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { type ImageEnd, piecesOf, read, scan, type Steps } from '../engine/steps.ts'
 import { headerBytes as luks1HeaderBytes, problemOfLuks1 } from './luks.ts'
-import type { LuksRange } from './qcow2-extensions.ts'
+import { walkBitmaps } from './qcow2-bitmaps.ts'
+import type { Qcow2Extensions } from './qcow2-extensions.ts'
 import { mostSnapshots, type Qcow2Header } from './qcow2-header.ts'
 import { walkSnapshots } from './qcow2-snapshots.ts'
 
@@ -19,6 +20,9 @@ export interface Furthest {
   what: string
   /** Where the entry stands. */
   entryOffset: number
+  /** Clusters that the L2 tables name. */
+  clusters: number
+  compressedClusters: number
 }
 
 /**
@@ -27,10 +31,16 @@ export interface Furthest {
  */
 export function* walkTables(
   header: Qcow2Header,
-  luks: LuksRange | undefined,
+  extensions: Qcow2Extensions,
   report: Report,
 ): Steps<Furthest> {
-  const furthest: Furthest = { end: 0, what: 'header', entryOffset: 0 }
+  const furthest: Furthest = {
+    end: 0,
+    what: 'header',
+    entryOffset: 0,
+    clusters: 0,
+    compressedClusters: 0,
+  }
   const sane =
     header.clusterSize > 0 &&
     header.l1Size * 8 <= 32 * 1024 ** 2 &&
@@ -38,7 +48,7 @@ export function* walkTables(
     header.l1Offset < 1n << 52n
   const start = Number(header.l1Offset)
   // In ascending order, because a stream goes by once.
-  const others = otherStructures(header, luks, report)
+  const others = otherStructures(header, extensions, report)
   yield* walkBefore(others, sane ? start : Infinity)
   if (!sane) return furthest
   const most = Math.min(mostTables, mostTableBytes / header.clusterSize)
@@ -86,13 +96,20 @@ function* walkBefore(structures: Structure[], offset: number): Steps<void> {
   while ((structures[0]?.offset ?? Infinity) < offset) yield* structures.shift()?.walk() ?? []
 }
 
-function otherStructures(header: Qcow2Header, luks: LuksRange | undefined, report: Report): Structure[] {
+function otherStructures(
+  header: Qcow2Header,
+  { luks, bitmaps }: Qcow2Extensions,
+  report: Report,
+): Structure[] {
   const found: Structure[] = []
   const snapshots = snapshotsPlace(header)
   if (snapshots < Infinity) found.push({ offset: snapshots, walk: () => walkSnapshots(header, report) })
   if (luks !== undefined && luks.offset < 1n << 52n) {
     const offset = Number(luks.offset)
     found.push({ offset, walk: () => lookAtLuks(offset, report) })
+  }
+  if (bitmaps !== undefined && header.clusterSize > 0) {
+    found.push({ offset: bitmaps.offset, walk: () => walkBitmaps(bitmaps, header, report) })
   }
   return found.sort((a, b) => a.offset - b.offset)
 }
@@ -150,12 +167,14 @@ function lookAtL2(
   let mostHigh = 0
   let mostLow = 0
   let most = -1
+  let named = 0
   for (let entry = 0; entry <= last; entry += step) {
     const high = view.getInt32(entry)
     let low = view.getInt32(entry + 4)
     if ((high | low) === 0) continue
     if ((high & 0x40000000) !== 0) {
       const start = (high & compressedHighMask) * 2 ** 32 + (low >>> 0)
+      furthest.compressedClusters += 1
       reach(furthest, start + 1, 'compressed cluster', at + entry)
       continue
     }
@@ -166,6 +185,7 @@ function lookAtL2(
     }
     // A cluster that reads as zeros need not be there.
     if ((low & 1) === 1) continue
+    const first = entry
     for (let next = entry + step; next <= last; next += step) {
       const following = (low + clusterSize) | 0
       // At 4 GiB the upper half changes too.
@@ -174,12 +194,14 @@ function lookAtL2(
       low = following
       entry = next
     }
+    named += (entry - first) / step + 1
     if (offsetHigh > mostHigh || (offsetHigh === mostHigh && low >>> 9 > mostLow)) {
       mostHigh = offsetHigh
       mostLow = low >>> 9
       most = entry
     }
   }
+  furthest.clusters += named
   if (most >= 0) reach(furthest, mostHigh * 2 ** 32 + mostLow * 512 + 1, 'cluster', at + most)
 }
 
@@ -207,6 +229,29 @@ export function checkAgainstLength(
   } else if (furthest.end > end.sizeBytes) {
     outside(furthest.what, furthest.entryOffset, BigInt(furthest.end))
   }
+}
+
+/** The best that the compression can do is a little over 1000 to 1, for zeros, which need no cluster. */
+const mostCompression = 1100
+
+/**
+ * Every cluster has its place for itself, so together they are no longer than the file. Where a million entries
+ * share one cluster, a small file costs the time and the room of a large one.
+ */
+export function checkShared(header: Qcow2Header, furthest: Furthest, end: ImageEnd, report: Report): void {
+  // A file that was cut has fewer bytes than it had clusters.
+  if (report.hasFailed('truncated')) return
+  const { clusters, compressedClusters } = furthest
+  // The last cluster may be cut short.
+  const normal = (clusters - 1) * header.clusterSize
+  const compressed = compressedClusters * header.clusterSize
+  if (normal < end.sizeBytes && compressed <= mostCompression * end.sizeBytes) return
+  report.fail('tables', {
+    reason: 'The L2 tables name more clusters than the file can hold, so clusters share their place',
+    found: `${clusters} clusters and ${compressedClusters} compressed in ${end.sizeBytes} bytes`,
+    accepted: 'a place for each cluster',
+    reference: 'CVE-2015-5162',
+  })
 }
 
 function hostOffset(high: number, low: number): number {

@@ -4,7 +4,7 @@ import type { Report } from '../report.ts'
 import { atEnd, firstBytes, headBytes, type ImageEnd, type Steps } from '../engine/steps.ts'
 import { readExtensions } from './qcow2-extensions.ts'
 import { checkQcow2Header, type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
-import { checkAgainstLength, walkTables } from './qcow2-tables.ts'
+import { checkAgainstLength, checkShared, walkTables } from './qcow2-tables.ts'
 
 const checks = [
   'version',
@@ -52,11 +52,12 @@ export function* examineQcow2(head: Fields, report: Report): Steps<void> {
   }
   checkQcow2Header(head, header, report)
   checkBackingFile(head, header, report)
-  const encryption = readExtensions(head, header, report)
-  const furthest = yield* walkTables(header, encryption, report)
+  const extensions = readExtensions(head, header, report)
+  const furthest = yield* walkTables(header, extensions, report)
   const end = yield* atEnd()
   checkAgainstLength(header, furthest, end, report)
-  checkLuksHeader(encryption, end, report)
+  checkShared(header, furthest, end, report)
+  checkLuksHeader(extensions.luks, end, report)
 }
 
 function checkBackingFile(head: Fields, header: Qcow2Header, report: Report): void {

@@ -8,23 +8,14 @@ export const vhdFooterBytes = 512
 const largestBytes = 2040n * 1024n ** 3n
 const kinds: Readonly<Record<number, string>> = { 2: 'fixed', 3: 'dynamic', 4: 'differencing' }
 
-/**
- * Programs that mean the size field and not the geometry.
- *
- * @see https://gitlab.com/qemu-project/qemu/-/blob/master/block/vpc.c (table of creators)
- */
-const sizeFieldCreators: ReadonlySet<string> = new Set(['win ', 'qem2', 'd2v ', 'tap\0', 'CTXS', 'wa\0\0'])
-const largestGeometrySectors = 65535n * 16n * 255n
-
 /** The fields of a VHD footer. */
 export interface VhdFooter {
   readonly version: number
   readonly dataOffset: bigint
+  /** Bytes of the disk. What the geometry comes to is less, and says nothing. */
   readonly currentSize: bigint
   readonly kind: string | undefined
   readonly checksumHolds: boolean
-  /** Bytes of the disk as readers see them: by geometry or by the size field, depending on the creator. */
-  readonly virtualSize: bigint
 }
 
 /** Whether a VHD footer stands here: its cookie and a version and a disk type that exist. */
@@ -34,17 +25,12 @@ export function isVhdFooter(fields: Fields): boolean {
 
 /** @see Microsoft, Virtual Hard Disk Image Format Specification 1.0, "Hard Disk Footer Format" */
 export function readVhdFooter(fields: Fields): VhdFooter {
-  const currentSize = fields.u64be(48)
-  const geometry = BigInt(fields.u16be(56)) * BigInt(fields.u8(58)) * BigInt(fields.u8(59))
-  const creator = String.fromCharCode(...fields.bytes.subarray(28, 32))
-  const bySize = sizeFieldCreators.has(creator) || geometry === largestGeometrySectors
   return {
     version: fields.u32be(12),
     dataOffset: fields.u64be(16),
-    currentSize,
+    currentSize: fields.u64be(48),
     kind: kinds[fields.u32be(60)],
     checksumHolds: checksum(fields, vhdFooterBytes, 64) === fields.u32be(64),
-    virtualSize: (bySize ? currentSize / 512n : geometry) * 512n,
   }
 }
 
@@ -67,8 +53,11 @@ export function checkVhdFooter(fields: Fields, footer: VhdFooter, offset: number
   if (!footer.checksumHolds) {
     wrong('The checksum of the footer is wrong', 64, hex(fields.u32be(64)), hex(checksum(fields, 512, 64)))
   }
-  report.virtualSize = footer.virtualSize
-  if (footer.currentSize > largestBytes || footer.virtualSize > largestBytes || footer.currentSize === 0n) {
+  if (fields.has(28, 'tap') && fields.u32be(32) === 1 && footer.kind !== 'fixed') {
+    wrong('The sector bitmaps are in the bit order of blktap 0.1', 32, '0.1', 'a later version')
+  }
+  report.virtualSize = footer.currentSize
+  if (footer.currentSize > largestBytes || footer.currentSize === 0n) {
     report.fail('virtual-size', {
       reason: 'The virtual size is not one that a VHD can have',
       offset: offset + 48,

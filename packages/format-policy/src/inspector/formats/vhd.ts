@@ -5,20 +5,23 @@ import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts
 import {
   checksum,
   checkVhdFooter,
-  isVhdFooter,
   readVhdFooter,
   utf16be,
   type VhdFooter,
   vhdFooterBytes,
 } from './vhd-footer.ts'
+import { checkFootersAgree, footerAtEnd } from './vhd-footers.ts'
 
 const unusedBlock = 0xffffffff
 /** Bytes that a block table may span: the largest disk. */
 const largestTable = 0xff000000n * 512n
+/** Blocks of the largest disk that is read, 2040 GiB in blocks of 256 KiB. */
+const mostBlocks = 2n ** 23n
+const largestBlock = 2 * 1024 ** 2
 
 /** VHD that begins with a copy of its footer: dynamic and differencing disks. */
 export function* examineVhd(head: Fields, report: Report): Steps<void> {
-  report.expect('header', 'virtual-size', 'backing-file', 'tables', 'truncated')
+  report.expect('header', 'virtual-size', 'backing-file', 'tables', 'truncated', 'footers-differ')
   report.details.foundAt = 'head'
   const footer = readVhdFooter(head)
   if (footer.kind === 'differencing') report.details.backingFile = ''
@@ -36,12 +39,14 @@ export function* examineVhd(head: Fields, report: Report): Steps<void> {
   checkVhdFooter(head, footer, 0, report)
   let furthest = 0
   let furthestEntry = 0
+  let blocks = 0
   if (layout !== undefined) {
     yield* scan(layout.table, layout.entries * 4, (piece, at) => {
       const view = viewOf(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
         const sector = view.getUint32(entry)
         if (sector === unusedBlock) continue
+        blocks += 1
         if (sector < 3) blockOverHeader(report, at + entry, sector)
         if (sector < furthest) continue
         furthest = sector
@@ -50,13 +55,11 @@ export function* examineVhd(head: Fields, report: Report): Steps<void> {
     })
   }
   const end = yield* atEnd()
-  if (layout !== undefined) checkAgainstLength(layout, furthest, furthestEntry, end, report)
-  if (!isVhdFooter(lastSector(end))) {
-    report.note('header', {
-      reason: 'The footer at the end is missing; its copy at the start is used',
-      offset: Math.max(0, end.sizeBytes - vhdFooterBytes),
-    })
+  if (layout !== undefined) {
+    checkAgainstLength(layout, furthest, furthestEntry, end, report)
+    checkShared(blocks, layout.blockBytes, end, report)
   }
+  checkFootersAgree(head, end, report)
 }
 
 interface DynamicLayout {
@@ -86,17 +89,21 @@ function checkDynamicHeader(
       hex(checksum(fields, 1024, 36)),
     )
   }
+  if (fields.u32be(24) !== 0x10000) {
+    wrong('The version of the dynamic header is not known', 24, hex(fields.u32be(24)), '0x10000')
+  }
   if (footer.kind === 'differencing') report.details.backingFile = utf16be(fields, 64, 512)
   const table = fields.u64be(16)
   const entries = fields.u32be(28)
   const blockBytes = fields.u32be(32)
-  if (blockBytes < 512 || (blockBytes & (blockBytes - 1)) !== 0 || blockBytes > 256 * 1024 ** 2) {
-    wrong('The block size is outside the format', 32, `${blockBytes} bytes`, 'a power of two from 512')
+  if (blockBytes < 512 || (blockBytes & (blockBytes - 1)) !== 0 || blockBytes > largestBlock) {
+    const accepted = 'a power of two from 512 bytes to 2 MiB'
+    wrong('The block size is outside the format', 32, `${blockBytes} bytes`, accepted)
     return undefined
   }
-  const sizeBytes = footer.virtualSize > footer.currentSize ? footer.virtualSize : footer.currentSize
-  const needed = (sizeBytes + BigInt(blockBytes) - 1n) / BigInt(blockBytes)
-  if (BigInt(entries) < needed || BigInt(entries) * BigInt(blockBytes) > largestTable) {
+  const needed = (footer.currentSize + BigInt(blockBytes) - 1n) / BigInt(blockBytes)
+  const spans = BigInt(entries) * BigInt(blockBytes)
+  if (BigInt(entries) < needed || spans > largestTable || needed > mostBlocks) {
     report.fail('tables', {
       reason: 'The block table does not match the virtual size',
       offset: base + 28,
@@ -149,18 +156,24 @@ function checkAgainstLength(
   }
 }
 
-/** The last sector as a reader. */
-export function lastSector(end: ImageEnd): Fields {
-  return new Fields(end.tail.subarray(Math.max(0, end.tail.length - vhdFooterBytes)))
+/** Every block has its place for itself, so together they are no longer than the file. */
+function checkShared(blocks: number, blockBytes: number, end: ImageEnd, report: Report): void {
+  // The last block may be cut short.
+  if ((blocks - 1) * blockBytes < end.sizeBytes || report.hasFailed('tables')) return
+  report.fail('tables', {
+    reason: 'The block table has more blocks than the file can hold, so blocks share their place',
+    found: `${blocks} blocks of ${blockBytes} bytes in ${end.sizeBytes}`,
+    accepted: 'a place for each block',
+    reference: 'CVE-2015-5162',
+  })
 }
 
-/** VHD that is known only by its footer: a fixed disk is raw data with 512 bytes behind it. */
+/** VHD that is known only by its footer: a fixed disk is raw data with a footer behind it. */
 export function checkVhdAtEnd(end: ImageEnd, report: Report): void {
   report.expect('header', 'virtual-size', 'backing-file', 'truncated')
   report.details.foundAt = 'footer'
-  const fields = lastSector(end)
+  const { fields, offset } = footerAtEnd(end) ?? { fields: new Fields(new Uint8Array(0)), offset: 0 }
   const footer = readVhdFooter(fields)
-  const offset = end.sizeBytes - vhdFooterBytes
   checkVhdFooter(fields, footer, offset, report)
   if (footer.kind !== 'fixed') {
     report.fail('header', {
@@ -169,7 +182,7 @@ export function checkVhdAtEnd(end: ImageEnd, report: Report): void {
       found: `disk type ${footer.kind}`,
       accepted: 'a footer at the start too',
     })
-  } else if (footer.currentSize > BigInt(offset) || footer.virtualSize > BigInt(offset)) {
+  } else if (footer.currentSize > BigInt(offset)) {
     report.fail('truncated', {
       reason: 'The file is shorter than its footer says',
       offset: offset + 48,
@@ -177,9 +190,4 @@ export function checkVhdAtEnd(end: ImageEnd, report: Report): void {
       accepted: `${footer.currentSize} bytes`,
     })
   }
-}
-
-/** Whether the last sector is a VHD footer. */
-export function isFooterAtEnd(end: ImageEnd): boolean {
-  return end.sizeBytes >= vhdFooterBytes && isVhdFooter(lastSector(end))
 }

@@ -13,6 +13,7 @@ const typeLine = /^createType[ \t]*=[ \t]*"([^"]*)"$/
 const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
 const hintLine = /parentFileNameHint[^"]*"?([^"]*)/i
 const pathSetting = /^(changeTrackPath|digestFilename|nativeParentHint)[ \t]*=/i
+const encryptionSetting = /^(encryption|encryptedVM|ddb\.encrypt)[\w.]*[ \t]*=/i
 const keptExtents = 10
 
 /** What a descriptor says. */
@@ -95,6 +96,14 @@ function checkPlainLine({ text, offset, tooLong }: DescriptorLine, report: Repor
       text,
       'settings and extents',
     )
+  } else if (encryptionSetting.test(text)) {
+    report.details.encryption = 'vmware'
+    report.fail('encryption', {
+      reason: 'The disk is encrypted by VMware, which only VMware opens',
+      offset,
+      found: printable(text),
+      accepted: 'a disk that VMware has decrypted',
+    })
   } else if (pathSetting.test(text) && /[/\\]/.test(text)) {
     wrongLine(report, 'The descriptor names a file by a path', offset, text, 'no path')
   }
