@@ -69,7 +69,7 @@ test('a footer of 511 bytes, as Virtual PC wrote it, is one', () => {
 test.each(['vpc ', 'vs  ', 'vbox', 'tap\0', 'win ', 'qemu', 'qem2', 'd2v ', 'xxxx'])(
   'the size is the current size, whoever made it: %j',
   (creator) => {
-    const bytes = [...creator].map((character) => character.charCodeAt(0))
+    const bytes = [...Buffer.from(creator, 'latin1')]
     const image = buildVhd()
     const made = change(change(image, 0, 28, bytes), image.length - 512, 28, bytes)
     expect(inspectBytes(made)).toMatchObject({ safe: true, virtualSizeBytes: MiB })

@@ -321,8 +321,9 @@ describe('repair', () => {
     writeFileSync(file, damage(Buffer.from(whole)))
     const view = chainView([plan('dynamic')])
     // Which footer is right is for a person to say, where other readers might see another disk.
-    if (rule === 'footer-copy') await expect(show(file)).rejects.toMatchObject({ rule })
-    else expect(Buffer.compare(await show(file), view)).toBe(0)
+    const shown = await show(file).catch((error: unknown) => (error as { readonly rule: string }).rule)
+    const same = typeof shown === 'string' ? shown : Buffer.compare(shown, view) === 0
+    expect(same).toBe(rule === 'footer-copy' ? rule : true)
     const before = await examineVhd(file)
     expect(before.issues.map((issue) => issue.rule)).toContain(rule)
     const damaged = readFileSync(file)

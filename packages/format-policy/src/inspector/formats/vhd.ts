@@ -2,14 +2,7 @@ import { Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
-import {
-  checksum,
-  checkVhdFooter,
-  readVhdFooter,
-  utf16be,
-  type VhdFooter,
-  vhdFooterBytes,
-} from './vhd-footer.ts'
+import { checksum, checkVhdFooter, readVhdFooter, utf16be, type VhdFooter } from './vhd-footer.ts'
 import { checkFootersAgree, footerAtEnd } from './vhd-footers.ts'
 
 const unusedBlock = 0xffffffff
