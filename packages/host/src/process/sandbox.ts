@@ -1,7 +1,8 @@
-import { open, stat } from 'node:fs/promises'
+import { open, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { ProcessFileAccess } from '@disk-image/core'
+import { isAmongDevices } from '../volume/place.ts'
 
 /** One path as the sandbox shall show it. */
 export interface Binding {
@@ -167,7 +168,8 @@ const notPossible = new Set([...notAllowed, 'ENOENT', 'ENOTDIR', 'EROFS'])
 
 /** @returns 'there' where another made it first; 'forbidden' only where somebody else may try */
 async function createEmpty(name: string, others: boolean): Promise<'made' | 'there' | 'forbidden'> {
-  if (/^\/dev\/(?!shm\/)/.test(path.normalize(name))) {
+  const folder = await realpath(path.dirname(name)).catch(() => path.dirname(name))
+  if (await isAmongDevices(path.join(folder, path.basename(name)))) {
     throw new InvalidError({ reason: `${name} does not exist. No file is made under /dev.` })
   }
   try {

@@ -17,6 +17,8 @@ export interface Leftover {
 /** Options of {@link findLeftovers} and {@link removeLeftovers}. */
 export interface LeftoverOptions {
   readonly directory: string
+  /** Only names that have this before the owner. @default all */
+  readonly prefix?: string | undefined
   /** Only names that end so. @default all */
   readonly suffix?: string | undefined
 }
@@ -27,11 +29,11 @@ export interface LeftoverOptions {
  * start.
  */
 export async function findLeftovers(options: LeftoverOptions): Promise<Leftover[]> {
-  const { directory, suffix = '' } = options
+  const { directory, prefix, suffix = '' } = options
   const here = hostTag()
   const found: Leftover[] = []
   for (const name of await namesIn(directory)) {
-    const owner = name.endsWith(suffix) ? parseTemporaryName(name) : undefined
+    const owner = name.endsWith(suffix) ? parseTemporaryName(name, prefix) : undefined
     if (owner === undefined || owner.hostTag !== here) continue
     if (isAlive(owner.processId, owner.startTicks)) continue
     const file = path.join(directory, name)

@@ -33,9 +33,15 @@ export function temporaryName(owner: TemporaryOwner, prefix: string, suffix: str
   return name
 }
 
-/** The owner that a name tells of, or undefined for a name that is none of ours. */
-export function parseTemporaryName(name: string): TemporaryOwner | undefined {
-  const [, hostTag, processId, start] = mark.exec(name) ?? []
+/**
+ * The owner that a name tells of, or undefined for a name that is none of ours.
+ *
+ * @param prefix what has to be before that; anything where it isn't given
+ */
+export function parseTemporaryName(name: string, prefix?: string): TemporaryOwner | undefined {
+  const found = mark.exec(name)
+  const [, hostTag, processId, start] = found ?? []
   if (hostTag === undefined || processId === undefined || start === undefined) return undefined
+  if (prefix !== undefined && name.slice(0, found?.index) !== prefix) return undefined
   return { hostTag, processId: Number(processId), startTicks: Number.parseInt(start, 36) }
 }

@@ -1,8 +1,9 @@
-import { unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { formatBytes, ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
 import { BackgroundSync } from './background-sync.ts'
 import { DirectWrites } from './direct-writes.ts'
+import type { Partial } from '../temporary/partial.ts'
+import { HeldRanges, heldRangesOf } from './held-ranges.ts'
 import { spaceError } from './space-error.ts'
 import type { Volume, VolumeTarget } from './volume.ts'
 import { writeFully, writeZeros } from './write-fully.ts'
@@ -13,7 +14,10 @@ export interface VolumeInit {
   readonly handle: FileHandle
   readonly path: string
   readonly target: VolumeTarget
-  readonly created: boolean
+  /** Of a new file: where it is until it is finished. */
+  readonly partial: Partial | undefined
+  /** Nothing is written beyond it. */
+  readonly boundBytes: number
   readonly imageId: string
   /** Whether it has to be on the disk at the end. */
   readonly durable: boolean
@@ -21,15 +25,17 @@ export interface VolumeInit {
   readonly temporary: boolean
 }
 
-/** The life of a volume: prepared at the first change, then written, then finished or tainted, then closed. */
+/** The life of a volume: prepared at the first change, then written, then finished or wiped, then closed. */
 export function createVolume(init: VolumeInit): Volume {
-  const { handle, path, target, created, imageId, durable, temporary } = init
+  const { handle, path, target, partial, boundBytes, imageId, durable, temporary } = init
+  const created = partial !== undefined
   let prepared: Promise<void> | undefined
   let touched = false
   let finished = false
   let closed: Promise<void> | undefined
   let end = 0
   const written = new WrittenBlocks()
+  const held = new HeldRanges(target.held)
   const background = durable ? new BackgroundSync(handle) : undefined
   // What is read next is best in the cache.
   const direct = temporary ? undefined : new DirectWrites(handle, target.kind, durable)
@@ -54,6 +60,10 @@ export function createVolume(init: VolumeInit): Volume {
       const reason = `${formatBytes(to)} do not fit on ${path}, which has ${formatBytes(target.sizeBytes)}`
       throw new ImageTooBigError({ imageId, reason })
     }
+    if (to > boundBytes) {
+      const reason = `${formatBytes(to)} would be written to ${path}, and the disk has ${formatBytes(boundBytes)}`
+      throw new ImageTooBigError({ imageId, reason })
+    }
     end = Math.max(end, to)
   }
   /** Does it, and names the error where there was no room. */
@@ -66,26 +76,50 @@ export function createVolume(init: VolumeInit): Volume {
     }
   }
 
-  const taint = async (): Promise<void> => {
+  const sync = async (): Promise<void> => {
+    if (durable) await handle.datasync()
+  }
+  /** The head comes last, in one write: without it nothing else is found. */
+  const writeHeld = async (totalBytes: number): Promise<void> => {
+    const [head, ...others] = held.ranges
+    if (head === undefined) return
+    let isAnyWritten = target.kind === 'file'
+    for (const range of others) {
+      const bytes = held.bytesOf(range, totalBytes)
+      if (bytes === undefined) continue
+      await writeFully(handle, bytes, range.start)
+      isAnyWritten = true
+    }
+    if (isAnyWritten) await sync()
+    const bytes = held.bytesOf(head, totalBytes)
+    if (bytes === undefined) return
+    await writeFully(handle, bytes, head.start)
+    await sync()
+  }
+
+  const wipe = async (): Promise<void> => {
     if (closed !== undefined || finished) return
     try {
-      if (created) await unlink(path)
-      if (!touched) return
-      const size = target.kind === 'file' ? (await handle.stat()).size : target.sizeBytes
-      const length = Math.min(size, MiB)
-      await writeZeros(handle, 0, length)
-      await writeZeros(handle, size - length, length)
-      // Also of what needn't be durable: its data may be on the disk by now, and these ends must not be the old ones.
-      if (!temporary && (durable || !created)) await handle.datasync()
+      if (partial !== undefined) await partial.discard()
+      else if (touched) await wipeEnds()
     } catch {
       // Best effort: whatever failed before is what the caller has to hear of.
     }
   }
+  const wipeEnds = async (): Promise<void> => {
+    const isFile = target.kind === 'file'
+    const size = isFile ? Math.max(end, target.sizeBytes) : target.sizeBytes
+    if (isFile) await handle.truncate(size)
+    for (const { start, end: stop } of heldRangesOf(size)) await writeZeros(handle, start, stop - start)
+    // Also of what needn't be durable: its data may be on the disk by now, and these ends must not be the old ones.
+    if (!temporary) await handle.datasync()
+  }
   const shut = async (): Promise<void> => {
-    await taint()
+    await wipe()
     await background?.settle().catch(() => undefined)
     await direct?.close()
     await handle.close()
+    await partial?.close()
   }
   const close = (): Promise<void> => {
     closed ??= shut()
@@ -103,10 +137,15 @@ export function createVolume(init: VolumeInit): Volume {
     async write(chunk: Uint8Array, offset: number): Promise<void> {
       claim(offset, chunk.byteLength)
       await withSpace(offset + chunk.byteLength, async () => {
-        written.add(offset, chunk.byteLength)
         await prepare()
-        const done = (await direct?.write(chunk, offset)) ?? 0
-        if (done < chunk.byteLength) await writeFully(handle, chunk.subarray(done), offset + done)
+        for (const part of held.take(offset, chunk.byteLength, chunk)) {
+          const bytes = chunk.subarray(part.start, part.end)
+          const at = offset + part.start
+          written.add(at, bytes.byteLength)
+          await target.reach(at + bytes.byteLength)
+          const done = (await direct?.write(bytes, at)) ?? 0
+          if (done < bytes.byteLength) await writeFully(handle, bytes.subarray(done), at + done)
+        }
         // Also what went past the page cache: the disk has a cache of its own, which takes its time at the end.
         background?.wrote(chunk.byteLength)
       })
@@ -115,10 +154,14 @@ export function createVolume(init: VolumeInit): Volume {
       claim(offset, length)
       await withSpace(offset + length, async () => {
         await prepare()
-        if (!target.zeroed() || written.mayHave(offset, length)) await writeZeros(handle, offset, length)
+        for (const part of held.take(offset, length)) {
+          const at = offset + part.start
+          const bytes = part.end - part.start
+          if (!target.zeroed() || written.mayHave(at, bytes)) await writeZeros(handle, at, bytes)
+        }
       })
     },
-    async finish(totalBytes: number): Promise<void> {
+    async finish(totalBytes: number, check?: (path: string) => Promise<void>): Promise<void> {
       claim(totalBytes, 0)
       if (totalBytes < end) {
         throw new InvalidError({
@@ -127,13 +170,17 @@ export function createVolume(init: VolumeInit): Volume {
       }
       await withSpace(totalBytes, async () => {
         await prepare()
-        await target.setLength(totalBytes)
+        if (partial !== undefined) await target.setLength(totalBytes)
         await background?.settle()
-        if (durable) await handle.datasync()
+        await sync()
+        if (partial === undefined) await target.setLength(totalBytes)
+        await writeHeld(totalBytes)
       })
+      await check?.(partial?.path ?? path)
+      await partial?.publish({ durable })
       finished = true
     },
-    taint,
+    wipe,
     close,
     [Symbol.asyncDispose]: close,
   })

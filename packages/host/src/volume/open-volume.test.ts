@@ -1,9 +1,11 @@
-import { mkdir, mkdtemp, open, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { InvalidError, MiB } from '@disk-image/core'
+import { ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
 import { execa } from 'execa'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { hostTag } from '../temporary/process-identity.ts'
+import { temporaryName } from '../temporary/temporary-name.ts'
 import { openVolume } from './open-volume.ts'
 import { writeSparsely } from './write-sparsely.ts'
 import { createZeroDetector } from './zero-detector.ts'
@@ -61,7 +63,7 @@ test('skipping what was written in this pass makes it zeros, in whatever order',
 test('opening alone changes nothing', async () => {
   await writeFile(file, 'precious')
   const volume = await openVolume(file)
-  await volume.taint()
+  await volume.wipe()
   await volume.close()
   expect(await readFile(file, 'utf8')).toBe('precious')
 })
@@ -84,14 +86,19 @@ test('a file that was there and not finished loses both ends', async () => {
   expect(bytes).toHaveLength(5 * MiB)
   expect(bytes.subarray(0, MiB).every((byte) => byte === 0)).toBe(true)
   expect(bytes.subarray(4 * MiB).every((byte) => byte === 0)).toBe(true)
-  expect(bytes.subarray(MiB, 4 * MiB).every((byte) => byte === 120)).toBe(true)
+  for (const [start, end] of [
+    [1.5, 2],
+    [3, 4],
+  ] as const) {
+    expect(bytes.subarray(start * MiB, end * MiB).every((byte) => byte === 120)).toBe(true)
+  }
 })
 
-test('a finished volume is not tainted any more', async () => {
+test('a finished volume is not wiped any more', async () => {
   const volume = await openVolume(file)
   await volume.write(Buffer.from('done'), 0)
   await volume.finish(4)
-  await volume.taint()
+  await volume.wipe()
   await volume.close()
   expect(await readFile(file, 'utf8')).toBe('done')
 })
@@ -149,4 +156,75 @@ test('a volume that need not be durable is complete all the same', async () => {
   await volume.write(Buffer.alloc(MiB, 'x'), 0)
   await volume.finish(2 * MiB)
   expect((await stat(file)).size).toBe(2 * MiB)
+})
+
+test('a new file has its name when it is finished, and takes it from nobody', async () => {
+  const volume = await openVolume(file)
+  await volume.write(Buffer.from('ours'), 0)
+  const [unfinished = ''] = await readdir(folder)
+  expect(unfinished).toMatch(/^\.volume\..*\.partial$/)
+  await writeFile(file, 'theirs')
+  await expect(volume.finish(4)).rejects.toThrow(/made by somebody else/)
+  await volume.close()
+  expect(await readFile(file, 'utf8')).toBe('theirs')
+  expect(await readdir(folder)).toEqual(['volume'])
+  await expect(openVolume(path.join(folder, unfinished))).rejects.toThrow(/unfinished/)
+})
+
+test('what a check has against the whole is not finished', async () => {
+  const old = path.join(folder, 'old')
+  await writeFile(old, 'before')
+  for (const name of [file, old]) {
+    await using volume = await openVolume(name)
+    await volume.write(Buffer.from('content'), 0)
+    const check = async (whole: string): Promise<void> => {
+      expect(await readFile(whole, 'utf8')).toBe('content')
+      throw new Error('no')
+    }
+    await expect(volume.finish(7, check)).rejects.toThrow('no')
+  }
+  expect(await readdir(folder)).toEqual(['old'])
+  expect(await readFile(old)).toEqual(Buffer.alloc(7))
+})
+
+test('nothing is written beyond the announced size, whoever says so', async () => {
+  await writeFile(path.join(folder, 'there'), '')
+  for (const name of [file, path.join(folder, 'there')]) {
+    await using volume = await openVolume(name, { sizeBytes: MiB + 100 })
+    await volume.write(Buffer.alloc(512), MiB)
+    await expect(volume.write(Buffer.alloc(513), MiB)).rejects.toThrow(ImageTooBigError)
+    await expect(volume.skip(0, MiB + 513)).rejects.toThrow(ImageTooBigError)
+    await expect(volume.finish(MiB + 1024)).rejects.toThrow(ImageTooBigError)
+  }
+})
+
+test('a link to a file is followed once; one to nothing, or into the devices, makes nothing', async () => {
+  await writeFile(file, 'old')
+  await symlink(file, path.join(folder, 'link'))
+  {
+    await using volume = await openVolume(path.join(folder, 'link'))
+    await volume.write(Buffer.from('new'), 0)
+    await volume.finish(3)
+  }
+  expect(await readFile(file, 'utf8')).toBe('new')
+  await symlink('/dev', path.join(folder, 'devices'))
+  await symlink(path.join(folder, 'nothing'), path.join(folder, 'dangling'))
+  for (const name of ['devices/no-such-volume-1', 'devices/mapper/../no-such-volume-1', 'dangling']) {
+    await expect(openVolume(path.join(folder, name))).rejects.toThrow(InvalidError)
+  }
+  await expect(stat('/dev/no-such-volume-1')).rejects.toThrow('ENOENT')
+  await expect(stat(path.join(folder, 'nothing'))).rejects.toThrow('ENOENT')
+})
+
+test('the next run removes what a killed one left of the same file, and nothing else', async () => {
+  const dead = { hostTag: hostTag(), processId: 2 ** 22 + 1, startTicks: 1 }
+  const names = ['.volume.', '.volume.other.', '.another.'].map((prefix) =>
+    temporaryName(dead, prefix, '.partial'),
+  )
+  for (const name of names) await writeFile(path.join(folder, name), 'half')
+  {
+    await using volume = await openVolume(file)
+    await volume.finish(0)
+  }
+  expect((await readdir(folder)).sort()).toEqual([...names.slice(1), 'volume'].sort())
 })

@@ -1,20 +1,25 @@
 import { constants } from 'node:fs'
 import type { Stats } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { formatBytes, ImageTooBigError, InvalidError } from '@disk-image/core'
+import { formatBytes, ImageError, ImageTooBigError, InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
 import { createProcessRunner } from '../process/create-process-runner.ts'
 import { blockDeviceSize } from './block-device.ts'
+import { type Partial, preparePartial } from '../temporary/partial.ts'
 import { createVolume } from './create-volume.ts'
+import { type Place, resolvePlace } from './place.ts'
 import { deviceTarget, fileTarget } from './volume-targets.ts'
 import { VolumeAccessError } from './volume-access-error.ts'
 import type { Volume } from './volume.ts'
 
 /** Options of {@link openVolume}. */
 export interface OpenVolumeOptions {
-  /** Bytes that will be written, where known: what can't fit is refused at once. */
+  /**
+   * Bytes of the disk that was judged, where known. What can't fit is refused at once, and so is each write beyond it,
+   * up to the end of the sector.
+   */
   readonly sizeBytes?: number | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
@@ -30,7 +35,10 @@ export interface OpenVolumeOptions {
 /**
  * Opens a file or block device to be filled in one pass. Nothing of its content changes until the first
  * `write`, `skip` or `finish`; then all old content goes, so that nothing of it can show through a hole.
- * A missing file is made, mode 0600; a missing node under `/dev` is not.
+ *
+ * A missing file is made, mode 0600, under a temporary name beside it until it is finished; a missing node under
+ * `/dev` is not. Of what is there the head is written last. Whenever the process is killed, there is the old content,
+ * or nothing that a reader takes for an image, or the whole.
  *
  * @throws {InvalidError} for a directory, pipe, socket or character device, and for what isn't there
  * @throws {VolumeAccessError} where this user may not write it, or the device is in use
@@ -38,66 +46,72 @@ export interface OpenVolumeOptions {
  */
 export async function openVolume(name: string, options: OpenVolumeOptions = {}): Promise<Volume> {
   options.signal?.throwIfAborted()
-  const file = path.resolve(name)
+  const shown = path.resolve(name)
   const imageId = options.imageId ?? 'internal image'
-  const { temporary = false } = options
+  const { temporary = false, sizeBytes } = options
   const durable = !temporary && options.durable !== false
-  const found = await look(file)
+  const boundBytes = sizeBytes === undefined ? Infinity : Math.ceil(sizeBytes / 512) * 512
+  const place = await look(shown)
+  const { found } = place
   if (found !== undefined && !found.isFile() && !found.isBlockDevice()) {
     throw new InvalidError({ reason: `${name} is ${kindOf(found)}, not a file or block device` })
   }
-  if (found === undefined && /^\/dev\/(?!shm\/)/.test(file)) {
-    throw new InvalidError({ reason: `${name} does not exist. No file is made under /dev.` })
-  }
-  const handle = await openHandle(file, found)
+  const partial = found === undefined ? await preparePartial(place.path) : undefined
+  const handle = await openHandle(shown, place, partial)
   try {
     const opened = await handle.stat()
-    if (opened.isBlockDevice()) {
-      const capacity = await blockDeviceSize(file, { runner: options.runner })
-      if (options.sizeBytes !== undefined && options.sizeBytes > capacity) {
-        const reason = `${formatBytes(options.sizeBytes)} do not fit on ${name}, which has ${formatBytes(capacity)}`
-        throw new ImageTooBigError({ imageId, reason })
-      }
-      const runner = options.runner ?? createProcessRunner()
-      const target = deviceTarget({ handle, path: file, capacity, runner, signal: options.signal })
-      return createVolume({ handle, path: file, target, created: false, imageId, durable, temporary })
-    }
+    const common = { handle, path: shown, partial, boundBytes, imageId, durable, temporary }
     // Between looking and opening somebody may have put something else there.
-    if (!opened.isFile()) throw new InvalidError({ reason: `${name} is not a file or block device` })
-    const target = fileTarget(handle, options.sizeBytes ?? 0)
+    const isSame = found === undefined || (opened.ino === found.ino && opened.dev === found.dev)
+    if (!isSame || (!opened.isFile() && !opened.isBlockDevice())) {
+      throw new InvalidError({ reason: `${name} was replaced while it was opened` })
+    }
+    if (opened.isFile()) {
+      const target = fileTarget(handle, sizeBytes ?? 0, partial === undefined && !temporary)
+      return createVolume({ ...common, target })
+    }
+    // The open device itself, whatever its path leads to by now.
+    const device = `/proc/${process.pid}/fd/${handle.fd}`
+    const capacity = await blockDeviceSize(device, { runner: options.runner })
+    if (sizeBytes !== undefined && sizeBytes > capacity) {
+      const reason = `${formatBytes(sizeBytes)} do not fit on ${name}, which has ${formatBytes(capacity)}`
+      throw new ImageTooBigError({ imageId, reason })
+    }
+    const runner = options.runner ?? createProcessRunner()
+    const { signal } = options
     return createVolume({
-      handle,
-      path: file,
-      target,
-      created: found === undefined,
-      imageId,
-      durable,
-      temporary,
+      ...common,
+      target: deviceTarget({ handle, path: device, capacity, durable, runner, signal }),
     })
   } catch (error) {
     await handle.close()
+    await partial?.discard()
+    await partial?.close()
     throw error
   }
 }
 
-async function look(file: string): Promise<Stats | undefined> {
+async function look(file: string): Promise<Place> {
   try {
-    return await stat(file)
+    return await resolvePlace(file)
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return undefined
-    throw accessError(file, error)
+    throw ImageError.is(error) ? error : accessError(file, error)
   }
 }
 
-async function openHandle(file: string, found: Stats | undefined): Promise<FileHandle> {
+async function openHandle(
+  shown: string,
+  { path: file, found }: Place,
+  partial: Partial | undefined,
+): Promise<FileHandle> {
   // On a device O_EXCL without O_CREAT is refused while a file system or another volume has it.
-  const create = constants.O_CREAT | constants.O_EXCL
-  const flags = found === undefined ? create : found.isBlockDevice() ? constants.O_EXCL : 0
+  const exclusive = found?.isBlockDevice() === true ? constants.O_EXCL : 0
+  const flags = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW | exclusive
   try {
-    return await open(file, constants.O_RDWR | constants.O_NONBLOCK | flags, 0o600)
+    return await (partial === undefined ? open(file, flags) : partial.create())
   } catch (error) {
-    throw accessError(file, error)
+    await partial?.close()
+    throw accessError(shown, error)
   }
 }
 

@@ -1,22 +1,48 @@
 import { readFile } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { pageBytes, type ProcessRunner } from '@disk-image/core'
+import { MiB, pageBytes, type ProcessRunner } from '@disk-image/core'
 import { sysfsFolder } from './block-device.ts'
+import { heldRangesOf } from './held-ranges.ts'
 import type { VolumeTarget } from './volume.ts'
+import { writeZeros } from './write-fully.ts'
 
-/** A regular file: cut to nothing first, so that every hole reads as zeros. It has its full length only at the end. */
-export function fileTarget(handle: FileHandle, sizeBytes: number): VolumeTarget {
+/** How far before its end an unfinished file's data stops: nothing is where labels at the end are looked for. */
+const marginBytes = MiB
+/** How much an unfinished file of unknown size grows at once. */
+const growthBytes = 64 * MiB
+
+/**
+ * A regular file: cut to nothing first, so that every hole reads as zeros. A new one has its full length only at the
+ * end; one that was there is longer until then.
+ *
+ * @param isOpenToAll whether others may look at it before it is finished
+ */
+export function fileTarget(handle: FileHandle, sizeBytes: number, isOpenToAll: boolean): VolumeTarget {
+  let length = 0
+  let growing: Promise<void> = Promise.resolve()
+  const grow = async (end: number): Promise<void> => {
+    if (end + marginBytes <= length) return
+    length = end + marginBytes + growthBytes
+    await handle.truncate(length)
+  }
   return {
     kind: 'file',
     sizeBytes,
+    held: isOpenToAll ? heldRangesOf(Infinity) : [],
     async prepare() {
       // ext4 writes a file that was cut to the disk when it is closed, even one that was empty and is removed next.
       if ((await handle.stat()).size > 0) await handle.truncate(0)
       // Writes past the end take turns; those before it don't.
-      if (sizeBytes > pageBytes) await handle.truncate(sizeBytes - pageBytes)
+      if (isOpenToAll) length = sizeBytes + marginBytes
+      else if (sizeBytes > pageBytes) length = sizeBytes - pageBytes
+      if (length > 0) await handle.truncate(length)
     },
     zeroed: () => true,
+    reach(end) {
+      if (isOpenToAll) growing = growing.then(() => grow(end))
+      return growing
+    },
     setLength: (totalBytes) => handle.truncate(totalBytes),
   }
 }
@@ -26,6 +52,7 @@ export interface DeviceTargetInit {
   readonly handle: FileHandle
   readonly path: string
   readonly capacity: number
+  readonly durable: boolean
   readonly runner: ProcessRunner
   readonly signal: AbortSignal | undefined
 }
@@ -35,15 +62,21 @@ export interface DeviceTargetInit {
  * (`blkdiscard -z`); otherwise every skipped range gets zeros written.
  */
 export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
-  const { capacity } = init
+  const { capacity, handle, durable } = init
+  const held = heldRangesOf(capacity)
   let zeroed = false
   return {
     kind: 'block-device',
     sizeBytes: capacity,
+    held,
     async prepare() {
+      // What was there is not to be found any more, before the first of what comes next is.
+      for (const { start, end } of held) await writeZeros(handle, start, end - start)
+      if (durable) await handle.datasync()
       zeroed = (await zeroesByItself(init.path)) && (await discardToZeros(init))
     },
     zeroed: () => zeroed,
+    reach: () => Promise.resolve(),
     // A device has the length it has.
     setLength: () => Promise.resolve(),
   }

@@ -37,7 +37,9 @@ async function directDescriptors(file: string): Promise<number> {
   let count = 0
   for (const name of await readdir('/proc/self/fd')) {
     const target = await readlink(`/proc/self/fd/${name}`).catch(() => '')
-    if (target !== file) continue
+    // A new file has another name until it is finished.
+    if (target !== file && !target.startsWith(path.join(path.dirname(file), `.${path.basename(file)}.`)))
+      continue
     const flags = /^flags:\s+(?<octal>[0-7]+)/m.exec(await readFile(`/proc/self/fdinfo/${name}`, 'latin1'))
     if ((Number.parseInt(flags?.groups?.['octal'] ?? '0', 8) & constants.O_DIRECT) !== 0) count += 1
   }
@@ -170,12 +172,15 @@ describe('the page cache is used', () => {
   })
 })
 
-test('a file has its length only when it is whole', async () => {
-  const file = path.join(await mounted(16 * MiB), 'volume')
+test('a new file has its name and its length only when it is whole', async () => {
+  const folder = await mounted(16 * MiB)
+  const file = path.join(folder, 'volume')
   await using volume = await openVolume(file, { sizeBytes: 8 * MiB })
   const [piece = new Uint8Array()] = allocatePagePieces(1, MiB)
   await volume.write(piece.fill(1), 0)
-  expect((await stat(file)).size).toBeLessThan(8 * MiB)
+  const names = (await readdir(folder)).filter((name) => name !== 'lost+found')
+  expect(names).toEqual([expect.stringMatching(/^\.volume\..*\.partial$/)])
+  expect((await stat(path.join(folder, names[0] ?? ''))).size).toBeLessThan(8 * MiB)
   await volume.finish(8 * MiB)
   expect((await stat(file)).size).toBe(8 * MiB)
 })

@@ -11,7 +11,7 @@ import { createInspector } from '@disk-image/format-policy/inspector'
 import { openVolume } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
-import { checkDestination, removeOrTaint } from '../pipelines/destination.ts'
+import { checkDestination } from '../pipelines/destination.ts'
 import { explain } from '../pipelines/explain.ts'
 import { downloadInto } from '../pipelines/download-into.ts'
 import { chooseImageService, prepareJob } from '../pipelines/job.ts'
@@ -41,7 +41,7 @@ interface Temporary {
 
 /**
  * An image's stored bytes into a file or onto a device, as they are. Hash and size are verified; the format
- * is not looked at. After a failure the file is gone, or the device's ends are zeroed.
+ * is not looked at. After a failure a new file is gone; of what was there both ends are zeroed.
  *
  * @throws {ImageDownloadFailedError | ImageTooBigError | ImageNotFoundError | ImageNotAuthorizedError}
  * @see cinder.image.image_utils.fetch
@@ -71,32 +71,30 @@ export async function fetchImage(
   return report
 }
 
-/** Fills a file or device. When that fails, a file is gone, and the ends of a device are zeroed. */
+/** Fills a file or device, which is finished when the check has nothing against the whole. */
 async function intoPath<Result>(
   toolbox: Toolbox,
   imageId: string,
   path: string,
   options: Pick<FetchOptions, 'signal' | 'durable'> & Temporary,
   fill: (sink: ByteSink) => Promise<Result>,
-  check: () => Promise<void> = async () => undefined,
+  check?: (path: string) => Promise<void>,
 ): Promise<Result> {
   return Cleanup.around(async (cleanup) => {
     const { signal, durable, temporary } = options
     const { runner } = toolbox
     const volume = await openVolume(path, { imageId, runner, signal, durable, temporary })
     cleanup.always(() => volume.close())
-    cleanup.onFailure(() => removeOrTaint(path))
     const sink = new SparseSink(volume, { sparse: true })
     const result = await fill(sink)
-    await volume.finish(sink.offset)
-    await check()
+    await volume.finish(sink.offset, check)
     return result
   })
 }
 
 /**
  * The same, and looks at what came: format as claimed, safe, no backing or data file, accepted VMDK type. The
- * signature is verified where there is one. What is refused is removed.
+ * signature is verified where there is one. Of what is refused nothing is left that could be used.
  *
  * @throws {ImageUnacceptableError}
  * @see cinder.image.image_utils.fetch_verify_image
@@ -139,9 +137,9 @@ export async function fetchVerifyImage(
       }
       return report
     },
-    async () => {
+    async (whole) => {
       if (!['raw', 'vpc', 'vhdx'].includes(format)) {
-        await crossCheck(toolbox, job, destination, format, judgedBytes)
+        await crossCheck(toolbox, job, whole, format, judgedBytes)
       }
     },
   ).catch((error: unknown) => {

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, lstat, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError, MiB } from '@disk-image/core'
-import { blockDeviceSize } from '@disk-image/host'
+import { blockDeviceSize, resolvePlace } from '@disk-image/host'
 import type { Cleanup } from '../cleanup.ts'
 
 /**
@@ -18,15 +18,9 @@ export async function checkDestination(destination: string): Promise<void> {
       reason: `The destination must be an absolute path; it is ${JSON.stringify(destination)}.`,
     })
   }
-  const found = await stat(destination).catch(ignoreMissing)
-  if (found === undefined) {
-    if (path.normalize(destination).startsWith('/dev/')) {
-      throw new InvalidError({
-        reason: `There is no device ${destination}, and a file is never made under /dev.`,
-      })
-    }
-    await checkFolder(path.dirname(destination))
-  } else if (!found.isFile() && !found.isBlockDevice()) {
+  const place = await resolvePlace(destination)
+  if (place.found === undefined) await checkFolder(path.dirname(place.path))
+  else if (!place.found.isFile() && !place.found.isBlockDevice()) {
     throw new InvalidError({ reason: `${destination} is neither a regular file nor a block device.` })
   }
 }
@@ -48,12 +42,6 @@ async function checkFolder(folder: string): Promise<void> {
 export async function guardDestination(destination: string, cleanup: Cleanup): Promise<void> {
   const before = await lstat(destination).catch(ignoreMissing)
   cleanup.onFailure(() => (before === undefined ? rm(destination, { force: true }) : taint(destination)))
-}
-
-/** Removes a regular file; zeroes the ends of anything else. */
-export async function removeOrTaint(destination: string): Promise<void> {
-  const found = await stat(destination)
-  await (found.isFile() ? rm(destination, { force: true }) : taint(destination))
 }
 
 async function taint(destination: string): Promise<void> {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { qcow2PlanBytes } from '@disk-image/disk/qcow2'
+import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { expect, test } from 'vitest'
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
@@ -38,7 +39,8 @@ test('a temporary file that fails while the volume is being opened leaves no vol
     }
     const job = { request: { volume: path.join(directory, 'volume') }, call: {}, throttle: {}, imageId: 'i' }
     const operation = Cleanup.around(async (cleanup) => {
-      const { sink } = OverlappedDecode.begin({} as Toolbox, job as unknown as Job, cleanup, file)
+      const judged = { virtualSizeBytes: 1024 ** 2 } as InspectionResult
+      const { sink } = OverlappedDecode.begin({} as Toolbox, job as unknown as Job, cleanup, file, judged)
       await sink.write(emptyHead())
     })
     await expect(operation).rejects.toBe(failure)

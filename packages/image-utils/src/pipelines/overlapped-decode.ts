@@ -8,6 +8,7 @@ import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
 import { checkQemuImg } from './needs-qemu-img.ts'
+import { checkSameSize } from './same-size.ts'
 import { paceOf, volumeOptions } from './write-volume.ts'
 import type { FileTarget, InFile, Streamed } from './receive.ts'
 
@@ -29,13 +30,21 @@ export class OverlappedDecode {
   readonly #job: Job
   readonly #file: FileTarget
   readonly #cleanup: Cleanup
+  readonly #judged: InspectionResult
   #received = 0
-  #judged = false
+  #isPlanned = false
   #decoding: Decoding | undefined
   /** Settles when everything that was written so far has been begun. */
   #begun: Promise<unknown> = Promise.resolve()
 
-  private constructor(toolbox: Toolbox, job: Job, cleanup: Cleanup, file: FileTarget) {
+  private constructor(
+    toolbox: Toolbox,
+    job: Job,
+    cleanup: Cleanup,
+    file: FileTarget,
+    judged: InspectionResult,
+  ) {
+    this.#judged = judged
     this.#toolbox = toolbox
     this.#job = job
     this.#file = file
@@ -47,8 +56,9 @@ export class OverlappedDecode {
     job: Job,
     cleanup: Cleanup,
     file: FileTarget,
+    judged: InspectionResult,
   ): { sink: ByteSink; finish(inspection: InspectionResult): Promise<Streamed | InFile> } {
-    const decode = new OverlappedDecode(toolbox, job, cleanup, file)
+    const decode = new OverlappedDecode(toolbox, job, cleanup, file, judged)
     return {
       sink: { concurrency: sinkConcurrency, write: (chunk) => decode.#write(chunk) },
       finish: (inspection) => decode.#finish(inspection),
@@ -70,10 +80,10 @@ export class OverlappedDecode {
       // It need not be read back, nor waited for, before what it tells of is opened. Where it can't be written
       // that is told only then: what is just being opened must be known to the cleanup.
       written.catch(() => undefined)
-      await this.#judge(written, chunk.subarray(0, qcow2PlanBytes))
+      await this.#plan(written, chunk.subarray(0, qcow2PlanBytes))
     }
     await written
-    if (this.#received >= qcow2PlanBytes) await this.#judge(written)
+    if (this.#received >= qcow2PlanBytes) await this.#plan(written)
     return { done: Promise.resolve() }
   }
 
@@ -82,11 +92,12 @@ export class OverlappedDecode {
    *
    * @param written settles when what was received is in the file
    */
-  async #judge(written: Promise<void>, head?: Uint8Array): Promise<void> {
-    if (this.#judged) return
-    this.#judged = true
+  async #plan(written: Promise<void>, head?: Uint8Array): Promise<void> {
+    if (this.#isPlanned) return
+    this.#isPlanned = true
     const plan = await planQcow2(head ?? (await readHead(this.#file.path, qcow2PlanBytes)))
     if (plan.supported) {
+      checkSameSize(this.#job.imageId, plan.virtualSizeBytes, this.#judged.virtualSizeBytes)
       await this.#begin(plan.virtualSizeBytes, written)
       return
     }
@@ -127,7 +138,7 @@ export class OverlappedDecode {
   }
 
   async #finish(inspection: InspectionResult): Promise<Streamed | InFile> {
-    await this.#judge(Promise.resolve())
+    await this.#plan(Promise.resolve())
     if (this.#decoding === undefined) return this.#file.finish(inspection)
     const { stream, volume } = this.#decoding
     const { virtualSizeBytes } = await stream.end()

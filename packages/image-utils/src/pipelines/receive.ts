@@ -119,13 +119,14 @@ async function chooseTarget(
   const decode = mayStream(job) && head.format === 'qcow2' && job.request.disableSparse !== true
   // Who reads behind the writer must find every byte that was announced: no hole may stand for the last ones.
   const file = intoFile(await opening, { sparse: !decode })
-  return decode ? OverlappedDecode.begin(toolbox, job, cleanup, file) : file
+  return decode ? OverlappedDecode.begin(toolbox, job, cleanup, file, head) : file
 }
 
 /** Raw bytes, straight onto the volume. */
 async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Target> {
   const volume = await openVolume(job.request.volume, {
-    sizeBytes: job.record.size ?? undefined,
+    // The size of what is compressed says nothing of the disk.
+    sizeBytes: job.wrapping === 'none' ? (job.record.size ?? undefined) : undefined,
     ...volumeOptions(toolbox, job),
   })
   cleanup.always(() => volume.close())

@@ -16,6 +16,7 @@ import { withFileReader } from '../sources/file-reader.ts'
 import { copyVhdx } from '@disk-image/disk'
 import { guardDestination } from './destination.ts'
 import type { Job } from './job.ts'
+import { checkSameSize } from './same-size.ts'
 
 /** A disk in a file, of known format. */
 export interface DiskFile {
@@ -93,6 +94,7 @@ async function flatten(job: Job, disk: DiskFile, { path, sparse, ...options }: F
   try {
     const sink = new SparseSink(volume, { sparse, pace: paceOf(job) })
     await copyDisk(job, disk, sink)
+    checkSameSize(job.imageId, sink.offset, disk.virtualSizeBytes)
     await volume.finish(sink.offset)
     return sink.written
   } finally {

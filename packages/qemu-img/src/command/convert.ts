@@ -4,7 +4,7 @@ import { creationOptions } from './creation-options.ts'
 import type { CreationOptions } from './creation-options.ts'
 import { checkFormat } from './image-formats.ts'
 import { imageArguments, imageOptions } from './image-reference.ts'
-import type { ImageReference, LocatedImage } from './image-reference.ts'
+import type { ByteRange, ImageReference, LocatedImage } from './image-reference.ts'
 import { checkPath, destinationSecret, secretObject } from './option-list.ts'
 
 /** `qemu-img`'s ways with the page cache. */
@@ -26,6 +26,8 @@ export interface ConvertRequest {
   readonly sparse?: boolean | undefined
   /** The destination exists: don't make it. @default false */
   readonly noCreate?: boolean | undefined
+  /** With `noCreate`: only these bytes of a raw destination are written. @default from its start */
+  readonly destinationRange?: ByteRange | undefined
   /** With `noCreate`: it reads as zeros already. Never say so of what may hold old data. @default false */
   readonly targetIsZero?: boolean | undefined
   /** The destination takes O_DIRECT: around the page cache, several requests at once. @default false */
@@ -115,13 +117,19 @@ function destinationArguments(request: LocatedConvertRequest): {
   readonly format: readonly string[]
   readonly name: string
 } {
-  const { destination, noCreate = false } = request
+  const { noCreate = false, destinationRange: range } = request
+  const destination = { ...request.destination, range }
   const { format, path, passphraseFile } = destination
   if (format === 'luks' && passphraseFile === undefined) {
     throw new InvalidError({ reason: 'A luks destination needs a passphrase file' })
   }
+  if (range !== undefined && (!noCreate || format !== 'raw')) {
+    throw new InvalidError({
+      reason: 'destinationRange is a part of a raw disk that exists: it needs noCreate',
+    })
+  }
   const objects = passphraseFile === undefined ? [] : secretObject(destinationSecret, passphraseFile)
-  if (noCreate && passphraseFile !== undefined) {
+  if (noCreate && (passphraseFile !== undefined || range !== undefined)) {
     const name = imageOptions(destination, destinationSecret)
     return { objects, format: ['--target-image-opts'], name }
   }

@@ -1,6 +1,6 @@
 import { InvalidError } from '@disk-image/core'
 import { checkFormat } from './image-formats.ts'
-import { checkPath, optionList, secretObject } from './option-list.ts'
+import { checkPath, checkSize, optionList, secretObject } from './option-list.ts'
 
 /** An image that is read or changed, and what it is. */
 export interface ImageReference {
@@ -11,6 +11,14 @@ export interface ImageReference {
   readonly passphraseFile?: string | undefined
   /** Absolute paths of what else belongs to it and a sandbox must show: backing files, extents. @default none */
   readonly furtherFiles?: readonly string[] | undefined
+  /** Only these bytes of the disk, as if they were a raw disk: multiples of 512. @default all of it */
+  readonly range?: ByteRange | undefined
+}
+
+/** A part of a disk. */
+export interface ByteRange {
+  readonly offset: number
+  readonly length: number
 }
 
 /** An image, with what its path is on this machine. */
@@ -39,7 +47,9 @@ export function imageArguments(images: readonly LocatedImage[], forceOptions = f
     checkPath(image.path, 'image')
     checkFormat(image.format, 'image')
   }
-  const asOptions = forceOptions || images.some(({ passphraseFile }) => passphraseFile !== undefined)
+  const asOptions =
+    forceOptions ||
+    images.some(({ passphraseFile, range }) => passphraseFile !== undefined || range !== undefined)
   if (!asOptions) return { objects: [], asOptions, names: images.map(({ path }) => path) }
   return {
     objects: images.flatMap(({ passphraseFile }, index) =>
@@ -52,12 +62,26 @@ export function imageArguments(images: readonly LocatedImage[], forceOptions = f
 
 /** One image as an option list: its driver, its key, its file. */
 export function imageOptions(image: LocatedImage, secretId: string): string {
-  return optionList({
+  const whole = {
     driver: image.format,
     ...(image.passphraseFile === undefined ? {} : keyOptions(image.format, secretId)),
     'file.driver': image.blockDevice ? 'host_device' : 'file',
     'file.filename': image.path,
-  })
+  }
+  return optionList(image.range === undefined ? whole : rangeOptions(whole, image.range))
+}
+
+/** The raw driver over whatever the disk is shows a part of it. */
+function rangeOptions(
+  whole: Readonly<Record<string, string>>,
+  { offset, length }: ByteRange,
+): Readonly<Record<string, string | number>> {
+  for (const bytes of [offset, length]) {
+    checkSize(bytes, 'range')
+    if (bytes % 512 !== 0) throw new InvalidError({ reason: `A range has whole sectors, not ${bytes} bytes` })
+  }
+  const below = Object.entries(whole).map(([name, value]) => [`file.${name}`, value])
+  return { driver: 'raw', offset, size: length, ...Object.fromEntries(below) }
 }
 
 /** Where a format wants the key that opens it. */

@@ -1,4 +1,5 @@
-import { lstat } from 'node:fs/promises'
+import { lstat, realpath } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import { kindOf } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
@@ -20,7 +21,8 @@ export async function checkDestination(
   if (kind === 'missing' && (await isLink(path))) {
     throw new InvalidError({ reason: `${path} is a link to something that does not exist` })
   }
-  if (!/^\/dev\/(?!shm\/)/.test(path)) return
+  const folder = await realpath(dirname(path)).catch(() => dirname(path))
+  if (!/^\/dev(\/(?!shm\/)|$)/.test(join(folder, basename(path)))) return
   const missing = kind === 'missing' || (kind === 'hidden' && !(await isThere(context, path, asRoot, signal)))
   if (missing) throw new InvalidError({ reason: `${path} does not exist. No file is made under /dev.` })
 }

@@ -1,0 +1,81 @@
+import { KiB, MiB } from '@disk-image/core'
+
+/** Where something lies that tells a reader what a volume is. */
+export interface HeldRange {
+  readonly start: number
+  readonly end: number
+}
+
+/** Longer than a MiB by what VMFS has there. */
+const headBytes = MiB + 4 * KiB
+/** Second headers of LUKS2 and bcachefs, and VMFS. */
+const furtherPlaces = [2 * MiB, 4 * MiB]
+
+/**
+ * What is written last: the head, a few places where formats repeat theirs, and of a device its last MiB, where a
+ * GPT, RAID members and ZFS have labels. A file's end needs none: until the end it is where nobody looks.
+ *
+ * @param endBytes where the device ends; Infinity for a file
+ * @returns in order, and apart
+ */
+export function heldRangesOf(endBytes: number): readonly HeldRange[] {
+  const head = { start: 0, end: Math.min(headBytes, endBytes) }
+  const tailStart = Math.max(head.end, endBytes - MiB)
+  const further = furtherPlaces
+    .map((start) => ({ start, end: start + 4 * KiB }))
+    .filter(({ end }) => end <= tailStart)
+  const tail = Number.isFinite(endBytes) && tailStart < endBytes ? [{ start: tailStart, end: endBytes }] : []
+  return [head, ...further, ...tail]
+}
+
+/** A part of a chunk: offsets into it. */
+export interface Part {
+  readonly start: number
+  readonly end: number
+}
+
+/** Keeps the bytes of certain ranges in memory. A range without any is not in memory. */
+export class HeldRanges {
+  readonly #ranges: readonly HeldRange[]
+  readonly #bytes = new Map<HeldRange, Uint8Array>()
+
+  constructor(ranges: readonly HeldRange[]) {
+    this.#ranges = ranges
+  }
+
+  get ranges(): readonly HeldRange[] {
+    return this.#ranges
+  }
+
+  /** Takes what belongs to the ranges; undefined stands for zeros. @returns the parts that are left, in order */
+  take(offset: number, length: number, chunk?: Uint8Array): Part[] {
+    const rest: Part[] = []
+    let done = 0
+    for (const range of this.#ranges) {
+      const start = Math.max(range.start - offset, 0)
+      const end = Math.min(range.end - offset, length)
+      if (start >= end) continue
+      if (start > done) rest.push({ start: done, end: start })
+      const from = offset + start - range.start
+      if (chunk === undefined) this.#bytes.get(range)?.fill(0, from, from + end - start)
+      else this.#memoryOf(range).set(chunk.subarray(start, end), from)
+      done = end
+    }
+    if (done < length) rest.push({ start: done, end: length })
+    return rest
+  }
+
+  #memoryOf(range: HeldRange): Uint8Array {
+    let bytes = this.#bytes.get(range)
+    if (bytes === undefined) {
+      bytes = new Uint8Array(range.end - range.start)
+      this.#bytes.set(range, bytes)
+    }
+    return bytes
+  }
+
+  /** What a range got, up to `end`; undefined where that is nothing but zeros. */
+  bytesOf(range: HeldRange, end: number): Uint8Array | undefined {
+    return this.#bytes.get(range)?.subarray(0, Math.max(0, end - range.start))
+  }
+}

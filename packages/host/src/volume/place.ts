@@ -1,0 +1,64 @@
+import type { Stats } from 'node:fs'
+import { lstat, realpath, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { InvalidError } from '@disk-image/core'
+import { isPartialName } from '../temporary/partial.ts'
+
+/** Where a path leads: every link is resolved once, and only the result is opened. */
+export interface Place {
+  /** Absolute, and without links. */
+  readonly path: string
+  /** What is there; undefined where a file can be made. */
+  readonly found: Stats | undefined
+}
+
+/**
+ * Resolves where a file or device is written. Names may be links, as `/dev/vg/lv` is; a link to what does not
+ * exist is refused, and so is a new file in the folder of the devices, wherever that is mounted. `/dev/shm` is a
+ * folder for files.
+ *
+ * @throws {InvalidError} where no file may be made
+ */
+export async function resolvePlace(name: string): Promise<Place> {
+  const absolute = path.resolve(name)
+  const existing = await orMissing(realpath(absolute))
+  if (existing !== undefined) {
+    const found = await orMissing(lstat(existing))
+    if (found !== undefined) return { path: existing, found }
+  }
+  if ((await orMissing(lstat(absolute))) !== undefined) {
+    throw new InvalidError({ reason: `${name} is a link to something that does not exist.` })
+  }
+  const folder = await orMissing(realpath(path.dirname(absolute)))
+  const file = path.join(folder ?? path.dirname(absolute), path.basename(absolute))
+  if (await isAmongDevices(file)) {
+    throw new InvalidError({ reason: `There is no device ${name}, and a file is never made under /dev.` })
+  }
+  if (folder === undefined) {
+    throw new InvalidError({ reason: `${name} can't be made: its folder does not exist.` })
+  }
+  if (isPartialName(path.basename(file))) {
+    throw new InvalidError({ reason: `${name} is a name that unfinished files have: choose another.` })
+  }
+  return { path: file, found: undefined }
+}
+
+/** Whether a file that is made there, in a folder without links, would be one among the devices. */
+export async function isAmongDevices(file: string): Promise<boolean> {
+  if (/^\/dev\/shm\/./.test(file)) return false
+  if (/^\/dev(\/|$)/.test(file)) return true
+  const [devices, root, folder] = await Promise.all(
+    ['/dev', '/', path.dirname(file)].map((name) => stat(name).catch(() => undefined)),
+  )
+  // The same file system, mounted somewhere else.
+  return devices !== undefined && devices.dev !== root?.dev && devices.dev === folder?.dev
+}
+
+async function orMissing<Result>(looking: Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await looking
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
