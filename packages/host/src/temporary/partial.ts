@@ -51,7 +51,7 @@ export async function preparePartial(file: string): Promise<Partial> {
   const temporaryBase = newTemporaryName({ prefix, suffix })
   const temporary = path.join(base, temporaryBase)
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-  return Object.freeze({
+  const partial: Partial = {
     path: path.join(folder, temporaryBase),
     create: () => open(temporary, flags, 0o600),
     async publish({ durable }) {
@@ -60,7 +60,8 @@ export async function preparePartial(file: string): Promise<Partial> {
     },
     discard: () => rm(temporary, { force: true }).catch(() => undefined),
     close: async () => handle?.close(),
-  })
+  }
+  return Object.freeze(partial)
 }
 
 function beginningOf(name: string): string {

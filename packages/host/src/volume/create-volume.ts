@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import { formatBytes, ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
+import { formatBytes, ImageTooBigError, InvalidError } from '@disk-image/core'
 import { BackgroundSync } from './background-sync.ts'
 import { DirectWrites } from './direct-writes.ts'
 import type { Partial } from '../temporary/partial.ts'

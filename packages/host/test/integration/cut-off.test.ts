@@ -132,13 +132,16 @@ test.each([
           isWhole = power.made <= changes
           power.changes = Infinity
         }
-        const left =
-          kind === 'new' && !(await readdir(place)).includes('volume') ? undefined : await readFile(file)
-        const state = `${name} after ${changes} changes`
-        if (isWhole) expect(left?.equals(image), state).toBe(true)
-        else if (left !== undefined && !left.equals(old) && !left.equals(image)) {
-          expect(await whatIsFound(file), state).toEqual([])
-        }
+        const isThere = kind !== 'new' || (await readdir(place)).includes('volume')
+        const left = isThere ? await readFile(file) : undefined
+        const isHadOrWhole = left === undefined || left.equals(image) || (kind !== 'new' && left.equals(old))
+        expect(
+          {
+            found: isHadOrWhole ? [] : await whatIsFound(file),
+            isWhole: !isWhole || left?.equals(image),
+          },
+          `${name} after ${changes} changes`,
+        ).toEqual({ found: [], isWhole: true })
       }
     }
   },
