@@ -1,8 +1,8 @@
+import { printableJson, printableLines } from '@disk-image/core'
 import { CommanderError } from 'commander'
 import { type ExitCode, exitCodes } from './exit-code.ts'
 import { type Failure, toFailure } from './failure.ts'
 import type { Io } from './io.ts'
-import { printableLines } from './output/printable.ts'
 import { styleFor } from './output/style.ts'
 import { alignFields } from './output/table.ts'
 import { buildProgram, type ProgramOutcome } from './program.ts'
@@ -64,7 +64,7 @@ function tell(
   io: Io,
   { json, verbose }: { readonly json: boolean; readonly verbose: boolean },
 ): void {
-  if (json) io.stdout.write(`${JSON.stringify({ error: failure.error })}\n`)
+  if (json) io.stdout.write(`${printableJson({ error: failure.error })}\n`)
   const style = styleFor(io.stderr, io.environment)
   const { message, code: _code, ...details } = failure.error
   const { rule, found, offset, accepted, reference } = details

@@ -1,10 +1,9 @@
 import path from 'node:path'
-import type { CallOptions, Logger } from '@disk-image/core'
+import { type CallOptions, type Logger, printable, printableJson } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
 import type { Io, TextStream } from './io.ts'
 import { both, createDebugLogger, debugWanted } from './output/debug-logger.ts'
 import { createLogger } from './output/logger.ts'
-import { printable } from './output/printable.ts'
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
 import { type Style, styleFor } from './output/style.ts'
 import { choosePlace, openPlace, type Place } from './place.ts'
@@ -111,12 +110,12 @@ export class Session {
   ): void {
     this.progress.finish()
     if (this.flags.json === true) {
-      this.io.stdout.write(`${JSON.stringify(json, undefined, 2)}\n`)
+      this.io.stdout.write(`${printableJson(json, 2)}\n`)
       return
     }
     const quiet = this.flags.quiet === true && essential !== 'all'
     const shown = quiet ? (essential === 'none' ? [] : [essential.line]) : lines
-    if (shown.length > 0) this.io.stdout.write(`${shown.join('\n')}\n`)
+    if (shown.length > 0) this.io.stdout.write(`${this.style.line(shown.join('\n'))}\n`)
   }
 
   /** A remark beside the answer, on standard error. */

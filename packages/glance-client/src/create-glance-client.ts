@@ -225,7 +225,7 @@ async function deleteImage(api: Api, imageId: string, options: GlanceCallOptions
   } catch (error) {
     // Why an image can't be deleted (protected, in use) is in the service's words only.
     const gone = error instanceof GlanceHttpError && error.status === 404
-    throw gone ? new ImageNotFoundError({ imageId, cause: error }) : error
+    throw gone ? new ImageNotFoundError({ imageId, detail: error.message, cause: error }) : error
   }
 }
 

@@ -1,6 +1,5 @@
-import { formatBytes } from '@disk-image/core'
+import { formatBytes, printable } from '@disk-image/core'
 import type { Check, ImageDetails, InspectionResult } from '@disk-image/image-utils/inspector'
-import { printable } from '../output/printable.ts'
 import type { Style } from '../output/style.ts'
 import { alignFields, alignRows } from '../output/table.ts'
 import { exactBytes } from '../output/units.ts'

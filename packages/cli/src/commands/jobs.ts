@@ -1,3 +1,4 @@
+import { printableJson } from '@disk-image/core'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, Option } from 'commander'
 import type { Fleet, FleetJobState, JobView } from '@disk-image/fleet'
@@ -65,7 +66,7 @@ async function showJobs(
     while (!signal.aborted) {
       const { json, lines } = await take(session, fleet, flags, id)
       const home = session.io.stdout.isTTY === true ? '\u001b[H\u001b[2J' : ''
-      const text = flags.json === true ? JSON.stringify(json) : `${home}${lines.join('\n')}`
+      const text = flags.json === true ? printableJson(json) : `${home}${lines.join('\n')}`
       session.io.stdout.write(`${text}\n`)
       await delay(1000, undefined, { signal }).catch(() => undefined)
     }

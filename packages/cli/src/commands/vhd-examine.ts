@@ -1,7 +1,6 @@
 import type { VhdInfo, VhdIssue } from '@disk-image/image-utils/vhd'
-import { formatBytes } from '@disk-image/core'
+import { formatBytes, printable } from '@disk-image/core'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
-import { printable } from '../output/printable.ts'
 import type { Style } from '../output/style.ts'
 import { alignFields } from '../output/table.ts'
 import { exactBytes } from '../output/units.ts'

@@ -1,4 +1,4 @@
-import { formatBytes } from '@disk-image/core'
+import { formatBytes, printableJson } from '@disk-image/core'
 import type { TransferOutcome, TransferSummary } from '@disk-image/image-utils/many'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { Failure } from '../failure.ts'
@@ -48,7 +48,7 @@ export class ListReport {
     if (this.#session.flags.json === true) {
       // Where both are the same terminal, no object may land in the middle of the picture.
       this.#session.progress.clear()
-      this.#session.io.stdout.write(`${JSON.stringify({ event, line, imageId, destination, ...more })}\n`)
+      this.#session.io.stdout.write(`${printableJson({ event, line, imageId, destination, ...more })}\n`)
     }
   }
 
@@ -82,7 +82,7 @@ export class ListReport {
     const { flags, io } = this.#session
     if (flags.json === true) {
       const rounded = Math.round(seconds * 1000) / 1000
-      io.stdout.write(`${JSON.stringify({ event: 'summary', total, ...summary, seconds: rounded })}\n`)
+      io.stdout.write(`${printableJson({ event: 'summary', total, ...summary, seconds: rounded })}\n`)
     } else if (flags.quiet !== true || failed > 0) {
       const rows = this.#rows
         .filter((row) => row.failed || (total <= wholeTable && flags.quiet !== true))

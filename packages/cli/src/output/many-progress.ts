@@ -1,6 +1,5 @@
-import { formatBytes, type Progress } from '@disk-image/core'
+import { formatBytes, printable, type Progress } from '@disk-image/core'
 import type { TextStream } from '../io.ts'
-import { printable } from './printable.ts'
 import type { ProgressDisplay } from './progress.ts'
 import { fitEnd, fitStart, textWidth } from './text-width.ts'
 import { formatRate, formatSeconds } from './units.ts'

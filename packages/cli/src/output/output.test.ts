@@ -1,6 +1,6 @@
+import { printable, printableLines } from '@disk-image/core'
 import { expect, test } from 'vitest'
 import { createLogger, shellCommand } from './logger.ts'
-import { printable, printableLines } from './printable.ts'
 import { styleFor } from './style.ts'
 import { alignFields, alignRows } from './table.ts'
 import { exactBytes, formatSeconds } from './units.ts'

@@ -1,4 +1,4 @@
-import { printable } from './printable.ts'
+import { printable } from '@disk-image/core'
 import type { Paint } from './style.ts'
 
 /** One cell: a text, and how it is painted once it is padded. */

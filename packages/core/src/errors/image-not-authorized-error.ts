@@ -10,8 +10,10 @@ export class ImageNotAuthorizedError extends ImageError {
   readonly kind = 'not-authorized'
   readonly imageId: string
 
-  constructor(init: { readonly imageId: string; readonly cause?: unknown }) {
-    super({ message: `Not authorized for image ${init.imageId}.`, cause: init.cause })
+  /** @param init `detail`: what the service said, as a sentence */
+  constructor(init: { readonly imageId: string; readonly detail?: string; readonly cause?: unknown }) {
+    const detail = init.detail === undefined ? '' : ` ${init.detail}`
+    super({ message: `Not authorized for image ${init.imageId}.${detail}`, cause: init.cause })
     this.imageId = init.imageId
   }
 }

@@ -10,8 +10,10 @@ export class ImageNotFoundError extends ImageError {
   readonly kind = 'not-found'
   readonly imageId: string
 
-  constructor(init: { readonly imageId: string; readonly cause?: unknown }) {
-    super({ message: `Image ${init.imageId} could not be found.`, cause: init.cause })
+  /** @param init `detail`: what the service said, as a sentence */
+  constructor(init: { readonly imageId: string; readonly detail?: string; readonly cause?: unknown }) {
+    const detail = init.detail === undefined ? '' : ` ${init.detail}`
+    super({ message: `Image ${init.imageId} could not be found.${detail}`, cause: init.cause })
     this.imageId = init.imageId
   }
 }

@@ -1,9 +1,13 @@
 import type { Logger, RequestContext } from '@disk-image/core'
-import { apiUrl, httpError, redirectTarget } from '../transport/api.ts'
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { apiUrl, httpError, maximumRedirects, mayFollow, redirectTarget } from '../transport/api.ts'
 import type { Api } from '../transport/api.ts'
+import { connectionText } from '../transport/connection-reason.ts'
 import type { ConnectionPool } from '../transport/connection-pool.ts'
+import { codingsOf } from '../transport/content-encoding.ts'
 import { exchange } from '../transport/exchange.ts'
 import type { ExchangeResult, BodyTaker } from '../transport/exchange.ts'
+import { secretsOf } from '../transport/mask-secrets.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
 import type { RequestBody } from '../transport/send-body.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
@@ -44,9 +48,9 @@ export interface DataRequest {
 /** An answer to a {@link DataRequest}, with the error that it is if it is one. */
 export interface DataResult extends ExchangeResult {
   readonly error: GlanceHttpError | undefined
+  /** Whether a token that had ended was renewed when the body was already on its way: it may be sent again. */
+  readonly renewed: boolean
 }
-
-const maximumRedirects = 5
 
 /** Sends one data request; follows redirects within the origin, and renews a token that had ended, once. */
 export async function sendData(options: DataChannelOptions, request: DataRequest): Promise<DataResult> {
@@ -64,27 +68,42 @@ export async function sendData(options: DataChannelOptions, request: DataRequest
       connections,
       signal: request.signal,
       body: request.body,
-      takeBody: (head) => request.takeBody(head),
+      takeBody: (head) => plainTaker(url, head, request),
     })
     const { status, headers } = result.head
+    const secrets = secretsOf(authorization.headers)
     const target =
-      request.method === 'GET' && redirects < maximumRedirects
+      redirects < maximumRedirects && !result.bodyStarted && mayFollow(request.method, status)
         ? redirectTarget(url, status, headers.get('location'))
         : undefined
     if (target !== undefined) {
       redirects += 1
       url = target
-    } else if (
-      status === 401 &&
-      !renewed &&
-      !result.bodyStarted &&
-      (await api.renew(authorization, request.signal))
-    ) {
+    } else if (status === 401 && !renewed && (await api.renew(authorization, request.signal))) {
       renewed = true
+      if (result.bodyStarted)
+        return { ...result, renewed, error: errorOf(request.method, url, result, secrets) }
     } else {
-      const error =
-        status < 300 ? undefined : httpError(request.method, url, { status, headers, text: result.text })
-      return { ...result, error }
+      return { ...result, renewed: false, error: errorOf(request.method, url, result, secrets) }
     }
   }
+}
+
+function errorOf(
+  method: string,
+  url: URL,
+  { head, text }: ExchangeResult,
+  secrets: readonly string[],
+): GlanceHttpError | undefined {
+  const { status, headers } = head
+  return status < 300 ? undefined : httpError(method, url, { status, headers, text }, secrets)
+}
+
+/** An image's data are hashed as they are, and continued at an offset: neither goes with a body that was encoded. */
+function plainTaker(url: URL, head: ResponseHead, request: DataRequest): BodyTaker | undefined {
+  const codings = codingsOf(head.headers)
+  if (head.status >= 300 || codings.length === 0) return request.takeBody(head)
+  const names = JSON.stringify(codings.join(', ').slice(0, 80))
+  const reason = `the data come with the encoding ${names}, although none was asked for: something on the way compresses them`
+  throw new ConnectionBrokenError('body', connectionText(url, 'body', reason), { fatal: true })
 }

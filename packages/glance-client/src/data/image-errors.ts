@@ -14,9 +14,9 @@ export function imageError(imageId: string, error: unknown): unknown {
   switch (error.status) {
     case 401:
     case 403:
-      return new ImageNotAuthorizedError({ imageId, cause: error })
+      return new ImageNotAuthorizedError({ imageId, detail: error.message, cause: error })
     case 404:
-      return new ImageNotFoundError({ imageId, cause: error })
+      return new ImageNotFoundError({ imageId, detail: error.message, cause: error })
     default:
       return plainError(error)
   }
@@ -39,10 +39,15 @@ export function plainError(error: unknown): unknown {
     case 404:
       return new NotFoundError({ message, cause: error })
     case 413:
-      return new ImageLimitExceededError({ detail: error.detail, cause: error })
+      return limitExceeded(error)
     default:
       return error
   }
+}
+
+/** A 413: of the service's quota, or of a proxy before it. */
+export function limitExceeded(error: GlanceHttpError): ImageLimitExceededError {
+  return new ImageLimitExceededError({ detail: error.detail, message: error.message, cause: error })
 }
 
 /** Runs a call about an image and translates its errors. */

@@ -1,11 +1,9 @@
-import type { CallOptions, RequestContext, UploadSource, VerifyPolicy } from '@disk-image/core'
+import type { UploadSource } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import { ImageUploadFailedError } from '../errors/image-upload-failed-error.ts'
 import { GlanceStoreNotFoundError } from '../errors/glance-store-not-found-error.ts'
 import { GlanceStoreReadOnlyError } from '../errors/glance-store-read-only-error.ts'
-import type { GlanceImage } from '../glance-image.ts'
 import { toNodeHashName } from '../hashing/hash-names.ts'
 import { createStreamHash } from '../hashing/stream-hash.ts'
 import { delay } from '../transport/delay.ts'
@@ -15,23 +13,10 @@ import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import { imageError } from './image-errors.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
-import type { StallWatch } from './stall-watch.ts'
 import { hashOf, type Sent, withHashOf } from './upload-hash.ts'
+import { type GlanceUploadOptions, type Job, settledState, wrong } from './upload-job.ts'
 
-/** Options of an upload to Glance. */
-export interface GlanceUploadOptions extends CallOptions {
-  readonly context?: RequestContext | undefined
-  /** The store that shall take the data. */
-  readonly storeId?: string | undefined
-  /** The image that this one was made from. */
-  readonly baseImageRef?: string | undefined
-  /** What to do with an image that is active with other bytes than were sent. @default 'delete' */
-  readonly whenWrong?: 'delete' | 'keep' | undefined
-  /** `stage` puts the data where an import with `glance-direct` finds it. @default 'file' */
-  readonly target?: 'file' | 'stage' | undefined
-  /** `strict`: the service must say a hash; `none`: nothing is hashed, only the size is compared. @default 'fallback' */
-  readonly verify?: VerifyPolicy | undefined
-}
+export type { GlanceUploadOptions } from './upload-job.ts'
 
 /** What an upload came to. It is only returned when the service has what was sent. */
 export interface UploadReport {
@@ -64,6 +49,8 @@ export async function upload(
     watch,
     hashAlgorithm: hashAlgorithm ?? 'sha512',
     repeats: 0,
+    expectsContinue: true,
+    renewals: 0,
   }
   try {
     return await uploadInTries(job)
@@ -77,25 +64,19 @@ export async function upload(
   }
 }
 
-interface Job {
-  readonly channel: DataChannelOptions
-  readonly imageId: string
-  readonly source: UploadSource
-  readonly options: GlanceUploadOptions
-  readonly watch: StallWatch
-  /** Python's name of the hash that the service is expected to compute. */
-  readonly hashAlgorithm: string
-  repeats: number
-}
-
 async function uploadInTries(job: Job): Promise<UploadReport> {
   const { channel, imageId, watch } = job
   let started = false
   for (let attempt = 0; ; attempt += 1) {
-    const { sent, failure } = await sendOnce(job)
+    const { sent, failure, renewed } = await sendOnce(job)
     started ||= sent.bytes > 0
     if (failure === undefined) return confirm(job, sent)
-    if (failure instanceof GlanceHttpError && !isDoubtful(failure)) throw refused(job, failure)
+    if (takesAnotherWay(job, failure, renewed)) {
+      attempt -= 1
+      if (sent.bytes > 0) job.repeats += 1
+      continue
+    }
+    if (failure instanceof GlanceHttpError && !isDoubtful(failure, attempt)) throw refused(job, failure)
     // Nobody knows what the service made of it: it is asked, and only an image without data gets it again.
     const image = await settledState(job, failure)
     if (image.status === 'active' && started) {
@@ -121,10 +102,23 @@ async function uploadInTries(job: Job): Promise<UploadReport> {
   }
 }
 
+/** What was refused was not the data, but how it came: then it is sent otherwise, once. */
+function takesAnotherWay(job: Job, failure: Try['failure'], renewed: boolean): boolean {
+  if (!(failure instanceof GlanceHttpError)) return false
+  if (failure.status === 417 && job.expectsContinue) {
+    job.expectsContinue = false
+    return true
+  }
+  if (failure.status !== 401 || !renewed || job.renewals > 0) return false
+  job.renewals += 1
+  return true
+}
+
 interface Try {
   readonly sent: Sent
   /** What the service answered, or how the connection or the source failed. */
   readonly failure: GlanceHttpError | ConnectionBrokenError | SourceSizeError | undefined
+  readonly renewed: boolean
 }
 
 /** Sends the data once. @throws what the source throws, as it is */
@@ -137,6 +131,7 @@ async function sendOnce(job: Job): Promise<Try> {
   let bytes = 0
   let whole = source.size === 0
   let failure: Try['failure']
+  let renewed = false
   const { storeId, baseImageRef } = options
   try {
     const result = await sendData(channel, {
@@ -153,6 +148,7 @@ async function sendOnce(job: Job): Promise<Try> {
       signal: watch.signal,
       body: {
         size: source.size,
+        expectsContinue: job.expectsContinue,
         open: () =>
           // What the source throws at its second opening says best why the upload can't be repeated.
           untilEnd(source.open(), () => {
@@ -174,6 +170,7 @@ async function sendOnce(job: Job): Promise<Try> {
       takeBody: () => undefined,
     })
     failure = result.error
+    renewed = result.renewed
     if (failure === undefined && !result.bodySent) {
       failure = new ConnectionBrokenError('upload', 'the service answered before it had all of the data')
     }
@@ -185,7 +182,7 @@ async function sendOnce(job: Job): Promise<Try> {
   if (whole && hashes.length > 0) {
     digests.set(job.hashAlgorithm, (await hash.digest())[nodeName] ?? '')
   }
-  return { sent: { bytes, digests, whole }, failure }
+  return { sent: { bytes, digests, whole }, failure, renewed }
 }
 
 async function* untilEnd(source: AsyncIterable<Uint8Array>, onEnd: () => void): AsyncGenerator<Uint8Array> {
@@ -237,59 +234,11 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
   return { ...report, hash: { algorithm, value, verified } }
 }
 
-/** The image's record, once the service has done with it: not while it is still saving. */
-async function settledState(job: Job, failure: unknown): Promise<GlanceImage> {
-  const { channel, imageId, options, watch } = job
-  const until = performance.now() + channel.timeouts.stallTimeoutMs
-  for (let waitMs = 100; ; waitMs = Math.min(2000, waitMs * 1.5)) {
-    let image: GlanceImage
-    try {
-      image = await channel.show(imageId, { context: options.context, signal: watch.signal, retries: 1 })
-    } catch (error) {
-      if (!(error instanceof GlanceConnectionFailedError)) throw error
-      throw new ImageUploadFailedError({
-        imageId,
-        reason: `${failure instanceof Error ? failure.message : 'the connection broke'}, and the service could not be asked what it has.`,
-        state: 'unknown',
-        cause: failure ?? error,
-      })
-    }
-    if (image.status !== 'saving' || performance.now() > until) return image
-    watch.progress()
-    await delay(waitMs, watch.signal)
-  }
-}
-
-/** The image is active with other bytes than it should have. */
-async function wrong(
-  job: Job,
-  image: GlanceImage,
-  sent: Sent,
-  reason: string,
-  cause: unknown,
-): Promise<ImageUploadFailedError> {
-  const { channel, imageId, options } = job
-  let state: ImageUploadFailedError['state'] = 'wrong'
-  // More data than was sent came from somebody else: that is not ours to delete.
-  const ours = image.status === 'active' && typeof image.size === 'number' && image.size <= sent.bytes
-  if (ours && options.whenWrong !== 'keep') {
-    try {
-      await channel.api.call({
-        method: 'DELETE',
-        path: `/v2/images/${encodeURIComponent(imageId)}`,
-        context: options.context,
-      })
-      state = 'deleted'
-    } catch (error) {
-      channel.logger.error('An image with wrong data could not be deleted', { imageId, error })
-    }
-  }
-  return new ImageUploadFailedError({ imageId, reason, state, cause })
-}
-
 /** Errors after which the image's state has to be looked at. */
-function isDoubtful(error: GlanceHttpError): boolean {
-  return isPassing(error.status) || error.status === 500 || error.status === 409
+function isDoubtful({ status }: GlanceHttpError, attempt: number): boolean {
+  // A conflict with a try before this one, which may still be stored; the first has no other to conflict with.
+  if (status === 409) return attempt > 0
+  return isPassing(status) || status === 500
 }
 
 function refused({ imageId, options }: Job, error: GlanceHttpError): unknown {

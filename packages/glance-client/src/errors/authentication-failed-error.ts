@@ -1,6 +1,6 @@
 import { ImageError } from '@disk-image/core'
 
-/** The identity service did not accept the credentials, or could not be asked. */
+/** The identity service did not accept the credentials. */
 export class AuthenticationFailedError extends ImageError {
   readonly code = 'AUTHENTICATION_FAILED'
   readonly kind = 'not-authorized'

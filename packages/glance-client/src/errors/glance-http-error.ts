@@ -9,6 +9,8 @@ export interface GlanceHttpErrorInit {
   /** What the service said, as plain text. */
   readonly detail: string
   readonly requestId?: string | undefined
+  /** Who answered, where that was a proxy: the names that it gave itself. */
+  readonly proxy?: string | undefined
   /** How long the service asked to wait. */
   readonly retryAfterMs?: number | undefined
   readonly cause?: unknown
@@ -27,9 +29,10 @@ export class GlanceHttpError extends ImageError {
   readonly retryAfterMs: number | undefined
 
   constructor(init: GlanceHttpErrorInit) {
+    const from = init.proxy === undefined ? '' : ` from ${init.proxy}`
     const detail = init.detail === '' ? '' : `: ${init.detail}`
     super({
-      message: `HTTP ${init.status}${detail} (${init.method} ${init.url}${init.requestId === undefined ? '' : `, ${init.requestId}`})`,
+      message: `HTTP ${init.status}${from}${detail} (${init.method} ${init.url}${init.requestId === undefined ? '' : `, ${init.requestId}`})`,
       cause: init.cause,
     })
     this.kind = kindOf(init.status)
@@ -42,8 +45,10 @@ export class GlanceHttpError extends ImageError {
   }
 }
 
+/** Whose fault it is: a request that the service refuses as it is (4xx, redirects) will be refused again. */
 function kindOf(status: number): ImageErrorKind {
   if (status === 401 || status === 403) return 'not-authorized'
   if (status === 404) return 'not-found'
-  return status === 400 ? 'invalid' : 'failed'
+  const mayPass = status === 408 || status === 425 || status === 429 || status >= 500 || status < 300
+  return mayPass ? 'failed' : 'invalid'
 }

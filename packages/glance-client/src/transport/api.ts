@@ -2,11 +2,12 @@ import type { Logger, RequestContext } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
-import { ImageLimitExceededError } from '../errors/image-limit-exceeded-error.ts'
+import { limitExceeded } from '../data/image-errors.ts'
 import type { Authorization, Session } from '../session/session.ts'
 import { delay } from './delay.ts'
-import { errorText } from './error-text.ts'
+import { errorText, headerText } from './error-text.ts'
 import type { Http, HttpRequest, HttpResponse } from './http.ts'
+import { secretsOf } from './mask-secrets.ts'
 import { isPassing, retryAfterMs } from './retry-after.ts'
 
 /** One call of a service's REST interface. */
@@ -107,7 +108,9 @@ export function createApi(options: ApiOptions): Api {
     if (response.status === 401 && !renewed && (await session.renew(authorization, call.signal))) {
       return once(call, true)
     }
-    if (response.status >= 300) throw httpError(call.method, url, response)
+    if (response.status >= 300) {
+      throw httpError(call.method, url, response, secretsOf(authorization.headers))
+    }
     return response
   }
 
@@ -159,7 +162,7 @@ function isGone(error: unknown): boolean {
 /** Errors that are the same for every call. */
 function finalError(error: unknown): unknown {
   if (error instanceof GlanceHttpError && error.status === 413) {
-    return new ImageLimitExceededError({ detail: error.detail, cause: error })
+    return limitExceeded(error)
   }
   if (error instanceof ConnectionBrokenError) {
     return new GlanceConnectionFailedError({ reason: error.message, cause: error })
@@ -178,21 +181,51 @@ export function apiUrl(base: string, call: Pick<ApiCall, 'path' | 'query'>): URL
   return url
 }
 
-/** The error that a status from 300 on becomes. */
-export function httpError(method: string, url: URL, response: HttpResponse): GlanceHttpError {
-  const location = response.headers.get('location')
-  const elsewhere = response.status < 400 && location !== undefined
+/**
+ * The error that a status from 300 on becomes.
+ *
+ * @param secrets what the request carried
+ */
+export function httpError(
+  method: string,
+  url: URL,
+  { status, headers, text }: HttpResponse,
+  secrets: readonly string[],
+): GlanceHttpError {
+  const location = status < 400 ? headers.get('location') : undefined
   return new GlanceHttpError({
-    status: response.status,
+    status,
     method,
     url: `${url.origin}${url.pathname}`,
-    detail: elsewhere ? 'the service redirects to where its token must not go' : errorText(response.text),
-    requestId: response.headers.get('x-openstack-request-id')?.slice(0, 80),
-    retryAfterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()),
+    detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
+    requestId: headerText(headers.get('x-openstack-request-id'), secrets),
+    proxy: proxyOf(status, headers, secrets),
+    retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
   })
 }
 
-/** Where a redirect of a reading request leads, if to the same origin; nowhere else, for the token must not travel. */
+/** Of a redirect only where it leads: the rest may be secret. */
+export function redirectText(url: URL, location: string, secrets: readonly string[]): string {
+  const target = URL.canParse(location, url.href) ? new URL(location, url) : undefined
+  const origin = headerText(target?.origin, secrets)
+  if (target === undefined || origin === undefined) return 'it redirects to what is no URL'
+  if (target.origin === url.origin) return `it redirects to another path of ${origin}, which is not followed`
+  return `it redirects to ${origin}, where nothing secret is sent: is that the address to give?`
+}
+
+/** Statuses that only somebody in between answers with, who is named. */
+export function proxyOf(
+  status: number,
+  headers: ReadonlyMap<string, string>,
+  secrets: readonly string[],
+): string | undefined {
+  if (![407, 502, 504].includes(status)) return undefined
+  const names = [headers.get('via'), headers.get('server')].filter((name) => name !== undefined)
+  const name = headerText(names.join(', '), secrets)
+  return `a proxy on the way${name === undefined ? '' : ` (${name})`}`
+}
+
+/** Where a redirect leads, if to the same origin; nowhere else, for the token must not travel. */
 export function redirectTarget(url: URL, status: number, location: string | undefined): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return undefined
   if (!URL.canParse(location, url.href)) return undefined
@@ -200,15 +233,21 @@ export function redirectTarget(url: URL, status: number, location: string | unde
   return target.origin === url.origin && target.username === '' ? target : undefined
 }
 
-const maximumRedirects = 5
+export const maximumRedirects = 5
+
+/** 307 and 308 mean the same request once more; the others mean that for what only reads. */
+export function mayFollow(method: string, status: number): boolean {
+  return method === 'GET' || status === 307 || status === 308
+}
 
 async function follow(http: Http, request: HttpRequest): Promise<HttpResponse> {
   let { url } = request
   for (let redirects = 0; ; redirects += 1) {
     const response = await http.send({ ...request, url })
+    const { status, headers } = response
     const target =
-      request.method === 'GET' && redirects < maximumRedirects
-        ? redirectTarget(url, response.status, response.headers.get('location'))
+      redirects < maximumRedirects && mayFollow(request.method, status)
+        ? redirectTarget(url, status, headers.get('location'))
         : undefined
     if (target === undefined) return response
     url = target

@@ -41,12 +41,15 @@ export function createBodyDecoder(framing: Framing): BodyDecoder {
 
 /** Longest size line or trailer line. */
 const maximumLineBytes = 4096
+/** All trailers, or all extensions of chunks, together. */
+const maximumExtraBytes = 16 * maximumLineBytes
 
 function chunkedDecoder(): BodyDecoder {
   let state: 'size' | 'data' | 'after-data' | 'trailer' | 'complete' = 'size'
   let line = ''
   let left = 0
   let trailerBytes = 0
+  let extensionBytes = 0
   let surplus = false
 
   const endOfLine = (): void => {
@@ -55,6 +58,8 @@ function chunkedDecoder(): BodyDecoder {
     if (state === 'size') {
       const size = /^([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?$/.exec(text)?.[1]
       if (size === undefined) throw new SyntaxError('The answer has a malformed chunk')
+      extensionBytes += text.length - size.length
+      if (extensionBytes > maximumExtraBytes) throw new SyntaxError('The answer has endless chunk extensions')
       left = Number.parseInt(size, 16)
       state = left === 0 ? 'trailer' : 'data'
     } else if (state === 'after-data') {
@@ -70,7 +75,7 @@ function chunkedDecoder(): BodyDecoder {
     if (line.length + stop - start > maximumLineBytes) throw new SyntaxError('The answer has an endless line')
     line += Buffer.from(bytes.buffer, bytes.byteOffset + start, stop - start).toString('latin1')
     trailerBytes += state === 'trailer' ? stop - start + 1 : 0
-    if (trailerBytes > 16 * maximumLineBytes) throw new SyntaxError('The answer has endless trailers')
+    if (trailerBytes > maximumExtraBytes) throw new SyntaxError('The answer has endless trailers')
     if (end === -1) return bytes.length
     endOfLine()
     return end + 1

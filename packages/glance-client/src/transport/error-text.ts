@@ -1,32 +1,67 @@
+import { printable, redact } from '@disk-image/core'
+import { maskSecrets } from './mask-secrets.ts'
+
+/** More than this is not looked at. */
+const maximumInput = 64 * 1024
+const maximumText = 500
+
 /**
  * What a service says about an error, as one plain line: from Glance's and Keystone's JSON, a proxy's HTML or text.
+ *
+ * @param secrets what the request carried: some services and proxies repeat it
  */
 export function errorText(body: string, secrets: readonly string[] = []): string {
-  let text = fromJson(body) ?? body
-  for (const secret of secrets) if (secret !== '') text = text.replaceAll(secret, '***')
-  const heading = /<(title|h1)[^>]*>([^<]*)<\/\1>/i.exec(text)?.[2]
-  const plain = (/<html/i.test(text) && heading !== undefined ? heading : text)
-    .replace(/<br\s*\/?>/gi, ' ')
-    .replace(/<[^>]{0,200}>/g, ' ')
+  const input = body.slice(0, maximumInput)
+  const text = maskSecrets(fromJson(input) ?? input, secrets)
+  return plainLine(withoutHead(text), secrets)
+}
+
+/** A header of an answer, as one plain line. */
+export function headerText(value: string | undefined, secrets: readonly string[]): string | undefined {
+  if (value === undefined) return undefined
+  const text = plainLine(maskSecrets(value.slice(0, 4096), secrets), secrets).slice(0, 100)
+  return text === '' ? undefined : text
+}
+
+/** Without markup. What is put together by that is looked at once more. */
+function plainLine(markup: string, secrets: readonly string[]): string {
+  const plain = markup
+    .replace(/<(script|style)\b[^<]*<\/\1>/gi, ' ')
+    .replace(/<[^<>]{0,200}>/g, ' ')
     .replace(/&lt;/g, '<')
     .replace(/&gt;/g, '>')
     .replace(/&quot;/g, '"')
-    .replace(/&#0?39;|&#x27;/g, "'")
+    .replace(/&nbsp;/g, ' ')
+    .replace(/&#0?39;|&#x27;|&apos;/g, "'")
     .replace(/&amp;/g, '&')
-    // oxlint-disable-next-line no-control-regex -- nothing that a terminal would obey
+    // oxlint-disable-next-line no-control-regex -- the ends of lines are blanks here, and other controls, too
     .replace(/[\u0000-\u001f\u007f-\u009f\s]+/g, ' ')
     .trim()
-  return plain.length > 500 ? `${plain.slice(0, 500)}…` : plain
+  return printable(redact(maskSecrets(plain, secrets)), maximumText)
+}
+
+/** The title of a page stands in its body once more. */
+function withoutHead(html: string): string {
+  const lower = html.toLowerCase()
+  const body = lower.indexOf('<body')
+  const end = body === -1 ? lower.indexOf('</head>') : body
+  const rest = end === -1 ? '' : html.slice(end)
+  return rest.replace(/<[^<>]{0,200}>/g, '').trim() === '' ? html : rest
 }
 
 function fromJson(body: string): string | undefined {
-  if (!body.trimStart().startsWith('{')) return undefined
+  if (!/^\s*\{/.test(body)) return undefined
   try {
     const value = JSON.parse(body) as Record<string, unknown>
-    const error = value['error']
+    const error = value['error'] ?? value['Error'] ?? value['fault']
     const inner = typeof error === 'object' && error !== null ? (error as Record<string, unknown>) : value
-    const text = inner['message'] ?? inner['description'] ?? inner['title']
-    return typeof text === 'string' ? text : undefined
+    const text =
+      inner['message'] ??
+      inner['description'] ??
+      inner['error_description'] ??
+      inner['title'] ??
+      inner['faultstring']
+    return typeof text === 'string' ? text : typeof error === 'string' ? error : undefined
   } catch {
     return undefined
   }

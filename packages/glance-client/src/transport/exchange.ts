@@ -1,5 +1,6 @@
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { BrokenPhase } from '../errors/connection-broken-error.ts'
+import { collectBody, type CollectedBody } from './collected-body.ts'
 import { createBodyDecoder } from './body-decoder.ts'
 import type { BodyDecoder } from './body-decoder.ts'
 import { openConnection } from './connection.ts'
@@ -51,6 +52,8 @@ export interface ExchangeResult {
 }
 
 const maximumTextBytes = 64 * 1024
+/** More interim answers (1xx) than this are no conversation any more. */
+const maximumInterimAnswers = 256
 
 /** A connection that was kept turned out to be closed before anything came of the answer. */
 class StaleConnectionError extends Error {}
@@ -89,10 +92,11 @@ function runExchange(
     let head: ResponseHead | undefined
     let decoder: BodyDecoder | undefined
     let taker: BodyTaker | undefined
-    let text = ''
+    const collected = collectBody(maximumTextBytes)
     let bodyStarted = false
     let bodySent = request.body === undefined
     let goAhead: (() => void) | undefined
+    let interimAnswers = 0
 
     const settle = (reusable: boolean, act: () => void): void => {
       if (settled) return
@@ -115,6 +119,8 @@ function runExchange(
     /** What the socket tells; of a kept one, before any answer, it means nothing. */
     const lost = (message: string, cause?: unknown): void => {
       if (connected && head === undefined && headBytes.length === 0) fail(new StaleConnectionError())
+      // A server that refuses a body half way closes at once: what it said until then is the answer.
+      else if (taker === textTaker && (head?.status ?? 0) >= 300) done()
       else broken(message, cause)
     }
     const onAbort = (): void => fail(signal?.reason)
@@ -124,14 +130,19 @@ function runExchange(
     }
     const done = (): void => {
       if (head === undefined) return
-      const result = { head, text, bodyStarted, bodySent }
+      const result = {
+        head,
+        text: taker === textTaker ? wordsOf(collected, head) : '',
+        bodyStarted,
+        bodySent,
+      }
       const whole = decoder?.complete === true && !decoder.surplus
       settle(whole && head.persistent && request.body === undefined, () => resolve(result))
     }
 
     const onHead = (parsed: ResponseHead): void => {
       clearTimeout(timer)
-      if (phase === 'headers') phase = 'body'
+      phase = 'body'
       head = parsed
       decoder = createBodyDecoder(framingOf(parsed))
       taker = request.takeBody(parsed) ?? textTaker
@@ -142,33 +153,39 @@ function runExchange(
     }
     const onHeadBytes = (bytes: Uint8Array): Promise<void> | undefined => {
       headBytes = Buffer.concat([headBytes, bytes])
-      const end = headBytes.indexOf('\r\n\r\n')
-      if (end === -1 || end > maximumHeadBytes) {
-        if (headBytes.length > maximumHeadBytes) throw new SyntaxError('The answer has endless headers')
-        return undefined
-      }
-      const rest = Uint8Array.from(headBytes.subarray(end + 4))
-      const parsed = parseResponseHead(headBytes.toString('latin1', 0, end))
-      headBytes = Buffer.alloc(0)
-      if (parsed.status < 200) {
+      for (;;) {
+        const end = headBytes.indexOf('\r\n\r\n')
+        if (end === -1 || end > maximumHeadBytes) {
+          if (headBytes.length > maximumHeadBytes) throw new SyntaxError('The answer has endless headers')
+          return undefined
+        }
+        const rest = headBytes.subarray(end + 4)
+        const parsed = parseResponseHead(headBytes.toString('latin1', 0, end))
+        if (parsed.status >= 200) {
+          headBytes = Buffer.alloc(0)
+          onHead(parsed)
+          return onBodyBytes(Uint8Array.from(rest))
+        }
         if (parsed.status === 101) throw new SyntaxError('The answer changes the protocol')
+        interimAnswers += 1
+        if (interimAnswers > maximumInterimAnswers) {
+          throw new SyntaxError('The answer has endless interim answers')
+        }
         if (parsed.status === 100) goAhead?.()
-        return rest.length === 0 ? undefined : onHeadBytes(rest)
+        headBytes = rest
       }
-      onHead(parsed)
-      return onBodyBytes(rest)
     }
     const textTaker: BodyTaker = {
       take: (part) => {
-        if (text.length < maximumTextBytes) text += Buffer.from(part).toString('utf8')
-        else if (decoder?.complete === false) done()
+        if (!collected.add(part) && decoder?.complete === false) done()
         return undefined
       },
     }
     const onBodyBytes = (bytes: Uint8Array): Promise<void> | undefined => {
       if (decoder === undefined) return undefined
-      idle?.count(bytes.length)
       const parts = decoder.decode(bytes)
+      // What frames a body is no progress.
+      for (const part of parts) idle?.count(part.length)
       const reader = taker ?? textTaker
       const afterwards = (): void => {
         if (decoder?.complete === true) done()
@@ -200,6 +217,15 @@ function runExchange(
       }
     }
 
+    /** A server that knows nothing of `100 Continue` stays silent: it gets the body after a moment. */
+    const continued = ({ continueTimeoutMs = 1000 }: RequestBody): Promise<void> =>
+      new Promise((resolveContinued) => {
+        const patience = setTimeout(resolveContinued, continueTimeoutMs)
+        goAhead = () => {
+          clearTimeout(patience)
+          resolveContinued()
+        }
+      })
     const send = async (): Promise<void> => {
       phase = 'headers'
       limit(timeouts.headersTimeoutMs, `no answer for ${timeouts.headersTimeoutMs / 1000} s`)
@@ -212,14 +238,7 @@ function runExchange(
       if (request.body?.size === 0) bodySent = await sendBody(socket, request.body, hooks)
       socket.write(requestHead(request, request.connections !== undefined))
       if (request.body === undefined || request.body.size === 0) return
-      await new Promise<void>((continues) => {
-        // A server that knows nothing of `100 Continue` stays silent: it gets the body after a moment.
-        const patience = setTimeout(continues, request.body?.continueTimeoutMs ?? 1000)
-        goAhead = () => {
-          clearTimeout(patience)
-          continues()
-        }
-      })
+      if (request.body.expectsContinue !== false) await continued(request.body)
       if (settled || head !== undefined) return
       clearTimeout(timer)
       phase = 'upload'
@@ -258,6 +277,16 @@ function runExchange(
     if (signal?.aborted === true) onAbort()
     else signal?.addEventListener('abort', onAbort, { once: true })
   })
+}
+
+/** What a service says; where that can't be decoded, why. */
+function wordsOf(collected: CollectedBody, { headers }: ResponseHead): string {
+  try {
+    return collected.text(headers)
+  } catch (error) {
+    if (error instanceof SyntaxError) return error.message
+    throw error
+  }
 }
 
 async function takeRest(wait: Promise<void>, parts: readonly Uint8Array[], reader: BodyTaker): Promise<void> {

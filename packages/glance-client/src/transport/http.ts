@@ -1,9 +1,9 @@
 import type { Agent, Dispatcher } from 'undici'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { collectBody } from './collected-body.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
 import { exchange } from './exchange.ts'
-import type { BodyTaker } from './exchange.ts'
 import type { Timeouts } from './timeouts.ts'
 import { nodeTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
@@ -16,6 +16,8 @@ export interface HttpRequest {
   readonly body?: string | undefined
   readonly signal?: AbortSignal | undefined
   readonly timeoutMs?: number | undefined
+  /** The longest answer, decoded. @default 1 MiB */
+  readonly maximumBytes?: number | undefined
 }
 
 /** An answer, read whole. */
@@ -32,8 +34,10 @@ export interface Http {
   close(): Promise<void>
 }
 
-/** No answer of these services is as long. */
-const maximumBodyBytes = 32 * 1024 * 1024
+/** No answer is as long, but for those that say so. */
+const defaultMaximumBytes = 1024 * 1024
+/** What a service says about an error needs no more, and what is left is not read. */
+const maximumErrorBytes = 64 * 1024
 
 /** Failures before the request was on its way. A broken record (`ERR_SSL_…BAD_RECORD_MAC`) may come after it. */
 const connectCodes =
@@ -89,17 +93,21 @@ async function send(agent: Promise<Agent>, timeouts: Timeouts, options: HttpRequ
     const response = await request(options.url, {
       dispatcher,
       method: options.method as Dispatcher.HttpMethod,
-      headers: options.headers,
+      headers: { 'accept-encoding': 'identity', ...options.headers },
       body: options.body ?? null,
       headersTimeout: 0,
       bodyTimeout: 0,
       signal,
     })
-    const text = await readText(options.url, response.body)
     const headers = new Map<string, string>()
     for (const [name, value] of Object.entries(response.headers)) {
       if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
     }
+    const body = createCollector(options, response.statusCode)
+    for await (const part of response.body as AsyncIterable<Buffer>) {
+      if (!body.take(part)) break
+    }
+    const text = body.text(headers)
     return { status: response.statusCode, headers, text }
   } catch (error) {
     options.signal?.throwIfAborted()
@@ -112,19 +120,20 @@ async function send(agent: Promise<Agent>, timeouts: Timeouts, options: HttpRequ
 
 /** A request that only reads, over a connection of our own. */
 async function read(
-  { url, headers, signal: caller, timeoutMs }: HttpRequest,
+  request: HttpRequest,
   {
     timeouts,
     tls,
     connections,
   }: { timeouts: Timeouts; tls: TlsOptions | undefined; connections: ConnectionPool },
 ): Promise<HttpResponse> {
+  const { url, headers, signal: caller, timeoutMs } = request
   caller?.throwIfAborted()
   const limitMs = timeoutMs ?? timeouts.headersTimeoutMs
   const limit = AbortSignal.timeout(limitMs)
-  const body = collectText(url)
+  let body: Collector | undefined
   try {
-    const { head } = await exchange({
+    const { head, text } = await exchange({
       url,
       method: 'GET',
       headers,
@@ -132,9 +141,14 @@ async function read(
       tls,
       connections,
       signal: caller === undefined ? limit : AbortSignal.any([caller, limit]),
-      takeBody: () => body,
+      takeBody: ({ status }) => {
+        if (status >= 300) return undefined
+        const collector = createCollector(request, status)
+        body = collector
+        return { take: (bytes) => void collector.take(bytes) }
+      },
     })
-    return { status: head.status, headers: head.headers, text: body.text() }
+    return { status: head.status, headers: head.headers, text: body?.text(head.headers) ?? text }
   } catch (error) {
     caller?.throwIfAborted()
     if (!limit.aborted) throw error
@@ -143,33 +157,35 @@ async function read(
   }
 }
 
-function collectText(url: URL): BodyTaker & { text(): string } {
-  const parts: Uint8Array[] = []
-  let length = 0
+interface Collector {
+  /** Returns false where the rest is not wanted. @throws {ConnectionBrokenError} where it has more than it may */
+  take(bytes: Uint8Array): boolean
+  text(headers: ReadonlyMap<string, string>): string
+}
+
+/** Collects an answer: a good one whole, of an error its beginning. */
+function createCollector(
+  { url, maximumBytes = defaultMaximumBytes }: HttpRequest,
+  status: number,
+): Collector {
+  const wrong = (reason: string): ConnectionBrokenError =>
+    new ConnectionBrokenError('body', connectionText(url, 'body', reason), { fatal: true })
+  const isError = status >= 300
+  const collected = collectBody(isError ? maximumErrorBytes : maximumBytes)
   return {
     take: (bytes) => {
-      length += bytes.length
-      if (length > maximumBodyBytes) throw endless(url)
-      parts.push(Uint8Array.from(bytes))
-      return undefined
+      if (collected.add(bytes)) return true
+      if (isError) return false
+      throw wrong(`the answer has more than ${maximumBytes} bytes`)
     },
-    text: () => Buffer.concat(parts, length).toString('utf8'),
+    text: (headers) => {
+      try {
+        return collected.text(headers)
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error
+        if (isError) return error.message
+        throw wrong(error.message)
+      }
+    },
   }
-}
-
-function endless(url: URL): ConnectionBrokenError {
-  return new ConnectionBrokenError('body', connectionText(url, 'body', 'the answer is endless'), {
-    fatal: true,
-  })
-}
-
-async function readText(url: URL, body: Dispatcher.ResponseData['body']): Promise<string> {
-  const parts: Buffer[] = []
-  let length = 0
-  for await (const part of body as AsyncIterable<Buffer>) {
-    length += part.length
-    if (length > maximumBodyBytes) throw endless(url)
-    parts.push(part)
-  }
-  return Buffer.concat(parts, length).toString('utf8')
 }

@@ -3,7 +3,9 @@ export interface RequestHead {
   readonly url: URL
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: { readonly size: number | undefined } | undefined
+  readonly body?:
+    | { readonly size: number | undefined; readonly expectsContinue?: boolean | undefined }
+    | undefined
 }
 
 /**
@@ -14,13 +16,14 @@ export interface RequestHead {
 export function requestHead({ url, method, headers, body }: RequestHead, keepAlive: boolean): string {
   const all: Record<string, string> = {
     Host: url.host,
+    'Accept-Encoding': 'identity',
     Connection: keepAlive && body === undefined ? 'keep-alive' : 'close',
     ...headers,
   }
   if (body !== undefined) {
     if (body.size === undefined) all['Transfer-Encoding'] = 'chunked'
     else all['Content-Length'] = String(body.size)
-    if (body.size !== 0) all['Expect'] = '100-continue'
+    if (body.size !== 0 && body.expectsContinue !== false) all['Expect'] = '100-continue'
   }
   const lines = Object.entries(all).map(([name, value]) => {
     if (/[^\t\u0020-\u007e\u0080-\u00ff]/.test(value))

@@ -17,10 +17,12 @@ export function parseResponseHead(text: string): ResponseHead {
   if (status === undefined) throw new SyntaxError('The answer is not HTTP')
   const headers = new Map<string, string>()
   for (const line of lines) {
-    const match = /^([!#$%&'*+\-.^_`|~\w]+):[ \t]*([^\0\n\r]*?)[ \t]*$/.exec(line)
-    if (match === null) throw new SyntaxError('The answer has a malformed header')
-    const name = (match[1] ?? '').toLowerCase()
-    const value = match[2] ?? ''
+    const colon = line.indexOf(':')
+    const name = line.slice(0, Math.max(0, colon)).toLowerCase()
+    const value = line.slice(colon + 1).trim()
+    if (!/^[!#$%&'*+\-.^_`|~\w]+$/.test(name) || /[\0\n\r]/.test(value)) {
+      throw new SyntaxError('The answer has a malformed header')
+    }
     const known = headers.get(name)
     if (known !== undefined && name === 'content-length' && known !== value) {
       throw new SyntaxError('The answer has two lengths')

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
 
 /** The data of an upload. */
 export interface RequestBody {
@@ -8,6 +9,8 @@ export interface RequestBody {
   open(): AsyncIterable<Uint8Array>
   /** Sees every portion in its turn. The next one is asked for when this is done; the portion is sent meanwhile. */
   onPortion?(bytes: Uint8Array): Promise<void> | void
+  /** `false`: it is sent at once, without `Expect: 100-continue`. */
+  readonly expectsContinue?: boolean | undefined
   /** How long to wait for `100 Continue`. @default 1000 */
   readonly continueTimeoutMs?: number | undefined
 }
@@ -95,7 +98,10 @@ function createWriter(
 ): (bytes: Uint8Array) => Promise<void> {
   let pieceBytes = leastPieceBytes
   return async (bytes) => {
-    for (let start = 0; start < bytes.length && !hooks.stopped();) {
+    for (let start = 0; start < bytes.length;) {
+      // A server that refuses the body answers and closes. Its answer is read before the next write fails by that.
+      await turn()
+      if (hooks.stopped()) return
       const piece = bytes.subarray(start, start + pieceBytes)
       start += piece.length
       const begun = performance.now()

@@ -8,6 +8,7 @@ import type { ImageService, RequestContext } from '@disk-image/core'
 import {
   createGlanceImageService,
   getApiServers,
+  GlanceHttpError,
   getRemoteImageService,
   isImageAvailable,
   parseImageReference,
@@ -37,7 +38,12 @@ async function outcome(vector: Vector, call: () => unknown): Promise<{ actual: o
     return { actual: { returns: (await call()) ?? null }, expected }
   } catch (error) {
     if (throws === undefined) throw error
-    const text = sameText ? { message: (error as Error).message } : {}
+    // What the service said stands behind the original's sentence.
+    const { message: told, cause } = error as Error
+    const said = cause instanceof GlanceHttpError ? ` ${cause.message}` : ''
+    const text = sameText
+      ? { message: told.endsWith(said) ? told.slice(0, told.length - said.length) : told }
+      : {}
     return { actual: incidental === true ? { throws: true } : { throws: nameOf(error), ...text }, expected }
   }
 }

@@ -5,6 +5,7 @@ import {
   InvalidError,
   NotSupportedOperationError,
   ProcessExecutionError,
+  redact,
 } from '@disk-image/core'
 import type {
   Command,
@@ -20,7 +21,6 @@ import { launch } from './launch.ts'
 import { findLaunchers } from './launchers.ts'
 import type { Launchers } from './launchers.ts'
 import type { HelperKill } from './process-group.ts'
-import { redact } from './redact.ts'
 import { openDescriptors, prepareFiles, sandboxCommand, withDescriptors } from './sandbox.ts'
 import type { Binding } from './sandbox.ts'
 import { watchdogCommand } from './watchdog.ts'

@@ -1,13 +1,12 @@
 import { availableParallelism } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
-import { ProcessExecutionError } from '@disk-image/core'
+import { ProcessExecutionError, redact } from '@disk-image/core'
 import type { ProcessEndReason, ProcessResult, RunOptions } from '@disk-image/core'
 import { endAdvice, endSignal, nameEnd } from './end-reason.ts'
 import { BoundedOutput, LineSplitter } from './output.ts'
 import { endGroup, killGroup } from './process-group.ts'
 import type { HelperKill } from './process-group.ts'
-import { redact } from './redact.ts'
 
 /** A command with everything that goes before it. */
 export interface Launch {

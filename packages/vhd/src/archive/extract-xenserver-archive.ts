@@ -6,7 +6,7 @@ import { VhdError } from '../errors/vhd-error.ts'
 import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
 import { judgeMembers, type ArchiveWarning, type OpenMember } from './judge-archive.ts'
 import { ratioFloorBytes, resolveLimits, type ArchiveLimits, type ResolvedLimits } from './limits.ts'
-import { judgeName, printable } from './member-name.ts'
+import { judgeName, quoted } from './member-name.ts'
 import { judgeType } from './member-type.ts'
 import { MemberWriter } from './member-writer.ts'
 import { gunzip } from './gunzip.ts'
@@ -71,18 +71,18 @@ async function unpack(
     async begin({ type, path, size }, offset) {
       members += 1
       const refuse = (init: { rule: string; reason: string; found?: string; accepted?: string }): never => {
-        throw new XenserverArchiveError({ member: printable(path), offset, ...init })
+        throw new XenserverArchiveError({ member: quoted(path), offset, ...init })
       }
       if (members > limits.maxMembers) {
         refuse({ rule: 'member-count', reason: `the archive has more than ${limits.maxMembers} entries` })
       }
       const name = judgeName(path)
       if (name.action === 'refuse') {
-        throw new XenserverArchiveError({ member: printable(path), offset, ...name.refusal })
+        throw new XenserverArchiveError({ member: quoted(path), offset, ...name.refusal })
       }
       taken = name.action === 'take'
       const kind = judgeType(type, taken)
-      if (kind !== undefined) throw new XenserverArchiveError({ member: printable(path), offset, ...kind })
+      if (kind !== undefined) throw new XenserverArchiveError({ member: quoted(path), offset, ...kind })
       if (!Number.isSafeInteger(size) || size < 0) {
         refuse({ rule: 'member-size', reason: 'its size is no number of bytes', found: String(size) })
       }

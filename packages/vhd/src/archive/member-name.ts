@@ -1,4 +1,4 @@
-import type { Refusal } from '@disk-image/core'
+import { printable, type Refusal } from '@disk-image/core'
 
 /** What a member's name says is to be done with it. */
 export type NameVerdict =
@@ -8,10 +8,9 @@ export type NameVerdict =
 
 const memberPattern = /^(0|[1-9]\d{0,3})\.vhd$/
 
-/** A name as it may be printed: no control characters, never long. */
-export function printable(name: string): string {
-  const text = JSON.stringify(name)
-  return text.length > 120 ? `${text.slice(0, 117)}..."` : text
+/** A name as it may be printed, in quotes, never long. */
+export function quoted(name: string): string {
+  return printable(JSON.stringify(name), 120)
 }
 
 /**
@@ -21,7 +20,7 @@ export function printable(name: string): string {
 export function judgeName(name: string): NameVerdict {
   const refuse = (rule: string, reason: string): NameVerdict => ({
     action: 'refuse',
-    refusal: { rule, reason, found: printable(name), accepted: '0.vhd, 1.vhd …' },
+    refusal: { rule, reason, found: quoted(name), accepted: '0.vhd, 1.vhd …' },
   })
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\0-\x1f\x7f\\]/.test(name)) return refuse('member-name', 'its name has characters that no file needs')

@@ -1,6 +1,6 @@
 import { Parser, type ReadEntry } from 'tar'
 import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
-import { printable } from './member-name.ts'
+import { quoted } from './member-name.ts'
 
 const blockBytes = 512
 /** The most bytes that a long name or an extended header may have. */
@@ -115,7 +115,7 @@ export class TarReader {
   }
 
   #error(rule: string, reason: string, member?: string): XenserverArchiveError {
-    const name = member === undefined ? undefined : printable(member)
+    const name = member === undefined ? undefined : quoted(member)
     return new XenserverArchiveError({ rule, reason, offset: this.#offset, member: name })
   }
 }

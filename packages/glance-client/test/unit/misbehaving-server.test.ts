@@ -1,0 +1,287 @@
+import { gzipSync, brotliCompressSync, deflateRawSync, deflateSync } from 'node:zlib'
+import { createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { ImageError } from '@disk-image/core'
+import { createGlanceClient } from '@disk-image/glance-client'
+import type { GlanceClient, GlanceClientOptions } from '@disk-image/glance-client'
+import { afterEach, describe, expect, it } from 'vitest'
+
+/** What no real server does on demand. It answers with bytes. */
+type Answer = (
+  request: { method: string; path: string; head: string; body: number },
+  socket: Socket,
+) => string | Buffer | undefined
+
+const record = { id: 'a', name: 'n', status: 'active', disk_format: 'raw', container_format: 'bare', size: 3 }
+const opened: { server: Server; client: GlanceClient }[] = []
+
+async function against(answer: Answer, options: Partial<GlanceClientOptions> = {}): Promise<GlanceClient> {
+  const server = createServer((socket) => {
+    let bytes = ''
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk) => {
+      bytes += chunk.toString('latin1')
+      const end = bytes.indexOf('\r\n\r\n')
+      if (end === -1) return
+      const head = bytes.slice(0, end)
+      // Whoever asks first sends nothing yet.
+      const body = /^expect:/im.test(head) ? 0 : Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0)
+      if (bytes.length < end + 4 + body) return
+      bytes = bytes.slice(end + 4 + body)
+      const [method = '', path = ''] = head.split(' ')
+      const text = answer({ method, path, head, body }, socket)
+      if (text !== undefined) socket.write(text)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const client = createGlanceClient({
+    endpoint: `http://127.0.0.1:${port}`,
+    retryDelayMs: 1,
+    glanceNumRetries: 1,
+    ...options,
+  })
+  opened.push({ server, client })
+  return client
+}
+
+afterEach(async () => {
+  for (const { server, client } of opened.splice(0)) {
+    await client.close()
+    server.close()
+  }
+})
+
+function reply(body: string | Buffer, headers = '', status = '200 OK'): Buffer {
+  const length = Buffer.byteLength(body)
+  return Buffer.concat([
+    Buffer.from(`HTTP/1.1 ${status}\r\nContent-Length: ${length}\r\n${headers}\r\n`),
+    Buffer.from(body),
+  ])
+}
+
+async function failure(call: Promise<unknown>): Promise<ImageError> {
+  const error = await call.then(
+    () => new Error('it succeeded'),
+    (reason: unknown) => reason,
+  )
+  if (!ImageError.is(error)) throw error
+  return error
+}
+
+const upload = (client: GlanceClient, bytes: number): Promise<unknown> =>
+  client.upload('a', {
+    size: bytes,
+    async *open() {
+      for (let left = bytes; left > 0; left -= 65_536) yield new Uint8Array(Math.min(left, 65_536))
+    },
+  })
+
+describe('interim answers', () => {
+  it('a few are passed over', async () => {
+    const few = 'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'.repeat(20)
+    const client = await against(() => few + reply(JSON.stringify(record)).toString())
+    expect((await client.show('a')).size).toBe(3)
+  })
+
+  it.each(['100', '102 Processing', '103 Early Hints\r\nLink: </x>'])(
+    'a flood of %s is no answer',
+    async (line) => {
+      const flood = `HTTP/1.1 ${line}\r\n\r\n`.repeat(200_000)
+      const client = await against(() => flood + reply(JSON.stringify(record)).toString())
+      const error = await failure(client.show('a'))
+      expect(error.code).toBe('GLANCE_CONNECTION_FAILED')
+      expect(error.message).toMatch(/endless interim answers/)
+    },
+  )
+
+  it('a slow flood ends with the time for an answer', async () => {
+    const client = await against(
+      (_, socket) => {
+        const timer = setInterval(() => socket.write('HTTP/1.1 102 Processing\r\n\r\n'), 20)
+        socket.on('close', () => clearInterval(timer))
+        return undefined
+      },
+      { headersTimeoutMs: 300, glanceNumRetries: 0 },
+    )
+    expect((await failure(client.show('a'))).message).toMatch(/no answer within 0.3 s/)
+  })
+
+  it('another protocol is not spoken', async () => {
+    const client = await against(() => 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n')
+    expect((await failure(client.show('a'))).message).toMatch(/changes the protocol/)
+  })
+})
+
+describe('headers', () => {
+  it('blanks in a header cost no time', async () => {
+    const begun = performance.now()
+    const client = await against(() => reply(JSON.stringify(record), `X: a${' '.repeat(60_000)}b\r\n`))
+    await client.show('a')
+    expect(performance.now() - begun).toBeLessThan(2000)
+  })
+
+  it('endless chunk extensions and trailers are refused', async () => {
+    const body = JSON.stringify(record)
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+    const chunks = Array.from(body)
+      .map((one) => `1;x=${'y'.repeat(4000)}\r\n${one}\r\n`)
+      .join('')
+    const extended = await against(() => `${head}${chunks}0\r\n\r\n`)
+    expect((await failure(extended.show('a'))).message).toMatch(/endless chunk extensions/)
+    const trailers = 'X: y\r\n'.repeat(20_000)
+    const trailing = await against(
+      () => `${head}${body.length.toString(16)}\r\n${body}\r\n0\r\n${trailers}\r\n`,
+    )
+    expect((await failure(trailing.show('a'))).message).toMatch(/endless trailers/)
+  })
+})
+
+describe('encoded answers', () => {
+  const text = JSON.stringify(record)
+  it.each([
+    ['gzip', gzipSync(text)],
+    ['x-gzip', gzipSync(text)],
+    ['GZIP, identity', gzipSync(text)],
+    ['deflate', deflateSync(text)],
+    ['deflate', deflateRawSync(text)],
+    ['br', brotliCompressSync(text)],
+    ['gzip, br', brotliCompressSync(gzipSync(text))],
+    ['identity', Buffer.from(text)],
+  ])('%s is decoded', async (name, body) => {
+    const heads: string[] = []
+    const client = await against(({ head }) => {
+      heads.push(head)
+      return reply(body, `Content-Encoding: ${name}\r\n`)
+    })
+    expect((await client.show('a')).name).toBe('n')
+    expect(heads[0]).toMatch(/^Accept-Encoding: identity$/m)
+  })
+
+  it.each([
+    ['exi', /"exi"/],
+    ['gzip', /gzip/],
+    ['gzip, gzip, gzip', /more than twice/],
+  ])('%s that is none is refused by its name', async (name, words) => {
+    const client = await against(() => reply(text, `Content-Encoding: ${name}\r\n`))
+    expect((await failure(client.show('a'))).message).toMatch(words)
+  })
+
+  it('a bomb is not inflated', async () => {
+    const client = await against(() => reply(gzipSync(Buffer.alloc(64 << 20)), 'Content-Encoding: gzip\r\n'))
+    const before = process.memoryUsage().rss
+    expect((await failure(client.show('a'))).message).toMatch(/endless/)
+    expect(process.memoryUsage().rss - before).toBeLessThan(150 << 20)
+  })
+
+  it('data are not decoded: their hash and their offsets are of what the service has', async () => {
+    const sink = { write: () => undefined }
+    const client = await against(({ path }) =>
+      path.endsWith('/file')
+        ? reply(gzipSync('abc'), 'Content-Encoding: gzip\r\n')
+        : reply(JSON.stringify(record)),
+    )
+    const error = await failure(client.download('a', sink))
+    expect(error.message).toMatch(/encoding "gzip", although none was asked for/)
+    expect(error.kind).toBe('failed')
+  })
+})
+
+describe('uploads', () => {
+  const asked = (head: string): boolean => /^expect:/im.test(head)
+
+  it('417 is tried again without the question', async () => {
+    const seen: boolean[] = []
+    let size: number | null = null
+    const client = await against(({ method, head, body }) => {
+      if (method !== 'PUT') {
+        return reply(JSON.stringify({ ...record, status: size === null ? 'queued' : 'active', size }))
+      }
+      seen.push(asked(head))
+      if (asked(head)) return reply('', 'Connection: close\r\n', '417 Expectation Failed')
+      size = body
+      return 'HTTP/1.1 204 No Content\r\n\r\n'
+    })
+    await upload(client, 300_000)
+    expect([seen, size]).toEqual([[true, false], 300_000])
+  })
+
+  it.each([
+    ['403 Forbidden', 'IMAGE_NOT_AUTHORIZED', 'not-authorized'],
+    ['409 Conflict', 'GLANCE_HTTP', 'invalid'],
+    ['413 Request Entity Too Large', 'IMAGE_LIMIT_EXCEEDED', 'invalid'],
+  ])('%s in the middle of the data is the answer', async (status, code, kind) => {
+    const page = `<html><head><title>${status}</title></head><body><h1>${status}</h1>No more of that</body></html>`
+    for (const early of [true, false]) {
+      const client = await against(({ method }, socket) => {
+        if (method !== 'PUT') return reply(JSON.stringify({ ...record, status: 'queued', size: null }))
+        socket.pause()
+        if (!early) socket.write('HTTP/1.1 100 Continue\r\n\r\n')
+        setTimeout(
+          () => {
+            socket.write(reply(page, 'Content-Type: text/html\r\nConnection: close\r\n', status), () =>
+              socket.destroy(),
+            )
+          },
+          early ? 0 : 100,
+        )
+        return undefined
+      })
+      const error = await failure(upload(client, 64 << 20))
+      expect([error.code, error.kind]).toEqual([code, kind])
+      expect(error.message).toContain(`HTTP ${status.slice(0, 3)}`)
+      expect(error.message).toContain('No more of that')
+      expect(error.message).toContain('http://127.0.0.1:')
+    }
+  })
+})
+
+describe('what a service says about an error', () => {
+  const token = 'gAAAAABmXk9Q0123456789abcdefghijklmnop'
+
+  it('has no token in it, wherever it was repeated', async () => {
+    const client = await against(
+      () =>
+        reply(
+          `<html><pre>X-Auth-Token: ${token.replaceAll('A', '&#65;')}</pre>${token.slice(0, 25)}</html>`,
+          `X-Openstack-Request-Id: req-${token}\r\n`,
+          '400 Bad Request',
+        ),
+      { session: undefined, requestHeaders: () => ({ 'X-Auth-Token': token }) },
+    )
+    const error = await failure(client.show('a'))
+    const everything = [
+      error.stack,
+      (error.cause as Error).stack,
+      JSON.stringify(error),
+      String(error.cause),
+    ].join()
+    expect(everything).not.toMatch(/gAAAAABmXk9Q|&#65;/)
+    expect(everything).toContain('***')
+  })
+
+  it('can’t be obeyed by a terminal', async () => {
+    const client = await against(() =>
+      reply(JSON.stringify({ message: 'a\u001b[2J\u202eb\u009b' }), '', '400 Bad Request'),
+    )
+    expect((await failure(client.show('a'))).message).toMatch(/a \[2J\\u202eb/)
+  })
+
+  it('names the proxy that answered, and where a redirect leads', async () => {
+    const gateway = await against(() =>
+      reply('', 'Server: nginx/1.22\r\nVia: 1.1 cache\r\n', '502 Bad Gateway'),
+    )
+    const broken = await failure(gateway.show('a'))
+    expect([broken.code, broken.kind]).toEqual(['GLANCE_CONNECTION_FAILED', 'failed'])
+    expect(broken.message).toMatch(/HTTP 502 from a proxy on the way \(1\.1 cache, nginx\/1\.22\)/)
+    const elsewhere = await against(() =>
+      reply('', 'Location: https://other.example/v2?token=x\r\n', '301 Moved Permanently'),
+    )
+    const moved = await failure(elsewhere.show('a'))
+    expect([moved.code, moved.kind]).toEqual(['GLANCE_HTTP', 'invalid'])
+    expect(moved.message).toMatch(
+      /301: it redirects to https:\/\/other\.example, where nothing secret is sent/,
+    )
+    expect(moved.message).not.toMatch(/token=/)
+  })
+})
