@@ -1,30 +1,95 @@
+/** What a format's name can be used for: `read` a disk of it, or `write` one too. */
+export type FormatUse = 'read' | 'write'
+
+/** What a raw disk may hold, by the inspector's names. Such a disk is raw, whatever it is called. */
+const rawContents = [
+  'gpt mbr fat exfat ntfs refs bitlocker ext2 ext3 ext4 xfs btrfs bcachefs bcache jfs f2fs gfs2 ocfs2 nilfs2',
+  'reiserfs reiser4 hfsplus apfs minix squashfs erofs cramfs romfs udf swap lvm mdraid linux-kernel',
+].flatMap((line) => line.split(' '))
+
+interface Format {
+  /** qemu-img's name. */
+  readonly qemu: string
+  /** Every name: the inspector's and Glance's, the one to print first. */
+  readonly names: readonly string[]
+  readonly use: FormatUse
+}
+
+/** The one table of formats: whatever takes or compares a name asks here. */
+const formats: readonly Format[] = [
+  { qemu: 'raw', names: ['raw', 'iso', 'ami', 'aki', 'ari', ...rawContents], use: 'write' },
+  { qemu: 'qcow2', names: ['qcow2'], use: 'write' },
+  { qemu: 'vpc', names: ['vhd', 'vpc'], use: 'write' },
+  { qemu: 'vhdx', names: ['vhdx'], use: 'write' },
+  { qemu: 'vmdk', names: ['vmdk'], use: 'write' },
+  { qemu: 'vdi', names: ['vdi'], use: 'write' },
+  { qemu: 'luks', names: ['luks'], use: 'write' },
+  { qemu: 'parallels', names: ['ploop', 'parallels'], use: 'write' },
+  { qemu: 'qcow', names: ['qcow'], use: 'write' },
+  { qemu: 'qed', names: ['qed'], use: 'write' },
+  { qemu: 'bochs', names: ['bochs'], use: 'read' },
+  { qemu: 'cloop', names: ['cloop'], use: 'read' },
+  { qemu: 'dmg', names: ['dmg'], use: 'read' },
+]
+
+const byName: ReadonlyMap<string, Format> = new Map(
+  formats.flatMap((format) => format.names.map((name): [string, Format] => [name, format])),
+)
+
+/** Every name of a format that can be read, or written; formats that can be written can be read. */
+export function formatNames(use: FormatUse): readonly string[] {
+  return formats.filter((format) => use === 'read' || format.use === 'write').flatMap(({ names }) => names)
+}
+
 /**
- * Glance's names for disk formats where they differ from qemu-img's.
+ * Any name of a format as qemu-img's: `vhd` is `vpc`, `ploop` is `parallels`, and `iso`, `ami`, `gpt` and
+ * everything else that is raw bytes is `raw`. A name that is not known is returned as it came.
+ */
+export function toQemuFormat(name: string): string {
+  return byName.get(name)?.qemu ?? name
+}
+
+/**
+ * Any name of a format as Glance's `disk_format`: `vpc` is `vhd`, `parallels` is `ploop`, `gpt` is `raw`. `iso`
+ * and `ami` are names of Glance and stay.
+ */
+export function toGlanceFormat(name: string): string {
+  if (rawContents.includes(name)) return 'raw'
+  return toQemuFormat(name) === 'raw' ? name : (byName.get(name)?.names[0] ?? name)
+}
+
+/** Whether two names are names of one format. */
+export function isSameFormat(one: string, other: string): boolean {
+  return toQemuFormat(one) === toQemuFormat(other)
+}
+
+/**
+ * Glance's names for disk formats where they differ from qemu-img's, as Cinder has them.
  *
  * @see cinder.image.image_utils.QEMU_IMG_FORMAT_MAP
  */
-const qemuNames: ReadonlyMap<string, string> = new Map([
+const cinderNames: ReadonlyMap<string, string> = new Map([
   ['iso', 'raw'],
   ['vhd', 'vpc'],
   ['ploop', 'parallels'],
 ])
 
 const glanceNames: ReadonlyMap<string, string> = new Map(
-  [...qemuNames].map(([glance, qemu]) => [qemu, glance]),
+  [...cinderNames].map(([glance, qemu]) => [qemu, glance]),
 )
 
 /**
- * Glance's `disk_format` as qemu-img names it: `vhd` is `vpc`, `iso` is `raw`, `ploop` is `parallels`.
- * Every other name is returned as it came.
+ * Glance's `disk_format` as qemu-img names it, for the three names that Cinder knows. Every other name is
+ * returned as it came; {@link toQemuFormat} knows them all.
  *
  * @see cinder.image.image_utils.fixup_disk_format
  */
-export function toQemuFormat(diskFormat: string): string {
-  return qemuNames.get(diskFormat) ?? diskFormat
+export function fixupDiskFormat(diskFormat: string): string {
+  return cinderNames.get(diskFormat) ?? diskFormat
 }
 
 /**
- * The exact inverse of {@link toQemuFormat}: `vpc` is `vhd`, `parallels` is `ploop`, and `raw` is `iso`, as
+ * The exact inverse of {@link fixupDiskFormat}: `vpc` is `vhd`, `parallels` is `ploop`, and `raw` is `iso`, as
  * in the original. Where a plain disk is meant, don't ask: `raw` is Glance's name for it too.
  *
  * @see cinder.image.image_utils.from_qemu_img_disk_format

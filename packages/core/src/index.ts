@@ -1,6 +1,14 @@
 export { allocateBuffer, allocateSharedBuffer, bufferOffset } from './buffers.ts'
 export { allocatePagePieces, isPageAligned, pageBytes } from './page-memory.ts'
-export { fromQemuFormat, toQemuFormat } from './disk-format.ts'
+export {
+  fixupDiskFormat,
+  formatNames,
+  fromQemuFormat,
+  isSameFormat,
+  toGlanceFormat,
+  toQemuFormat,
+} from './disk-format.ts'
+export type { FormatUse } from './disk-format.ts'
 export { ImageError } from './errors/image-error.ts'
 export type { ImageErrorInit, ImageErrorKind } from './errors/image-error.ts'
 export { ImageDownloadFailedError } from './errors/image-download-failed-error.ts'

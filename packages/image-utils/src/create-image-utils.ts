@@ -1,11 +1,11 @@
 import {
   type CallOptions,
+  fixupDiskFormat,
   fromQemuFormat,
   GiB,
   type ImageService,
   type RequestContext,
   type TemporaryPath,
-  toQemuFormat,
 } from '@disk-image/core'
 import {
   checkImageFormat,
@@ -86,7 +86,7 @@ export function createImageUtils(
     planImageToVolume: (request) => planImageToVolume(toolbox, request),
     volumeToImage: (request) => volumeToImage(toolbox, request),
 
-    fixupDiskFormat: toQemuFormat,
+    fixupDiskFormat,
     fromQemuImgDiskFormat: fromQemuFormat,
     qemuImgInfo: (path, keywords) => qemuImgInfo(toolbox, path, keywords),
     getImageFormat: (path, keywords) => getImageFormat(toolbox, path, keywords),

@@ -1,4 +1,12 @@
-import { accepted, formatBytes, InvalidError, type QemuImgInfo, type Verdict } from '@disk-image/core'
+import {
+  accepted,
+  formatBytes,
+  InvalidError,
+  type QemuImgInfo,
+  toGlanceFormat,
+  toQemuFormat,
+  type Verdict,
+} from '@disk-image/core'
 import type { InspectionResult } from '../inspector/index.ts'
 import { isCarriedAsRaw, judgeClaimedFormat } from '../rules/claimed-format.ts'
 import { checkConversionAllowed, judgeConversionAllowed } from '../rules/conversion.ts'
@@ -114,7 +122,7 @@ function refusals(rules: ResolvedFormatPolicy, evidence: ImageEvidence): readonl
         (verdict) => !carried || (!verdict.ok && ['ambiguous', 'luks-encryption'].includes(verdict.rule)),
       ),
     )
-    verdicts.push(judgeAllowedFormat(carried ? 'raw' : inspection.format, rules))
+    verdicts.push(judgeAllowedFormat(namesOf(inspection, carried), rules))
     if (evidence.hasPassphrase !== undefined) verdicts.push(judgeKey(inspection, evidence.hasPassphrase))
   }
   if (info !== undefined) verdicts.push(...judgeInfo(rules, evidence, info))
@@ -151,15 +159,24 @@ function judgeInfo(
     })
   }
   if (inspection === undefined && fileFormat !== undefined)
-    verdicts.push(judgeAllowedFormat(fileFormat, rules))
+    verdicts.push(judgeAllowedFormat([fileFormat], rules))
   return verdicts
 }
 
-function judgeAllowedFormat(format: string, rules: ResolvedFormatPolicy): Verdict {
+/** The format, and of a raw disk also what it holds: who allows `gpt` means a raw disk with a GPT. */
+function namesOf({ format, contentName }: InspectionResult, carried: boolean): readonly string[] {
+  const name = carried ? 'raw' : format
+  return contentName === undefined || toQemuFormat(name) !== 'raw' ? [name] : [name, contentName]
+}
+
+function judgeAllowedFormat(names: readonly string[], rules: ResolvedFormatPolicy): Verdict {
   const { allowedFormats } = rules
-  const same = (name: string): string => (name === 'vpc' ? 'vhd' : name === 'ploop' ? 'parallels' : name)
-  if (allowedFormats === undefined || allowedFormats.some((name) => same(name) === same(format)))
-    return accepted
+  const [format = ''] = names
+  // A name that only Glance has for raw bytes is raw; one that says what a raw disk holds stays as it is.
+  const plain = (name: string): string =>
+    ['ami', 'aki', 'ari'].includes(name) ? 'raw' : toQemuFormat(name) === 'raw' ? name : toGlanceFormat(name)
+  if (allowedFormats === undefined) return accepted
+  if (allowedFormats.some((name) => names.some((found) => plain(found) === plain(name)))) return accepted
   return {
     ok: false,
     rule: 'allowed-formats',

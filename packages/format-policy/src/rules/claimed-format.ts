@@ -1,21 +1,15 @@
-import { accepted, type Verdict } from '@disk-image/core'
+import { accepted, toQemuFormat, type Verdict } from '@disk-image/core'
 import type { InspectionResult } from '../inspector/index.ts'
 import { enforce } from './enforce.ts'
 import { formatMismatch } from './image-format.ts'
 
 /**
  * What an image may really be for each claim. A raw disk may hold anything that lies on disks: a file system
- * for optical media, an encrypted container. Names are Glance's and qemu-img's.
+ * for optical media, an encrypted container. The claim by qemu-img's name, what it is by the inspector's.
  */
 const realFormats: ReadonlyMap<string, readonly string[]> = new Map([
   ['raw', ['raw', 'iso', 'luks']],
-  ['iso', ['iso', 'raw']],
-  ['aki', ['raw']],
-  ['ari', ['raw']],
-  ['vhd', ['vhd']],
   ['vpc', ['vhd']],
-  ['ploop', ['parallels']],
-  ['parallels', ['parallels']],
 ])
 
 const looksRaw: ReadonlySet<string> = new Set(['raw', 'iso', 'luks'])
@@ -41,7 +35,8 @@ export function judgeClaimedFormat(
     return { ok: false, rule: 'disk-image', ...finding, reason: notADisk.reason }
   }
   if (isUnspecific(claimed)) return accepted
-  const real = realFormats.get(claimed) ?? [claimed]
+  const qemuName = toQemuFormat(claimed)
+  const real = realFormats.get(qemuName) ?? [qemuName]
   // A fixed VHD shows only at its end: until then it looks like the raw disk that it holds.
   if (!inspection.complete && real.includes('vhd') && looksRaw.has(inspection.format)) return accepted
   return real.includes(inspection.format) ? accepted : formatMismatch(claimed, inspection.format)
@@ -64,5 +59,7 @@ export function isCarriedAsRaw(
   claimed: string | null | undefined,
   inspection: Pick<InspectionResult, 'format'>,
 ): boolean {
-  return claimed === 'raw' && (inspection.format === 'luks' || inspection.format === 'iso')
+  return (
+    toQemuFormat(claimed ?? '') === 'raw' && (inspection.format === 'luks' || inspection.format === 'iso')
+  )
 }

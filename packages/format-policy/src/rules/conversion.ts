@@ -1,4 +1,4 @@
-import { accepted, type Verdict } from '@disk-image/core'
+import { accepted, toGlanceFormat, type Verdict } from '@disk-image/core'
 import { ImageConversionNotAllowedError } from '../errors/image-conversion-not-allowed-error.ts'
 
 /** Options of {@link judgeConversionAllowed}. */
@@ -16,6 +16,9 @@ export function judgeConversionAllowed(
   options: ConversionOptions = {},
 ): Verdict {
   if (options.disabled !== true || diskFormat === volumeFormat) return accepted
+  // Two names of one format need no conversion. What is raw under another name does, as in the original.
+  if (diskFormat && volumeFormat && toGlanceFormat(diskFormat) === toGlanceFormat(volumeFormat))
+    return accepted
   const image = diskFormat ?? 'None'
   const volume = volumeFormat ?? 'None'
   const reason = options.upload === true ? uploadReason(image, volume) : downloadReason(image, volume)

@@ -1,4 +1,4 @@
-import { accepted, type QemuImgInfo, type Verdict } from '@disk-image/core'
+import { accepted, isSameFormat, type QemuImgInfo, type Verdict } from '@disk-image/core'
 import { enforce } from './enforce.ts'
 import { judgeQcow2Image } from './qcow2.ts'
 import { judgeVmdkImage, type VmdkOptions } from './vmdk.ts'
@@ -6,7 +6,7 @@ import { judgeVmdkImage, type VmdkOptions } from './vmdk.ts'
 /**
  * Whether `qemu-img info`'s answer fits the format that was asked for, and the rules of that format.
  *
- * @param sourceFormat qemu-img's name of it; undefined compares nothing, and so does `ami` in any case,
+ * @param sourceFormat any of its names; undefined compares nothing, and so does `ami` in any case,
  *   which is no format that qemu-img knows
  */
 export function judgeImageFormat(
@@ -20,7 +20,7 @@ export function judgeImageFormat(
   }
   if (sourceFormat !== undefined && sourceFormat !== null) {
     // `toLowerCase` also refuses what is no text, as the original does.
-    if (sourceFormat.toLowerCase() !== 'ami' && fileFormat !== sourceFormat) {
+    if (sourceFormat.toLowerCase() !== 'ami' && !isSameFormat(sourceFormat, fileFormat)) {
       return formatMismatch(sourceFormat, fileFormat)
     }
   }

@@ -1,4 +1,4 @@
-import { accepted, InvalidError, type Verdict } from '@disk-image/core'
+import { accepted, formatBytes, GiB, InvalidError, type Verdict } from '@disk-image/core'
 import { enforce } from './enforce.ts'
 
 const bytesPerGiB = 1024n ** 3n
@@ -18,7 +18,7 @@ export function toWholeGiB(size: SizeInBytes): bigint {
  * Whether an image's disk fits into a volume.
  *
  * @param virtualSize bytes
- * @param volumeSizeGiB the volume's size; a fraction is shown rounded down
+ * @param volumeSizeGiB the volume's size; with a fraction, the bytes are compared
  * @throws {InvalidError} where one of them is no size at all
  */
 export function judgeVirtualSize(virtualSize: SizeInBytes, volumeSizeGiB: number): Verdict {
@@ -30,13 +30,27 @@ export function judgeVirtualSize(virtualSize: SizeInBytes, volumeSizeGiB: number
   }
   // A bigint compares exactly with a number.
   if (gibibytes <= volumeSizeGiB) return accepted
-  const volume = Math.trunc(volumeSizeGiB)
+  if (!Number.isInteger(volumeSizeGiB)) return judgeBytes(wholeBytes(virtualSize), volumeSizeGiB * GiB)
   return {
     ok: false,
     rule: 'virtual-size',
-    reason: `Image virtual size is ${gibibytes}GB and doesn't fit in a volume of size ${volume}GB.`,
+    reason: `Image virtual size is ${gibibytes}GB and doesn't fit in a volume of size ${volumeSizeGiB}GB.`,
     found: `${gibibytes} GiB`,
-    accepted: `at most ${volume} GiB`,
+    accepted: `at most ${volumeSizeGiB} GiB`,
+    reference: 'CVE-2013-2096',
+  }
+}
+
+/** Of a volume that is no whole number of GiB. */
+function judgeBytes(virtualBytes: bigint, volumeBytes: number): Verdict {
+  if (virtualBytes <= volumeBytes) return accepted
+  const [image, volume] = [formatBytes(Number(virtualBytes)), formatBytes(volumeBytes)]
+  return {
+    ok: false,
+    rule: 'virtual-size',
+    reason: `Image virtual size is ${image} and doesn't fit in a volume of size ${volume}.`,
+    found: `${virtualBytes} bytes`,
+    accepted: `at most ${Math.floor(volumeBytes)} bytes`,
     reference: 'CVE-2013-2096',
   }
 }

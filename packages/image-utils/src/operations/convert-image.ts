@@ -1,18 +1,24 @@
 import { type CallOptions, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
 import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
-import { type HeldFile, isBlockDevice, spaceError, supportsDirectIo } from '@disk-image/host'
+import { inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { chownIfNeeded } from '@disk-image/host'
 import { checkSubformat, type Cipher } from '@disk-image/qemu-img'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkEncryption } from '../pipelines/check-encryption.ts'
-import { checkDestination, guardDestination } from '../pipelines/destination.ts'
+import { checkDestination, isWritable } from '../pipelines/destination.ts'
+import { explain } from '../pipelines/explain.ts'
+import { checkContent, checkKey, crossCheck } from '../pipelines/judge.ts'
+import { checkSameSize } from '../pipelines/same-size.ts'
+import { type DiskFile, putDisk, type WriteJob } from '../pipelines/write-volume.ts'
+import { type FileReader, openFileReader } from '../sources/file-reader.ts'
 import { checkUnchanged, withSource } from '../sources/with-source.ts'
-import { inspectFile, qemuImgInfo } from './qemu-info.ts'
+import { driverOf, isReadByUs } from './drivers.ts'
 
 /** Keywords of {@link convertImage}. */
 export interface ConvertImageOptions extends CallOptions {
   readonly outSubformat?: string | undefined
-  /** What the source is. @default what the inspector finds */
+  /** What the source is, by any name. @default what the inspector finds */
   readonly srcFormat?: string | undefined
   /** @default true */
   readonly runAsRoot?: boolean | undefined
@@ -29,7 +35,7 @@ export interface ConvertImageOptions extends CallOptions {
   readonly srcPassphraseFile?: string | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
-  /** What `qemuImgInfo` said of the source, where that is known. */
+  /** What `qemuImgInfo` said of the source, where that is known. The source is inspected all the same. */
   readonly data?: QemuImgInfo | undefined
   readonly disableSparse?: boolean | undefined
   /** Compression of a qcow2. zstd needs qemu 5.1 or newer to read. @default 'zlib' */
@@ -37,8 +43,8 @@ export interface ConvertImageOptions extends CallOptions {
 }
 
 /**
- * Converts a disk with qemu-img. Both formats are always told: what the source is, is what was given, or
- * what the inspector found, never what qemu-img would guess.
+ * Converts a disk. What the source is, is what was given and what the inspector finds: where the two differ it is
+ * refused. VHD and VHDX are read by our own readers, everything else by qemu-img, told both formats.
  *
  * @throws {ImageUnacceptableError} where the source is not what was claimed, or not acceptable
  * @throws {ProcessExecutionError}
@@ -51,21 +57,10 @@ export async function convertImage(
   outFormat: string,
   options: ConvertImageOptions = {},
 ): Promise<void> {
-  await withSource(source, (held) => convertHeld(toolbox, held, destination, outFormat, options))
-}
-
-async function convertHeld(
-  toolbox: Toolbox,
-  held: HeldFile,
-  destination: string,
-  outFormat: string,
-  options: ConvertImageOptions,
-): Promise<void> {
-  const source = held.path
-  const judged = await held.stamp()
   const runAsRoot = options.runAsRoot ?? true
   const imageId = options.imageId ?? 'internal image'
-  if (toolbox.options.rootHelper.length === 0 || !runAsRoot) await checkDestination(destination)
+  const throughRoot = toolbox.options.rootHelper.length > 0 && runAsRoot
+  if (!throughRoot) await checkDestination(destination)
   const target = toQemuFormat(outFormat)
   // As in the original, two passphrases always mean a LUKS volume, whatever format was asked for.
   const reencrypted = options.srcPassphraseFile !== undefined && options.passphraseFile !== undefined
@@ -76,66 +71,100 @@ async function convertHeld(
     sourcePassphraseFile: options.srcPassphraseFile,
   })
   checkSubformat(volumeFormat, options.outSubformat)
-  const encrypted = volumeFormat === 'luks'
-  const { format, virtualSizeBytes } = await sourceDisk(toolbox, source, options, imageId, runAsRoot)
   const compress = (options.compress ?? false) && toolbox.options.imageCompressOnUpload
   const throttle = options.throttle ?? toolbox.throttle
-  const device = await isBlockDevice(destination)
+  const { signal, onProgress, srcPassphraseFile, passphraseFile, cipherSpec, keyDerivationMs } = options
+  const throughHelper = throughRoot && !(await isWritable(destination))
+  const job: WriteJob = {
+    imageId,
+    volumeFormat,
+    throttle,
+    throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
+    call: { signal, onProgress },
+    request: {
+      volume: destination,
+      volumeSubformat: options.outSubformat,
+      disableSparse: options.disableSparse,
+      passphraseFile,
+      sourcePassphraseFile: srcPassphraseFile,
+      cipherSpec,
+      keyDerivationMs,
+      runAsRoot,
+    },
+    compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
+  }
   await Cleanup.around(async (cleanup) => {
-    await guardDestination(destination, cleanup)
-    try {
-      await toolbox.qemuImg.convert({
-        source: { path: source, format, passphraseFile: options.srcPassphraseFile },
-        destination: {
-          path: destination,
-          format: volumeFormat,
-          subformat: options.outSubformat === '' ? undefined : options.outSubformat,
-          forceSize: volumeFormat === 'vpc',
-          passphraseFile: encrypted ? options.passphraseFile : undefined,
-          cipher: encrypted ? options.cipherSpec : undefined,
-          keyDerivationMs: encrypted ? options.keyDerivationMs : undefined,
-          compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
-        },
-        virtualSizeBytes,
-        sparse: options.disableSparse !== true,
-        directIo: device && (await supportsDirectIo(destination)),
-        throttlePrefix: throttle.prefix,
-        rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
-        asRoot: runAsRoot,
-        signal: options.signal,
-        onProgress: options.onProgress,
-      })
-    } catch (error) {
-      const need = { path: destination, imageId, neededBytes: virtualSizeBytes }
-      throw (await spaceError(error, need)) ?? error
-    }
-    if (format !== 'raw') await checkUnchanged(held, judged, imageId)
+    if (throughRoot) await makeReadable(toolbox, source, cleanup)
+    await withSource(source, async (held) => {
+      const judged = await held.stamp()
+      const reader = await openFileReader(held.path)
+      cleanup.always(() => reader.close())
+      try {
+        const disk = await judgeSource(toolbox, reader, { source: held.path, imageId, runAsRoot, options })
+        await putDisk(toolbox, job, disk, cleanup)
+        if (disk.format !== 'raw') await checkUnchanged(held, judged, imageId)
+      } catch (error) {
+        throw explain(imageId, error)
+      }
+    })
   })
 }
 
-/** What the source is. An encrypted one tells its size only to who has the passphrase. */
-async function sourceDisk(
-  toolbox: Toolbox,
-  source: string,
-  options: ConvertImageOptions,
-  imageId: string,
-  runAsRoot: boolean,
-): Promise<{ readonly format: string; readonly virtualSizeBytes?: number }> {
-  const { srcFormat } = options
-  if (options.srcPassphraseFile !== undefined) {
-    // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.
-    return { format: await encryptedFormat(toolbox, source, imageId) }
-  }
-  const data = options.data ?? (await qemuImgInfo(toolbox, source, { runAsRoot, signal: options.signal }))
-  checkFormatOf(imageId, srcFormat, data, { allowedTypes: toolbox.options.vmdkAllowedTypes })
-  const known = srcFormat === undefined || srcFormat.toLowerCase() === 'ami' ? data.fileFormat : srcFormat
-  const format = toQemuFormat(known ?? 'raw')
-  return Number.isSafeInteger(data.virtualSize) ? { format, virtualSizeBytes: data.virtualSize } : { format }
+/** With a root helper, a source that this process may not read changes hands for the time of the conversion. */
+async function makeReadable(toolbox: Toolbox, source: string, cleanup: Cleanup): Promise<void> {
+  const owned = await chownIfNeeded(source, { runner: toolbox.runner })
+  cleanup.always(() => owned[Symbol.asyncDispose]())
 }
 
-async function encryptedFormat(toolbox: Toolbox, source: string, imageId: string): Promise<string> {
-  const inspection = await inspectFile(source)
-  if (inspection.format !== 'qcow2') return 'luks'
-  toolbox.policy.check(imageId, { claimedFormat: 'qcow2', inspection })
-  return 'qcow2'
+interface Question {
+  readonly source: string
+  readonly imageId: string
+  readonly runAsRoot: boolean
+  readonly options: ConvertImageOptions
+}
+
+/** What the source is, and that it may be read as that. */
+async function judgeSource(
+  toolbox: Toolbox,
+  reader: FileReader,
+  { source, imageId, runAsRoot, options }: Question,
+): Promise<DiskFile> {
+  const inspection = await inspect(reader)
+  const claimed = claimOf(options)
+  if (options.srcPassphraseFile !== undefined) {
+    // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.
+    const format = inspection.format === 'qcow2' ? 'qcow2' : 'luks'
+    if (format === 'qcow2')
+      checkContent(toolbox, imageId, { claimedFormat: format, inspection, hasPassphrase: true })
+    // An encrypted one tells its size only to who has the passphrase.
+    return { path: source, format, virtualSizeBytes: undefined }
+  }
+  if (options.data !== undefined) {
+    const { vmdkAllowedTypes: allowedTypes } = toolbox.options
+    checkFormatOf(imageId, options.srcFormat, options.data, { allowedTypes })
+  }
+  checkContent(toolbox, imageId, { claimedFormat: claimed, inspection, hasPassphrase: false })
+  checkKey(imageId, inspection, claimed)
+  const format = toQemuFormat(driverOf(inspection))
+  const judgedBytes = inspection.virtualSizeBytes
+  if (format === 'raw' || isReadByUs(format)) {
+    return { path: source, reader, format, virtualSizeBytes: sizeOf(inspection, reader) }
+  }
+  const { signal } = options
+  const question = { imageId, path: source, format, judgedBytes, asRoot: runAsRoot, signal }
+  const { virtualSize } = options.data ?? (await crossCheck(toolbox, question))
+  checkSameSize(imageId, virtualSize, judgedBytes)
+  return { path: source, format, virtualSizeBytes: virtualSize }
+}
+
+function sizeOf({ virtualSizeBytes }: InspectionResult, { size }: FileReader): number {
+  return virtualSizeBytes ?? size
+}
+
+/** What was claimed, in qemu-img's terms. `ami` claims nothing, as in the original. */
+function claimOf({ srcFormat, data }: ConvertImageOptions): string | undefined {
+  if (srcFormat !== undefined && srcFormat.toLowerCase() !== 'ami') {
+    return toQemuFormat(srcFormat)
+  }
+  return data?.fileFormat === undefined ? undefined : toQemuFormat(data.fileFormat)
 }

@@ -1,3 +1,4 @@
+import { toQemuFormat } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 
 /** Formats that have a driver of their own in qemu-img. */
@@ -23,4 +24,9 @@ export function hasDriver(inspection: Pick<InspectionResult, 'matches'>): boolea
 /** The format as which a file is opened: its own where qemu-img has a driver for it, otherwise raw. */
 export function driverOf(inspection: Pick<InspectionResult, 'format'>): string {
   return drivers.has(inspection.format) ? inspection.format : 'raw'
+}
+
+/** Whether qemu-img is kept from reading a disk of this format, under any of its names: our own readers do. */
+export function isReadByUs(format: string): boolean {
+  return ['vpc', 'vhdx'].includes(toQemuFormat(format))
 }

@@ -18,7 +18,7 @@ import { chooseImageService, prepareJob } from '../pipelines/job.ts'
 import { checkInspection, crossCheck } from '../pipelines/judge.ts'
 import { checkQemuImg } from '../pipelines/needs-qemu-img.ts'
 import { warnIfUnverified } from '../pipelines/unverified.ts'
-import { driverOf } from './drivers.ts'
+import { driverOf, isReadByUs } from './drivers.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 
@@ -121,7 +121,7 @@ export async function fetchVerifyImage(
     options,
     async (sink) => {
       // Whatever is neither is shown to qemu-img when it is here.
-      if (job.wrapping === 'none' && !['raw', 'vpc', undefined].includes(job.claimedFormat)) {
+      if (job.wrapping === 'none' && !['raw', 'vpc', 'vhdx', undefined].includes(job.claimedFormat)) {
         await checkQemuImg(toolbox, job.call.signal)
       }
       const intake = new IntakeSink(createInspector(), async (head) => {
@@ -138,9 +138,9 @@ export async function fetchVerifyImage(
       return report
     },
     async (whole) => {
-      if (!['raw', 'vpc', 'vhdx'].includes(format)) {
-        await crossCheck(toolbox, job, whole, format, judgedBytes)
-      }
+      if (format === 'raw' || isReadByUs(format)) return
+      const { signal } = options
+      await crossCheck(toolbox, { imageId, path: whole, format, judgedBytes, signal })
     },
   ).catch((error: unknown) => {
     throw explain(imageId, error)

@@ -1,19 +1,22 @@
+import { stat } from 'node:fs/promises'
 import {
   accepted,
   type CallOptions,
   ImageUnacceptableError,
-  InvalidError,
   ProcessExecutionError,
   type QemuImgInfo,
+  type RandomAccessReader,
   toQemuFormat,
   type Verdict,
 } from '@disk-image/core'
 import { inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { readVhdxLayout } from '@disk-image/disk'
+import { getVhdInfo } from '@disk-image/vhd'
 import type { Toolbox } from '../dependencies.ts'
 import { qemuImgMissing } from '../pipelines/judge.ts'
 import { withFileReader } from '../sources/file-reader.ts'
 import { withSource } from '../sources/with-source.ts'
-import { driverOf, hasDriver } from './drivers.ts'
+import { driverOf, hasDriver, isReadByUs } from './drivers.ts'
 
 /** Keywords of {@link qemuImgInfo}. */
 export interface QemuImgInfoOptions extends CallOptions {
@@ -49,11 +52,12 @@ export async function getImageFormat(
 }
 
 /**
- * What `qemu-img info` says, asked only about a file that the inspector found safe, and with its format.
+ * What `qemu-img info` says, asked only about a file that the inspector found safe, and with its format. About a VHD
+ * or a VHDX our own reader answers.
  *
  * A raw file that is a LUKS volume says so: `encrypted`, and `formatSpecific` of type `luks`.
  *
- * @throws {InvalidError} for an unsafe file, with the rule that it breaks
+ * @throws {ImageUnacceptableError} for an unsafe file, with the rule that it breaks
  * @throws {ProcessExecutionError}
  * @see cinder.image.image_utils.qemu_img_info
  */
@@ -76,9 +80,10 @@ async function infoOf(toolbox: Toolbox, path: string, options: QemuImgInfoOption
   const inspection = await inspectFile(path)
   if (claimed !== 'raw') {
     const verdict = judgeFile(toolbox, inspection, allowQcow2BackingFile)
-    if (!verdict.ok) throw new InvalidError({ reason: `${path} is not safe to open: ${verdict.reason}` })
+    if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: path })
   }
   const format = toQemuFormat(claimed ?? driverOf(inspection))
+  if (isReadByUs(format)) return infoOfOurs(path, format)
   const call = {
     forceShare: forceShare ?? false,
     asRoot: options.runAsRoot ?? true,
@@ -89,6 +94,36 @@ async function infoOf(toolbox: Toolbox, path: string, options: QemuImgInfoOption
   if (format !== 'raw' || inspection.format !== 'luks') return info
   const inside = await toolbox.qemuImg.info(path, { format: 'luks', ...call })
   return { ...inside, fileFormat: info.fileFormat, encrypted: true }
+}
+
+async function infoOfOurs(path: string, format: string): Promise<QemuImgInfo> {
+  const { size, blockBytes } = await withFileReader(path, (reader) => measure(reader, path, format))
+  const { blocks } = await stat(path)
+  return {
+    image: path,
+    fileFormat: format,
+    virtualSize: size,
+    diskSize: blocks * 512,
+    backingFile: undefined,
+    backingFileFormat: undefined,
+    clusterSize: blockBytes,
+    encrypted: false,
+    snapshots: [],
+    formatSpecific: undefined,
+  }
+}
+
+async function measure(
+  reader: RandomAccessReader,
+  path: string,
+  format: string,
+): Promise<{ readonly size: number; readonly blockBytes: number | undefined }> {
+  if (format === 'vhdx') {
+    const { sizeBytes, blockBytes } = await readVhdxLayout(reader, path)
+    return { size: sizeBytes, blockBytes }
+  }
+  const { currentSizeBytes, blocks } = await getVhdInfo(reader)
+  return { size: currentSizeBytes, blockBytes: blocks?.blockSizeBytes }
 }
 
 /**

@@ -1,4 +1,5 @@
-import { type CallOptions, InvalidError, toQemuFormat } from '@disk-image/core'
+import { type CallOptions, ImageUnacceptableError, InvalidError, MiB, toQemuFormat } from '@disk-image/core'
+import { resizeVhd } from '@disk-image/vhd'
 import type { Toolbox } from '../dependencies.ts'
 import { withSource } from '../sources/with-source.ts'
 import { driverOf } from './drivers.ts'
@@ -13,9 +14,10 @@ export interface ResizeImageOptions extends CallOptions {
 }
 
 /**
- * Grows a disk. qemu-img is told the format: a raw disk with another format's header in it stays raw.
+ * Grows a disk. qemu-img is told the format: a raw disk with another format's header in it stays raw. A VHD is grown
+ * without it.
  *
- * @throws {InvalidError} where no format was given and what is found is not safe to open
+ * @throws {ImageUnacceptableError} where no format was given and what is found is not safe to open
  * @see cinder.image.image_utils.resize_image
  */
 export async function resizeImage(
@@ -30,9 +32,13 @@ export async function resizeImage(
     })
   }
   await withSource(source, async ({ path }) => {
-    const format = options.fileFormat || (await safeFormat(toolbox, path))
+    const format = toQemuFormat(options.fileFormat || (await safeFormat(toolbox, path)))
+    if (format === 'vpc') {
+      await growVhd(path, sizeBytes, options)
+      return
+    }
     await toolbox.qemuImg.resize(path, sizeBytes, {
-      format: toQemuFormat(format),
+      format,
       asRoot: options.runAsRoot ?? false,
       signal: options.signal,
     })
@@ -42,6 +48,17 @@ export async function resizeImage(
 async function safeFormat(toolbox: Toolbox, source: string): Promise<string> {
   const inspection = await inspectFile(source)
   const verdict = toolbox.policy.judge({ inspection })
-  if (!verdict.ok) throw new InvalidError({ reason: `${source} is not safe to open: ${verdict.reason}` })
+  if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: source })
   return driverOf(inspection)
+}
+
+async function growVhd(
+  source: string,
+  sizeBytes: number,
+  { signal, onProgress }: CallOptions,
+): Promise<void> {
+  if (sizeBytes % MiB !== 0) {
+    throw new InvalidError({ reason: `A VHD grows by whole MiB; ${sizeBytes} bytes were asked for.` })
+  }
+  await resizeVhd(source, sizeBytes / MiB, { exact: true, signal, onProgress })
 }

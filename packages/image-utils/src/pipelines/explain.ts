@@ -20,7 +20,10 @@ export function explain(imageId: string, error: unknown): unknown {
     imageId,
     reason: refusal.reason ?? error.message,
     rule: refusal.rule,
+    found: refusal.found,
     offset: refusal.offset,
+    accepted: refusal.accepted,
+    reference: refusal.reference,
     cause: error,
   })
 }

@@ -1,5 +1,6 @@
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
+import { isReadByUs } from '../operations/drivers.ts'
 import { explain } from './explain.ts'
 import { type Job, prepareJob } from './job.ts'
 import { crossCheck } from './judge.ts'
@@ -91,12 +92,21 @@ async function convert(
   const { path, chain } = received.result
   const { format } = received
   try {
-    const { inspection } = received
-    const virtualSizeBytes = received.virtualSizeBytes ?? inspection.virtualSizeBytes ?? received.bytes
-    // Raw is whatever it is, and a VHD or VHDX is read by our own reader: qemu-img isn't asked about them.
-    if (!['raw', 'vpc', 'vhdx'].includes(format)) {
-      await crossCheck(toolbox, job, path, format, inspection.virtualSizeBytes)
-    }
+    const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
+    // Raw is whatever it is, and VHD and VHDX are read by our own readers: qemu-img isn't asked about them.
+    const virtualSizeBytes =
+      format === 'raw' || isReadByUs(format)
+        ? (judgedBytes ?? received.bytes)
+        : (
+            await crossCheck(toolbox, {
+              imageId: job.imageId,
+              path,
+              format,
+              judgedBytes,
+              volumeSizeGiB: job.request.volumeSizeGiB,
+              signal: job.call.signal,
+            })
+          ).virtualSize
     const bytesWritten = await writeVolume(toolbox, job, { path, chain, format, virtualSizeBytes }, cleanup)
     return { bytesWritten, virtualSizeBytes }
   } catch (error) {

@@ -10,6 +10,7 @@ import { QemuImgOutputError } from '@disk-image/qemu-img'
 import type { Toolbox } from '../dependencies.ts'
 import { hasDriver } from '../operations/drivers.ts'
 import type { Job } from './job.ts'
+import { checkSameSize } from './same-size.ts'
 
 /**
  * Refuses an image for what its bytes are: a format that was not claimed, an unsafe feature, a disk that
@@ -68,47 +69,77 @@ export function judgeContent(
 }
 
 /**
+ * Refuses an image by {@link judgeContent}.
+ *
+ * @throws {ImageUnacceptableError}
+ */
+export function checkContent(
+  toolbox: Toolbox,
+  imageId: string,
+  evidence: ImageEvidence & { readonly inspection: InspectionResult },
+): void {
+  const verdict = judgeContent(toolbox, evidence)
+  if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId })
+}
+
+/**
+ * Refuses an encrypted container that is to be opened where there is no passphrase. One that is carried as raw bytes
+ * is never opened; of a qcow2 the policy judges.
+ *
+ * @throws {ImageUnacceptableError} rule `luks-encryption`, with what to give
+ */
+export function checkKey(imageId: string, { format }: InspectionResult, claimed: string | undefined): void {
+  if (format !== 'luks' || claimed !== 'luks') return
+  throw new ImageUnacceptableError({
+    imageId,
+    reason: 'The disk is encrypted (luks), and there is no passphrase for it',
+    rule: 'luks-encryption',
+    found: format,
+    offset: 0,
+    accepted:
+      'its passphrase (srcPassphraseFile, --source-passphrase-file) for a volume of the format luks; or raw as its format, which copies the encrypted bytes',
+  })
+}
+
+/**
  * Asks qemu-img once what it makes of a file whose format we know, and refuses where the two disagree.
  *
- * @param judgedBytes the disk's size that was judged; undefined where the inspector could not tell it
  * @throws {ImageUnacceptableError} also where qemu-img is not installed, saying what to install
  */
-export async function crossCheck(
-  toolbox: Toolbox,
-  job: Job,
-  path: string,
-  format: string,
-  judgedBytes: number | undefined,
-): Promise<QemuImgInfo> {
-  const info = await askQemuImg(toolbox, job, path, format)
-  // A disk consists of whole sectors.
-  if (judgedBytes !== undefined && info.virtualSize !== Math.ceil(judgedBytes / 512) * 512) {
-    throw new ImageUnacceptableError({
-      imageId: job.imageId,
-      reason: 'qemu-img sees a disk of another size than the one that was judged',
-      rule: 'virtual-size-differs',
-      found: `${info.virtualSize} bytes`,
-      accepted: `${judgedBytes} bytes`,
-    })
-  }
-  toolbox.policy.check(job.imageId, {
-    claimedFormat: format,
-    info,
-    volumeSizeGiB: job.request.volumeSizeGiB,
-  })
+export async function crossCheck(toolbox: Toolbox, question: CrossCheck): Promise<QemuImgInfo> {
+  const { imageId, format, judgedBytes, volumeSizeGiB } = question
+  const info = await askQemuImg(toolbox, question)
+  toolbox.policy.check(imageId, { claimedFormat: format, info, volumeSizeGiB })
+  checkSameSize(imageId, info.virtualSize, judgedBytes)
   return info
 }
 
-async function askQemuImg(toolbox: Toolbox, job: Job, path: string, format: string): Promise<QemuImgInfo> {
+/** What {@link crossCheck} asks about. */
+export interface CrossCheck {
+  readonly imageId: string
+  readonly path: string
+  /** In qemu-img's terms. */
+  readonly format: string
+  /** The size that the policy judged; undefined where the inspector can't tell it. */
+  readonly judgedBytes: number | undefined
+  readonly volumeSizeGiB?: number | undefined
+  readonly asRoot?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+async function askQemuImg(
+  toolbox: Toolbox,
+  { imageId, path, format, asRoot, signal }: CrossCheck,
+): Promise<QemuImgInfo> {
   try {
-    return await toolbox.qemuImg.info(path, { format, signal: job.call.signal })
+    return await toolbox.qemuImg.info(path, { format, asRoot, signal })
   } catch (error) {
     // It ended by itself: the image is what it can't read. Its limits keep their own names.
     const broke = error instanceof ProcessExecutionError && ['exit', 'signal'].includes(error.endReason)
     if (!broke && !(error instanceof QemuImgOutputError)) throw error
     const said = broke ? error.stderr.trim() || error.shortMessage : error.message
     throw new ImageUnacceptableError({
-      imageId: job.imageId,
+      imageId,
       reason: `qemu-img can't read it as ${format}: ${said}`,
       rule: 'qemu-img-info',
       accepted: `an image that qemu-img info -f ${format} opens`,

@@ -3,7 +3,7 @@ import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
 
 /** Formats that are read in process. */
-const readHere: ReadonlySet<string> = new Set(['raw', 'vpc', 'luks'])
+const readHere: ReadonlySet<string> = new Set(['raw', 'vpc', 'vhdx', 'luks'])
 
 /**
  * Whether qemu-img will have to read or write the disk, as far as that is known.

@@ -11,18 +11,20 @@ import {
   type VerifyPolicy,
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import { chownIfNeeded, type HeldFile, spaceError } from '@disk-image/host'
+import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import { chownIfNeeded, type HeldFile } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
-import { driverOf } from '../operations/drivers.ts'
+import { driverOf, isReadByUs } from '../operations/drivers.ts'
 import { inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
-import { judgeContent } from './judge.ts'
+import { checkContent, checkKey, crossCheck, judgeContent } from './judge.ts'
 import { checkUnchanged, withSource } from '../sources/with-source.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
+import { type DiskFile, putDisk, type WriteJob } from './write-volume.ts'
 import { fileSource, handleSource, type SizedSource } from './upload-source.ts'
 
 /** The image that a volume is uploaded to: Glance's own field names. */
@@ -217,8 +219,9 @@ async function prepareSource(
 ): Promise<SizedSource> {
   const { volume, volumeFd, signal } = request
   const same = toQemuFormat(formats.diskFormat) === toQemuFormat(formats.volumeFormat)
-  if (toQemuFormat(formats.volumeFormat) !== 'raw') await checkVolume(toolbox, request, formats.volumeFormat)
-  const path = same ? volume : await convertVolume(toolbox, request, formats, cleanup)
+  const raw = toQemuFormat(formats.volumeFormat) === 'raw'
+  const inspection = raw ? undefined : await checkVolume(toolbox, request, formats.volumeFormat, !same)
+  const path = same ? volume : await convertVolume(toolbox, request, { ...formats, inspection }, cleanup)
   if (formats.containerFormat === 'compressed') {
     const packed = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_', suffix: '.gz' })
     cleanup.always(() => packed[Symbol.asyncDispose]())
@@ -234,43 +237,58 @@ async function checkVolume(
   toolbox: Toolbox,
   request: VolumeToImageRequest,
   volumeFormat: string,
-): Promise<void> {
+  isOpened: boolean,
+): Promise<InspectionResult> {
   const inspection = await inspectFile(request.volume)
-  toolbox.policy.check(request.image.id, { claimedFormat: toQemuFormat(volumeFormat), inspection })
+  checkContent(toolbox, request.image.id, {
+    claimedFormat: toQemuFormat(volumeFormat),
+    inspection,
+    // An upload has no key to give.
+    hasPassphrase: isOpened ? false : undefined,
+  })
+  return inspection
+}
+
+/** The volume as what is read: a raw one whatever it holds, any other as it was judged. */
+async function diskOf(
+  toolbox: Toolbox,
+  { image, volume, runAsRoot, signal }: VolumeToImageRequest,
+  { volumeFormat, inspection }: Formats & { readonly inspection: InspectionResult | undefined },
+): Promise<DiskFile> {
+  const format = toQemuFormat(volumeFormat)
+  const judgedBytes = inspection?.virtualSizeBytes
+  if (inspection === undefined) return { path: volume, format, virtualSizeBytes: undefined }
+  checkKey(image.id, inspection, format)
+  if (isReadByUs(format)) return { path: volume, format, virtualSizeBytes: judgedBytes }
+  const question = { imageId: image.id, path: volume, format, judgedBytes, asRoot: runAsRoot, signal }
+  const { virtualSize } = await crossCheck(toolbox, question)
+  return { path: volume, format, virtualSizeBytes: virtualSize }
 }
 
 async function convertVolume(
   toolbox: Toolbox,
   request: VolumeToImageRequest,
-  formats: Formats,
+  formats: Formats & { readonly inspection: InspectionResult | undefined },
   cleanup: Cleanup,
 ): Promise<string> {
   const { image, signal, onProgress } = request
+  const disk = await diskOf(toolbox, request, formats)
   const temporary = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_' })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
   const outFormat = toQemuFormat(formats.diskFormat)
   const throttle = request.throttle ?? toolbox.throttle
   const compression = request.compression ?? (toolbox.options.imageCompressOnUpload ? 'zlib' : 'none')
-  try {
-    await toolbox.qemuImg.convert({
-      source: { path: request.volume, format: toQemuFormat(formats.volumeFormat) },
-      destination: {
-        path: temporary.path,
-        format: outFormat,
-        forceSize: outFormat === 'vpc',
-        compression: outFormat === 'qcow2' ? compression : 'none',
-      },
-      // A temporary file: nobody needs it after a power cut.
-      cacheMode: 'unsafe',
-      throttlePrefix: throttle.prefix,
-      rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
-      asRoot: request.runAsRoot ?? false,
-      signal,
-      onProgress,
-    })
-  } catch (error) {
-    throw (await spaceError(error, { path: temporary.path, imageId: image.id })) ?? error
+  const job: WriteJob = {
+    imageId: image.id,
+    volumeFormat: outFormat,
+    throttle,
+    throughTool: (throttle.prefix ?? []).length > 0,
+    call: { signal, onProgress },
+    // A temporary file: nobody needs it after a power cut.
+    request: { volume: temporary.path, durable: false, runAsRoot: request.runAsRoot },
+    compression,
   }
+  await putDisk(toolbox, job, disk, cleanup)
   const format = driverOf(await inspectFile(temporary.path))
   // What a raw volume's guest wrote may look like anything: only of other formats can the result be told.
   if (outFormat !== 'raw' && toQemuFormat(format) !== outFormat) {

@@ -28,7 +28,14 @@ const differences: Readonly<Record<string, readonly [ours: string, why: string]>
   'info-luks-empty': ['done', 'a raw file is asked about LUKS only where the inspector sees a LUKS header'],
   'conv-compress-QCOW2-conf1-1': ['InvalidError', 'a format that qemu-img has not is refused before it runs'],
   'conv-compress-QCOW2-conf0-1': ['InvalidError', 'the same'],
-  'conv-no-data-datafile': ['InvalidError', 'the inspector sees the data file before qemu-img is asked'],
+  'conv-no-data-datafile': [
+    'ImageUnacceptableError',
+    'the inspector sees the data file before qemu-img is asked',
+  ],
+  'conv-no-data-unsafe': ['ImageUnacceptableError', 'an unsafe file is a refusal with its rule'],
+  'info-unsafe': ['ImageUnacceptableError', 'an unsafe file is a refusal with its rule'],
+  'info-vhd': ['done', 'a VHD is described by our own reader'],
+  'qdata-unsafe': ['ImageUnacceptableError', 'an unsafe file is a refusal with its rule'],
   'conv-luks-nopass': ['InvalidError', 'a LUKS volume without a passphrase file is refused before qemu-img'],
   'conv-fails-no-space': ['ImageTooBigError', 'a full file system is named, with the folder and the figures'],
   'conv-fails-no-space-elsewhere': ['ImageTooBigError', 'the same'],
@@ -50,6 +57,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   'conv-blk-dd-ok': 'the same; O_DIRECT is tried without dd',
   'conv-luks-sparse-cache': 'the same',
   'conv-no-data-second-unsafe': 'ours looks once',
+  'conv-info-fails': 'raw is judged by its bytes; qemu-img is not asked',
   'fetch-xenserver': 'test/integration/xenserver.test.ts: it works there',
 }
 const native = /^(?:vhd-|targz)/
