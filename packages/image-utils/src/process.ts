@@ -3,8 +3,10 @@ export {
   createProcessRunner,
   heldFile,
   holdFile,
+  isTemporaryName,
   openSource,
   pathOnly,
   preparePrivateFolder,
 } from '@disk-image/host'
 export type { HeldFile, HoldOptions, OpenSource, ProcessRunnerOptions } from '@disk-image/host'
+export { renameInError } from './sources/with-source.ts'

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import {
   allocateBuffer,
@@ -28,10 +29,8 @@ export async function downloadPartial(
   check: () => void,
 ): Promise<number> {
   const { imageService, context, record } = source
-  const handle = await open(file, 'a+', 0o600).then(async (appending) => {
-    await appending.close()
-    return open(file, 'r+')
-  })
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const handle = await open(file, flags, 0o600)
   try {
     const { size } = await handle.stat()
     const total = record.size ?? 0

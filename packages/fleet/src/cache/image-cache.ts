@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -9,6 +9,7 @@ import {
   type RequestContext,
 } from '@disk-image/core'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
+import { preparePrivateFolder } from '@disk-image/image-utils/process'
 import type { LeaseStore } from '../lease/lease-store.ts'
 import { downloadPartial } from './download-partial.ts'
 
@@ -60,6 +61,15 @@ export class ImageCache {
     this.#maxBytes = options.maxBytes
     this.#sharedBy = options.sharedBy ?? host
     this.#leases = leases
+  }
+
+  /**
+   * Makes the directory where it is missing.
+   *
+   * @throws {InvalidError} where others than this user and root may write to it, or to one above it
+   */
+  prepare(): Promise<void> {
+    return preparePrivateFolder(this.directory, 'folder of the cache')
   }
 
   /** Whether an image of this size may be kept. */
@@ -165,7 +175,7 @@ export class ImageCache {
     check: () => void,
   ): Promise<void> {
     const { record } = source
-    await mkdir(this.directory, { recursive: true, mode: 0o700 })
+    await this.prepare()
     const partial = this.#file(name, '.partial')
     await this.#makeRoom(record.size ?? 0, partial)
     this.counts.continuedBytes += await downloadPartial(partial, source, call, check)

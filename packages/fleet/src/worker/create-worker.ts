@@ -88,6 +88,7 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
     suspect: undefined,
   }
   try {
+    await cache?.prepare()
     await checkRedis(redis, connection)
   } catch (error) {
     redis.disconnect()

@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ImageRecord, InvalidError } from '@disk-image/core'
 import type { Execution } from '../executors/execution.ts'
-import { convertsData, runJob, volumesOf } from '../executors/run-job.ts'
+import { convertsData, volumesOf } from '../executors/run-job.ts'
+import { runWithVolumes } from '../executors/with-volumes.ts'
 import { backendOf, cloudOf, destinationsOf } from '../jobs/identity.ts'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
 import type { Lease } from '../lease/lease.ts'
 import type { Slot } from '../limits/slots.ts'
-import { checkVolume } from './check-volume.ts'
+import { checkVolumeName } from './hold-volume.ts'
 import { keepOutcomeMs, lastOutcome } from './job-outcome.ts'
 import type { CloudAccess } from './options.ts'
 import type { ProgressReporter } from './progress-reporter.ts'
@@ -46,7 +47,7 @@ export async function runUnderLease(
   const { job, submission } = envelope
   const done = await outcomeOf(worker, envelope)
   if (done !== undefined) return done
-  const backend = await checkVolumes(worker, envelope)
+  const backend = checkVolumes(worker, envelope)
   const access = await openCloud(worker, envelope)
   const record = await readRecord(envelope, access, run.signal)
   const slot = await takeStoreSlot(worker, envelope, `${worker.name}/${submission}`, run.signal)
@@ -86,7 +87,7 @@ export async function runUnderLease(
         await worker.redis.set(worker.keys.begun(jobId), submission, 'PX', keepOutcomeMs)
       },
     }
-    const report = await runJob(job, execution)
+    const report = await runWithVolumes(job, execution)
     const { name, host } = worker
     const result: JobResult = { type: job.type, fencingToken: held.token, worker: name, host, report }
     await held.commit(JSON.stringify({ jobId, submission, result }), keepOutcomeMs)
@@ -107,15 +108,13 @@ async function outcomeOf(
   return outcome?.submission === submission ? outcome.result : undefined
 }
 
-async function checkVolumes(
-  worker: WorkerContext,
-  { job }: JobEnvelope,
-): Promise<WorkerContext['backends'][string]> {
+/** By their names alone: they are opened under the lease. */
+function checkVolumes(worker: WorkerContext, { job }: JobEnvelope): WorkerContext['backends'][string] {
   const name = backendOf(job)
   const backend = Object.hasOwn(worker.backends, name) ? worker.backends[name] : undefined
   if (backend === undefined)
     throw new InvalidError({ reason: `This worker does not serve the back end ${name}.` })
-  for (const volume of volumesOf(job)) await checkVolume(volume, name, backend)
+  for (const volume of volumesOf(job)) checkVolumeName(volume, name, backend)
   return backend
 }
 

@@ -1,5 +1,5 @@
 // A worker of the fleet as a process of its own: node worker-child.ts CONFIG, where CONFIG is JSON.
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ImageService } from '@disk-image/core'
 import { createGlanceImageService, createImageUtils, type ImageUtils } from '@disk-image/image-utils'
@@ -63,16 +63,22 @@ function slow(service: ImageService): ImageService {
   })
 }
 
+/** A volume is given by a handle, which leads to its name. */
+function nameOf(volume: string): string {
+  return volume.startsWith('/proc/') ? readlinkSync(volume) : volume
+}
+
 /** The facade, which says when it begins to write a volume, and when it has ended. */
 function witnessed(imageUtils: ImageUtils): ImageUtils {
   return {
     ...imageUtils,
     imageToVolume: async (request) => {
-      note('begin', request.volume)
+      const volume = nameOf(request.volume)
+      note('begin', volume)
       try {
         return await imageUtils.imageToVolume(request)
       } finally {
-        note('end', request.volume)
+        note('end', volume)
       }
     },
   }

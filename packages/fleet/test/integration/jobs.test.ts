@@ -355,7 +355,7 @@ test('a full disk sends the job to another host', async () => {
   const small = farm.file('small')
   await mkdir(small)
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n']
-  const mount = [...sudo, requireTool('mount'), '-t', 'tmpfs', '-o', 'size=1m,mode=777', 'tmpfs', small]
+  const mount = [...sudo, requireTool('mount'), '-t', 'tmpfs', '-o', 'size=1m,mode=1777', 'tmpfs', small]
   await run(mount[0] ?? '', mount.slice(1))
   try {
     const { file, raw } = await qcow2(4)

@@ -45,3 +45,8 @@ export function parseTemporaryName(name: string, prefix?: string): TemporaryOwne
   if (prefix !== undefined && name.slice(0, found?.index) !== prefix) return undefined
   return { hostTag, processId: Number(processId), startTicks: Number.parseInt(start, 36) }
 }
+
+/** Whether a name is one that this library makes up: nobody else may name it. */
+export function isTemporaryName(name: string): boolean {
+  return parseTemporaryName(name) !== undefined
+}

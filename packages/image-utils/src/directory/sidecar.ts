@@ -1,7 +1,7 @@
 import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { ImageNotFoundError, type ImageRecord, InvalidError } from '@disk-image/core'
-import { openSource } from '@disk-image/host'
+import { isTemporaryName, openSource } from '@disk-image/host'
 import { createPartial } from './partial.ts'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
@@ -85,7 +85,9 @@ async function readRecord(file: string): Promise<string> {
 }
 
 function checkId(imageId: string): string {
-  if (!goodId.test(imageId)) throw new ImageNotFoundError({ imageId })
+  // A name that is made up for a file in the making is no image's.
+  if (!goodId.test(imageId) || isTemporaryName(imageId) || imageId.endsWith('.partial'))
+    throw new ImageNotFoundError({ imageId })
   return imageId
 }
 

@@ -15,13 +15,14 @@ export async function withSource<Result>(
   try {
     return await use(source)
   } catch (error) {
-    if (ImageError.is(error)) rename(error, source)
+    renameInError(error, source)
     throw error
   }
 }
 
-/** An error's texts are its own: nobody else has them yet. */
-function rename(error: object, { path, name }: HeldFile): void {
+/** Has an error of ours call a held file by its name. Its texts are its own: nobody else has them yet. */
+export function renameInError(error: unknown, { path, name }: Pick<HeldFile, 'name' | 'path'>): void {
+  if (!ImageError.is(error) || path === name) return
   const renamed = (value: unknown): unknown =>
     typeof value === 'string'
       ? value.replaceAll(path, name)
