@@ -73,6 +73,10 @@ describe('hostile names of volumes', () => {
     'rbd:-pool/image',
     'rbd:pool/--image',
     'rbd:pool/im age',
+    'rbd:pool/image.partial',
+    'rbd:pool/image.PARTIAL',
+    '/srv/volumes/volume.partial',
+    '/srv/volumes/volume.disk-image-0a1b2c-4711-1xyz-0123456789abcdef',
   ])('%j', (volume) => {
     expect(() => checkJob({ ...job, volume })).toThrow('The field volume')
   })

@@ -108,3 +108,11 @@ test('the record of an image that is gone is not found', async () => {
   await expect(store.show({}, 'none')).rejects.toThrow(ImageNotFoundError)
   await expect(access(entry('none.json'))).rejects.toThrow('ENOENT')
 })
+
+test.each(['x.partial', 'x.disk-image-0a1b2c-4711-1xyz-0123456789abcdef'])(
+  'a name that is made up for a file in the making is no id: %s',
+  async (id) => {
+    await expect(store.create({}, { id })).rejects.toThrow(ImageNotFoundError)
+    await expect(store.show({}, id)).rejects.toThrow(ImageNotFoundError)
+  },
+)
