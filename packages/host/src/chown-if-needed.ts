@@ -52,7 +52,9 @@ export async function chownIfNeeded(name: string, options: ChownOptions): Promis
     return {
       [Symbol.asyncDispose]: () => {
         // Not bound to the signal: an abort must not leave the file with the wrong owner.
-        back ??= chown(ownerId).finally(() => held[Symbol.asyncDispose]())
+        back ??= chown(ownerId).finally(async () => {
+          await held[Symbol.asyncDispose]()
+        })
         return back
       },
     }
