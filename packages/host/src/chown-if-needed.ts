@@ -48,13 +48,18 @@ export async function chownIfNeeded(name: string, options: ChownOptions): Promis
     }
     await chown(userId, options.signal)
     changed = true
+    const giveBack = async (): Promise<void> => {
+      try {
+        // Not bound to the signal: an abort must not leave the file with the wrong owner.
+        await chown(ownerId)
+      } finally {
+        await held[Symbol.asyncDispose]()
+      }
+    }
     let back: Promise<void> | undefined
     return {
       [Symbol.asyncDispose]: () => {
-        // Not bound to the signal: an abort must not leave the file with the wrong owner.
-        back ??= chown(ownerId).finally(async () => {
-          await held[Symbol.asyncDispose]()
-        })
+        back ??= giveBack()
         return back
       },
     }
