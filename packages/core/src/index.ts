@@ -9,6 +9,9 @@ export {
   toQemuFormat,
 } from './disk-format.ts'
 export type { FormatUse } from './disk-format.ts'
+export { checkImageFormats, glanceFormats } from './image-formats.ts'
+export type { ImageFormats } from './image-formats.ts'
+export { checkImageId } from './image-id.ts'
 export { ImageError } from './errors/image-error.ts'
 export type { ImageErrorInit, ImageErrorKind } from './errors/image-error.ts'
 export { ImageDownloadFailedError } from './errors/image-download-failed-error.ts'

@@ -1,11 +1,11 @@
-import { ImageNotFoundError } from '@disk-image/core'
+import { checkImageId, ImageNotFoundError } from '@disk-image/core'
 import type { ImageMember, ImageStore } from '@disk-image/core'
 import { resolveClientOptions } from './client-options.ts'
 import type { GlanceClientOptions } from './client-options.ts'
 import type { ApiVersion, GlanceCallOptions, GlanceClient, ImagePatch, ImageTask } from './client-types.ts'
 import type { DataChannelOptions } from './data/data-channel.ts'
 import { download } from './data/download.ts'
-import { aboutImage, plainError } from './data/image-errors.ts'
+import { aboutImage, fieldError, plainError } from './data/image-errors.ts'
 import { readThroughSink } from './data/read-images.ts'
 import { readRange } from './data/read-range.ts'
 import { upload } from './data/upload.ts'
@@ -112,10 +112,12 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
     show: (imageId, options = {}) => aboutImage(imageId, () => showImage(api, imageId, options)),
     create: async (fields, { context, signal } = {}) => {
       const path = '/v2/images'
-      return parseObject<GlanceImage>(
-        (await api.call({ method: 'POST', path, body: fields, context, signal })).text,
-        path,
-      )
+      try {
+        const { text } = await api.call({ method: 'POST', path, body: fields, context, signal })
+        return parseObject<GlanceImage>(text, path)
+      } catch (error) {
+        throw fieldError(error)
+      }
     },
     patch: (imageId, patches, options) =>
       imageObject(imageId, { method: 'PATCH', body: patches, contentType: patchType }, options),
@@ -152,14 +154,17 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
       ),
     deleteFromStore: (imageId, storeId, options = {}) =>
       aboutImage(imageId, async () => {
+        checkImageId(imageId)
         const path = `/v2/stores/${encodeURIComponent(storeId)}/${encodeURIComponent(imageId)}`
         await api.call({ method: 'DELETE', path, context: options.context, signal: options.signal })
       }),
 
     importInfo: (options) => object({ method: 'GET', path: '/v2/info/import' }, options),
     usage: (options) => object({ method: 'GET', path: '/v2/info/usage' }, options),
-    stage: (imageId, source, options = {}) =>
-      upload(channel, imageId, source, { ...options, target: 'stage' }, 'sha512'),
+    stage: async (imageId, source, options = {}) => {
+      checkImageId(imageId)
+      return upload(channel, imageId, source, { ...options, target: 'stage' }, 'sha512')
+    },
     import: async (imageId, request, options) =>
       void (await image(imageId, { method: 'POST', body: request }, options, '/import')),
     waitForImport: (imageId, options = {}) => waitForImport(client, imageId, options),
@@ -180,21 +185,20 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
       readThroughSink((sink, all) => download(channel, imageId, sink, all), options),
     readRange: (imageId, offset, length, options = {}) =>
       readRange(channel, imageId, offset, length, options),
-    upload: async (imageId, source, options = {}) =>
-      upload(
-        channel,
-        imageId,
-        source,
-        options,
-        options.verify === 'none' ? undefined : await learnHash(options),
-      ),
+    upload: async (imageId, source, options = {}) => {
+      checkImageId(imageId)
+      const algorithm = options.verify === 'none' ? undefined : await learnHash(options)
+      return upload(channel, imageId, source, options, algorithm)
+    },
     close,
     [Symbol.asyncDispose]: close,
   }
   return Object.freeze(client)
 }
 
+/** @throws {InvalidError} where the id is none */
 function pathOf(imageId: string, suffix = ''): string {
+  checkImageId(imageId)
   return `/v2/images/${encodeURIComponent(imageId)}${suffix}`
 }
 

@@ -1,10 +1,13 @@
+import type { Logger } from '@disk-image/core'
+
 type Task = () => PromiseLike<unknown>
 
 /**
  * What has to be undone at the end of an operation, last made first undone.
  *
  * `always` tasks run on every exit, `onFailure` tasks only where the operation failed. A task that fails
- * doesn't keep the others from running.
+ * doesn't keep the others from running, and neither hides the operation's error nor takes its result away: it is
+ * told to the log.
  */
 export class Cleanup {
   readonly #always: Task[] = []
@@ -18,30 +21,30 @@ export class Cleanup {
     this.#onFailure.push(task)
   }
 
-  /** Runs an operation with its own cleanup. The operation's error wins over an error of the cleanup. */
-  static async around<Result>(operation: (cleanup: Cleanup) => Promise<Result>): Promise<Result> {
+  /** Runs an operation with its own cleanup. What it returns or throws is the operation's own. */
+  static async around<Result>(
+    logger: Logger,
+    operation: (cleanup: Cleanup) => Promise<Result>,
+  ): Promise<Result> {
     const cleanup = new Cleanup()
     let result: Result
     try {
       result = await operation(cleanup)
     } catch (error) {
-      await runAll([...cleanup.#onFailure.toReversed(), ...cleanup.#always.toReversed()])
+      await runAll(logger, [...cleanup.#onFailure.toReversed(), ...cleanup.#always.toReversed()])
       throw error
     }
-    const [failure] = await runAll(cleanup.#always.toReversed())
-    if (failure !== undefined) throw failure.error
+    await runAll(logger, cleanup.#always.toReversed())
     return result
   }
 }
 
-async function runAll(tasks: readonly Task[]): Promise<{ readonly error: unknown }[]> {
-  const failures: { readonly error: unknown }[] = []
+async function runAll(logger: Logger, tasks: readonly Task[]): Promise<void> {
   for (const task of tasks) {
     try {
       await task()
     } catch (error) {
-      failures.push({ error })
+      logger.warn('Something was left behind: its cleanup failed', { error })
     }
   }
-  return failures
 }

@@ -67,13 +67,21 @@ export function createImageUtils(
     call: CallOptions & { readonly suffix: string },
   ): Promise<TemporaryPath> {
     const file = await temporaryFiles.file({ prefix: `image_fetch_${imageId}_`, suffix: call.suffix })
+    // A file that stays is told to the log: it is no reason to fail for who is done with it.
+    const dispose = async (): Promise<void> => {
+      try {
+        await file[Symbol.asyncDispose]()
+      } catch (error) {
+        toolbox.logger.warn('A temporary image could not be removed', { path: file.path, error })
+      }
+    }
     try {
       await observeFetch(telemetry, call, (heard) =>
         fetchVerifyImage(toolbox, context, imageService, imageId, file.path, { ...heard, temporary: true }),
       )
-      return file
+      return { path: file.path, [Symbol.asyncDispose]: dispose }
     } catch (error) {
-      await file[Symbol.asyncDispose]()
+      await dispose()
       throw error
     }
   }

@@ -30,10 +30,10 @@ export function defaultImageService(
   if (imageService !== undefined) {
     throw new InvalidError({ reason: 'Give imageService or glance, not both: each is the default service.' })
   }
-  const { directUrlRoots, checkAvailability, ...client } = glance
+  const { directUrlRoots, checkAvailability, locationClient, ...client } = glance
   const { allowedDirectUrlSchemes, glanceNumRetries } = options
   return createGlanceImageService(
     { logger: dependencies.logger, ...client, glanceNumRetries },
-    { directUrlRoots, checkAvailability, allowedDirectUrlSchemes },
+    { directUrlRoots, checkAvailability, locationClient, allowedDirectUrlSchemes },
   )
 }

@@ -13,6 +13,7 @@ export interface TransferFlags extends EncryptionFlags {
   /** False: `--no-sync`. */
   readonly sync?: boolean
   readonly connections?: number
+  readonly preferStore?: readonly string[]
 }
 
 /**
@@ -40,6 +41,7 @@ export function readTransfer(
     disableSparse: flags.disableSparse,
     verifyBeforeWrite: flags.verifyBeforeWrite,
     connections: flags.connections,
+    preferStores: flags.preferStore,
     durable: flags.sync,
     runAsRoot: session.runAsRoot,
   }

@@ -9,7 +9,7 @@ import { UsageError } from '../usage-error.ts'
 import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import type { Perform } from './perform.ts'
-import { byteSize, knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
+import { byteSize, collect, knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
 
 interface FetchFlags extends TransferFlags, ListFlags {
   readonly dryRun?: boolean
@@ -20,7 +20,7 @@ The image is inspected before a byte is written, and its hash is verified while 
 or anything breaks, nothing temporary is left, and nothing on DEST can be taken for an image.
 
 A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
-(format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, passphrase-file, cipher,
+(format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, prefer-store, passphrase-file, cipher,
 key-size, source-passphrase-file); what a line doesn't say, the command line does. A word that begins with # begins a remark.
 A line may be a JSON object instead: {"image": "…", "destination": "…", "size": 20}. The whole list is checked
 before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
@@ -55,6 +55,11 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option('--verify-before-write', 'write nothing before everything is verified')
     .option('--no-sync', 'end before the disk has everything: sooner, and lost when the power goes')
     .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
+    .option(
+      '--prefer-store <id>',
+      'read from this store where the image is in several; may be repeated, in order',
+      collect,
+    )
     .option('--passphrase-file <file>', "for --format luks: a file with the volume's passphrase")
     .option('--cipher <spec>', 'for --format luks, for example aes-xts-plain64')
     .option('--key-size <bits>', 'bits of the key', wholeNumber('--key-size', 1))

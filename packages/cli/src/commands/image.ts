@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { createImage, type CreateFlags } from './image-create.ts'
 import { importImage, type ImportFlags } from './image-import.ts'
 import { listImages, type ListFlags } from './image-list.ts'
+import { setProperties, type SetFlags, unsetProperties, type UnsetFlags } from './image-set.ts'
 import { deleteImages, listStores, showImage } from './image-show.ts'
 import type { Perform } from './perform.ts'
 import { collect, collectProperty, formatName, wholeNumber } from './values.ts'
@@ -26,9 +27,10 @@ Examples:
 export function addImageCommands(program: Command, perform: Perform): void {
   const image = program
     .command('image')
-    .summary('list, show, create, delete and import images')
+    .summary('list, show, create, change, delete and import images')
     .description('The images themselves.')
   addReadingCommands(image, perform)
+  addChangingCommands(image, perform)
   image
     .command('create')
     .summary('make an image, with or without data')
@@ -75,6 +77,23 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .option('--container-format <format>', "(default: 'bare')", formatName('--container-format'))
     .addHelpText('after', importNotes)
     .action(perform<ImportFlags>(importImage))
+}
+
+function addChangingCommands(image: Command, perform: Perform): void {
+  image
+    .command('set')
+    .summary('set properties of an image')
+    .description('Sets properties of an image; all others stay.')
+    .argument('<image>', "the image's id")
+    .option('--property <key=value>', 'a property; may be repeated', collectProperty)
+    .action(perform<SetFlags>(setProperties))
+  image
+    .command('unset')
+    .summary('remove properties of an image')
+    .description('Removes properties of an image; all others stay.')
+    .argument('<image>', "the image's id")
+    .option('--property <key>', 'a property; may be repeated', collect)
+    .action(perform<UnsetFlags>(unsetProperties))
 }
 
 function addReadingCommands(image: Command, perform: Perform): void {

@@ -24,6 +24,7 @@ const options: ReadonlyMap<string, readonly [key: Key, parse: (text: string) => 
   ['verify-before-write', ['verifyBeforeWrite', yesOrNo('verify-before-write')]],
   ['no-sync', ['sync', (text: string) => !yesOrNo('no-sync')(text)]],
   ['connections', ['connections', wholeNumber('connections', 1)]],
+  ['prefer-store', ['preferStore', (text: string) => text.split(',').filter((store) => store !== '')]],
   ['passphrase-file', ['passphraseFile', (text: string) => text]],
   ['cipher', ['cipher', (text: string) => text]],
   ['key-size', ['keySize', wholeNumber('key-size', 1)]],

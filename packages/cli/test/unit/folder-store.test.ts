@@ -39,6 +39,45 @@ test('an image is made, listed, shown and deleted', async () => {
   })
 })
 
+test('a property is set and removed, and the others stay', async () => {
+  await using bench = await openWorkbench()
+  const id = await makeImage(bench, ['--property', 'os_type=linux', '--property', 'img_signature=AAAA'])
+  const changed = await bench.run(['image', 'set', id, '--property', 'os_type=bsd', '--property', 'a=b=c'])
+  expect(changed.stdout).toMatch(/^ {2}os_type +bsd$/m)
+  const unset = ['image', 'unset', id, '--property', 'img_signature']
+  const { properties } = await bench.json<ImageRecord>(unset)
+  expect(properties).toEqual({ os_type: 'bsd', a: 'b=c' })
+  expect(await bench.json(unset)).toMatchObject({
+    exitCode: 1,
+    error: { code: 'INVALID', message: `Image ${id} has no property img_signature; it has os_type, a.` },
+  })
+  for (const argv of [
+    ['image', 'set', id],
+    ['image', 'unset', id],
+    ['image', 'set', id, '--property', 'status=active'],
+    ['image', 'set', id, '--property', 'properties=x'],
+    ['image', 'set', id, '--property', 'x'],
+  ]) {
+    expect((await bench.run(argv)).exitCode).toBe(2)
+  }
+})
+
+test('a wrong format is told with those that are taken, and an empty id is no missing image', async () => {
+  await using bench = await openWorkbench()
+  const create = ['image', 'create', '--name', 'x', '--disk-format', 'raw', '--container-format', 'tar']
+  const { exitCode, stderr } = await bench.run(create)
+  expect(exitCode).toBe(1)
+  expect(stderr).toContain('container_format is "tar"; it must be one of: ami, ari, aki, bare')
+  for (const argv of [
+    ['image', 'show', ''],
+    ['image', 'delete', ''],
+    ['image', 'set', ' ', '--property', 'a=b'],
+    ['fetch', '', 'volume.raw'],
+  ]) {
+    expect(await bench.json(argv)).toMatchObject({ exitCode: 1, error: { code: 'INVALID' } })
+  }
+})
+
 test('the folder is the user’s own, unless another is named', async () => {
   await using bench = await openWorkbench()
   await makeImage(bench)

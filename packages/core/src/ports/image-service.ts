@@ -37,6 +37,11 @@ export interface DownloadOptions extends CallOptions {
   readonly resumeFrom?: ResumePoint | undefined
   /** Parallel Range requests, where the service can. @default 1 */
   readonly connections?: number | undefined
+  /**
+   * The stores to read from, in this order, where the image is in several. Glance from 2026.1 on; an older one
+   * takes no notice of it.
+   */
+  readonly preferStores?: readonly string[] | undefined
   /** The image's record, where the caller has just read it: it need not be read again before the data. */
   readonly record?: ImageRecord | undefined
 }
@@ -83,6 +88,8 @@ export interface UpdateOptions extends CallOptions {
   readonly data?: UploadSource | undefined
   /** Remove properties that are not given. @default true */
   readonly purgeProperties?: boolean | undefined
+  /** Properties to remove, whatever else changes; what is not there counts as removed. */
+  readonly removeProperties?: readonly string[] | undefined
   /** The store that shall take the data. */
   readonly storeId?: string | undefined
   /** The image that this one was made from. */

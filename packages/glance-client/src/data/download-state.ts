@@ -7,8 +7,6 @@ import type { StallWatch } from './stall-watch.ts'
 /** Options of a download from Glance. */
 export interface GlanceDownloadOptions extends DownloadOptions {
   readonly context?: RequestContext | undefined
-  /** Glance's newest versions: the stores to read from, in this order. An older one may refuse it. */
-  readonly preferStores?: readonly string[] | undefined
   /** The image's record, where the caller has just read it: then it is not read again before the data. */
   readonly image?: GlanceImage | undefined
 }

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks'
-import { ImageDownloadFailedError } from '@disk-image/core'
+import { checkImageId, ImageDownloadFailedError } from '@disk-image/core'
 import type { ByteSink, DownloadReport } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
@@ -15,6 +15,7 @@ import type { ResponseHead } from '../transport/response-head.ts'
 import { isRequestedRange } from './content-range.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
+import { dataPath } from './data-path.ts'
 import { failed, isWorthAnotherTry, noData } from './download-failure.ts'
 import type { Download, GlanceDownloadOptions } from './download-state.ts'
 import { fetchParallel } from './parallel-download.ts'
@@ -35,6 +36,7 @@ export async function download(
   sink: ByteSink,
   options: GlanceDownloadOptions,
 ): Promise<DownloadReport> {
+  checkImageId(imageId)
   options.signal?.throwIfAborted()
   const start = performance.now()
   using watch = watchStall(channel.timeouts, options.signal)
@@ -135,6 +137,7 @@ async function fetchAll(transfer: Download): Promise<void> {
       image: transfer.image,
       context: options.context,
       connections: options.connections ?? 1,
+      preferStores: options.preferStores,
       signal: watch.signal,
       from: pipe.received,
       size,
@@ -183,10 +186,9 @@ async function fetchRest(transfer: Download): Promise<boolean> {
   const { channel, image, options, pipe, size, watch } = transfer
   const offset = pipe.received
   const asked = offset > 0 && transfer.ranges
-  const prefer = options.preferStores?.map((store) => encodeURIComponent(store)).join(',')
   const result = await sendData(channel, {
     method: 'GET',
-    path: `/v2/images/${encodeURIComponent(image.id)}/file${prefer === undefined ? '' : `?prefer=${prefer}`}`,
+    path: dataPath(image.id, options.preferStores),
     headers: {
       Accept: 'application/json, application/octet-stream;q=0.9',
       ...(asked ? { Range: `bytes=${offset}-` } : {}),

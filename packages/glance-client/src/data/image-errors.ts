@@ -3,6 +3,7 @@ import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import { ImageLimitExceededError } from '../errors/image-limit-exceeded-error.ts'
 import { NotAuthorizedError } from '../errors/not-authorized-error.ts'
 import { NotFoundError } from '../errors/not-found-error.ts'
+import { schemaComplaint } from './schema-complaint.ts'
 
 /**
  * The error of a call about one image: 401 and 403, 404, 413 and 400 get the image's own classes.
@@ -32,7 +33,10 @@ export function plainError(error: unknown): unknown {
   const { message } = error
   switch (error.status) {
     case 400:
-      return new InvalidError({ reason: error.detail === '' ? message : error.detail, cause: error })
+      return new InvalidError({
+        reason: error.detail === '' ? message : schemaComplaint(error.detail),
+        cause: error,
+      })
     case 401:
     case 403:
       return new NotAuthorizedError({ message, cause: error })
@@ -48,6 +52,13 @@ export function plainError(error: unknown): unknown {
 /** A 413: of the service's quota, or of a proxy before it. */
 export function limitExceeded(error: GlanceHttpError): ImageLimitExceededError {
   return new ImageLimitExceededError({ detail: error.detail, message: error.message, cause: error })
+}
+
+/** The error of a call that makes an image: a field that the schema does not take, in a sentence; others as they are. */
+export function fieldError(error: unknown): unknown {
+  if (!(error instanceof GlanceHttpError) || error.status !== 400) return error
+  const reason = schemaComplaint(error.detail)
+  return reason === error.detail ? error : new InvalidError({ reason, cause: error })
 }
 
 /** Runs a call about an image and translates its errors. */

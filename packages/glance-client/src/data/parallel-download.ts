@@ -4,12 +4,14 @@ import type { GlanceImage } from '../glance-image.ts'
 import { isRequestedRange } from './content-range.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
+import { dataPath } from './data-path.ts'
 
 /** A parallel download. */
 export interface ParallelFetch {
   readonly image: GlanceImage
   readonly context: RequestContext | undefined
   readonly connections: number
+  readonly preferStores: readonly string[] | undefined
   readonly signal: AbortSignal
   readonly from: number
   readonly size: number
@@ -61,7 +63,7 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
 
 async function fetchPart(
   channel: DataChannelOptions,
-  { image, context, size }: ParallelFetch,
+  { image, context, size, preferStores }: ParallelFetch,
   start: number,
   memory: Uint8Array,
   signal: AbortSignal,
@@ -70,7 +72,7 @@ async function fetchPart(
   let filled = 0
   const result = await sendData(channel, {
     method: 'GET',
-    path: `/v2/images/${encodeURIComponent(image.id)}/file`,
+    path: dataPath(image.id, preferStores),
     headers: {
       Accept: 'application/json, application/octet-stream;q=0.9',
       Range: `bytes=${start}-${end - 1}`,

@@ -1,4 +1,4 @@
-import { ImageDownloadFailedError, InvalidError } from '@disk-image/core'
+import { checkImageId, ImageDownloadFailedError, InvalidError } from '@disk-image/core'
 import type { CallOptions, RequestContext } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
@@ -24,6 +24,7 @@ export async function readRange(
   length: number,
   options: CallOptions & { readonly context?: RequestContext | undefined },
 ): Promise<Uint8Array> {
+  checkImageId(imageId)
   if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(length) || length < 0) {
     throw new InvalidError({ reason: `A range needs a whole offset and length, not ${offset} and ${length}` })
   }

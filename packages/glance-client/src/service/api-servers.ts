@@ -13,6 +13,8 @@ export interface ApiServersOptions {
   readonly glanceApiServers?: readonly string[] | null | undefined
   /** `<service_type>:<service_name>:<endpoint_type>` @default 'image:glance:publicURL' */
   readonly glanceCatalogInfo?: string | undefined
+  /** The region whose endpoint is taken; without a match the first one is. Cinder's `[glance] region_name`. */
+  readonly regionName?: string | undefined
   /** A service catalog in the old form, as request contexts carry it. */
   readonly serviceCatalog?:
     | readonly {
@@ -50,6 +52,11 @@ function catalogUrls(options: ApiServersOptions): string[] {
   }
   return (options.serviceCatalog ?? [])
     .filter(({ type }) => type === serviceType)
-    .map(({ endpoints }) => endpoints?.[0]?.[endpointType])
+    .map(({ endpoints = [] }) => {
+      const regional = endpoints.find(
+        ({ region }) => options.regionName !== undefined && region === options.regionName,
+      )
+      return (regional ?? endpoints[0])?.[endpointType]
+    })
     .filter((url) => url !== undefined)
 }

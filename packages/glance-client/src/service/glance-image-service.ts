@@ -1,16 +1,18 @@
-import { ImageNotFoundError, NotSupportedOperationError } from '@disk-image/core'
+import { adaptLogger, checkImageFormats, glanceFormats, ImageNotFoundError } from '@disk-image/core'
 import type {
   ByteSink,
   CallOptions,
   DetailOptions,
   DownloadOptions,
   DownloadReport,
+  ImageFormats,
   ImageLocation,
   ImageMember,
   ImageMetadata,
   ImageRecord,
   ImageService,
   ImageStore,
+  Logger,
   RequestContext,
   UpdateOptions,
   UploadSource,
@@ -18,11 +20,11 @@ import type {
 import type { GlanceClientOptions } from '../client-options.ts'
 import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
 import { createGlanceClient } from '../create-glance-client.ts'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { transferVerified } from '../hashing/transfer-verified.ts'
 import { withBaseFields } from './base-fields.ts'
 import { openDirectFile } from './direct-file.ts'
+import { ImageLocations } from './image-locations.ts'
 import { checkImageServiceOptions } from './image-service-options.ts'
 import type { GlanceImageServiceOptions } from './image-service-options.ts'
 import { isImageAvailable } from './is-image-available.ts'
@@ -60,28 +62,37 @@ export function createGlanceImageService(
   const given = 'show' in clientOrOptions
   const client = given ? clientOrOptions : createGlanceClient(clientOrOptions)
   const checks = options.checkAvailability ?? (given || clientOrOptions.session === undefined)
-  return new Service(client, options, checks)
+  return new Service(client, options, { checks, logger: given ? undefined : clientOrOptions.logger })
 }
 
 class Service implements GlanceImageService {
   readonly client: GlanceClient
   readonly #options: GlanceImageServiceOptions
   readonly #checks: boolean
+  readonly #locations: ImageLocations
   readonly #schema: SharedSchema
 
-  constructor(client: GlanceClient, options: GlanceImageServiceOptions, checks: boolean) {
+  constructor(
+    client: GlanceClient,
+    options: GlanceImageServiceOptions,
+    more: { readonly checks: boolean; readonly logger: Logger | undefined },
+  ) {
     this.client = client
     this.#options = options
-    this.#checks = checks
+    this.#checks = more.checks
+    this.#locations = new ImageLocations({
+      client,
+      locationClient: options.locationClient,
+      logger: adaptLogger(more.logger),
+      showAvailable: (imageId, call) => this.#showAvailable(imageId, call),
+    })
     this.#schema = new SharedSchema(client)
   }
 
   async show(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageRecord> {
     const call = { ...options, context }
     this.#schema.begin(call)
-    const image = await this.client.show(imageId, call)
-    if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
-    return this.#translate(image, call)
+    return this.#translate(await this.#showAvailable(imageId, call), call)
   }
 
   async detail(context: RequestContext, options: DetailOptions = {}): Promise<ImageRecord[]> {
@@ -99,6 +110,7 @@ class Service implements GlanceImageService {
     options: CallOptions & { readonly data?: UploadSource | undefined } = {},
   ): Promise<ImageRecord> {
     const call = { ...options, context }
+    await this.#checkFormats(metadata, call)
     const fields = flatFields(metadata)
     const image = await this.client.create(fields, call)
     if (options.data === undefined) return this.#translate(image, call)
@@ -113,12 +125,17 @@ class Service implements GlanceImageService {
     options: UpdateOptions = {},
   ): Promise<ImageRecord> {
     const call = { ...options, context }
+    await this.#checkFormats(metadata, call)
+    const { removeProperties = [] } = options
     if (options.data !== undefined) await this.client.upload(imageId, options.data, call)
-    if (Object.keys(metadata).length === 0) return this.show(context, imageId, options)
-    const fields = flatFields(metadata)
-    const present = await this.client.show(imageId, call)
-    if (!(await this.#isAvailable(present, call))) throw new ImageNotFoundError({ imageId })
-    const remove = options.purgeProperties === false ? [] : await this.#surplus(present, metadata, call)
+    const unchanged = Object.keys(metadata).length === 0 && removeProperties.length === 0
+    if (unchanged) return this.show(context, imageId, options)
+    // An image's id never changes; callers who hand on a whole record name it.
+    const { id: _, ...fields } = flatFields(metadata)
+    const present = await this.#showAvailable(imageId, call)
+    const purges = options.purgeProperties !== false && Object.keys(metadata).length > 0
+    const surplus = purges ? await this.#surplus(present, metadata, call) : []
+    const remove = [...surplus, ...(await this.#propertiesOf(present, removeProperties, call))]
     const image = await this.client.update(imageId, fields, { ...call, present, remove })
     return this.#translate(image, call)
   }
@@ -151,18 +168,12 @@ class Service implements GlanceImageService {
     return this.client.getStores({ ...options, context })
   }
 
-  async getLocation(
+  getLocation(
     context: RequestContext,
     imageId: string,
     options: CallOptions = {},
   ): Promise<{ readonly directUrl: string | undefined; readonly locations: readonly ImageLocation[] }> {
-    const call = { ...options, context }
-    const listed = await unlessMissing(() => this.client.listLocations(imageId, call))
-    if (listed !== undefined) return { directUrl: listed[0]?.url, locations: listed }
-    const image = await this.client.show(imageId, call)
-    if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
-    const locations = Array.isArray(image['locations']) ? (image['locations'] as ImageLocation[]) : []
-    return { directUrl: image.direct_url, locations }
+    return this.#locations.read(imageId, { ...options, context })
   }
 
   async addLocation(
@@ -173,21 +184,7 @@ class Service implements GlanceImageService {
     options: CallOptions = {},
   ): Promise<ImageRecord> {
     const call = { ...options, context }
-    const done = await unlessMissing(async () => {
-      await this.client.addImageLocation(imageId, url, undefined, call)
-      return true
-    })
-    const image =
-      done === true
-        ? await this.client.show(imageId, call)
-        : await unlessMissing(() => this.client.addLocation(imageId, url, metadata, call), [404])
-    if (image === undefined) {
-      throw new NotSupportedOperationError({
-        operation: 'adding a location',
-        reason: 'The service has neither way to do it',
-      })
-    }
-    return this.#translate(image, call)
+    return this.#translate(await this.#locations.add(imageId, url, metadata, call), call)
   }
 
   listMembers(context: RequestContext, imageId: string, options: CallOptions = {}): Promise<ImageMember[]> {
@@ -213,6 +210,26 @@ class Service implements GlanceImageService {
     await this.close()
   }
 
+  async #showAvailable(imageId: string, call: GlanceCallOptions): Promise<GlanceImage> {
+    const image = await this.client.show(imageId, call)
+    if (!(await this.#isAvailable(image, call))) throw new ImageNotFoundError({ imageId })
+    return image
+  }
+
+  /** @throws {InvalidError} for a format that the service's own schema does not have */
+  async #checkFormats(metadata: ImageMetadata, call: GlanceCallOptions): Promise<void> {
+    if ((metadata.disk_format ?? metadata.container_format ?? null) === null) return
+    const { properties = {} } = await this.#schema.load(call)
+    const taken = (field: keyof ImageFormats): readonly string[] => {
+      const names = Object.hasOwn(properties, field) ? properties[field]?.enum : undefined
+      return names?.filter((name) => typeof name === 'string') ?? glanceFormats[field]
+    }
+    checkImageFormats(metadata, {
+      disk_format: taken('disk_format'),
+      container_format: taken('container_format'),
+    })
+  }
+
   async #translate(image: GlanceImage, call: GlanceCallOptions): Promise<ImageRecord> {
     return translateFromGlance(image, withBaseFields(await this.#schema.load(call)))
   }
@@ -231,6 +248,17 @@ class Service implements GlanceImageService {
     const wanted = new Set(Object.keys(metadata.properties ?? {}))
     const { properties } = await this.#translate(present, call)
     return Object.keys(properties).filter((name) => !wanted.has(name) && !ownProperties.test(name))
+  }
+
+  /** Those of the names that are properties of an image: a field is never removed. */
+  async #propertiesOf(
+    present: GlanceImage,
+    names: readonly string[],
+    call: GlanceCallOptions,
+  ): Promise<string[]> {
+    if (names.length === 0) return []
+    const { properties } = await this.#translate(present, call)
+    return names.filter((name) => Object.hasOwn(properties, name))
   }
 
   /** Reads the file behind a location, where that is allowed; as strictly verified as a download. */
@@ -260,7 +288,7 @@ class Service implements GlanceImageService {
 
 /** What a download has to know of an image. */
 function imageOf(record: ImageRecord | undefined, imageId: string): GlanceImage | undefined {
-  if (record?.id !== imageId) return undefined
+  if (record === undefined || record.id !== imageId) return undefined
   const { id, status = '', size = null, checksum = null, os_hash_algo = null, os_hash_value = null } = record
   return { id, status, size, checksum, os_hash_algo, os_hash_value }
 }
@@ -269,18 +297,4 @@ function imageOf(record: ImageRecord | undefined, imageId: string): GlanceImage 
 function flatFields(metadata: ImageMetadata): Record<string, unknown> {
   const { properties: _, ...fields } = translateToGlance(metadata)
   return fields
-}
-
-/** A call that older services don't have: undefined where there is no such path, or the account may not use it. */
-async function unlessMissing<T>(
-  call: () => Promise<T>,
-  statuses: readonly number[] = [403, 404, 405, 501],
-): Promise<T | undefined> {
-  try {
-    return await call()
-  } catch (error) {
-    const cause = error instanceof Error && !(error instanceof GlanceHttpError) ? error.cause : error
-    if (cause instanceof GlanceHttpError && statuses.includes(cause.status)) return undefined
-    throw error
-  }
 }

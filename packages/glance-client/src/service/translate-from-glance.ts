@@ -3,7 +3,14 @@ import type { ImagePropertyValue, ImageRecord } from '@disk-image/core'
 
 /** Glance's schema of an image, as far as it tells base fields from properties. */
 export interface ImageSchema {
-  readonly properties?: Readonly<Record<string, { readonly is_base?: boolean | undefined }>> | undefined
+  readonly properties?:
+    | Readonly<
+        Record<
+          string,
+          { readonly is_base?: boolean | undefined; readonly enum?: readonly unknown[] | undefined }
+        >
+      >
+    | undefined
 }
 
 /** Properties that hold JSON. */

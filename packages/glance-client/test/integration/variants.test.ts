@@ -122,6 +122,79 @@ describe('what a record says of its hash', () => {
   })
 })
 
+describe('what a caller gets wrong', () => {
+  it('is told as the field, the value and what is taken', async () => {
+    await using glance = await startGlance()
+    await using client = createGlanceClient({ endpoint: glance.url })
+    const service = createGlanceImageService(client)
+    const told = async (act: Promise<unknown>): Promise<string> => {
+      const error = await act.then(
+        () => undefined,
+        (thrown: unknown) => thrown as Error & { code: string },
+      )
+      expect(error?.code).toBe('INVALID')
+      return error?.message ?? ''
+    }
+    const disks = 'must be one of: ami, ari, aki, vhd, vhdx, vmdk, raw, qcow2, vdi, iso, ploop.'
+    const id = await makeImage(client, undefined)
+    for (const disk_format of ['foo', 'QCOW2', 'qcow', '']) {
+      const wrong = { name: 'x', disk_format, container_format: 'bare' }
+      expect(await told(service.create({}, wrong))).toBe(`disk_format is "${disk_format}"; it ${disks}`)
+      expect(await told(service.update({}, id, { disk_format }))).toContain(disks)
+      // The service itself says it at length.
+      expect(await told(client.create(wrong))).toBe(`disk_format is '${disk_format}'; it ${disks}`)
+    }
+    expect(await told(client.create({ container_format: 'tar' }))).toContain(
+      "container_format is 'tar'; it must",
+    )
+    expect(await told(client.create({ min_disk: 'a' }))).toBe("min_disk: 'a' is not of type 'integer'.")
+    expect(await told(client.create({ own: 5 }))).toBe("own: 5 is not of type 'string'.")
+    expect(await told(client.create({ name: 'x'.repeat(300) }))).toMatch(/^name: 'x+' is too long\.$/)
+    expect((await service.detail({})).map((image) => image.id)).toEqual([id])
+  })
+
+  it('is an id that is none, before anything is asked', async () => {
+    await using client = createGlanceClient({ endpoint: 'http://127.0.0.1:1', ...quick, glanceNumRetries: 0 })
+    const service = createGlanceImageService(client)
+    for (const id of ['', '  ', undefined, null, 5, {}] as string[]) {
+      for (const act of [
+        () => client.show(id),
+        () => client.delete(id),
+        () => client.patch(id, []),
+        () => client.download(id, keeper()),
+        () => client.upload(id, sourceOf(data)),
+        () => client.stage(id, sourceOf(data)),
+        () => client.readRange(id, 0, 1),
+        () => client.deleteFromStore(id, 'store'),
+        () => service.show({}, id),
+        () => service.download({}, id, keeper()),
+        () => service.update({}, id, { name: 'x' }),
+        () => service.getLocation({}, id),
+      ]) {
+        await expect(act()).rejects.toMatchObject({ code: 'INVALID' })
+      }
+    }
+  })
+})
+
+describe('single properties', () => {
+  it('are set and removed, and the others stay', async () => {
+    await using glance = await startGlance()
+    await using client = createGlanceClient({ endpoint: glance.url })
+    const service = createGlanceImageService(client)
+    const { id } = await service.create({}, { name: 'x', properties: { one: '1', two: '2', 'a/b~c': '3' } })
+    const set = await service.update({}, id, { properties: { two: 'II' } }, { purgeProperties: false })
+    expect(set.properties).toMatchObject({ one: '1', two: 'II', 'a/b~c': '3' })
+    const removeProperties = ['one', 'a/b~c', 'never there', 'status', '__proto__']
+    const left = await service.update({}, id, {}, { removeProperties })
+    expect(left.properties).toEqual({ two: 'II' })
+    const both = { purgeProperties: false, removeProperties: ['two'] }
+    const last = await service.update({}, id, { name: 'y', properties: { three: '3' } }, both)
+    expect(last).toMatchObject({ name: 'y', properties: { three: '3' } })
+    expect(last.properties['two']).toBeUndefined()
+  })
+})
+
 describe('Glance under uwsgi', () => {
   it('gives bodies without length, and a cut one is noticed', async () => {
     await using glance = await startGlance({ engine: 'uwsgi' })

@@ -5,9 +5,11 @@ import {
   adaptLogger,
   type ByteSink,
   type CallOptions,
+  checkImageFormats,
   type DetailOptions,
   type DownloadOptions,
   type DownloadReport,
+  glanceFormats,
   ImageDownloadFailedError,
   type ImageLocation,
   type ImageMember,
@@ -37,6 +39,12 @@ export interface DirectoryImageServiceOptions {
   readonly directory: string
   /** Told of entries that are no images. @default silent */
   readonly logger?: Logger | undefined
+}
+
+/** What Glance takes, and what the tools here write besides. */
+const takenFormats = {
+  ...glanceFormats,
+  disk_format: [...glanceFormats.disk_format, 'luks', 'qcow', 'qed', 'vpc', 'parallels'],
 }
 
 /**
@@ -95,6 +103,7 @@ export class DirectoryImageService implements ImageService {
     metadata: ImageMetadata,
     options: CallOptions & { readonly data?: UploadSource | undefined } = {},
   ): Promise<ImageRecord> {
+    checkImageFormats(metadata, takenFormats)
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
     const id = metadata.id ?? crypto.randomUUID()
     const existing = await this.#sidecar.read(id).catch((error: unknown) => {
@@ -130,17 +139,20 @@ export class DirectoryImageService implements ImageService {
     metadata: ImageMetadata,
     options: UpdateOptions = {},
   ): Promise<ImageRecord> {
+    checkImageFormats(metadata, takenFormats)
     const before = await this.#sidecar.read(imageId)
     const purge = options.purgeProperties ?? true
     const { properties, ...fields } = metadata
+    // As with Glance: properties that are not given go, but only where some are given at all.
+    const kept =
+      properties === undefined ? before.properties : { ...(purge ? {} : before.properties), ...properties }
+    const removed = new Set(options.removeProperties)
     let record: ImageRecord = {
       ...before,
       ...fields,
       id: imageId,
       updated_at: new Date().toISOString(),
-      // As with Glance: properties that are not given go, but only where some are given at all.
-      properties:
-        properties === undefined ? before.properties : { ...(purge ? {} : before.properties), ...properties },
+      properties: Object.fromEntries(Object.entries(kept).filter(([name]) => !removed.has(name))),
     }
     if (options.data !== undefined) {
       if (before.status === 'active') {

@@ -1,6 +1,6 @@
 import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { ImageNotFoundError, type ImageRecord, InvalidError } from '@disk-image/core'
+import { checkImageId, ImageNotFoundError, type ImageRecord, InvalidError } from '@disk-image/core'
 import { isTemporaryName, openSource } from '@disk-image/host'
 import { createPartial } from './partial.ts'
 
@@ -85,6 +85,7 @@ async function readRecord(file: string): Promise<string> {
 }
 
 function checkId(imageId: string): string {
+  checkImageId(imageId)
   // A name that is made up for a file in the making is no image's.
   if (!goodId.test(imageId) || isTemporaryName(imageId) || imageId.endsWith('.partial'))
     throw new ImageNotFoundError({ imageId })

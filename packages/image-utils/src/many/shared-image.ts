@@ -17,6 +17,7 @@ export interface SharedImageWish {
   readonly imageId: string
   readonly verify: VerifyPolicy | undefined
   readonly connections: number | undefined
+  readonly preferStores: readonly string[] | undefined
 }
 
 /**
@@ -131,9 +132,14 @@ export class SharedImage {
 
   /** The service, with this image's settings for downloads, and an ear for how they ended. */
   #listeningService(): ImageService {
-    const { imageService: service, verify, connections } = this.#wish
+    const { imageService: service, verify, connections, preferStores } = this.#wish
     const download: ImageService['download'] = async (context, imageId, sink, options) => {
-      const report = await service.download(context, imageId, sink, { ...options, verify, connections })
+      const report = await service.download(context, imageId, sink, {
+        ...options,
+        verify,
+        connections,
+        preferStores,
+      })
       this.#report = report
       this.#unclaimedBytes = report.bytes
       return report

@@ -18,12 +18,12 @@ export class SharedImages {
   }
 
   join(transfer: Transfer): void {
-    const { imageService, context = {}, imageId, verify, connections } = transfer.request
+    const { imageService, context = {}, imageId, verify, connections, preferStores } = transfer.request
     if (imageService === undefined) return
     const name = this.#nameOf(transfer.request, imageService)
     let image = this.#images.get(name)
     if (image === undefined) {
-      const wish = { imageService, context, imageId, verify, connections }
+      const wish = { imageService, context, imageId, verify, connections, preferStores }
       image = new SharedImage(wish, this.#temporaryImages)
       this.#images.set(name, image)
     }
@@ -63,6 +63,7 @@ export class SharedImages {
     }
     // A token may not see what another one sees: contexts are compared whole.
     const context = Object.entries(request.context ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
-    return JSON.stringify([number, context, request.imageId, request.verify, request.connections])
+    const { imageId, verify, connections, preferStores } = request
+    return JSON.stringify([number, context, imageId, verify, connections, preferStores])
   }
 }

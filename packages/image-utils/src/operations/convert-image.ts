@@ -93,7 +93,7 @@ export async function convertImage(
     },
     compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
   }
-  await Cleanup.around(async (cleanup) => {
+  await Cleanup.around(toolbox.logger, async (cleanup) => {
     if (throughRoot) await makeReadable(toolbox, source, cleanup)
     await withSource(source, async (held) => {
       const judged = await held.stamp()

@@ -20,6 +20,8 @@ export interface FetchToVolumeOptions extends CallOptions {
   readonly verify?: VerifyPolicy | undefined
   readonly verifyBeforeWrite?: boolean | undefined
   readonly connections?: number | undefined
+  /** The stores to read from, in this order, where the image is in several. @default the service's order */
+  readonly preferStores?: readonly string[] | undefined
 }
 
 /** A transfer's block size, as the original takes it. Ours chooses its own and only checks that it is one. */

@@ -1,6 +1,7 @@
 import {
   type ByteSink,
   type CallOptions,
+  checkImageId,
   type DownloadReport,
   type ImageService,
   type RequestContext,
@@ -29,6 +30,8 @@ export interface FetchOptions extends CallOptions {
   /** @default 'fallback' */
   readonly verify?: VerifyPolicy | undefined
   readonly connections?: number | undefined
+  /** The stores to read from, in this order, where the image is in several. @default the service's order */
+  readonly preferStores?: readonly string[] | undefined
   /** Done when the disk has everything, not only the operating system. @default true */
   readonly durable?: boolean | undefined
 }
@@ -54,11 +57,18 @@ export async function fetchImage(
   path: string,
   options: FetchOptions = {},
 ): Promise<DownloadReport> {
+  checkImageId(imageId)
   const service = chooseImageService(toolbox, imageService)
   await checkDestination(path)
   const report = await intoPath(toolbox, imageId, path, options, async (sink) => {
-    const { signal, onProgress, verify, connections } = options
-    return service.download(context, imageId, sink, { signal, onProgress, verify, connections })
+    const { signal, onProgress, verify, connections, preferStores } = options
+    return service.download(context, imageId, sink, {
+      signal,
+      onProgress,
+      verify,
+      connections,
+      preferStores,
+    })
   })
   warnIfUnverified(toolbox, imageId, report, options.verify)
   toolbox.logger.info('Image fetched', {
@@ -80,7 +90,7 @@ async function intoPath<Result>(
   fill: (sink: ByteSink) => Promise<Result>,
   check?: (path: string) => Promise<void>,
 ): Promise<Result> {
-  return Cleanup.around(async (cleanup) => {
+  return Cleanup.around(toolbox.logger, async (cleanup) => {
     const { signal, durable, temporary } = options
     const { runner } = toolbox
     const volume = await openVolume(path, { imageId, runner, signal, durable, temporary })
@@ -88,6 +98,7 @@ async function intoPath<Result>(
     const sink = new SparseSink(volume, { sparse: true })
     const result = await fill(sink)
     await volume.finish(sink.offset, check)
+    await volume.close()
     return result
   })
 }

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { checkImageId } from '@disk-image/core'
 import type {
   CallOptions,
   CertificateSource,
@@ -46,6 +47,7 @@ export async function verifyGlanceImageSignature(
   path: string,
   options: CallOptions = {},
 ): Promise<boolean> {
+  checkImageId(imageId)
   const record = await chooseImageService(toolbox, imageService).show(context, imageId, {
     signal: options.signal,
   })
@@ -58,7 +60,10 @@ export async function verifyGlanceImageSignature(
     return true
   } catch (error) {
     options.signal?.throwIfAborted()
-    await rm(path, { force: true })
+    await rm(path, { force: true }).catch((failure: unknown) => {
+      // That the file stays must not hide why it should go.
+      toolbox.logger.error('A file with a wrong signature could not be removed', { path, error: failure })
+    })
     if (error instanceof ImageSignatureVerificationError) throw error
     const said = error instanceof Error ? error.message : String(error)
     const reason = `Failed to verify signature for image: ${imageId} due to error: ${said}`

@@ -18,12 +18,12 @@ export async function downloadInto(toolbox: Toolbox, job: Job, sink: ByteSink): 
     ? await openSignatureVerification(toolbox, job.context, job.record, job.call)
     : undefined
   try {
-    const { connections, verify } = job.request
+    const { connections, preferStores, verify } = job.request
     const report = await job.imageService.download(
       job.context,
       job.imageId,
       signature === undefined ? sink : both(signature, sink),
-      { ...job.call, connections, verify, record: job.record },
+      { ...job.call, connections, preferStores, verify, record: job.record },
     )
     await signature?.verify()
     const warnings = signature === undefined ? warnIfUnverified(toolbox, job.imageId, report, verify) : []

@@ -43,7 +43,7 @@ async function transfer(
 ): Promise<ImageToVolumeReport> {
   const stopwatch = new Stopwatch(toolbox.clock, operation)
   const job = await prepareJob(toolbox, request)
-  return Cleanup.around(async (cleanup) => {
+  return Cleanup.around(toolbox.logger, async (cleanup) => {
     const received = await stopwatch.time('download', () => receive(toolbox, job, cleanup))
     const onVolume =
       received.result.kind === 'on-volume'

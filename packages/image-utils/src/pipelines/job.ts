@@ -1,5 +1,6 @@
 import {
   type CallOptions,
+  checkImageId,
   type ImageRecord,
   type ImageService,
   ImageUnacceptableError,
@@ -65,6 +66,7 @@ export async function prepareJob(
   const imageService = chooseImageService(toolbox, request.imageService)
   const context = request.context ?? {}
   const { imageId } = request
+  checkImageId(imageId)
   request.signal?.throwIfAborted()
   const throughHelper = await needsRootHelper(toolbox, request)
   if (!throughHelper) await checkDestination(request.volume)

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { silentLogger } from '@disk-image/core'
 import { qcow2PlanBytes } from '@disk-image/disk/qcow2'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { expect, test } from 'vitest'
@@ -38,7 +39,7 @@ test('a temporary file that fails while the volume is being opened leaves no vol
       finish: () => Promise.reject(failure),
     }
     const job = { request: { volume: path.join(directory, 'volume') }, call: {}, throttle: {}, imageId: 'i' }
-    const operation = Cleanup.around(async (cleanup) => {
+    const operation = Cleanup.around(silentLogger, async (cleanup) => {
       const judged = { virtualSizeBytes: 1024 ** 2 } as InspectionResult
       const { sink } = OverlappedDecode.begin({} as Toolbox, job as unknown as Job, cleanup, file, judged)
       await sink.write(emptyHead())

@@ -143,6 +143,8 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
       // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
       const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512
       await volume.finish(virtualSizeBytes)
+      // Before all is said to be well: on a network file system closing can fail for what was written.
+      await volume.close()
       return { kind: 'on-volume', bytesWritten: sink.written, virtualSizeBytes }
     },
   }

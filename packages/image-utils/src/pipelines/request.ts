@@ -39,6 +39,8 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly verifyBeforeWrite?: boolean | undefined
   /** Parallel connections of the download. @default 1 */
   readonly connections?: number | undefined
+  /** The stores to read from, in this order, where the image is in several. @default the service's order */
+  readonly preferStores?: readonly string[] | undefined
   /** For volume format `luks`: a file with the new passphrase. */
   readonly passphraseFile?: string | undefined
   /** For volume format `luks`: the cipher, see `decodeCipher`. */

@@ -125,7 +125,7 @@ async function transfer(
     })
   }
   signal?.throwIfAborted()
-  return Cleanup.around(async (cleanup) => {
+  return Cleanup.around(toolbox.logger, async (cleanup) => {
     await makeReadable(toolbox, request, cleanup)
     const judged = await held.stamp()
     const checkVolumeUnchanged = async (): Promise<void> => {
