@@ -131,8 +131,9 @@ export async function fetchVerifyImage(
     destination,
     options,
     async (sink) => {
-      // Whatever is neither is shown to qemu-img when it is here.
-      if (job.wrapping === 'none' && !['raw', 'vpc', 'vhdx', undefined].includes(job.claimedFormat)) {
+      const { claimedFormat = 'raw' } = job
+      // Whatever is neither raw nor read here is shown to qemu-img when it is there.
+      if (job.wrapping === 'none' && claimedFormat !== 'raw' && !isReadByUs(claimedFormat)) {
         await checkQemuImg(toolbox, job.call.signal)
       }
       const intake = new IntakeSink(createInspector(), async (head) => {

@@ -1,9 +1,7 @@
 import { ProcessExecutionError } from '@disk-image/core'
 import type { Toolbox } from '../dependencies.ts'
+import { isReadByUs } from '../operations/drivers.ts'
 import type { Job } from './job.ts'
-
-/** Formats that are read in process. */
-const readHere: ReadonlySet<string> = new Set(['raw', 'vpc', 'vhdx', 'luks'])
 
 /**
  * Whether qemu-img will have to read or write the disk, as far as that is known.
@@ -14,7 +12,8 @@ export function needsQemuImg(job: Job, format: string | undefined): boolean {
   if (job.volumeFormat !== 'raw' || job.throughTool) return true
   if (job.wrapping === 'xenserver' || format === undefined) return false
   if (format === 'qcow2') return job.strict || job.request.disableSparse === true
-  return !readHere.has(format)
+  // An encrypted container is carried as raw bytes.
+  return format !== 'raw' && format !== 'luks' && !isReadByUs(format)
 }
 
 /**

@@ -223,7 +223,7 @@ describe('without qemu-img', () => {
     expect(handedOver).toBe(0)
   })
 
-  test.each(['raw', 'qcow2', 'vpc'])('%s onto a raw volume needs none', async (format) => {
+  test.each(['raw', 'qcow2', 'vpc', 'vhdx'])('%s onto a raw volume needs none', async (format) => {
     const disk_format = format === 'vpc' ? 'vhd' : format
     const imageId = await work.add(await convert(format), { disk_format, container_format: 'bare' })
     await imageUtils.imageToVolume({ imageId, volume: work.file('volume') })
