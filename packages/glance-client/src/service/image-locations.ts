@@ -10,7 +10,7 @@ export interface ImageLocationsOptions {
   readonly locationClient: GlanceClient | undefined
   readonly logger: Logger
   /** An image that the call's context may see. @throws {ImageNotFoundError} */
-  showAvailable(imageId: string, call: GlanceCallOptions): Promise<GlanceImage>
+  readonly showAvailable: (imageId: string, call: GlanceCallOptions) => Promise<GlanceImage>
 }
 
 /**

@@ -67,7 +67,7 @@ it('locations are asked for by the account that may have them', async () => {
   expect(asked).toContain(`GET ${own} as user`)
 })
 
-it('it gives nobody the locations of an image that is not theirs', async () => {
+it('nobody gets the locations of an image that is not theirs through that account', async () => {
   await using locationClient = createGlanceClient({
     endpoint,
     requestHeaders: () => ({ 'X-Auth-Token': 'service' }),
