@@ -30,6 +30,7 @@ export type { ProcessEndReason, ProcessExecutionErrorInit } from './errors/proce
 export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } from './image-record.ts'
 export type { CertificateSource } from './ports/certificates.ts'
 export type { Clock } from './ports/clock.ts'
+export type { Disk, DiskReceiver, Extent } from './ports/disk.ts'
 export type {
   ByteSink,
   DetailOptions,

@@ -3,7 +3,7 @@ export type { ExtractedArchive, ExtractOptions } from './archive/extract-xenserv
 export type { ArchiveWarning } from './archive/judge-archive.ts'
 export type { ArchiveLimits } from './archive/limits.ts'
 export type { ChainSource, RawSource } from './chain/disk.ts'
-export type { Extent, ExtentSink, ReadOptions } from './chain/extents.ts'
+export type { ReadOptions, VhdExtent } from './chain/extents.ts'
 export type { DecodedLocator } from './chain/find-parent.ts'
 export type { ChainRules } from './chain/open-chain.ts'
 export { VhdError } from './errors/vhd-error.ts'

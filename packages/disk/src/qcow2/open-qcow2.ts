@@ -1,4 +1,11 @@
-import { allocateBuffer, InvalidError, type RandomAccessReader } from '@disk-image/core'
+import {
+  allocateBuffer,
+  type Disk,
+  type Extent,
+  InvalidError,
+  type RandomAccessReader,
+} from '@disk-image/core'
+import { copyExtents } from '../blocks/copy-extents.ts'
 import { checkSnapshots, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'
 import { parseL1Table } from './l1-table.ts'
@@ -12,14 +19,6 @@ export interface OpenQcow2Options extends PlanQcow2Options {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Neighbouring clusters of one kind. */
-export interface Qcow2Extent {
-  readonly offset: number
-  readonly length: number
-  /** `zero`: nothing is stored for it, or it is marked as zero. `data` may happen to be zero, too. */
-  readonly kind: 'data' | 'zero'
-}
-
 /** Options of {@link Qcow2Disk.stream}. */
 export interface Qcow2StreamOptions {
   /** First byte. @default 0 */
@@ -31,7 +30,7 @@ export interface Qcow2StreamOptions {
 }
 
 /** The disk inside a qcow2 file, and so itself a reader. */
-export interface Qcow2Disk extends RandomAccessReader, AsyncDisposable {
+export interface Qcow2Disk extends Disk {
   readonly virtualSizeBytes: number
   readonly clusterSize: number
   /**
@@ -42,7 +41,7 @@ export interface Qcow2Disk extends RandomAccessReader, AsyncDisposable {
    */
   read(offset: number, length: number): Promise<Uint8Array>
   /** The whole disk in order; neighbours are of different kinds. */
-  extents(): AsyncIterable<Qcow2Extent>
+  extents(): AsyncIterable<Extent>
   /** The disk's bytes in order, zeros included. */
   stream(options?: Qcow2StreamOptions): AsyncIterable<Uint8Array>
   /** Ends all reads. The file's own reader stays open. */
@@ -51,6 +50,7 @@ export interface Qcow2Disk extends RandomAccessReader, AsyncDisposable {
 
 const maximumReadBytes = 1024 ** 3
 const defaultChunkBytes = 1024 ** 2
+const extentKinds = { unallocated: 'hole', zero: 'zero', plain: 'data', compressed: 'data' } as const
 
 /**
  * Opens the active disk of a qcow2 file for reading anywhere. Only tables and clusters that a read touches are
@@ -121,15 +121,15 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
     return bytes
   }
 
-  async function* extents(): AsyncGenerator<Qcow2Extent> {
+  async function* extents(): AsyncGenerator<Extent> {
     const perTable = clusterSize / 8
-    let current: Qcow2Extent | undefined
+    let current: Extent | undefined
     for (let cluster = 0; cluster * clusterSize < virtualSizeBytes;) {
       requireOpen()
       const missing = disk.isTableMissing(cluster)
       const next = missing ? (Math.floor(cluster / perTable) + 1) * perTable : cluster + 1
       const entry = missing ? undefined : await disk.find(cluster)
-      const kind = entry?.kind === 'plain' || entry?.kind === 'compressed' ? 'data' : 'zero'
+      const kind = entry === undefined ? 'hole' : extentKinds[entry.kind]
       const offset = cluster * clusterSize
       const end = Math.min(virtualSizeBytes, next * clusterSize)
       if (current?.kind === kind) {
@@ -166,6 +166,7 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
     clusterSize,
     read,
     extents,
+    copyTo: (receiver, options) => copyExtents({ size: virtualSizeBytes, read, extents }, receiver, options),
     stream,
     close,
     [Symbol.asyncDispose]: close,

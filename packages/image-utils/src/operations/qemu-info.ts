@@ -97,7 +97,7 @@ async function infoOf(toolbox: Toolbox, path: string, options: QemuImgInfoOption
 }
 
 async function infoOfOurs(path: string, format: string): Promise<QemuImgInfo> {
-  const { size, blockBytes } = await withFileReader(path, (reader) => measure(reader, path, format))
+  const { size, blockBytes } = await withFileReader(path, (reader) => measure(reader, format))
   const { blocks } = await stat(path)
   return {
     image: path,
@@ -115,11 +115,10 @@ async function infoOfOurs(path: string, format: string): Promise<QemuImgInfo> {
 
 async function measure(
   reader: RandomAccessReader,
-  path: string,
   format: string,
 ): Promise<{ readonly size: number; readonly blockBytes: number | undefined }> {
   if (format === 'vhdx') {
-    const { sizeBytes, blockBytes } = await readVhdxLayout(reader, path)
+    const { sizeBytes, blockBytes } = await readVhdxLayout(reader)
     return { size: sizeBytes, blockBytes }
   }
   const { currentSizeBytes, blocks } = await getVhdInfo(reader)

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import type { RandomAccessReader } from '@disk-image/core'
+import { openVhdx } from '@disk-image/disk'
 import {
   isBlockDevice,
   openVolume,
@@ -14,7 +15,6 @@ import { Pace } from '../sinks/pace.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { withFileReader } from '../sources/file-reader.ts'
-import { copyVhdx } from '@disk-image/disk'
 import { guardDestination } from './destination.ts'
 import { isReadByUs } from '../operations/drivers.ts'
 import type { Job } from './job.ts'
@@ -154,9 +154,11 @@ async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promis
     zero: (_offset: number, length: number) => sink.skip(length),
   }
   if (disk.format === 'vhdx') {
-    const options = { ...job.call, imageId: job.imageId }
-    if (disk.reader !== undefined) await copyVhdx(disk.reader, receiver, options)
-    else await withFileReader(disk.path, (file) => copyVhdx(file, receiver, options))
+    const copy = async (reader: RandomAccessReader): Promise<void> => {
+      await using opened = await openVhdx(reader)
+      await opened.copyTo(receiver, job.call)
+    }
+    await (disk.reader === undefined ? withFileReader(disk.path, copy) : copy(disk.reader))
     return
   }
   // The archive's file names say who belongs to whom, whatever the disks themselves note.

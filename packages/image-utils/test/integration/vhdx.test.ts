@@ -1,9 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
-import { copyFile, open, readFile, stat } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createImageUtils, ImageUnacceptableError } from '../../src/index.ts'
-import { withFileReader } from '../../src/sources/file-reader.ts'
-import { copyVhdx } from '@disk-image/disk'
+import { createImageUtils } from '../../src/index.ts'
 import { fingerprint } from './corpus.ts'
 import { createWorkspace, sha256, tool, type Workspace } from './support.ts'
 
@@ -32,35 +30,6 @@ async function makeScatteredDisk(file: string, sizeBytes: number): Promise<void>
   }
 }
 
-/** Reads a VHDX with our own reader, into a file. */
-async function readInto(file: string, target: string): Promise<void> {
-  const handle = await open(target, 'w')
-  let next = 0
-  const inOrder = (offset: number, length: number): void => {
-    expect(offset).toBe(next)
-    next += length
-  }
-  try {
-    const { sizeBytes } = await withFileReader(file, (reader) =>
-      copyVhdx(
-        reader,
-        {
-          data: async (offset, bytes) => {
-            inOrder(offset, bytes.length)
-            await handle.write(bytes, 0, bytes.length, offset)
-          },
-          zero: async (offset, length) => inOrder(offset, length),
-        },
-        { imageId: 'vhdx' },
-      ),
-    )
-    expect(next).toBe(sizeBytes)
-    await handle.truncate(sizeBytes)
-  } finally {
-    await handle.close()
-  }
-}
-
 test('a fingerprint is that of the bytes, wherever the file has holes', async () => {
   const [sparse, dense] = [work.file('sparse'), work.file('dense')]
   const handle = await open(sparse, 'w')
@@ -71,25 +40,6 @@ test('a fingerprint is that of the bytes, wherever the file has holes', async ()
   await handle.close()
   await tool('cp', '--sparse=never', sparse, dense)
   expect(await fingerprint(sparse)).toBe(await fingerprint(dense))
-})
-
-describe('our own reader gives what qemu-img does', () => {
-  test.each([
-    [3 * MiB, ''],
-    [40 * MiB, 'block_size=1M'],
-    [40 * MiB, 'block_size=8M,log_size=4M'],
-    [40 * MiB, 'subformat=fixed,block_size=4M'],
-    [77 * MiB + 512, 'block_size=2M,block_state_zero=off'],
-    // Bitmaps stand between the blocks of a large disk.
-    [9 * GiB + 4096, 'block_size=1M'],
-  ])('%d bytes, %s', async (sizeBytes, options) => {
-    const [raw, image, ours] = [work.file('raw'), work.file('image.vhdx'), work.file('ours')]
-    await makeScatteredDisk(raw, sizeBytes)
-    const choice = options === '' ? [] : ['-o', options]
-    await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vhdx', ...choice, raw, image)
-    await readInto(image, ours)
-    expect(await fingerprint(ours)).toBe(await fingerprint(raw))
-  })
 })
 
 describe('a disk of 1 TiB with little in it costs what is in it', () => {
@@ -120,27 +70,4 @@ describe('a disk of 1 TiB with little in it costs what is in it', () => {
     },
     60_000,
   )
-})
-
-describe('a damaged one is refused, without much reading', () => {
-  const KiB = 1024
-  const bat = (entry: number): number => 3 * MiB + entry * 8
-  test.each([
-    ['a state of a disk with a parent', bat(0), [7]],
-    ['a block within the header', bat(0), [6, 0, 0, 0, 0, 0, 0, 0]],
-    ['a block behind the end', bat(0), [6, 0, 0, 0, 0xff, 0xff, 0, 0]],
-    ['no region table', 192 * KiB, [0]],
-    ['too many regions', 192 * KiB + 8, [0xff, 0xff, 0xff, 0xff]],
-    ['no metadata table', 'metadata', [0]],
-  ])('%s', async (_, offset, bytes) => {
-    const [raw, image, broken] = [work.file('raw'), work.file('image.vhdx'), work.file('broken.vhdx')]
-    await tool('dd', 'if=/dev/urandom', `of=${raw}`, 'bs=1M', 'count=2', 'status=none')
-    await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vhdx', '-o', 'block_size=1M', raw, image)
-    await copyFile(image, broken)
-    const handle = await open(broken, 'r+')
-    const place = typeof offset === 'number' ? offset : (await readFile(image)).indexOf(offset)
-    await handle.write(Buffer.from(bytes), 0, bytes.length, place)
-    await handle.close()
-    await expect(readInto(broken, work.file('ours'))).rejects.toThrow(ImageUnacceptableError)
-  })
 })

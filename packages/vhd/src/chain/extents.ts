@@ -1,4 +1,4 @@
-import { allocateBuffer, type CallOptions } from '@disk-image/core'
+import { allocateBuffer, type CallOptions, type DiskReceiver, type Extent } from '@disk-image/core'
 import { defaultBlockBytes } from '../format/constants.ts'
 import { createBufferPool, type BufferPool } from '../io/buffer-pool.ts'
 import { isZero } from '../io/zeroes.ts'
@@ -6,10 +6,10 @@ import type { DiskChain } from './open-chain.ts'
 import { readPieces } from './read-pieces.ts'
 import { resolveRange, type Piece } from './resolve.ts'
 
-/** A run of a disk's bytes: data, or known to read as zero. */
-export type Extent =
-  | { readonly offset: number; readonly length: number; readonly data: Uint8Array; readonly zero?: undefined }
-  | { readonly offset: number; readonly length: number; readonly zero: true; readonly data?: undefined }
+/** Neighbouring bytes of a disk, with the bytes where they are not zero. */
+export type VhdExtent =
+  | (Extent & { readonly kind: 'data'; readonly data: Uint8Array })
+  | (Extent & { readonly kind: 'zero'; readonly data?: undefined })
 
 /** Options of everything that reads a chain from one end to the other. */
 export interface ReadOptions extends CallOptions {
@@ -46,24 +46,21 @@ const freshBuffers: BufferPool = {
  * A chain's extents in order and without gaps; they add up to its size. The bytes of an extent belong to the
  * receiver.
  */
-export function readExtents(chain: DiskChain, options: ReadOptions = {}): AsyncGenerator<Extent, void, void> {
+export function readExtents(
+  chain: DiskChain,
+  options: ReadOptions = {},
+): AsyncGenerator<VhdExtent, void, void> {
   return extentsOf(chain, options, freshBuffers)
-}
-
-/** Receives extents one after the other. The bytes are only good until the returned promise is settled. */
-export interface ExtentSink {
-  data(offset: number, bytes: Uint8Array): Promise<void> | void
-  zero(offset: number, length: number): Promise<void> | void
 }
 
 /** The same as {@link readExtents} for a receiver that copies: the buffers are used again, so memory stays flat. */
 export async function copyExtents(
   chain: DiskChain,
-  sink: ExtentSink,
+  receiver: DiskReceiver,
   options: ReadOptions = {},
 ): Promise<void> {
   for await (const { offset, length, data } of extentsOf(chain, options, createBufferPool(windowBytes))) {
-    await (data === undefined ? sink.zero(offset, length) : sink.data(offset, data))
+    await (data === undefined ? receiver.zero(offset, length) : receiver.data(offset, data))
   }
 }
 
@@ -71,7 +68,7 @@ async function* extentsOf(
   chain: DiskChain,
   { signal, onProgress, findZeroes = true }: ReadOptions,
   pool: BufferPool,
-): AsyncGenerator<Extent, void, void> {
+): AsyncGenerator<VhdExtent, void, void> {
   let zeroStart: number | undefined
   for await (const window of windowsOf(chain, signal, pool)) {
     signal?.throwIfAborted()
@@ -80,15 +77,15 @@ async function* extentsOf(
         zeroStart ??= start
         continue
       }
-      if (zeroStart !== undefined) yield { offset: zeroStart, length: start - zeroStart, zero: true }
+      if (zeroStart !== undefined) yield { offset: zeroStart, length: start - zeroStart, kind: 'zero' }
       zeroStart = undefined
       const data = window.buffer.subarray(start - window.start, end - window.start)
-      yield { offset: start, length: end - start, data }
+      yield { offset: start, length: end - start, kind: 'data', data }
     }
     pool.giveBack(window.buffer)
     onProgress?.({ stage: 'convert', completed: window.end, total: chain.sizeBytes, unit: 'bytes' })
   }
-  if (zeroStart !== undefined) yield { offset: zeroStart, length: chain.sizeBytes - zeroStart, zero: true }
+  if (zeroStart !== undefined) yield { offset: zeroStart, length: chain.sizeBytes - zeroStart, kind: 'zero' }
 }
 
 async function* windowsOf(

@@ -1,20 +1,20 @@
-import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
-import { copyExtents, readExtents, type Extent, type ExtentSink, type ReadOptions } from '../chain/extents.ts'
+import { allocateBuffer, type Disk, type DiskReceiver } from '@disk-image/core'
+import { copyExtents, readExtents, type ReadOptions, type VhdExtent } from '../chain/extents.ts'
 import { openDiskChain, type ChainRules } from '../chain/open-chain.ts'
 import type { ChainSource } from '../chain/disk.ts'
 import { readPieces } from '../chain/read-pieces.ts'
 import { resolveRange } from '../chain/resolve.ts'
 
 /** A chain of disks as one disk that can be read anywhere. */
-export interface VhdChain extends RandomAccessReader, AsyncDisposable {
+export interface VhdChain extends Disk {
   /** Bytes of the disk that the leaf shows. */
   readonly size: number
   /** At most `length` bytes of the disk from `offset`, fewer only at its end. */
   read(offset: number, length: number): Promise<Uint8Array>
   /** The disk from one end to the other: extents in order and without gaps. */
-  extents(options?: ReadOptions): AsyncGenerator<Extent, void, void>
+  extents(options?: ReadOptions): AsyncGenerator<VhdExtent, void, void>
   /** The same, handed to a receiver that copies; memory stays flat however large the disk. */
-  copyTo(sink: ExtentSink, options?: ReadOptions): Promise<void>
+  copyTo(receiver: DiskReceiver, options?: ReadOptions): Promise<void>
   close(): Promise<void>
 }
 
@@ -40,7 +40,7 @@ export async function openVhdChain(
       return bytes
     },
     extents: (options) => readExtents(chain, options),
-    copyTo: (sink, options) => copyExtents(chain, sink, options),
+    copyTo: (receiver, options) => copyExtents(chain, receiver, options),
     close: () => chain.close(),
     [Symbol.asyncDispose]: () => chain.close(),
   }
@@ -59,7 +59,7 @@ function isList(sources: ChainSource | readonly ChainSource[]): sources is reado
 export async function* readChain(
   sources: ChainSource | readonly ChainSource[],
   options: ReadOptions & ChainRules = {},
-): AsyncGenerator<Extent, void, void> {
+): AsyncGenerator<VhdExtent, void, void> {
   await using chain = await openVhdChain(sources, options)
   yield* chain.extents(options)
 }

@@ -390,10 +390,10 @@ describe('sources and streams', () => {
     ])
     let at = 0
     const kinds: string[] = []
-    for await (const { offset, length, zero } of readChain(paths)) {
+    for await (const { offset, length, kind } of readChain(paths)) {
       expect(offset).toBe(at)
       at += length
-      kinds.push(zero === true ? 'zero' : 'data')
+      kinds.push(kind)
     }
     expect(at).toBe(4 * MiB)
     expect(kinds).toEqual(['zero', 'data', 'zero', 'data', 'zero'])

@@ -7,7 +7,7 @@ import { requireTool } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { GrowingFile } from './growing-file.ts'
 import { MemoryTarget } from '../../memory-target.ts'
-import { Random } from './random.ts'
+import { Random } from '../../random.ts'
 import { qemu, temporaryDirectory } from './tools.ts'
 
 const MiB = 1024 ** 2

@@ -9,7 +9,7 @@ import { MemoryTarget } from '../../memory-target.ts'
 import { generateImage } from './generate-image.ts'
 import { GrowingFile } from './growing-file.ts'
 import { mutateImage } from './mutate-image.ts'
-import { Random } from './random.ts'
+import { Random } from '../../random.ts'
 import { convertToRaw, temporaryDirectory } from './tools.ts'
 
 /** Images in all; `QCOW2_DIFFERENTIAL=2000` is the long run, `QCOW2_DIFFERENTIAL_SEED` starts it elsewhere. */
@@ -83,7 +83,7 @@ async function readThroughDisk(bytes: Buffer): Promise<Buffer> {
   for await (const extent of disk.extents()) {
     expect(extent.offset).toBe(end)
     end += extent.length
-    if (extent.kind === 'zero') continue
+    if (extent.kind !== 'data') continue
     const { offset: start, length } = extent
     let position = start
     for await (const chunk of disk.stream({ start, end: start + length, chunkSizeBytes: 300_001 })) {

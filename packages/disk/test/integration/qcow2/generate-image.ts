@@ -1,6 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { qemu } from './tools.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../../random.ts'
 
 /** An image made by qemu's own tools. */
 export interface GeneratedImage {

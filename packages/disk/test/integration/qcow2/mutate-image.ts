@@ -1,4 +1,4 @@
-import type { Random } from './random.ts'
+import type { Random } from '../../random.ts'
 
 /** A damaged copy of an image's bytes, and what was done to it. */
 export interface Mutation {

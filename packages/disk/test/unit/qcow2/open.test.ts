@@ -1,6 +1,7 @@
 import { deflateRawSync } from 'node:zlib'
 import { InvalidError } from '@disk-image/core'
-import { openQcow2, planQcow2, type Qcow2Disk, type Qcow2Extent } from '@disk-image/disk/qcow2'
+import type { Extent } from '@disk-image/core'
+import { openQcow2, planQcow2, type Qcow2Disk } from '@disk-image/disk/qcow2'
 import { describe, expect, test } from 'vitest'
 import { buildImage, compressedEntry, readerOf } from './build-image.ts'
 
@@ -53,13 +54,14 @@ describe('openQcow2', () => {
 
   test('lists extents', async () => {
     const disk = await openImage()
-    const extents: Qcow2Extent[] = await collect(disk.extents())
+    const extents: Extent[] = await collect(disk.extents())
     expect(extents).toEqual([
-      { offset: 0, length: 32_768, kind: 'zero' },
+      { offset: 0, length: 32_768, kind: 'hole' },
       { offset: 32_768, length: 512, kind: 'data' },
-      { offset: 33_280, length: 1024, kind: 'zero' },
+      { offset: 33_280, length: 512, kind: 'hole' },
+      { offset: 33_792, length: 512, kind: 'zero' },
       { offset: 34_304, length: 512, kind: 'data' },
-      { offset: 34_816, length: 62_976, kind: 'zero' },
+      { offset: 34_816, length: 62_976, kind: 'hole' },
     ])
   })
 

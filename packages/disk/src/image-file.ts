@@ -1,0 +1,47 @@
+import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
+import { refuse } from './disk-format-error.ts'
+
+/** An image file whose bytes are read only where the file has them. */
+export class ImageFile {
+  readonly #reader: RandomAccessReader
+  readonly #format: string
+
+  /** @param format begins the names of the rules */
+  constructor(reader: RandomAccessReader, format: string) {
+    this.#reader = reader
+    this.#format = format
+  }
+
+  get sizeBytes(): number {
+    return this.#reader.size
+  }
+
+  /**
+   * Exactly so many bytes of a table or header.
+   *
+   * @throws {DiskFormatError} `FORMAT-truncated` where they don't all lie in the file
+   */
+  async read(offset: number, length: number, what: string): Promise<DataView> {
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.sizeBytes) {
+      refuse(`${this.#format}-truncated`, `the file ends before the end of ${what}`, {
+        found: `${this.sizeBytes} bytes`,
+        offset: Number.isSafeInteger(offset) ? offset : undefined,
+        accepted: `at least ${offset + length} bytes`,
+      })
+    }
+    const bytes = allocateBuffer(length)
+    await this.fill(offset, bytes)
+    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  /** Fills memory from a place whose bytes all lie in the file. */
+  async fill(offset: number, bytes: Uint8Array): Promise<void> {
+    for (let done = 0; done < bytes.length;) {
+      const rest = bytes.subarray(done)
+      const read = await this.#reader.read(offset + done, rest.length, rest)
+      if (read.length === 0 || read.length > rest.length) throw new Error('the image file became shorter')
+      if (read.buffer !== rest.buffer || read.byteOffset !== rest.byteOffset) rest.set(read)
+      done += read.length
+    }
+  }
+}
