@@ -35,12 +35,13 @@ interface Access {
 }
 
 async function readAccess(choice: GlanceChoice, session: Session): Promise<Access> {
-  const { loadSession, loadTls } = await import('@disk-image/image-utils/glance')
+  const { loadSession, loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
   const { environment, workingDirectory } = session.io
   try {
     if (choice.kind === 'endpoint') {
       const tls = await loadTls({ environment, workingDirectory })
-      return { options: { endpoint: choice.url, tls }, description: `the Glance at ${choice.url}` }
+      const options = { endpoint: choice.url, tls, proxy: proxyFromEnvironment(environment) }
+      return { options, description: `the Glance at ${choice.url}` }
     }
     const loaded = await loadSession({
       environment,
@@ -50,7 +51,7 @@ async function readAccess(choice: GlanceChoice, session: Session): Promise<Acces
     })
     const region = loaded.region === undefined ? '' : `, region ${loaded.region}`
     return {
-      options: { session: loaded.session, tls: loaded.tls },
+      options: { session: loaded.session, tls: loaded.tls, proxy: loaded.proxy },
       description:
         choice.kind === 'cloud'
           ? `the cloud ${loaded.cloud}${region}`

@@ -26,6 +26,8 @@ export interface ProgramOutcome {
 const notes = `
 Where the images are, the first that is given: --store DIR, --glance URL, --cloud NAME or OS_CLOUD,
 the OS_* variables, and last $XDG_DATA_HOME/disk-image/images (~/.local/share/disk-image/images).
+They are reached through http_proxy, https_proxy, all_proxy and no_proxy; OS_CACERT, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or
+SSL_CERT_FILE names the authorities to trust.
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 refused by a rule   4 no such image   5 not allowed   130 cancelled

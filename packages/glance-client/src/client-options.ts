@@ -3,6 +3,7 @@ import type { Logger, RequestContext } from '@disk-image/core'
 import type { Session } from './session/session.ts'
 import { defaultTimeouts } from './transport/timeouts.ts'
 import type { Timeouts } from './transport/timeouts.ts'
+import type { ProxyOptions } from './transport/proxy.ts'
 import type { TlsOptions } from './transport/tls-options.ts'
 
 /** Settings of a Glance client. Either `endpoint` or `session` says where Glance is. */
@@ -15,6 +16,8 @@ export interface GlanceClientOptions extends Partial<Timeouts> {
   /** Signs the calls; see `createSession` and `loadSession`. @default no authentication */
   readonly session?: Session | undefined
   readonly tls?: TlsOptions | undefined
+  /** @default none: servers are reached directly */
+  readonly proxy?: ProxyOptions | undefined
   /** How often a call, or a transfer that gets no further, is repeated. @default 3 */
   readonly glanceNumRetries?: number | undefined
   /** Before the first repeat; doubled for each further one. @default 1000 */
@@ -33,6 +36,7 @@ export interface ResolvedClientOptions {
   readonly endpoints: readonly string[]
   readonly session: Session | undefined
   readonly tls: TlsOptions | undefined
+  readonly proxy: ProxyOptions | undefined
   readonly retries: number
   readonly retryDelayMs: number
   readonly maximumRetryDelayMs: number
@@ -52,6 +56,7 @@ export function resolveClientOptions(options: GlanceClientOptions): ResolvedClie
     endpoints: given.map((url) => normalizeEndpoint(url)),
     session: options.session,
     tls: options.tls,
+    proxy: options.proxy,
     retries: count('glanceNumRetries', options.glanceNumRetries ?? 3),
     retryDelayMs: count('retryDelayMs', options.retryDelayMs ?? 1000),
     maximumRetryDelayMs: count('maximumRetryDelayMs', options.maximumRetryDelayMs ?? 30_000),

@@ -32,11 +32,11 @@ const patchType = 'application/openstack-images-v2.1-json-patch'
  */
 export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   const resolved = resolveClientOptions(options)
-  const { session, endpoints, retries, logger, timeouts, tls } = resolved
+  const { session, endpoints, retries, logger, timeouts, tls, proxy } = resolved
   const connections = createConnectionPool()
   const threads = createByteThreads()
   const memory = createSlotPool()
-  const http = createHttp(timeouts, tls, connections)
+  const http = createHttp(timeouts, { tls, proxy }, connections)
   const api = createApi({
     ...resolved,
     http,
@@ -53,6 +53,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
     api,
     timeouts,
     tls,
+    proxy,
     connections,
     threads,
     memory,

@@ -1,5 +1,11 @@
 /** A Glance and the way to sign in to it, as `@disk-image/glance-client` has them. */
-export { createGlanceClient, createGlanceImageService, loadSession, loadTls } from '@disk-image/glance-client'
+export {
+  createGlanceClient,
+  createGlanceImageService,
+  loadSession,
+  loadTls,
+  proxyFromEnvironment,
+} from '@disk-image/glance-client'
 export type {
   GlanceClient,
   GlanceClientOptions,

@@ -16,6 +16,7 @@ const packages: Readonly<Record<string, string>> = {
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
   strace: 'strace',
+  tinyproxy: 'tinyproxy-bin',
   uwsgi: 'uwsgi-core',
   vhdiinfo: 'libvhdi-utils',
 }

@@ -8,6 +8,7 @@ import { codingsOf } from '../transport/content-encoding.ts'
 import { exchange } from '../transport/exchange.ts'
 import type { ExchangeResult, BodyTaker } from '../transport/exchange.ts'
 import { secretsOf } from '../transport/mask-secrets.ts'
+import type { ProxyOptions } from '../transport/proxy.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
 import type { RequestBody } from '../transport/send-body.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
@@ -22,6 +23,7 @@ export interface DataChannelOptions {
   readonly api: Api
   readonly timeouts: Timeouts
   readonly tls: TlsOptions | undefined
+  readonly proxy: ProxyOptions | undefined
   readonly connections: ConnectionPool
   readonly threads: ByteThreads
   readonly memory: SlotPool
@@ -54,7 +56,7 @@ export interface DataResult extends ExchangeResult {
 
 /** Sends one data request; follows redirects within the origin, and renews a token that had ended, once. */
 export async function sendData(options: DataChannelOptions, request: DataRequest): Promise<DataResult> {
-  const { api, timeouts, tls, connections } = options
+  const { api, timeouts, tls, proxy, connections } = options
   let url = apiUrl(await api.endpoint(request.signal), { path: request.path })
   let renewed = false
   for (let redirects = 0; ;) {
@@ -65,6 +67,7 @@ export async function sendData(options: DataChannelOptions, request: DataRequest
       headers: { ...request.headers, ...authorization.headers },
       timeouts,
       tls,
+      proxy,
       connections,
       signal: request.signal,
       body: request.body,

@@ -1,6 +1,7 @@
 import { InvalidError } from '@disk-image/core'
 import { normalizeEndpoint, resolveTimeouts } from '../client-options.ts'
 import { createHttp } from '../transport/http.ts'
+import type { ProxyOptions } from '../transport/proxy.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import { authTypes, toAuthType } from './auth-options.ts'
@@ -24,6 +25,8 @@ export interface SessionOptions extends Partial<Timeouts> {
   /** What the catalog calls a service type. */
   readonly serviceTypes?: Readonly<Record<string, string>> | undefined
   readonly tls?: TlsOptions | undefined
+  /** @default none: servers are reached directly */
+  readonly proxy?: ProxyOptions | undefined
   /** Repeats of a token request. @default 3 */
   readonly retries?: number | undefined
   /** The time, in milliseconds since 1970. @default Date.now */
@@ -63,7 +66,7 @@ export function createSession(options: SessionOptions): Session {
     return fixed({ Authorization: `Basic ${basic}` })
   }
   return createTokenSession({
-    http: createHttp(resolveTimeouts(options), options.tls),
+    http: createHttp(resolveTimeouts(options), options),
     type,
     auth,
     retries: options.retries ?? 3,

@@ -1,3 +1,5 @@
+import { proxyFromEnvironment } from '../transport/proxy.ts'
+import type { ProxyOptions } from '../transport/proxy.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import type { AuthOptions } from './auth-options.ts'
@@ -14,6 +16,8 @@ import { textSetting } from './settings.ts'
 
 /** Which cloud, and limits for signing in. */
 export interface LoadSessionOptions extends LoadCloudOptions, Partial<Timeouts> {
+  /** @default what `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment say */
+  readonly proxy?: ProxyOptions | undefined
   /** Before what the cloud's description says. */
   readonly interfaces?: readonly string[] | undefined
 }
@@ -25,6 +29,8 @@ export interface LoadedSession {
   readonly session: Session
   /** For `createGlanceClient`, which speaks to the services with the same certificates. */
   readonly tls: TlsOptions | undefined
+  /** For `createGlanceClient`, which takes the same way. */
+  readonly proxy: ProxyOptions | undefined
   readonly region: string | undefined
 }
 
@@ -38,9 +44,10 @@ export async function loadSession(options: LoadSessionOptions): Promise<LoadedSe
   try {
     const { environment, workingDirectory } = options
     const tls = await loadTls({ environment, workingDirectory, settings })
+    const proxy = options.proxy ?? proxyFromEnvironment(environment)
     const region = textSetting(settings['region_name'])
-    const session = sessionOf(settings, { ...options, region, tls })
-    return { cloud: name, session, tls, region }
+    const session = sessionOf(settings, { ...options, region, tls, proxy })
+    return { cloud: name, session, tls, proxy, region }
   } catch (error) {
     throw withOrigin(error, name, origin)
   }

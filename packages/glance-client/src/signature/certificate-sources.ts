@@ -46,7 +46,7 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
   const resolved = resolveClientOptions(options)
   const { endpoint, session } = options
   const endpoints = endpoint === undefined ? [] : [normalizeEndpoint(endpoint)]
-  const http = createHttp(resolved.timeouts, resolved.tls)
+  const http = createHttp(resolved.timeouts, resolved)
   const api = createApi({
     ...resolved,
     http,

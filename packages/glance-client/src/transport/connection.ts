@@ -2,7 +2,8 @@ import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { allocateBuffer } from '@disk-image/core'
-import { nodeTlsOptions } from './tls-options.ts'
+import type { Proxy } from './proxy.ts'
+import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
 
 /** Whoever uses a connection at the moment. */
@@ -19,6 +20,8 @@ export interface ConnectionUser {
 /** A connection that carries one request after the other. */
 export interface Connection {
   readonly socket: Socket
+  /** The event with which it becomes usable; undefined where it is. */
+  readonly ready: 'connect' | 'secureConnect' | undefined
   /** Hands it to a user; without one, whatever comes closes it. */
   give(user: ConnectionUser | undefined): void
 }
@@ -26,13 +29,14 @@ export interface Connection {
 const readBufferBytes = 256 * 1024
 
 /**
- * Opens a connection, which becomes usable with `connect` or `secureConnect`.
+ * Opens a connection: to a server, or where requests for it go to a proxy, to that.
  *
  * It reads into its user's memory where there is some, and otherwise into one buffer that is used again and again.
  * A client that allocates every 64 KiB it reads needs three times the processor time and twice the memory; copying
  * into shared memory costs as much as hashing.
  */
-export function openConnection(url: URL, tlsOptions: TlsOptions | undefined): Connection {
+export function openConnection(target: URL, tlsOptions: TlsOptions | undefined, proxy?: Proxy): Connection {
+  const url = proxy?.url ?? target
   const secure = url.protocol === 'https:'
   const buffer = allocateBuffer(readBufferBytes)
   let memory: Uint8Array = buffer
@@ -53,7 +57,7 @@ export function openConnection(url: URL, tlsOptions: TlsOptions | undefined): Co
     ? // Loaded only here: it takes longer than a plain connection to a neighbour.
       process.getBuiltinModule('node:tls').connect({
         ...where,
-        ...nodeTlsOptions(tlsOptions),
+        ...(proxy === undefined ? nodeTlsOptions(tlsOptions) : proxyTlsOptions(tlsOptions)),
         ...(net.isIP(where.host) === 0 ? { servername: where.host } : {}),
       } as ConnectionOptions)
     : net.connect(where)
@@ -62,6 +66,26 @@ export function openConnection(url: URL, tlsOptions: TlsOptions | undefined): Co
   socket.once('close', () => user?.onClose())
   return {
     socket,
+    ready: secure ? 'secureConnect' : 'connect',
+    give: (next) => {
+      user = next
+    },
+  }
+}
+
+/** A connection that is open already, and has memory of its own for what it reads. */
+export function wrapConnection(socket: Socket): Connection {
+  let user: ConnectionUser | undefined
+  socket.on('data', (bytes: Uint8Array) => {
+    if (user === undefined) socket.destroy()
+    else if (!user.onRead(bytes)) socket.pause()
+  })
+  socket.on('error', (error) => user?.onError(error))
+  socket.once('end', () => user?.onEnd())
+  socket.once('close', () => user?.onClose())
+  return {
+    socket,
+    ready: undefined,
     give: (next) => {
       user = next
     },

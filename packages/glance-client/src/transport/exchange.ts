@@ -3,12 +3,15 @@ import type { BrokenPhase } from '../errors/connection-broken-error.ts'
 import { collectBody, type CollectedBody } from './collected-body.ts'
 import { createBodyDecoder } from './body-decoder.ts'
 import type { BodyDecoder } from './body-decoder.ts'
-import { openConnection } from './connection.ts'
+import { openConnection, wrapConnection } from './connection.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { connectionReason, connectionText } from './connection-reason.ts'
 import { watchIdle } from './idle-watch.ts'
 import type { IdleWatch } from './idle-watch.ts'
+import { chooseProxy } from './proxy.ts'
+import type { Proxy, ProxyOptions } from './proxy.ts'
+import { proxyRefusal, throughProxy } from './proxy-errors.ts'
 import { framingOf, maximumHeadBytes, parseResponseHead } from './response-head.ts'
 import type { ResponseHead } from './response-head.ts'
 import { requestHead } from './request-head.ts'
@@ -16,6 +19,7 @@ import { sendBody } from './send-body.ts'
 import type { RequestBody } from './send-body.ts'
 import type { Timeouts } from './timeouts.ts'
 import type { TlsOptions } from './tls-options.ts'
+import { openTunnel } from './tunnel.ts'
 
 /** Takes a body. */
 export interface BodyTaker {
@@ -32,6 +36,7 @@ export interface ExchangeRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly timeouts: Timeouts
   readonly tls?: TlsOptions | undefined
+  readonly proxy?: ProxyOptions | undefined
   /** Where a connection may come from, and go to afterwards. Absent, and with a body: one of its own. */
   readonly connections?: ConnectionPool | undefined
   readonly signal?: AbortSignal | undefined
@@ -65,22 +70,32 @@ class StaleConnectionError extends Error {}
  * @throws what `takeBody` and its taker throw, as it is; after an abort the signal's reason
  */
 export async function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
-  const kept = request.body === undefined ? request.connections?.take(request.url) : undefined
-  if (kept !== undefined) {
-    try {
-      return await runExchange(request, kept, true)
-    } catch (error) {
-      if (!(error instanceof StaleConnectionError)) throw error
+  const { url, tls, timeouts, signal } = request
+  const proxy = chooseProxy(request.proxy, url)
+  const tunnel = proxy !== undefined && url.protocol === 'https:' ? proxy : undefined
+  // A request on http is handed to its proxy, which sends it on.
+  const hop: Hop = { ...request, proxy: tunnel === undefined ? proxy : undefined }
+  const kept = request.body === undefined ? request.connections?.take(url) : undefined
+  try {
+    if (kept !== undefined) {
+      try {
+        return await runExchange(hop, kept, true)
+      } catch (error) {
+        if (!(error instanceof StaleConnectionError)) throw error
+      }
     }
+    if (tunnel === undefined) return await runExchange(hop, openConnection(url, tls, proxy), false)
+    const options = { proxy: tunnel, tls, timeoutMs: timeouts.connectTimeoutMs, signal }
+    return await runExchange(hop, wrapConnection(await openTunnel(url, options)), false)
+  } catch (error) {
+    throw hop.proxy === undefined ? error : throughProxy(error, url, hop.proxy)
   }
-  return runExchange(request, openConnection(request.url, request.tls), false)
 }
 
-function runExchange(
-  request: ExchangeRequest,
-  connection: Connection,
-  connected: boolean,
-): Promise<ExchangeResult> {
+/** A request, and the proxy that it is handed to. */
+type Hop = Omit<ExchangeRequest, 'proxy'> & { readonly proxy: Proxy | undefined }
+
+function runExchange(request: Hop, connection: Connection, isKept: boolean): Promise<ExchangeResult> {
   return new Promise((resolve, reject) => {
     const { timeouts, signal } = request
     const { socket } = connection
@@ -118,7 +133,7 @@ function runExchange(
       fail(new ConnectionBrokenError(phase, connectionText(request.url, phase, message), { cause, fatal }))
     /** What the socket tells; of a kept one, before any answer, it means nothing. */
     const lost = (message: string, cause?: unknown): void => {
-      if (connected && head === undefined && headBytes.length === 0) fail(new StaleConnectionError())
+      if (isKept && head === undefined && headBytes.length === 0) fail(new StaleConnectionError())
       // A server that refuses a body half way closes at once: what it said until then is the answer.
       else if (taker === textTaker && (head?.status ?? 0) >= 300) done()
       else broken(message, cause)
@@ -142,6 +157,9 @@ function runExchange(
 
     const onHead = (parsed: ResponseHead): void => {
       clearTimeout(timer)
+      if (parsed.status === 407 && request.proxy !== undefined) {
+        throw proxyRefusal(request.url, request.proxy, 407)
+      }
       phase = 'body'
       head = parsed
       decoder = createBodyDecoder(framingOf(parsed))
@@ -265,10 +283,10 @@ function runExchange(
       onClose: () => lost('the connection was closed'),
     })
     const begin = (): void => void send().catch(fail)
-    if (connected) {
+    if (isKept || connection.ready === undefined) {
       begin()
     } else {
-      socket.once(request.url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+      socket.once(connection.ready, () => {
         socket.setNoDelay(true)
         begin()
       })

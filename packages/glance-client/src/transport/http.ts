@@ -1,12 +1,14 @@
-import type { Agent, Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { openAgent } from './agent.ts'
+import type { OpenAgent, Route } from './agent.ts'
 import { collectBody } from './collected-body.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
 import { exchange } from './exchange.ts'
+import { chooseProxy } from './proxy.ts'
+import { proxyRefusal, throughProxy } from './proxy-errors.ts'
 import type { Timeouts } from './timeouts.ts'
-import { nodeTlsOptions } from './tls-options.ts'
-import type { TlsOptions } from './tls-options.ts'
 
 /** A small request. */
 export interface HttpRequest {
@@ -46,49 +48,44 @@ const connectCodes =
 /**
  * An undici agent of its own, so that no other user of the process is met.
  *
+ * @param route for all requests
  * @param connections takes requests that only read: a download's record then comes over the connection that brings
  * its data, and a process that does nothing but download needs no undici, whose parser takes longer to compile
  * than a small image to arrive
  */
-export function createHttp(
-  timeouts: Timeouts,
-  tls: TlsOptions | undefined,
-  connections?: ConnectionPool,
-): Http {
-  const connect = { timeout: timeouts.connectTimeoutMs, ...nodeTlsOptions(tls) }
-  let agent: Promise<Agent> | undefined
+export function createHttp(timeouts: Timeouts, route: Route, connections?: ConnectionPool): Http {
+  let agent: Promise<OpenAgent> | undefined
   return {
-    send: (options) => {
+    send: async (options) => {
       if (options.method === 'GET' && connections !== undefined) {
-        return read(options, { timeouts, tls, connections })
+        return read(options, { timeouts, route, connections })
       }
-      agent ??= openAgent(connect)
-      return send(agent, timeouts, options)
+      const proxy = options.url.protocol === 'http:' ? chooseProxy(route.proxy, options.url) : undefined
+      agent ??= openAgent(route, timeouts.connectTimeoutMs)
+      try {
+        const response = await send(agent, timeouts, options)
+        if (proxy === undefined || response.status !== 407) return response
+        throw proxyRefusal(options.url, proxy, 407)
+      } catch (error) {
+        throw proxy === undefined ? error : throughProxy(error, options.url, proxy)
+      }
     },
     close: async () => (await agent)?.close(),
   }
 }
 
-/** Loads undici with the first request: who imports this package may never send one. */
-async function openAgent(connect: NonNullable<Agent.Options['connect']>): Promise<Agent> {
-  const { Agent: AgentClass } = await import('undici')
-  return new AgentClass({
-    connections: 16,
-    pipelining: 1,
-    keepAliveTimeout: 4000,
-    connect,
-    maxHeaderSize: 64 * 1024,
-  })
-}
-
-async function send(agent: Promise<Agent>, timeouts: Timeouts, options: HttpRequest): Promise<HttpResponse> {
+async function send(
+  agent: Promise<OpenAgent>,
+  timeouts: Timeouts,
+  options: HttpRequest,
+): Promise<HttpResponse> {
   options.signal?.throwIfAborted()
   // One limit over everything: slow headers, endless headers and bodies that trickle.
   const limitMs = options.timeoutMs ?? timeouts.headersTimeoutMs
   const limit = AbortSignal.timeout(limitMs)
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
   try {
-    const dispatcher = await agent
+    const { dispatcher } = await agent
     const { request } = await import('undici')
     const response = await request(options.url, {
       dispatcher,
@@ -121,11 +118,7 @@ async function send(agent: Promise<Agent>, timeouts: Timeouts, options: HttpRequ
 /** A request that only reads, over a connection of our own. */
 async function read(
   request: HttpRequest,
-  {
-    timeouts,
-    tls,
-    connections,
-  }: { timeouts: Timeouts; tls: TlsOptions | undefined; connections: ConnectionPool },
+  { timeouts, route, connections }: { timeouts: Timeouts; route: Route; connections: ConnectionPool },
 ): Promise<HttpResponse> {
   const { url, headers, signal: caller, timeoutMs } = request
   caller?.throwIfAborted()
@@ -138,7 +131,8 @@ async function read(
       method: 'GET',
       headers,
       timeouts: { ...timeouts, headersTimeoutMs: limitMs, idleTimeoutMs: limitMs },
-      tls,
+      tls: route.tls,
+      proxy: route.proxy,
       connections,
       signal: caller === undefined ? limit : AbortSignal.any([caller, limit]),
       takeBody: ({ status }) => {

@@ -1,8 +1,12 @@
+import type { Proxy } from './proxy.ts'
+
 /** What a request begins with. */
 export interface RequestHead {
   readonly url: URL
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
+  /** The proxy that it is handed to, if it is; it says then for which server it is. */
+  readonly proxy?: Proxy | undefined
   readonly body?:
     | { readonly size: number | undefined; readonly expectsContinue?: boolean | undefined }
     | undefined
@@ -13,13 +17,14 @@ export interface RequestHead {
  *
  * @throws {TypeError} where a header has a forbidden character
  */
-export function requestHead({ url, method, headers, body }: RequestHead, keepAlive: boolean): string {
+export function requestHead({ url, method, headers, body, proxy }: RequestHead, keepAlive: boolean): string {
   const all: Record<string, string> = {
     Host: url.host,
     'Accept-Encoding': 'identity',
     Connection: keepAlive && body === undefined ? 'keep-alive' : 'close',
     ...headers,
   }
+  if (proxy?.authorization !== undefined) all['Proxy-Authorization'] = proxy.authorization
   if (body !== undefined) {
     if (body.size === undefined) all['Transfer-Encoding'] = 'chunked'
     else all['Content-Length'] = String(body.size)
@@ -30,5 +35,6 @@ export function requestHead({ url, method, headers, body }: RequestHead, keepAli
       throw new TypeError(`The header ${name} has a forbidden character`)
     return `${name}: ${value}\r\n`
   })
-  return `${method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}\r\n`
+  const path = `${url.pathname}${url.search}`
+  return `${method} ${proxy === undefined ? path : `${url.protocol}//${url.host}${path}`} HTTP/1.1\r\n${lines.join('')}\r\n`
 }

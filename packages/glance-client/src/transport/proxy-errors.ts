@@ -1,0 +1,33 @@
+import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { connectionReason, connectionText } from './connection-reason.ts'
+import type { Proxy } from './proxy.ts'
+
+/** A proxy that does not let a request through: why, and what to do. */
+export function proxyRefusal(
+  target: URL,
+  { url: { origin }, authorization }: Proxy,
+  status: number,
+): ConnectionBrokenError {
+  const reason =
+    status === 407
+      ? authorization === undefined
+        ? `the proxy ${origin} wants a user name and password (407): give them in its URL`
+        : `the proxy ${origin} does not accept the user name and password of its URL (407)`
+      : status < 500
+        ? `the proxy ${origin} refuses to connect there (${status}): have it allowed there, or name the server in no_proxy`
+        : `the proxy ${origin} could not connect there (${status})`
+  return new ConnectionBrokenError('connect', connectionText(target, 'connect', reason), {
+    fatal: status < 500,
+  })
+}
+
+/** The failure of a request that a proxy was handed: its connection is to the proxy. */
+export function throughProxy(error: unknown, target: URL, { url: { origin } }: Proxy): unknown {
+  if (!(error instanceof ConnectionBrokenError) || error.message.includes(`the proxy ${origin}`)) return error
+  const { phase, cause, fatal } = error
+  const message =
+    phase === 'connect' && cause !== undefined
+      ? connectionText(target, 'connect', `the proxy ${origin}: ${connectionReason(cause)}`)
+      : `${error.message} (through the proxy ${origin})`
+  return new ConnectionBrokenError(phase, message, { cause, fatal })
+}
