@@ -10,6 +10,7 @@ export type ProcessEndReason =
   | 'cpu-limit'
   | 'memory-limit'
   | 'output-limit'
+  | 'file-size-limit'
 
 /** Init of {@link ProcessExecutionError}. The command must already be free of secrets. */
 export interface ProcessExecutionErrorInit {
@@ -72,6 +73,7 @@ function describe(init: ProcessExecutionErrorInit): string {
     'cpu-limit': 'Command used more CPU time than its limit',
     'memory-limit': 'Command needed more memory than its limit',
     'output-limit': 'Command printed more than its output limit',
+    'file-size-limit': 'Command wrote a larger file than its limit',
   }
   return `${how[init.endReason]}: ${command}${init.advice === undefined ? '' : `\n${init.advice}`}`
 }

@@ -10,6 +10,8 @@ export interface ProcessLimits {
   readonly cpuSeconds?: number | undefined
   /** Bytes of address space. */
   readonly addressSpaceBytes?: number | undefined
+  /** Bytes of the largest file that it may write. */
+  readonly fileSizeBytes?: number | undefined
 }
 
 /** What a sandboxed process may see of the file system; nothing else is there for it. */

@@ -28,6 +28,10 @@ test.each([
   ['cpu-limit', { signalName: 'SIGKILL', durationMs: 31_000 }],
   ['signal', { signalName: 'SIGKILL', durationMs: 1000 }],
   ['signal', { signalName: 'SIGXCPU', limits: undefined }],
+  ['file-size-limit', { signalName: 'SIGXFSZ', limits: { fileSizeBytes: 1 } }],
+  ['file-size-limit', { exitCode: 153, wrapped: true, limits: { fileSizeBytes: 1 } }],
+  ['file-size-limit', { exitCode: 1, stderr: 'x: File too large', limits: { fileSizeBytes: 1 } }],
+  ['signal', { signalName: 'SIGXFSZ' }],
 ] as const)('%s: %j', (reason, how) => {
   expect(nameEnd({ ...plain, ...how })).toBe(reason)
 })
@@ -41,6 +45,7 @@ test('a wrapper exit code above 128 is the signal it stands for', () => {
 test('the advice names the limit', () => {
   expect(endAdvice('memory-limit', plain)).toContain('1073741824 bytes')
   expect(endAdvice('cpu-limit', plain)).toContain('60 seconds')
+  expect(endAdvice('file-size-limit', { ...plain, limits: { fileSizeBytes: 4096 } })).toContain('4096 bytes')
   expect(endAdvice('signal', { ...plain, signalName: 'SIGKILL' })).toContain('memory')
   expect(endAdvice('exit', plain)).toBeUndefined()
 })

@@ -37,7 +37,7 @@ export function endSignal(end: Pick<ProcessEnd, 'exitCode' | 'signalName' | 'wra
 /** Names the end of a process that did not succeed. */
 export function nameEnd(end: ProcessEnd): ProcessEndReason {
   const signal = endSignal(end)
-  const { cpuSeconds, addressSpaceBytes } = end.limits ?? {}
+  const { cpuSeconds, addressSpaceBytes, fileSizeBytes } = end.limits ?? {}
   if (cpuSeconds !== undefined) {
     if (signal === 'SIGXCPU') return 'cpu-limit'
     // The kernel kills at the hard limit, which looks like anybody's SIGKILL: only late enough it can be that.
@@ -47,6 +47,9 @@ export function nameEnd(end: ProcessEnd): ProcessEndReason {
     if (signal !== undefined && abortSignals.has(signal)) return 'memory-limit'
     if (memoryText.test(end.stderr)) return 'memory-limit'
   }
+  if (fileSizeBytes !== undefined && (signal === 'SIGXFSZ' || /file too large/i.test(end.stderr))) {
+    return 'file-size-limit'
+  }
   return signal === undefined ? 'exit' : 'signal'
 }
 
@@ -55,6 +58,7 @@ export function endAdvice(reason: ProcessEndReason, end: ProcessEnd): string | u
   if (reason === 'memory-limit') {
     return `Its limit was ${end.limits?.addressSpaceBytes} bytes of address space.`
   }
+  if (reason === 'file-size-limit') return `Its limit was ${end.limits?.fileSizeBytes} bytes in a file.`
   if (reason === 'cpu-limit') return `Its limit was ${end.limits?.cpuSeconds} seconds of CPU time.`
   if (reason === 'signal' && endSignal(end) === 'SIGKILL') {
     return 'Nobody here sent that signal: the machine may have run out of memory.'

@@ -24,7 +24,7 @@ export async function findLaunchers(
   const limited =
     prlimit !== undefined && nothing !== undefined && (await works([prlimit, '--cpu=9:10', '--', nothing]))
   if (!tied) logger.warn('setpriv is not usable: a child may outlive a killed parent')
-  if (!limited) logger.warn('prlimit is not usable: CPU and memory limits are not set')
+  if (!limited) logger.warn('prlimit is not usable: limits on CPU time, memory and files are not set')
   return {
     env: env ?? '/usr/bin/env',
     setpriv: tied ? setpriv : undefined,

@@ -20,6 +20,12 @@ test('lines end at line feeds and carriage returns', () => {
   ])
 })
 
+test('a line without an end is kept in part, and costs no more for it', () => {
+  const chunk = Buffer.alloc(64 * 1024, 'x')
+  const chunks = Array.from({ length: 256 }, () => chunk)
+  expect(linesOf([...chunks, Buffer.from('\nnext\n')])).toEqual(['x'.repeat(64 * 1024), 'next'])
+})
+
 test('where the stream is cut does not matter', () => {
   const pieces = fc.string({ unit: fc.constantFrom('a', 'é', '𝄞', '\n', '\r', ' ') })
   fc.assert(

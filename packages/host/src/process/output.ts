@@ -24,7 +24,10 @@ export class BoundedOutput {
   }
 }
 
-/** Cuts a stream into lines at `\n`, `\r` and `\r\n`. Empty lines are left out. */
+/** Characters of a line that are kept: no line that means something has more. */
+const longestLine = 64 * 1024
+
+/** Cuts a stream into lines at `\n`, `\r` and `\r\n`. Empty lines are left out, and so is what a line has too much. */
 export class LineSplitter {
   readonly #decoder = new StringDecoder('utf8')
   readonly #onLine: (line: string) => void
@@ -36,8 +39,8 @@ export class LineSplitter {
 
   add(chunk: Buffer): void {
     const lines = (this.#rest + this.#decoder.write(chunk)).split(/[\r\n]/)
-    this.#rest = lines.pop() ?? ''
-    for (const line of lines) if (line !== '') this.#onLine(line)
+    this.#rest = (lines.pop() ?? '').slice(0, longestLine)
+    for (const line of lines) if (line !== '') this.#onLine(line.slice(0, longestLine))
   }
 
   end(): void {

@@ -39,13 +39,15 @@ export function wrapCommand(parts: CommandParts): readonly [string, ...string[]]
 }
 
 function limitArguments(prlimit: string | undefined, limits: ProcessLimits | undefined): string[] {
-  const { cpuSeconds, addressSpaceBytes } = limits ?? {}
-  if (prlimit === undefined || (cpuSeconds === undefined && addressSpaceBytes === undefined)) return []
+  const { cpuSeconds, addressSpaceBytes, fileSizeBytes } = limits ?? {}
+  const none = [cpuSeconds, addressSpaceBytes, fileSizeBytes].every((limit) => limit === undefined)
+  if (prlimit === undefined || none) return []
   return [
     prlimit,
     // One second between the soft limit and the hard one: SIGXCPU has a name, SIGKILL has many causes.
     ...(cpuSeconds === undefined ? [] : [`--cpu=${Math.ceil(cpuSeconds)}:${Math.ceil(cpuSeconds) + 1}`]),
     ...(addressSpaceBytes === undefined ? [] : [`--as=${Math.ceil(addressSpaceBytes)}`]),
+    ...(fileSizeBytes === undefined ? [] : [`--fsize=${Math.ceil(fileSizeBytes)}`]),
     '--',
   ]
 }

@@ -107,6 +107,15 @@ describe('inside', () => {
     await expect(capabilities).rejects.toThrow(ProcessExecutionError)
   })
 
+  test('a file that grows beyond the limit ends the command', async () => {
+    const target = path.join(folder, 'target')
+    await writeFile(target, '')
+    const options = { files: { write: [target] }, limits: { fileSizeBytes: 65_536 } }
+    const failure = shell('head -c 10000000 /dev/zero > "$0"', options, target)
+    await expect(failure).rejects.toMatchObject({ endReason: 'file-size-limit' })
+    expect((await stat(target)).size).toBeLessThanOrEqual(65_536)
+  })
+
   test('limits, timeouts and signals keep their names', async () => {
     const endOf = (script: string, options: RunOptions): Promise<unknown> =>
       shell(script, { files: {}, ...options }).then(

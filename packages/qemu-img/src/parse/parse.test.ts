@@ -58,6 +58,9 @@ test.each([
   '{"virtual-size": 5, "snapshots": {}}',
   '{"virtual-size": 5, "snapshots": [{"id": 1, "name": "s"}]}',
   '{"virtual-size": 5, "format-specific": []}',
+  `{"virtual-size": 5, "format-specific": {"type": "x", "data": {"a": ${'['.repeat(100)}${']'.repeat(100)}}}}`,
+  '['.repeat(1_000_000),
+  `{"virtual-size": 5, "filename": "${'\\\\'.repeat(1000)}`,
   '{"virtual-size": 5, "format-specific": {"type": "qcow2", "data": []}}',
   `{"virtual-size": 5, "snapshots": [${'{},'.repeat(65_536)}{}]}`,
 ])('info that is none: %.60s', (text) => {

@@ -58,7 +58,10 @@ export async function check(
   const files =
     options.repair === undefined ? { read: filesOf([image]) } : { read: others, write: [file ?? image.path] }
   try {
-    const { stdout } = await runQemuImg(context, checkCommand(image, options), options, { files })
+    const { stdout } = await runQemuImg(context, checkCommand(image, options), options, {
+      files,
+      fileSizeBytes: options.repair === undefined ? undefined : Infinity,
+    })
     return parseCheck(stdout)
   } catch (error) {
     const report =

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { GiB, InvalidError, ProcessExecutionError } from '@disk-image/core'
+import { GiB, InvalidError, MiB, ProcessExecutionError } from '@disk-image/core'
 import type { Command, ProcessFileAccess, ProcessResult, ProcessRunner, RunOptions } from '@disk-image/core'
 import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import type { QemuImgLimits } from '../limits.ts'
@@ -27,6 +27,8 @@ export interface RunExtras {
   readonly files: ProcessFileAccess
   /** @default the instance's */
   readonly cpuSeconds?: number | undefined
+  /** Bytes of the largest file that it writes; Infinity where nothing tells. @default 1 MiB, for calls that only read */
+  readonly fileSizeBytes?: number | undefined
   readonly onLine?: RunOptions['onLine']
   readonly maxOutputBytes?: number | undefined
 }
@@ -39,12 +41,17 @@ export async function runQemuImg(
   extras: RunExtras,
 ): Promise<ProcessResult> {
   const { cpuLimitSeconds, addressSpaceLimitBytes, timeoutMs } = context.limits
+  const { fileSizeBytes = MiB } = extras
   return context.runner.run(command, {
     signal: call.signal,
     asRoot: call.asRoot,
     prefix: call.throttlePrefix,
     timeoutMs: call.timeoutMs ?? timeoutMs,
-    limits: { cpuSeconds: extras.cpuSeconds ?? cpuLimitSeconds, addressSpaceBytes: addressSpaceLimitBytes },
+    limits: {
+      cpuSeconds: extras.cpuSeconds ?? cpuLimitSeconds,
+      addressSpaceBytes: addressSpaceLimitBytes,
+      ...(Number.isFinite(fileSizeBytes) ? { fileSizeBytes } : {}),
+    },
     files: extras.files,
     onLine: extras.onLine,
     maxOutputBytes: extras.maxOutputBytes,
@@ -79,6 +86,14 @@ export async function runCreation(
 /** CPU seconds for work on every byte of a disk. */
 export function conversionCpuSeconds({ limits }: QemuImgContext, virtualSizeBytes: number): number {
   return limits.cpuLimitSeconds + Math.ceil((limits.convertCpuSecondsPerGiB * virtualSizeBytes) / GiB)
+}
+
+/**
+ * Bytes that the file of a disk may have in any format: the disk, its tables at the smallest cluster, and a header. A
+ * tool that writes more doesn't write that disk.
+ */
+export function largestFileBytes(virtualSizeBytes: number): number {
+  return Math.min(Math.ceil(virtualSizeBytes * 1.1) + 256 * MiB, Number.MAX_SAFE_INTEGER)
 }
 
 /** What a path is: made absolute, and looked at. */

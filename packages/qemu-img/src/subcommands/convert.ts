@@ -3,7 +3,7 @@ import { convertCommand } from '../command/convert.ts'
 import type { ConvertRequest, LocatedConvertRequest } from '../command/convert.ts'
 import { filesOf } from '../command/image-reference.ts'
 import { parseProgress } from '../parse/progress.ts'
-import { conversionCpuSeconds, locate, runCreation } from './context.ts'
+import { conversionCpuSeconds, largestFileBytes, locate, runCreation } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
 import { checkDestination } from './destination.ts'
 import { info } from './info.ts'
@@ -35,6 +35,7 @@ export async function convert(context: QemuImgContext, options: ConvertOptions):
       write: [request.destination.path],
     },
     cpuSeconds: conversionCpuSeconds(context, virtualSizeBytes),
+    fileSizeBytes: largestFileBytes(virtualSizeBytes),
     onLine: (line) => {
       const percent = parseProgress(line)
       if (percent !== undefined) report(percent)

@@ -6,7 +6,7 @@ import { filesOf } from '../command/image-reference.ts'
 import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
 import { checkPath, checkSize, destinationSecret, secretObject } from '../command/option-list.ts'
 import { checkDestination } from './destination.ts'
-import { locate, runCreation } from './context.ts'
+import { largestFileBytes, locate, runCreation } from './context.ts'
 import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
 
 /** Options of {@link QemuImg.create}. */
@@ -57,5 +57,8 @@ export async function create(
   await checkDestination(context, image.path, options)
   const [, ...others] = filesOf([image])
   const read = [...others, ...(backing === undefined ? [] : filesOf([backing]))]
-  await runCreation(context, command, options, { files: { read, write: [image.path] } })
+  await runCreation(context, command, options, {
+    files: { read, write: [image.path] },
+    fileSizeBytes: largestFileBytes(sizeBytes),
+  })
 }

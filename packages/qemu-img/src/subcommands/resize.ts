@@ -29,5 +29,9 @@ export async function resize(
   const image = await locate({ ...options, path })
   const command = resizeCommand(image, sizeBytes, options.shrink)
   const [, ...others] = filesOf([image])
-  await runQemuImg(context, command, options, { files: { read: others, write: [image.path] } })
+  await runQemuImg(context, command, options, {
+    files: { read: others, write: [image.path] },
+    // Snapshots inside may hold more than the disk.
+    fileSizeBytes: Infinity,
+  })
 }

@@ -48,5 +48,8 @@ export async function changeSnapshot(
   const image = await locate({ ...options, path })
   const command = snapshotCommand(image, action, name)
   const [, ...others] = filesOf([image])
-  await runQemuImg(context, command, options, { files: { read: others, write: [image.path] } })
+  await runQemuImg(context, command, options, {
+    files: { read: others, write: [image.path] },
+    fileSizeBytes: Infinity,
+  })
 }

@@ -245,7 +245,21 @@ test('limits go along: more CPU time for more to do, and one that is too small e
     destination,
     virtualSizeBytes: 2 * 1024 ** 3,
   })
-  expect(runner.calls.at(-1)?.options.limits).toEqual({ cpuSeconds: 300, addressSpaceBytes: 2 * 1024 ** 3 })
+  expect(runner.calls.at(-1)?.options.limits).toEqual({
+    cpuSeconds: 300,
+    addressSpaceBytes: 2 * 1024 ** 3,
+    fileSizeBytes: Math.ceil(2 * 1024 ** 3 * 1.1) + 256 * MiB,
+  })
+  // More than the disk that it was told is more than was judged.
+  const large = path.join(folder, 'larger-than-told')
+  await qemuImg.create(large, 300 * MiB, { format: 'raw' })
+  await expect(
+    qemuImg.convert({
+      source: { path: large, format: 'raw' },
+      destination: { ...destination, format: 'raw' },
+      virtualSizeBytes: MiB,
+    }),
+  ).rejects.toThrow(ProcessExecutionError)
   const tight = createQemuImg({ runner }, { addressSpaceLimitBytes: 12 * MiB })
   await expect(tight.info(source, { format: 'raw' })).rejects.toThrow(ProcessExecutionError)
   expect(() => createQemuImg({ runner }, { cpuLimitSeconds: 0 })).toThrow(InvalidError)

@@ -39,10 +39,15 @@ function sandboxArguments({ read = [], write = [], writeDirectories = [] }: Proc
   ]
 }
 
-function limitArguments({ cpuSeconds, addressSpaceBytes }: NonNullable<RunOptions['limits']>): string[] {
+function limitArguments({
+  cpuSeconds,
+  addressSpaceBytes,
+  fileSizeBytes,
+}: NonNullable<RunOptions['limits']>): string[] {
   const cpu = cpuSeconds === undefined ? [] : [`--cpu=${Math.ceil(cpuSeconds)}`]
   const addressSpace = addressSpaceBytes === undefined ? [] : [`--as=${addressSpaceBytes}`]
-  return [...cpu, ...addressSpace, '--']
+  const fileSize = fileSizeBytes === undefined ? [] : [`--fsize=${fileSizeBytes}`]
+  return [...cpu, ...addressSpace, ...fileSize, '--']
 }
 
 export function createSandboxedRunner(): SandboxedRunner {
