@@ -13,19 +13,25 @@ const standardInput = new Set(['-', '/dev/stdin', '/dev/fd/0', '/proc/self/fd/0'
 const descriptor = /^\/(?:dev|proc\/self)\/fd\/(\d{1,6})$/
 
 /**
+ * The absolute path of a file that is not read from its start to its end.
+ *
+ * @throws {UsageError} for `-`
+ */
+export function resolveOperand(session: Session, name: string): string {
+  if (name !== '-') return session.resolve(name)
+  throw new UsageError('Standard input can only be read once, and this command needs a file: save it first.')
+}
+
+/**
  * Holds the file or block device that a command is about, by whatever name it was given.
  *
  * @throws {UsageError} for `-`, a pipe, a socket, a terminal or a folder
  */
 export async function holdOperand(session: Session, name: string): Promise<HeldFile> {
-  if (name === '-') {
-    throw new UsageError(
-      'Standard input can only be read once, and this command needs a file: save it first.',
-    )
-  }
+  const file = resolveOperand(session, name)
   const { holdFile } = await import('@disk-image/image-utils/process')
   try {
-    return await holdFile(session.resolve(name))
+    return await holdFile(file)
   } catch (error) {
     throw error instanceof InvalidError ? new UsageError(error.message) : error
   }
@@ -47,7 +53,12 @@ export interface UploadFile extends AsyncDisposable {
  */
 export async function openUploadFile(session: Session, name: string): Promise<UploadFile> {
   const stream = await openStream(session, name)
-  if (stream !== undefined) return spool(session, stream)
+  if (stream !== undefined) {
+    if (standardInput.has(name) && isatty(0)) {
+      throw new UsageError('Standard input is a terminal; give a file, or a pipe.')
+    }
+    return spool(session, stream)
+  }
   const held = await holdOperand(session, name)
   try {
     if (held.kind !== 'file') {
@@ -81,11 +92,37 @@ function dataOf(handle: FileHandle, size: number): UploadSource {
   }
 }
 
+/**
+ * A text that is read from its start to its end: a regular file, or a stream as {@link openUploadFile} takes it.
+ *
+ * @throws {UsageError} for a named pipe, a device, a socket, a terminal or a folder
+ */
+export async function* readInput(session: Session, name: string): AsyncGenerator<Uint8Array> {
+  const stream = await openStream(session, name)
+  if (stream !== undefined) {
+    yield* stream
+    return
+  }
+  await using held = await holdOperand(session, name)
+  if (held.kind !== 'file') throw new UsageError(`${held.name} is no regular file.`)
+  const handle = await held.open()
+  try {
+    const chunk = allocateBuffer(64 * 1024)
+    for (;;) {
+      session.io.signal.throwIfAborted()
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length, null)
+      if (bytesRead === 0) return
+      yield chunk.slice(0, bytesRead)
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
 /** The stream that a name stands for; undefined where it is a file's name. */
 async function openStream(session: Session, name: string): Promise<AsyncIterable<Uint8Array> | undefined> {
   if (standardInput.has(name)) {
     if (session.io.stdin === undefined) throw new UsageError('There is no standard input here.')
-    if (isatty(0)) throw new UsageError('Standard input is a terminal; give a file, or a pipe.')
     return session.io.stdin()
   }
   if (!descriptor.test(name)) return undefined

@@ -1,13 +1,17 @@
-import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
+import { formatBytes, MiB } from '@disk-image/core'
 import type { Fleet, FleetJob, Submitted } from '@disk-image/fleet'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type FleetFlags, loadFleet, withFleet, withFleetOptions } from './jobs-fleet.ts'
+import { readInput } from './file-source.ts'
 import { describeJob } from './jobs-table.ts'
 import type { Perform } from './perform.ts'
 import { knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
+
+/** Most bytes of a list of jobs. */
+const largestList = 64 * MiB
 
 interface SubmitFlags extends FleetFlags {
   readonly backend?: string
@@ -166,14 +170,26 @@ async function followToEnd(session: Session, fleet: Fleet, { id }: Submitted): P
 const describeSubmitted = ({ id, isNew }: Submitted): string =>
   isNew ? `${id} is submitted.` : `${id} is there already.`
 
+async function readJobs(session: Session, file: string): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of readInput(session, file)) {
+    bytes += chunk.length
+    if (bytes > largestList)
+      throw new UsageError(`${file} has more than ${formatBytes(largestList)}. Split it.`)
+    chunks.push(new Uint8Array(chunk))
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
 async function submitList(
   session: Session,
   flags: SubmitFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
   const { checkJob } = await loadFleet()
-  const file = session.resolve(operand(operands, 0))
-  const lines = (await readFile(file, 'utf8')).split('\n')
+  const file = operand(operands, 0)
+  const lines = (await readJobs(session, file)).split('\n')
   const jobs = lines.flatMap((line, index) => {
     if (line.trim() === '') return []
     try {

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
+import { resolveOperand } from './file-source.ts'
 import { operand } from './values.ts'
 
 /** Flags of `vhd coalesce`. */
@@ -22,7 +23,7 @@ export async function coalesceVhds(
   operands: readonly string[],
 ): Promise<void> {
   const { coalesceChain } = await import('@disk-image/image-utils/vhd')
-  const chain = operands.map((file) => session.resolve(file))
+  const chain = operands.map((file) => resolveOperand(session, file))
   const base = await coalesceChain(chain, {
     ...session.call,
     mode: flags.copy === true ? 'copy' : 'in-place',
@@ -42,8 +43,8 @@ export async function flattenVhds(
   operands: readonly string[],
 ): Promise<void> {
   const { flattenChain } = await import('@disk-image/image-utils/vhd')
-  const destination = session.resolve(operand(operands, 0))
-  const chain = operands.slice(1).map((file) => session.resolve(file))
+  const destination = resolveOperand(session, operand(operands, 0))
+  const chain = operands.slice(1).map((file) => resolveOperand(session, file))
   await flattenChain(chain, destination, {
     ...session.call,
     format: flags.to,

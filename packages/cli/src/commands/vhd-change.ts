@@ -2,6 +2,7 @@ import { MiB } from '@disk-image/core'
 import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import { resolveOperand } from './file-source.ts'
 import { operand, wholeNumber } from './values.ts'
 
 /** Flags of `vhd reparent`. */
@@ -31,7 +32,7 @@ export async function resizeVhdFile(
   operands: readonly string[],
 ): Promise<void> {
   const size = readSize(operand(operands, 1))
-  const file = session.resolve(operand(operands, 0))
+  const file = resolveOperand(session, operand(operands, 0))
   const { getVhdInfo, resizeVhd } = await import('@disk-image/image-utils/vhd')
   await resizeVhd(file, size, session.call)
   const { currentSizeBytes } = await getVhdInfo(file)
@@ -44,8 +45,8 @@ export async function reparentVhd(
   flags: ReparentFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const child = session.resolve(operand(operands, 0))
-  const parent = session.resolve(operand(operands, 1))
+  const child = resolveOperand(session, operand(operands, 0))
+  const parent = resolveOperand(session, operand(operands, 1))
   const { setVhdParent } = await import('@disk-image/image-utils/vhd')
   await setVhdParent(child, parent, { parentFormat: flags.parentFormat, signal: session.io.signal })
   session.answer({ child, parent }, [`The parent of ${child} is ${parent} now.`])
@@ -59,12 +60,15 @@ export async function createVhdFile(
 ): Promise<void> {
   const [, mib] = operands
   const size = mib === undefined ? undefined : readSize(mib)
-  const file = session.resolve(operand(operands, 0))
+  const file = resolveOperand(session, operand(operands, 0))
   if (flags.parent !== undefined && flags.type === 'fixed') throw new UsageError('A child is never fixed.')
   const { createSnapshot, createVhd, getVhdInfo } = await import('@disk-image/image-utils/vhd')
   if (flags.parent !== undefined) {
     const sizeBytes = size === undefined ? undefined : size * MiB
-    await createSnapshot(file, session.resolve(flags.parent), { sizeBytes, parentFormat: flags.parentFormat })
+    await createSnapshot(file, resolveOperand(session, flags.parent), {
+      sizeBytes,
+      parentFormat: flags.parentFormat,
+    })
   } else {
     if (size === undefined) throw new UsageError('Give the size in MiB, or --parent FILE.')
     await createVhd(file, { sizeBytes: size * MiB, type: flags.type })

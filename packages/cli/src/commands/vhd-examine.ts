@@ -5,6 +5,7 @@ import type { Style } from '../output/style.ts'
 import { alignFields } from '../output/table.ts'
 import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
+import { resolveOperand } from './file-source.ts'
 import { operand } from './values.ts'
 
 /** Flags of `vhd repair`. */
@@ -20,7 +21,7 @@ export async function showVhdInfo(
   operands: readonly string[],
 ): Promise<void> {
   const { getVhdInfo } = await import('@disk-image/image-utils/vhd')
-  const info = await getVhdInfo(session.resolve(operand(operands, 0)))
+  const info = await getVhdInfo(resolveOperand(session, operand(operands, 0)))
   session.answer(info, describeInfo(session.style, info), 'all')
 }
 
@@ -73,7 +74,7 @@ export async function checkVhdFile(
   operands: readonly string[],
 ): Promise<ExitCode> {
   const { examineVhd } = await import('@disk-image/image-utils/vhd')
-  const file = session.resolve(operand(operands, 0))
+  const file = resolveOperand(session, operand(operands, 0))
   const { ok, issues, info } = await examineVhd(file, { ...session.call, parents: flags.parents })
   const verdict = ok ? session.style.good('nothing is broken') : session.style.bad('broken')
   session.answer({ file, ok, issues, info: info ?? null }, [
@@ -108,7 +109,7 @@ export async function repairVhdFile(
   operands: readonly string[],
 ): Promise<ExitCode> {
   const { repairVhd } = await import('@disk-image/image-utils/vhd')
-  const file = session.resolve(operand(operands, 0))
+  const file = resolveOperand(session, operand(operands, 0))
   const { repairs, remaining } = await repairVhd(file, { ...flags, signal: session.io.signal })
   const did = flags.dryRun === true ? 'would' : 'did'
   const serious = remaining.filter(({ severity }) => severity !== 'warning')

@@ -1,7 +1,7 @@
 import { printable } from '@disk-image/core'
-import { createReadStream } from 'node:fs'
 import type { ImageToVolumeRequest } from '@disk-image/image-utils'
 import { createDestinationIdentifier } from '@disk-image/image-utils/many'
+import { readInput } from '../commands/file-source.ts'
 import { readTransfer } from '../commands/fetch-request.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -35,7 +35,7 @@ export async function readList(
 ): Promise<ListedTransfer[]> {
   const problems = new Problems(file)
   const entries: ListEntry[] = []
-  for await (const { number, text, problem } of readLines(openList(session, file))) {
+  for await (const { number, text, problem } of readLines(readInput(session, file))) {
     session.io.signal.throwIfAborted()
     if (text === undefined) problems.add(number, `${problem}.`)
     else {
@@ -96,15 +96,6 @@ const reasons: Readonly<Record<string, (volume: string) => string>> = {
   homeless: (volume) => `There is no folder to make ${volume} in.`,
   other: (volume) => `${volume} is neither a file nor a block device.`,
   nodeless: (volume) => `There is no device ${volume}, and a file is never made under /dev.`,
-}
-
-function openList(session: Session, file: string): AsyncIterable<Uint8Array> {
-  if (file !== '-') {
-    const { signal } = session.io
-    return createReadStream(session.resolve(file), { signal, highWaterMark: 64 * 1024 })
-  }
-  if (session.io.stdin === undefined) throw new UsageError('There is no standard input to read a list from.')
-  return session.io.stdin()
 }
 
 function nameOf(file: string): string {

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 
@@ -14,7 +15,8 @@ export class SourceFile implements AsyncDisposable {
   /** A handle stays open afterwards; a path is opened and closed here. */
   static async open(source: string | FileHandle): Promise<SourceFile> {
     return typeof source === 'string'
-      ? new SourceFile(await open(source, 'r'), true)
+      ? // A pipe would keep a plain open waiting for ever.
+        new SourceFile(await open(source, constants.O_RDONLY | constants.O_NONBLOCK), true)
       : new SourceFile(source, false)
   }
 
