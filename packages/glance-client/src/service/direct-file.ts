@@ -12,8 +12,11 @@ import { fileURLToPath } from 'node:url'
  *
  * @returns undefined where the location is not to be used
  */
-export async function openDirectFile(url: string, roots: readonly string[]): Promise<FileHandle | undefined> {
-  if (roots.length === 0 || !/^file:\/\//i.test(url)) return undefined
+export async function openDirectFile(
+  url: unknown,
+  roots: readonly string[],
+): Promise<FileHandle | undefined> {
+  if (typeof url !== 'string' || roots.length === 0 || !/^file:\/\//i.test(url)) return undefined
   let handle: FileHandle | undefined
   try {
     const file = await realpath(fileURLToPath(url))

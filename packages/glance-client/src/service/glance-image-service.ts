@@ -111,7 +111,7 @@ class Service implements GlanceImageService {
   ): Promise<ImageRecord> {
     const call = { ...options, context }
     await this.#checkFormats(metadata, call)
-    const fields = flatFields(metadata)
+    const fields = translateToGlance(metadata)
     const image = await this.client.create(fields, call)
     if (options.data === undefined) return this.#translate(image, call)
     await this.client.upload(image.id, options.data, call)
@@ -131,7 +131,7 @@ class Service implements GlanceImageService {
     const unchanged = Object.keys(metadata).length === 0 && removeProperties.length === 0
     if (unchanged) return this.show(context, imageId, options)
     // An image's id never changes; callers who hand on a whole record name it.
-    const { id: _, ...fields } = flatFields(metadata)
+    const { id: _, ...fields } = translateToGlance(metadata)
     const present = await this.#showAvailable(imageId, call)
     const purges = options.purgeProperties !== false && Object.keys(metadata).length > 0
     const surplus = purges ? await this.#surplus(present, metadata, call) : []
@@ -270,8 +270,9 @@ class Service implements GlanceImageService {
   ): Promise<DownloadReport | undefined> {
     const schemes = this.#options.allowedDirectUrlSchemes ?? []
     if (!schemes.includes('file') || options.resumeFrom !== undefined) return undefined
-    const { locations } = await this.getLocation(context, imageId, options)
-    for (const { url } of locations) {
+    const { directUrl, locations } = await this.getLocation(context, imageId, options)
+    // A service may show the one without the others.
+    for (const url of new Set([directUrl, ...locations.map((location) => location.url)])) {
       const file = await openDirectFile(url, this.#options.directUrlRoots ?? [])
       if (file === undefined) continue
       try {
@@ -291,10 +292,4 @@ function imageOf(record: ImageRecord | undefined, imageId: string): GlanceImage 
   if (record === undefined || record.id !== imageId) return undefined
   const { id, status = '', size = null, checksum = null, os_hash_algo = null, os_hash_value = null } = record
   return { id, status, size, checksum, os_hash_algo, os_hash_value }
-}
-
-/** An empty `properties` stays one, which Glance does not know. */
-function flatFields(metadata: ImageMetadata): Record<string, unknown> {
-  const { properties: _, ...fields } = translateToGlance(metadata)
-  return fields
 }

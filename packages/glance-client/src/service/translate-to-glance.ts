@@ -15,10 +15,8 @@ export function translateToGlance(metadata: ImageMetadata): Record<string, unkno
   for (const [name, value] of Object.entries(metadata)) {
     if (!readOnly.has(name) && value !== undefined) fields[name] = value
   }
-  const properties = Object.entries(metadata.properties ?? {})
-  if (properties.length === 0) return fields
   delete fields['properties']
-  for (const [name, value] of properties) {
+  for (const [name, value] of Object.entries(metadata.properties ?? {})) {
     if (name === 'properties' || value === undefined) continue
     fields[name] = jsonProperties.has(name) && typeof value !== 'string' ? pythonJson(value) : value
   }

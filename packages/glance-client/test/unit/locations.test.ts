@@ -1,6 +1,11 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { createGlanceClient, createGlanceImageService, getApiServers } from '@disk-image/glance-client'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 
@@ -97,6 +102,44 @@ it('without it the record is read, and the log says what is missing', async () =
   expect(warned).toEqual([expect.objectContaining({ status: 403 })])
 })
 
+it('a file is read directly where only direct_url names it', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'direct-url-'))
+  const data = Buffer.from('the bytes of a disk')
+  await writeFile(path.join(folder, 'image'), data)
+  const asked: string[] = []
+  const glance = createServer((request, response) => {
+    asked.push(request.url ?? '')
+    const image = {
+      id: own,
+      status: 'active',
+      size: data.length,
+      os_hash_algo: 'sha256',
+      os_hash_value: createHash('sha256').update(data).digest('hex'),
+      direct_url: pathToFileURL(path.join(folder, 'image')).href,
+    }
+    const missing = request.url?.endsWith('/locations') === true
+    response.writeHead(missing ? 404 : 200).end(JSON.stringify(missing ? {} : image))
+  })
+  await new Promise<void>((resolve) => {
+    glance.listen(0, '127.0.0.1', resolve)
+  })
+  try {
+    const url = `http://127.0.0.1:${(glance.address() as AddressInfo).port}`
+    const direct = { allowedDirectUrlSchemes: ['file'], directUrlRoots: [folder] }
+    await using service = createGlanceImageService({ endpoint: url }, direct)
+    const parts: Buffer[] = []
+    const sink = { write: (bytes: Uint8Array) => void parts.push(Buffer.from(bytes)) }
+    const report = await service.download(user, own, sink)
+    expect(Buffer.concat(parts).equals(data)).toBe(true)
+    expect(report.hash?.verified).toBe(true)
+    expect(asked.filter((one) => one.endsWith('/file'))).toEqual([])
+  } finally {
+    glance.closeAllConnections()
+    glance.close()
+    await rm(folder, { recursive: true })
+  }
+})
+
 it('the stores to read from are named in their order, on every connection', async () => {
   const paths: string[] = []
   const data = Buffer.alloc(40 * 1024 * 1024, 7)
@@ -129,7 +172,7 @@ it('the stores to read from are named in their order, on every connection', asyn
         { write: () => undefined },
         { image, verify: 'none', preferStores, connections },
       )
-      return new Set(paths.map((path) => path.split('/file')[1] ?? ''))
+      return new Set(paths.map((one) => one.split('/file')[1] ?? ''))
     }
     expect(await download(['near', 'far&x=,'], 1)).toEqual(new Set(['?prefer=near,far%26x%3D%2C']))
     expect(await download(['near'], 3)).toEqual(new Set(['?prefer=near']))

@@ -141,11 +141,10 @@ export class DirectoryImageService implements ImageService {
   ): Promise<ImageRecord> {
     checkImageFormats(metadata, takenFormats)
     const before = await this.#sidecar.read(imageId)
-    const purge = options.purgeProperties ?? true
+    // As with Glance: properties that are not given go, but only where anything is given at all.
+    const purge = (options.purgeProperties ?? true) && Object.keys(metadata).length > 0
     const { properties, ...fields } = metadata
-    // As with Glance: properties that are not given go, but only where some are given at all.
-    const kept =
-      properties === undefined ? before.properties : { ...(purge ? {} : before.properties), ...properties }
+    const kept = { ...(purge ? {} : before.properties), ...properties }
     const removed = new Set(options.removeProperties)
     let record: ImageRecord = {
       ...before,
@@ -201,8 +200,9 @@ export class DirectoryImageService implements ImageService {
   async getLocation(
     context: RequestContext,
     imageId: string,
-  ): Promise<{ readonly directUrl: string; readonly locations: readonly ImageLocation[] }> {
-    await this.show(context, imageId)
+  ): Promise<{ readonly directUrl: string | undefined; readonly locations: readonly ImageLocation[] }> {
+    const { status } = await this.show(context, imageId)
+    if (status !== 'active') return { directUrl: undefined, locations: [] }
     const url = pathToFileURL(this.#sidecar.dataPath(imageId)).href
     return { directUrl: url, locations: [{ url, metadata: {} }] }
   }

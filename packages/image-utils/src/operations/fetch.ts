@@ -3,6 +3,8 @@ import {
   type CallOptions,
   checkImageId,
   type DownloadReport,
+  ImageDownloadFailedError,
+  ImageError,
   type ImageService,
   type RequestContext,
   toQemuFormat,
@@ -96,7 +98,9 @@ async function intoPath<Result>(
     const volume = await openVolume(path, { imageId, runner, signal, durable, temporary })
     cleanup.always(() => volume.close())
     const sink = new SparseSink(volume, { sparse: true })
-    const result = await fill(sink)
+    const result = await fill(sink).catch((error: unknown) => {
+      throw signal?.aborted === true ? error : ioError(imageId, error)
+    })
     await volume.finish(sink.offset, check)
     await volume.close()
     return result
@@ -157,4 +161,12 @@ export async function fetchVerifyImage(
   ).catch((error: unknown) => {
     throw explain(imageId, error)
   })
+}
+
+/** What the operating system failed with while bytes were read or written is a failed download, as in the original. */
+function ioError(imageId: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('errno' in error) || !('code' in error) || ImageError.is(error))
+    return error
+  const reason = `IOError: ${String(error.errno)} ${error.message}`
+  return new ImageDownloadFailedError({ imageId, reason, tainted: true, cause: error })
 }

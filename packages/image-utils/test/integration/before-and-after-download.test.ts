@@ -175,6 +175,31 @@ test('a compressed image is refused unless the operator allows it, and the plan 
   expect((await allowing.planImageToVolume(request)).refusals).toEqual([])
 })
 
+test('what the operating system fails with on the way is a failed download', async () => {
+  const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+  const failure = Object.assign(new Error('EIO: i/o error, read'), {
+    errno: -5,
+    code: 'EIO',
+    syscall: 'read',
+  })
+  const failing = new Proxy(work.store, {
+    get(target, name) {
+      if (name === 'download') return () => Promise.reject(failure)
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+  const volume = work.file('volume')
+  const imageUtils = make()
+  for (const fetch of [
+    () => imageUtils.fetch({}, failing, imageId, volume),
+    () => imageUtils.fetchVerifyImage({}, failing, imageId, volume),
+  ]) {
+    await expect(fetch()).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', cause: failure })
+    expect(existsSync(volume)).toBe(false)
+  }
+})
+
 describe('without qemu-img', () => {
   let imageUtils: ImageUtils
   beforeEach(async () => {
