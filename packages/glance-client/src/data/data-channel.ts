@@ -95,11 +95,11 @@ export async function sendData(options: DataChannelOptions, request: DataRequest
 function errorOf(
   method: string,
   url: URL,
-  { head, text }: ExchangeResult,
+  { head, text, proxy }: ExchangeResult,
   secrets: readonly string[],
 ): GlanceHttpError | undefined {
   const { status, headers } = head
-  return status < 300 ? undefined : httpError(method, url, { status, headers, text }, secrets)
+  return status < 300 ? undefined : httpError(method, url, { status, headers, text, proxy }, secrets)
 }
 
 /** An image's data are hashed as they are, and continued at an offset: neither goes with a body that was encoded. */

@@ -23,6 +23,8 @@ export interface ConfigPlaces {
   /** First to last. */
   readonly directories: readonly string[]
   readonly logger: Logger
+  /** Gets the files that could not be opened, each with why. */
+  readonly passedOver: string[]
 }
 
 /** No configuration is longer. */
@@ -84,6 +86,7 @@ export async function readConfigFile(
       } catch (error) {
         if (error instanceof InvalidError) throw error
         if (absent.has((error as NodeJS.ErrnoException).code)) continue
+        places.passedOver.push(`${file} (${readProblem(error)})`)
         logger.warn('A configuration file is passed over: it could not be read', {
           file,
           reason: readProblem(error),

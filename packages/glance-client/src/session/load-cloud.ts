@@ -49,7 +49,7 @@ export async function loadCloud(options: LoadCloudOptions): Promise<CloudSetting
   const { environment, workingDirectory = '.' } = options
   const logger = adaptLogger(options.logger)
   const directories = options.directories ?? configDirectories(environment, workingDirectory)
-  const places: ConfigPlaces = { environment, workingDirectory, directories, logger }
+  const places: ConfigPlaces = { environment, workingDirectory, directories, logger, passedOver: [] }
   const { name, origin, entry } = await findEntry(options.cloud ?? nonEmpty(environment['OS_CLOUD']), places)
   try {
     const profile = await profileOf(entry, places)
@@ -93,9 +93,11 @@ async function findEntry(wanted: string | undefined, places: ConfigPlaces): Prom
   const names = Object.keys(clouds === undefined ? secrets : listed)
   const only = names.length === 1 ? names[0] : undefined
   const name = wanted ?? (variables === undefined ? only : variablesName)
+  const unopened =
+    places.passedOver.length === 0 ? '' : `; could not be read: ${places.passedOver.join(', ')}`
   const known = names.length === 0 ? 'none' : names.toSorted().join(', ')
   if (name === undefined) {
-    const searched = `looked for in: ${places.directories.join(', ') || 'no folder'}`
+    const searched = `looked for in: ${places.directories.join(', ') || 'no folder'}${unopened}`
     const reason =
       clouds === undefined
         ? `No cloud is configured: there is no clouds.yaml (${searched}), and no OS_AUTH_URL is set`
@@ -108,7 +110,10 @@ async function findEntry(wanted: string | undefined, places: ConfigPlaces): Prom
     return { name, origin: 'of the OS_* variables', entry: variables }
   }
   if (!Object.hasOwn(listed, name) && !Object.hasOwn(secrets, name)) {
-    const where = clouds === undefined ? 'there is no clouds.yaml' : `there are: ${known} (${clouds.file})`
+    const where =
+      clouds === undefined
+        ? `there is no clouds.yaml${unopened}`
+        : `there are: ${known} (${clouds.file}${unopened})`
     throw new InvalidError({ reason: `There is no cloud ${JSON.stringify(name)}; ${where}` })
   }
   const parts = [ownEntry(clouds, listed, name), ownEntry(secure, secrets, name)]

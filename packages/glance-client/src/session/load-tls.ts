@@ -33,13 +33,16 @@ export async function loadTls(options: LoadTlsOptions): Promise<TlsOptions | und
   const { environment, settings = {} } = options
   const verify = verifySetting(settings)
   const insecure = booleanSetting('insecure', settings['insecure']) === true || verify === false
-  const given = textSetting(settings['cacert']) ?? (typeof verify === 'string' ? verify : undefined)
+  const cacert = textSetting(settings['cacert'])
+  const given = cacert ?? (typeof verify === 'string' ? verify : undefined)
+  // What a variable put into the settings is called by the variable's name.
+  const name = cacert === undefined ? 'verify' : cacert === environment['OS_CACERT'] ? 'OS_CACERT' : 'cacert'
   const bundle = bundles.find((name) => (environment[name] ?? '') !== '')
   // Where nothing is verified, a file that is missing does not matter.
   const ca = insecure
     ? undefined
     : given !== undefined
-      ? await readPem('cacert', given, options)
+      ? await readPem(name, given, options)
       : bundle !== undefined
         ? await readPem(bundle, environment[bundle] ?? '', options)
         : undefined

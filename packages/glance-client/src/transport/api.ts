@@ -189,9 +189,10 @@ export function apiUrl(base: string, call: Pick<ApiCall, 'path' | 'query'>): URL
 export function httpError(
   method: string,
   url: URL,
-  { status, headers, text }: HttpResponse,
+  response: HttpResponse,
   secrets: readonly string[],
 ): GlanceHttpError {
+  const { status, headers, text } = response
   const location = status < 400 ? headers.get('location') : undefined
   return new GlanceHttpError({
     status,
@@ -199,9 +200,15 @@ export function httpError(
     url: `${url.origin}${url.pathname}`,
     detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
     requestId: headerText(headers.get('x-openstack-request-id'), secrets),
-    proxy: proxyOf(status, headers, secrets),
+    proxy: givenProxy(response) ?? proxyOf(status, headers, secrets),
     retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
   })
+}
+
+/** A proxy that answers itself leaves out what every service of OpenStack sends. */
+function givenProxy({ proxy, headers }: HttpResponse): string | undefined {
+  if (proxy === undefined || headers.has('x-openstack-request-id')) return undefined
+  return `the proxy ${proxy} or the server behind it`
 }
 
 /** Of a redirect only where it leads: the rest may be secret. */

@@ -54,6 +54,8 @@ export interface ExchangeResult {
   readonly bodyStarted: boolean
   /** Whether the request's body was sent to its end. */
   readonly bodySent: boolean
+  /** The origin of the proxy that the request was handed to. The answer may be its own. */
+  readonly proxy?: string | undefined
 }
 
 const maximumTextBytes = 64 * 1024
@@ -150,6 +152,7 @@ function runExchange(request: Hop, connection: Connection, isKept: boolean): Pro
         text: taker === textTaker ? wordsOf(collected, head) : '',
         bodyStarted,
         bodySent,
+        proxy: request.proxy?.url.origin,
       }
       const whole = decoder?.complete === true && !decoder.surplus
       settle(whole && head.persistent && request.body === undefined, () => resolve(result))

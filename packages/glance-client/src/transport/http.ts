@@ -27,6 +27,8 @@ export interface HttpResponse {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
   readonly text: string
+  /** The origin of the proxy that the request was handed to. The answer may be its own. */
+  readonly proxy?: string | undefined
 }
 
 /** Requests whose bodies are small: everything but images' data. */
@@ -64,8 +66,9 @@ export function createHttp(timeouts: Timeouts, route: Route, connections?: Conne
       agent ??= openAgent(route, timeouts.connectTimeoutMs)
       try {
         const response = await send(agent, timeouts, options)
-        if (proxy === undefined || response.status !== 407) return response
-        throw proxyRefusal(options.url, proxy, 407)
+        if (proxy === undefined) return response
+        if (response.status === 407) throw proxyRefusal(options.url, proxy, 407)
+        return { ...response, proxy: proxy.url.origin }
       } catch (error) {
         throw proxy === undefined ? error : throughProxy(error, options.url, proxy)
       }
@@ -126,7 +129,7 @@ async function read(
   const limit = AbortSignal.timeout(limitMs)
   let body: Collector | undefined
   try {
-    const { head, text } = await exchange({
+    const { head, text, proxy } = await exchange({
       url,
       method: 'GET',
       headers,
@@ -142,7 +145,7 @@ async function read(
         return { take: (bytes) => void collector.take(bytes) }
       },
     })
-    return { status: head.status, headers: head.headers, text: body?.text(head.headers) ?? text }
+    return { status: head.status, headers: head.headers, text: body?.text(head.headers) ?? text, proxy }
   } catch (error) {
     caller?.throwIfAborted()
     if (!limit.aborted) throw error

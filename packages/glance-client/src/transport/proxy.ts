@@ -51,11 +51,14 @@ export function chooseProxy(options: ProxyOptions | undefined, target: URL): Pro
   const given = options?.[scheme]
   if (given === undefined || given === '' || isExcepted(target, options?.noProxy ?? '')) return undefined
   const text = given.includes('://') ? given : `http://${given}`
-  if (!URL.canParse(text)) throw new InvalidError({ reason: `The proxy for ${scheme} is no URL` })
+  if (!URL.canParse(text))
+    throw new InvalidError({
+      reason: `The proxy for servers on ${scheme} is no URL such as http://proxy.example:3128`,
+    })
   const { protocol, host, hostname, username, password } = new URL(text)
   if ((protocol !== 'http:' && protocol !== 'https:') || hostname === '') {
     throw new InvalidError({
-      reason: `The proxy ${protocol}//${host} for ${scheme} is not supported: name an http or https proxy, or the server in no_proxy`,
+      reason: `The proxy ${protocol}//${host} for servers on ${scheme} is not supported: name an http or https proxy, or the server in no_proxy`,
     })
   }
   const login = `${decode(username)}:${decode(password)}`

@@ -288,6 +288,15 @@ describe('a proxy that fails', () => {
     for (const head of heads) expect(head).toMatch(/\r\nhost: glance\.example:9292\r\n/i)
   })
 
+  it('is named with an answer that may be its own', async () => {
+    const { url } = await scripted(
+      'HTTP/1.1 500 Unable to connect\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+    )
+    for (const failure of await failures(url, 'http://glance.example:9292')) {
+      expect(failure).toContain(`HTTP 500 from the proxy ${url} or the server behind it`)
+    }
+  })
+
   it('ends with the signal', async () => {
     const { url } = await scripted(undefined)
     await using client = createGlanceClient({ endpoint: 'https://glance.example', proxy: both(url) })

@@ -137,6 +137,7 @@ describe('TLS', () => {
     await refused({ cacert: file('server.key') }, /server\.key \(cacert\) has no certificate in PEM/)
     await refused({ cert: file('client.pem') }, /client\.pem has no private key in PEM: give one as key/)
     await refused({ cert: file('client.pem'), key: file('server.key') }, /does not belong to the certificate/)
+    await refused({ verify: file('none.pem') }, /none\.pem \(verify\) could not be read: ENOENT/)
     await refused({ insecure: 'perhaps' }, /insecure must be true or false/)
     await expect(loadTls({ environment: { REQUESTS_CA_BUNDLE: directory } })).rejects.toThrow(
       /\(REQUESTS_CA_BUNDLE\) could not be read: EISDIR/,
