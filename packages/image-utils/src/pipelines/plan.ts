@@ -2,6 +2,7 @@ import { ImageError, MiB, type Refusal } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
+import { GzipDecoder } from '@disk-image/vhd'
 import type { Toolbox } from '../dependencies.ts'
 import { checkCompression, checkRawFits, type Job, prepareJob } from './job.ts'
 import { checkInspection } from './judge.ts'
@@ -111,24 +112,17 @@ async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
  * they are none. No more is unpacked than is asked for: a MiB of gzip can be a GiB.
  */
 async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
-  const { constants, createGunzip } = process.getBuiltinModule('node:zlib')
-  // A cut end is no error here.
-  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH, chunkSize: 64 * 1024 })
   const unpacked = new Uint8Array(headBytes + 1)
   let filled = 0
-  gunzip.end(stored.subarray(0, headBytes))
-  try {
-    for await (const bytes of gunzip as AsyncIterable<Uint8Array>) {
-      const part = bytes.subarray(0, unpacked.length - filled)
-      unpacked.set(part, filled)
-      filled += part.length
-      if (filled === unpacked.length) break
-    }
-  } catch {
-    // Whatever was whole before the damage is looked at.
-  } finally {
-    gunzip.destroy()
-  }
+  const decoder = new GzipDecoder(async (bytes) => {
+    const part = bytes.subarray(0, unpacked.length - filled)
+    unpacked.set(part, filled)
+    filled += part.length
+    if (filled === unpacked.length) throw new RangeError('enough was unpacked')
+  })
+  // Whatever comes before a damage, or before the end of what was asked for, is looked at.
+  await decoder.write(stored.subarray(0, headBytes)).catch(() => undefined)
+  decoder.destroy()
   return unpacked.subarray(0, filled)
 }
 

@@ -1,6 +1,7 @@
 import { type ByteSink, type DownloadReport, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
+import type { GzipTrailer } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { checkAvailableSpace } from '../operations/available-space.ts'
@@ -84,12 +85,19 @@ async function receiveInto(
   const decoder = job.wrapping === 'gzip' ? new GunzipSink(intake, gzipBounds(job)) : undefined
   if (decoder !== undefined) cleanup.always(() => decoder[Symbol.asyncDispose]())
   const downloaded = await downloadInto(toolbox, job, decoder ?? intake)
-  await decoder?.end()
+  noteTrailer(toolbox, job, await decoder?.end())
   const inspection = await intake.end()
   checkInspection(toolbox, job, inspection, 'whole')
   const format = toQemuFormat(driverOf(inspection))
   const result = await finish!(inspection)
   return { ...downloaded, inspection, format, bytes: intake.bytes, result }
+}
+
+/** Says what of a compressed image was left out. */
+function noteTrailer(toolbox: Toolbox, { imageId }: Job, trailer: GzipTrailer | undefined): void {
+  if (trailer === undefined) return
+  const { kind, offset, bytes } = trailer
+  toolbox.logger.warn('Bytes behind the compressed data were left out', { imageId, kind, offset, bytes })
 }
 
 /** Whether bytes may go to the volume before all of them are known. */

@@ -27,6 +27,66 @@ test('several members are one stream', async () => {
   expect((await decode(members, 5000)).equals(image)).toBe(true)
 })
 
+const metadata = (data: string): Buffer => {
+  const trailer = Buffer.alloc(16)
+  trailer.write('FWx0')
+  trailer.writeUInt32BE(data.length + 16, 12)
+  return Buffer.concat([Buffer.from(data), trailer])
+}
+
+test.each<[string, Buffer, { readonly kind: string; readonly bytes: number }]>([
+  ['zeros', Buffer.alloc(1000), { kind: 'zeros', bytes: 1000 }],
+  ["OpenWrt's metadata", metadata('{ "version": 1 }'), { kind: 'fwtool', bytes: 32 }],
+  [
+    'metadata and a signature',
+    Buffer.concat([metadata('{}'), metadata('x'.repeat(300))]),
+    { kind: 'fwtool', bytes: 18 + 316 },
+  ],
+])('what is known to lie behind gzip is left out and named: %s', async (_name, behind, trailer) => {
+  const gzip = Buffer.concat([gzipSync(image.subarray(0, 1000)), gzipSync(image.subarray(1000))])
+  for (const chunk of [1, 4096, 10_000_000]) {
+    const out: Uint8Array[] = []
+    await using sink = new GunzipSink(
+      { write: (piece) => void out.push(piece.slice()) },
+      { imageId: 'i', maxBytes: 1e9 },
+    )
+    const bytes = Buffer.concat([gzip, behind])
+    // A byte at a time takes long, so only the end comes like that.
+    await sink.write(bytes.subarray(0, gzip.length - 3))
+    for (let at = gzip.length - 3; at < bytes.length; at += chunk)
+      await sink.write(bytes.subarray(at, at + chunk))
+    expect(await sink.end()).toEqual({ ...trailer, offset: gzip.length })
+    expect(Buffer.concat(out).equals(image)).toBe(true)
+  }
+})
+
+test.each<[string, Buffer]>([
+  ['text', Buffer.from('garbage')],
+  ['a byte', Buffer.from([7])],
+  ['the first byte of a member', Buffer.from([0x1f])],
+  ['something behind zeros', Buffer.concat([Buffer.alloc(7000), Buffer.from('x')])],
+  ['a member behind zeros', Buffer.concat([Buffer.alloc(5), gzipSync('another')])],
+  ['metadata of another length', metadata('{}').fill(9, 17)],
+  ['something behind metadata', Buffer.concat([metadata('{}'), Buffer.from('x')])],
+])('anything else behind gzip is refused with its place and its length: %s', async (_name, behind) => {
+  const gzip = gzipSync(image)
+  await expect(decode(Buffer.concat([gzip, behind]), 4096)).rejects.toMatchObject({
+    rule: 'compressed-trailing',
+    offset: gzip.length,
+    found: expect.stringContaining(`${behind.length} byte`),
+    accepted: expect.stringContaining(`head -c ${gzip.length}`),
+  })
+})
+
+test('members without content keep no processor busy', async () => {
+  const empty = gzipSync('')
+  await expect(
+    decode(Buffer.concat(Array.from({ length: 6000 }, () => empty)), 65_536),
+  ).rejects.toMatchObject({
+    rule: 'compressed-container',
+  })
+})
+
 test('what is not gzip is refused at its first bytes', async () => {
   await expect(decode(Buffer.from('QFI\u00fb plain'), 1)).rejects.toThrow(/Only gzip is supported currently/)
   await expect(decode(Buffer.alloc(0), 1)).rejects.toThrow(/Only gzip is supported currently/)

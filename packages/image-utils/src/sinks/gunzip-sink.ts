@@ -1,5 +1,5 @@
-import type { Gunzip } from 'node:zlib'
 import { type ByteSink, formatBytes, ImageUnacceptableError } from '@disk-image/core'
+import { GzipDecoder, GzipError, type GzipTrailer } from '@disk-image/vhd'
 
 /** What a decompressed image may come to. */
 export interface DecompressionBounds {
@@ -14,67 +14,53 @@ export interface DecompressionBounds {
  * @see cinder.image.accelerators.gzip
  */
 export class GunzipSink implements ByteSink, AsyncDisposable {
-  readonly #gunzip: Gunzip
+  readonly #decoder: GzipDecoder
   readonly #bounds: DecompressionBounds
-  readonly #pump: Promise<void>
-  #failure: { readonly error: unknown } | undefined
-  #first: Buffer | undefined = Buffer.alloc(0)
   #out = 0
 
   constructor(target: ByteSink, bounds: DecompressionBounds) {
     this.#bounds = bounds
-    this.#gunzip = process.getBuiltinModule('node:zlib').createGunzip({ chunkSize: 1024 * 1024 })
-    this.#pump = this.#drain(target)
-    this.#pump.catch((error: unknown) => {
-      this.#failure = { error }
-      this.#gunzip.destroy()
+    this.#decoder = new GzipDecoder(async (bytes) => {
+      this.#out += bytes.length
+      if (this.#out > bounds.maxBytes) throw this.#tooLarge()
+      await target.write(bytes)
     })
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    this.#checkMagic(chunk)
-    await new Promise<void>((resolve, reject) => {
-      const settle = (error?: Error | null): void => {
-        if (this.#failure !== undefined) reject(this.#failure.error)
-        else if (error) reject(this.#broken(error))
-        else resolve()
-      }
-      // The stream's own failure may come without the callback ever being called.
-      this.#pump.catch(() => settle())
-      this.#gunzip.write(chunk, settle)
-    })
-  }
-
-  /** Decodes what is left. Resolves when the target has taken everything. */
-  async end(): Promise<void> {
-    if (this.#first !== undefined) throw this.#notGzip()
-    this.#gunzip.end()
-    await this.#pump
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#gunzip.destroy()
-    await this.#pump.catch(() => undefined)
-  }
-
-  async #drain(target: ByteSink): Promise<void> {
     try {
-      for await (const chunk of this.#gunzip) {
-        this.#out += (chunk as Buffer).length
-        if (this.#out > this.#bounds.maxBytes) throw this.#tooLarge()
-        await target.write(chunk as Buffer)
-      }
+      await this.#decoder.write(chunk)
     } catch (error) {
-      throw isZlibError(error) ? this.#broken(error) : error
+      throw this.#explain(error)
     }
   }
 
-  #checkMagic(chunk: Uint8Array): void {
-    if (this.#first === undefined) return
-    this.#first = Buffer.concat([this.#first, chunk.subarray(0, 2)])
-    if (this.#first.length < 2) return
-    if (this.#first[0] !== 0x1f || this.#first[1] !== 0x8b) throw this.#notGzip()
-    this.#first = undefined
+  /**
+   * Ends the data.
+   *
+   * @returns what lay behind it and was left out, if anything did
+   */
+  end(): Promise<GzipTrailer | undefined> {
+    try {
+      return Promise.resolve(this.#decoder.end())
+    } catch (error) {
+      return Promise.reject(this.#explain(error) as Error)
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#decoder.destroy()
+    return Promise.resolve()
+  }
+
+  #explain(error: unknown): unknown {
+    if (!(error instanceof GzipError)) return error
+    const { problem, offset, found, accepted } = error
+    const { imageId } = this.#bounds
+    if (problem === 'not-gzip') return this.#notGzip()
+    const rule = problem === 'trailing' ? 'compressed-trailing' : 'compressed-container'
+    const reason = `The compressed data is broken: ${error.message}`
+    return new ImageUnacceptableError({ imageId, reason, rule, offset, found, accepted, cause: error })
   }
 
   #notGzip(): ImageUnacceptableError {
@@ -84,15 +70,6 @@ export class GunzipSink implements ByteSink, AsyncDisposable {
       rule: 'compressed-container',
       offset: 0,
       accepted: 'gzip data, which begins with the bytes 1f 8b',
-    })
-  }
-
-  #broken(cause: unknown): ImageUnacceptableError {
-    return new ImageUnacceptableError({
-      imageId: this.#bounds.imageId,
-      reason: `The compressed data is broken: ${cause instanceof Error ? cause.message : String(cause)}`,
-      rule: 'compressed-container',
-      cause,
     })
   }
 
@@ -106,12 +83,4 @@ export class GunzipSink implements ByteSink, AsyncDisposable {
       reference: 'CVE-2013-4463',
     })
   }
-}
-
-function isZlibError(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    /^(Z_|ERR_ZLIB|ERR_STREAM_PREMATURE)/.test(String(error.code))
-  )
 }

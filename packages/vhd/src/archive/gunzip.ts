@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import type { Gunzip } from 'node:zlib'
 import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
+import { GzipDecoder } from '../gzip/gzip-decoder.ts'
+import { GzipError } from '../gzip/gzip-error.ts'
 
 /** Receives unpacked bytes, and how many went in and came out so far. */
 export type UnpackedListener = (
@@ -15,73 +16,56 @@ const chunkBytes = 256 * 1024
 /**
  * Unpacks gzip as it arrives; nothing is read ahead of the listener but a chunk or two.
  *
- * @throws {XenserverArchiveError} rules `gzip-damaged`, `not-a-file`
+ * @throws {XenserverArchiveError} rules `gzip-damaged`, `gzip-trailing`, `not-a-file`
  */
 export async function gunzip(
   source: string | AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
   listener: UnpackedListener,
 ): Promise<void> {
+  signal?.throwIfAborted()
   const file = typeof source === 'string' ? await openArchive(source) : undefined
   const input: AsyncIterable<Uint8Array> =
     file?.createReadStream({ autoClose: false, highWaterMark: chunkBytes }) ??
     (source as AsyncIterable<Uint8Array>)
-  const unpacker = process.getBuiltinModule('node:zlib').createGunzip({ chunkSize: chunkBytes })
-  const onAbort = (): void => void unpacker.destroy(signal?.reason as Error)
-  signal?.addEventListener('abort', onAbort, { once: true })
   let compressedBytes = 0
   let unpackedBytes = 0
-  const feeding = feed(input, unpacker, (count) => (compressedBytes += count))
-  try {
-    for await (const bytes of unpacker as AsyncIterable<Uint8Array>) {
+  const decoder = new GzipDecoder(async (bytes) => {
+    signal?.throwIfAborted()
+    unpackedBytes += bytes.length
+    await listener(bytes, compressedBytes, unpackedBytes)
+  })
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  aborted.catch(() => undefined)
+  const onAbort = (): void => {
+    reject(signal?.reason as Error)
+    decoder.destroy()
+  }
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const unpacking = (async (): Promise<void> => {
+    for await (const bytes of input) {
       signal?.throwIfAborted()
-      unpackedBytes += bytes.length
-      await listener(bytes, compressedBytes, unpackedBytes)
+      compressedBytes += bytes.length
+      await decoder.write(bytes)
     }
+    decoder.end()
+  })()
+  try {
+    // A source that hangs is left to itself: nobody waits for it.
+    await Promise.race([unpacking, aborted])
     signal?.throwIfAborted()
   } catch (error) {
     signal?.throwIfAborted()
-    const { code } = error as NodeJS.ErrnoException
-    if (code?.startsWith('Z_') !== true) throw error
-    const reason =
-      code === 'Z_BUF_ERROR' ? 'its compressed data stops before the end' : 'its compressed data is damaged'
-    throw new XenserverArchiveError({ rule: 'gzip-damaged', reason, offset: compressedBytes, cause: error })
+    if (!(error instanceof GzipError)) throw error
+    const { offset, found, accepted, message: reason } = error
+    const rule = error.problem === 'trailing' ? 'gzip-trailing' : 'gzip-damaged'
+    throw new XenserverArchiveError({ rule, reason, offset, found, accepted, cause: error })
   } finally {
     signal?.removeEventListener('abort', onAbort)
-    unpacker.destroy()
-    // A source that hangs is left to itself: nobody waits for it.
-    feeding.catch(() => undefined)
+    unpacking.catch(() => undefined)
+    decoder.destroy()
     if (file !== undefined) await file.close()
   }
-}
-
-async function feed(
-  input: AsyncIterable<Uint8Array>,
-  unpacker: Gunzip,
-  count: (bytes: number) => void,
-): Promise<void> {
-  try {
-    for await (const bytes of input) {
-      if (unpacker.destroyed || unpacker.readableEnded) return
-      count(bytes.length)
-      if (!unpacker.write(bytes)) await writable(unpacker)
-    }
-    unpacker.end()
-  } catch (error) {
-    unpacker.destroy(error as Error)
-  }
-}
-
-/** Waits until more may be written, or nobody reads any more. */
-function writable(unpacker: Gunzip): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const settle = (): void => {
-    for (const name of ['drain', 'close', 'end', 'error']) unpacker.off(name, settle)
-    resolve()
-  }
-  for (const name of ['drain', 'close', 'end', 'error']) unpacker.on(name, settle)
-  if (unpacker.destroyed || !unpacker.writableNeedDrain) settle()
-  return promise
 }
 
 async function openArchive(path: string): Promise<Awaited<ReturnType<typeof open>>> {

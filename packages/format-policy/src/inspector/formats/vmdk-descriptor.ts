@@ -1,13 +1,15 @@
 import type { Fields } from '../fields.ts'
 import { printable } from '../printable.ts'
 import type { Report } from '../report.ts'
+import { checkExtentName, controls, declaredEncoding } from './vmdk-names.ts'
 import { type DescriptorLine, descriptorLines } from './vmdk-lines.ts'
 
 /** Longest descriptor text, as in every reader of the format. */
 export const longestDescriptor: number = 1024 ** 2 - 1
 
 const acceptedTypes: ReadonlySet<string> = new Set(['monolithicsparse', 'streamoptimized'])
-const extentLine = /^(RW|RDONLY|NOACCESS) (\d{1,19}) ([A-Z]+)(?: "([^"]*)"(?: (\d{1,19}))?(?: \S+){0,2})?$/
+const extentLine =
+  /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/i
 const settingLine = /^[A-Za-z][\w.:-]*[ \t]*=[ \t]*(.*)$/
 const typeLine = /^createType[ \t]*=[ \t]*"([^"]*)"$/
 const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
@@ -46,6 +48,7 @@ export function readDescriptor(
   length: number,
   report: Report,
 ): VmdkDescriptor {
+  const encoding = declaredEncoding(fields, start, length)
   const types = new CreateType(start, report)
   const extents: VmdkExtent[] = []
   const identities = new ContentIdentities(start, report)
@@ -63,11 +66,11 @@ export function readDescriptor(
     const [, access = '', count = '0', type = '', name] = extent
     extentCount += 1
     sectors += BigInt(count)
-    checkExtentName(name, line.offset, report)
+    checkExtentName(name, encoding, line.offset, report)
     if (extents.length < keptExtents) {
       extents.push({
-        access,
-        type,
+        access: access.toUpperCase(),
+        type: type.toUpperCase(),
         name: name === undefined ? undefined : printable(name),
         offset: line.offset,
       })
@@ -86,8 +89,8 @@ function wrongLine(report: Report, reason: string, offset: number, found: string
 function checkPlainLine({ text, offset, tooLong }: DescriptorLine, report: Report): void {
   if (tooLong) {
     wrongLine(report, 'The descriptor has a line that is too long', offset, text, '4096 characters')
-  } else if (!/^[\t\x20-\x7e]*$/.test(text)) {
-    wrongLine(report, 'The descriptor has characters that it may not have', offset, text, 'ASCII')
+  } else if (controls.test(text)) {
+    wrongLine(report, 'The descriptor has characters that it may not have', offset, text, 'text')
   } else if (text !== '' && !text.startsWith('#') && !settingLine.test(text)) {
     wrongLine(
       report,
@@ -207,36 +210,4 @@ function lookForParent({ text, offset }: DescriptorLine, report: Report): void {
     accepted: 'an image without a parent',
     reference: 'CVE-2022-47951',
   })
-}
-
-function checkExtentName(name: string | undefined, offset: number, report: Report): void {
-  if (name === undefined) return
-  if (/[/\\]/.test(name)) {
-    report.fail('extents', {
-      reason: 'An extent is named by a path, which can be any file of the host',
-      offset,
-      found: printable(name),
-      accepted: 'the name of the file itself',
-      reference: 'CVE-2022-47951',
-    })
-  } else if (!isFileName(name)) {
-    wrongLine(
-      report,
-      'The name of an extent has characters that it may not have',
-      offset,
-      name,
-      'ASCII or UTF-8',
-    )
-  }
-}
-
-/** Latin-1 text of bytes that are printable ASCII or well-formed UTF-8. */
-function isFileName(name: string): boolean {
-  if (/^[\x20-\x7e]*$/.test(name)) return true
-  try {
-    const bytes = Uint8Array.from(name, (character) => character.charCodeAt(0))
-    return !/\p{Cc}/u.test(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch {
-    return false
-  }
 }
