@@ -1,6 +1,6 @@
 import { formatBytes, printable } from '@disk-image/core'
 import type { Check, ImageDetails, InspectionResult } from '@disk-image/image-utils/inspector'
-import type { Style } from '../output/style.ts'
+import type { Paint, Style } from '../output/style.ts'
 import { alignFields, alignRows } from '../output/table.ts'
 import { exactBytes } from '../output/units.ts'
 import type { JudgedFile } from './judge-file.ts'
@@ -9,7 +9,7 @@ import type { JudgedFile } from './judge-file.ts'
 export function describeInspection(
   style: Style,
   file: string,
-  { inspection, checks, safe, matches }: JudgedFile,
+  { inspection, checks, verdict, matches }: JudgedFile,
   claimed: string | undefined,
 ): string[] {
   const { format, virtualSizeBytes, fileSizeBytes, contentName, matches: signatures } = inspection
@@ -24,7 +24,7 @@ export function describeInspection(
         ['Holds', contentName],
         ['Also found', others.length === 0 ? undefined : others.join(', ')],
         ...describeReferences(inspection),
-        ['Verdict', safe ? { text: 'safe', paint: style.good } : { text: 'not safe', paint: style.bad }],
+        ['Verdict', describeVerdict(style, verdict)],
         [
           'Claimed',
           matches === undefined
@@ -38,6 +38,12 @@ export function describeInspection(
     ),
     ...describeChecks(style, checks),
   ]
+}
+
+function describeVerdict(style: Style, verdict: JudgedFile['verdict']): { text: string; paint: Paint } {
+  if (verdict === 'safe') return { text: 'safe', paint: style.good }
+  if (verdict === 'not-safe') return { text: 'not safe', paint: style.bad }
+  return { text: 'not a disk image', paint: style.note }
 }
 
 function describeDetails(details: ImageDetails): string[] {

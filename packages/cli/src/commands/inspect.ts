@@ -16,7 +16,7 @@ interface InspectFlags {
 }
 
 const notes = `
-Exits with 3 where the file is not safe to open, or is not what --as says.
+Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image but an archive or\ncompressed data: then it is no danger, and the reason says how to unpack it.
 
 Examples:
   $ disk-image inspect ubuntu.qcow2
@@ -46,19 +46,20 @@ async function inspect(
   await using source = await holdOperand(session, operand(operands, 0))
   const file = source.name
   const judged = await judge(session, source, flags)
-  const { inspection, safe, matches, checks } = judged
+  const { inspection, safe, verdict, matches, checks } = judged
   session.answer(
     {
       file,
       format: inspection.format,
       virtualSizeBytes: inspection.virtualSizeBytes ?? null,
       safe,
+      verdict,
       ...(matches === undefined ? {} : { matches: matches.ok }),
       checks: checks.map((check) => ({ ...check, reason: check.reason ?? null })),
     },
     describeInspection(session.style, file, judged, flags.as),
   )
-  return safe && matches?.ok !== false ? exitCodes.done : exitCodes.refused
+  return safe ? exitCodes.done : exitCodes.refused
 }
 
 async function judge(session: Session, source: HeldFile, flags: InspectFlags): Promise<JudgedFile> {

@@ -6,8 +6,9 @@ export interface JudgedFile {
   readonly inspection: InspectionResult
   /** Every check, those of the policy behind the inspector's. */
   readonly checks: readonly Check[]
-  /** Whether a tool may open it. */
+  /** Whether a tool may open it as what it is, or is claimed to be. */
   readonly safe: boolean
+  readonly verdict: InspectionResult['verdict']
   /** Absent where nothing was claimed. */
   readonly matches: { readonly ok: boolean; readonly reason: string | undefined } | undefined
 }
@@ -27,13 +28,24 @@ export async function judgeFile(
     .judgeAll({ claimedFormat: claimed, inspection })
     .flatMap((verdict) => (verdict.ok ? [] : [verdict]))
   const mismatch = refusals.find(({ rule }) => rule === claimRule)
-  const others = refusals.filter(({ rule }) => rule !== claimRule)
+  const verdict = verdictOf(inspection, refusals)
   return {
     inspection,
-    checks: mergeChecks(inspection, others),
-    safe: others.length === 0,
-    matches: claimed === undefined ? undefined : { ok: mismatch === undefined, reason: mismatch?.reason },
+    checks: mergeChecks(inspection, refusals),
+    safe: verdict === 'safe',
+    verdict,
+    matches:
+      claimed === undefined
+        ? undefined
+        : { ok: mismatch === undefined && verdict !== 'not-a-disk-image', reason: mismatch?.reason },
   }
+}
+
+/** An archive is no danger as what it is; as the disk that it is not, nothing is safe. */
+function verdictOf(inspection: InspectionResult, refusals: readonly Refusal[]): InspectionResult['verdict'] {
+  if (refusals.length === 0) return 'safe'
+  const archive = refusals.every(({ rule }) => rule === 'disk-image')
+  return archive ? inspection.verdict : 'not-safe'
 }
 
 /** The inspector's checks; what only the policy refuses is added as a check of its own. */

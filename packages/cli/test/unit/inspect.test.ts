@@ -1,4 +1,5 @@
 import { open, readFile, stat, writeFile } from 'node:fs/promises'
+import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { openWorkbench } from '../helpers/run-command.ts'
 
@@ -73,7 +74,8 @@ test('what it is claimed to be is compared', async () => {
   await writeFile(bench.path('zeroes'), Buffer.alloc(1024))
   expect(await bench.json(['inspect', 'good.qcow2', '--as', 'raw'])).toMatchObject({
     exitCode: 3,
-    safe: true,
+    safe: false,
+    verdict: 'not-safe',
     matches: false,
   })
   expect(await bench.json(['inspect', 'zeroes', '--as', 'raw'])).toMatchObject({ exitCode: 0, matches: true })
@@ -83,6 +85,48 @@ test('what it is claimed to be is compared', async () => {
   })
   const { stdout } = await bench.run(['inspect', 'good.qcow2', '--as', 'raw'])
   expect(stdout).toMatch(/Claimed +raw, which it is not/)
+})
+
+/** A header of the seventh edition of UNIX, which has no magic. */
+function tarHeader(name: string): Buffer {
+  const header = Buffer.alloc(512)
+  header.write(name)
+  header.write('0000644\0', 100)
+  header.write('0000000\0', 108)
+  header.write('0000000\0', 116)
+  header.write('00000001000\0', 124)
+  header.write('00000000000\0', 136)
+  header.fill(0x20, 148, 156)
+  header.write(
+    `${header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, '0')}\0 `,
+    148,
+  )
+  return header
+}
+
+test.each<[string, Buffer, RegExp]>([
+  ['gzip', gzipSync('disk'), /tar -xzf FILE.*container_format compressed/],
+  ['tar', Buffer.concat([tarHeader('disk.raw'), Buffer.alloc(1024)]), /tar -xf FILE.*disk\.raw/],
+  ['ova', Buffer.concat([tarHeader('box.ovf'), Buffer.alloc(1024)]), /tar -xf FILE.*vmdk/],
+  ['xz', Buffer.from('fd377a585a000004', 'hex'), /unxz FILE/],
+])('an archive is no danger and no disk: %s', async (format, bytes, advice) => {
+  await using bench = await openWorkbench()
+  await writeFile(bench.path('download'), bytes)
+  const report = await bench.json<InspectReport>(['inspect', 'download', '--as', 'raw'])
+  expect(report).toMatchObject({
+    exitCode: 3,
+    format,
+    safe: false,
+    verdict: 'not-a-disk-image',
+    matches: false,
+  })
+  expect(report.checks.find(({ ok }) => !ok)?.reason).toMatch(advice)
+  const { stdout, exitCode } = await bench.run(['inspect', 'download'])
+  expect(exitCode).toBe(3)
+  expect(stdout).toMatch(/^ {2}Verdict +not a disk image$/m)
 })
 
 test('what is no file is said so', async () => {

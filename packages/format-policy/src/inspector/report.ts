@@ -1,4 +1,4 @@
-import type { Check, Finding, ImageDetails } from './result.ts'
+import type { Check, Finding, ImageDetails, InspectionVerdict } from './result.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -36,5 +36,11 @@ export class Report {
 
   get safe(): boolean {
     return this.checks.every((check) => check.ok)
+  }
+
+  get verdict(): InspectionVerdict {
+    const failed = this.checks.filter(({ ok }) => !ok)
+    if (failed.length === 0) return 'safe'
+    return failed.every(({ name }) => name === 'disk-image') ? 'not-a-disk-image' : 'not-safe'
   }
 }

@@ -49,12 +49,15 @@ export interface ImageDetails {
   readonly foundAt?: 'head' | 'footer' | undefined
 }
 
+/** What comes of an inspection: `not-a-disk-image` is something else, and no danger by that. */
+export type InspectionVerdict = 'safe' | 'not-safe' | 'not-a-disk-image'
+
 /** What the bytes are. */
 export interface InspectionResult {
   /**
    * Glance's name of the disk format where there is one: `raw qcow2 vmdk vhd vhdx vdi iso`; others by their
-   * own name: `qcow qed parallels luks bochs cloop dmg`; and what is no disk image: `gzip xz zstd bzip2
-   * lz4 tar ova zip 7z`.
+   * own name: `qcow qed parallels luks bochs cloop dmg`; and what is no disk image: `gzip xz lzma zstd bzip2
+   * lz4 lzip compress tar ova zip 7z rar wim vma android-sparse`.
    */
   readonly format: string
   /**
@@ -70,6 +73,7 @@ export interface InspectionResult {
   readonly contentName: string | undefined
   /** No check failed. */
   readonly safe: boolean
+  readonly verdict: InspectionVerdict
   readonly checks: readonly Check[]
   readonly details: ImageDetails
   /** False for a verdict on the head alone, while checks that need the rest are still open. */

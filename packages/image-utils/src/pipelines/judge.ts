@@ -54,11 +54,7 @@ export function judgeContent(
   const { inspection, claimedFormat } = evidence
   const archive = inspection.checks.some(({ name, ok }) => name === 'disk-image' && !ok)
   if (!archive || claimedFormat !== 'raw') return toolbox.policy.judge(evidence)
-  if (!toolbox.options.allowArchivesAsRaw) {
-    const verdict = toolbox.policy.judge(evidence)
-    const accepted = 'a disk image; or, for a disk that holds just that, the option allowArchivesAsRaw'
-    return verdict.ok || verdict.rule !== 'disk-image' ? verdict : { ...verdict, accepted }
-  }
+  if (!toolbox.options.allowArchivesAsRaw) return toolbox.policy.judge(evidence)
   // Several kinds at once, of which no tool opens any, are still just bytes.
   const waived =
     hasDriver(inspection) || inspection.matches.includes('luks')

@@ -50,7 +50,7 @@ describe.each(['tar', 'gzip', 'zip'])('a raw volume that begins like %s', (kind)
     const request = { imageId: image.id, volume: work.file('back') }
     const refused = await imageUtils.imageToVolume(request).catch((thrown: unknown) => thrown)
     expect(refused).toBeInstanceOf(ImageUnacceptableError)
-    expect((refused as ImageUnacceptableError).accepted).toContain('allowArchivesAsRaw')
+    expect((refused as ImageUnacceptableError).accepted).toBe('a disk image')
 
     const open = createImageUtils(
       { imageService: work.store },

@@ -115,6 +115,7 @@ export class Examination {
       matches: Object.freeze(matches),
       contentName,
       safe: report.safe,
+      verdict: report.verdict,
       checks: Object.freeze([...report.checks]),
       details: Object.freeze({ ...report.details }),
       complete: end !== undefined,

@@ -1,15 +1,23 @@
 import type { Fields } from '../fields.ts'
 import type { Examiner } from '../engine/steps.ts'
+import { isOva, isTar, tarMagicAt } from './tar.ts'
 
 /** Something that arrives in place of a disk image. */
 export interface NotADisk {
   readonly name: string
+  /** What it is called in a sentence. @default its name, and `data` */
+  readonly title?: string
   readonly matches: (head: Fields) => boolean
+  /** What makes a disk image of it, by tools that everybody has. */
   readonly advice: string
 }
 
-const unpack = (tool: string): string =>
-  `Unpack it (${tool}), or, for gzip, register it with container_format 'compressed'`
+const inside =
+  'and use the disk inside: a .vmdk (format vmdk), box.img of a Vagrant box (qcow2), disk.raw of Google Cloud (raw)'
+
+/** For data that one tool unpacks, where it is a disk, and tar, where it is an archive. */
+const unpack = (tool: string, tar: string): string =>
+  `Unpack it: ${tool} FILE; or, where it is a tar archive, ${tar} FILE, ${inside}`
 
 /** Archives and compressed data, by their magics and enough of what follows to tell them from chance. */
 export const notDisks: readonly NotADisk[] = [
@@ -17,13 +25,32 @@ export const notDisks: readonly NotADisk[] = [
     name: 'gzip',
     // Method deflate, and none of the flag bits that must be zero.
     matches: (head) => head.has(0, [0x1f, 0x8b, 8]) && (head.u8(3) & 0xe0) === 0,
-    advice: unpack('gunzip'),
+    advice: `${unpack('gunzip', 'tar -xzf')}. A store takes the gzip of a disk as it is with container_format compressed`,
   },
-  { name: 'xz', matches: (head) => head.has(0, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), advice: unpack('unxz') },
+  {
+    name: 'xz',
+    matches: (head) => head.has(0, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]),
+    advice: unpack('unxz', 'tar -xJf'),
+  },
+  {
+    name: 'lzma',
+    // The usual properties, and a length that is open or below 2^40.
+    matches: (head) =>
+      head.has(0, [0x5d, 0, 0]) &&
+      head.length > 13 &&
+      (head.u64le(5) === 0xffffffffffffffffn || (head.u64le(5) > 0n && head.u64le(5) < 1n << 40n)) &&
+      head.u8(13) === 0,
+    advice: unpack('unlzma', 'tar --lzma -xf'),
+  },
   {
     name: 'zstd',
-    matches: (head) => head.has(0, [0x28, 0xb5, 0x2f, 0xfd]) && (head.u8(4) & 8) === 0,
-    advice: unpack('unzstd'),
+    matches: (head) =>
+      (head.has(0, [0x28, 0xb5, 0x2f, 0xfd]) && (head.u8(4) & 8) === 0) ||
+      // A frame that is skipped, with which some compressors begin.
+      (head.has(1, [0x2a, 0x4d, 0x18]) &&
+        head.u8(0) >>> 4 === 5 &&
+        head.has(8 + head.u32le(4), [0x28, 0xb5])),
+    advice: unpack('unzstd', 'tar --zstd -xf'),
   },
   {
     name: 'bzip2',
@@ -33,49 +60,81 @@ export const notDisks: readonly NotADisk[] = [
       head.u8(3) <= 0x39 &&
       (head.has(4, [0x31, 0x41, 0x59, 0x26, 0x53, 0x59]) ||
         head.has(4, [0x17, 0x72, 0x45, 0x38, 0x50, 0x90])),
-    advice: unpack('bunzip2'),
+    advice: unpack('bunzip2', 'tar -xjf'),
   },
   {
     name: 'lz4',
     matches: (head) => head.has(0, [0x04, 0x22, 0x4d, 0x18]) && head.u8(4) >>> 6 === 1,
-    advice: unpack('unlz4'),
+    advice: unpack('unlz4', 'tar -I lz4 -xf'),
+  },
+  {
+    name: 'lzip',
+    matches: (head) => head.has(0, 'LZIP\x01'),
+    advice: unpack('lzip -d', 'tar --lzip -xf'),
+  },
+  {
+    name: 'compress',
+    title: 'compressed data (.Z)',
+    // 9 to 16 bits for a code, in blocks.
+    matches: (head) => head.has(0, [0x1f, 0x9d]) && head.u8(2) >= 0x89 && head.u8(2) <= 0x90,
+    advice: unpack('gunzip', 'tar -xzf'),
   },
   {
     name: 'ova',
-    matches: (head) => isTar(head) && /\.ovf$/i.test(head.text(0, 100)),
-    advice: 'Unpack it (tar -xf) and use the disk inside, whose format is usually vmdk',
+    title: 'an OVA archive',
+    matches: isOva,
+    advice: `Unpack it: tar -xf FILE, and use the .vmdk inside (format vmdk), which is the disk`,
   },
   {
     name: 'tar',
-    matches: (head) => isTar(head) && !/\.ovf$/i.test(head.text(0, 100)),
-    advice: 'Unpack it (tar -xf) and use the disk inside',
+    title: 'a tar archive',
+    matches: (head) => isTar(head) && !isOva(head),
+    advice: `Unpack it: tar -xf FILE, ${inside}`,
   },
   {
     name: 'zip',
+    title: 'a zip archive',
     matches: (head) => head.has(0, [0x50, 0x4b, 3, 4]) || head.has(0, [0x50, 0x4b, 5, 6]),
-    advice: 'Unpack it (unzip) and use the disk inside',
+    advice: 'Unpack it: unzip FILE, and use the disk inside',
   },
   {
     name: '7z',
+    title: 'a 7z archive',
     matches: (head) => head.has(0, [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c]),
-    advice: 'Unpack it (7z x) and use the disk inside',
+    advice: 'Unpack it: 7z x FILE, and use the disk inside',
+  },
+  {
+    name: 'rar',
+    title: 'a RAR archive',
+    matches: (head) => head.has(0, 'Rar!\x1a\x07'),
+    advice: 'Unpack it: unrar x FILE, and use the disk inside',
+  },
+  {
+    name: 'wim',
+    title: 'a Windows image (WIM), which holds files',
+    matches: (head) => head.has(0, 'MSWIM\0\0\0'),
+    advice: 'Install it on a disk (wimapply of wimlib), and use that disk',
+  },
+  {
+    name: 'vma',
+    title: 'a backup of Proxmox (VMA)',
+    matches: (head) => head.has(0, 'VMA\0') && head.u32be(4) === 1,
+    advice: 'Unpack it on a Proxmox host: vma extract FILE FOLDER, and use the disk-drive-*.raw inside (raw)',
+  },
+  {
+    name: 'android-sparse',
+    title: 'a sparse image of Android',
+    matches: (head) => head.has(0, [0x3a, 0xff, 0x26, 0xed]) && head.u16le(4) === 1 && head.u16le(8) === 28,
+    advice: 'Unpack it: simg2img FILE disk.raw (raw)',
   },
 ]
 
-/** A tar header: either magic, and the checksum holds. */
-function isTar(head: Fields): boolean {
-  if (!head.has(257, 'ustar')) return false
-  let sum = 0
-  for (let at = 0; at < 512; at += 1) sum += at >= 148 && at < 156 ? 0x20 : head.u8(at)
-  return Number.parseInt(head.text(148, 8).trim(), 8) === sum
-}
-
 /** Says what it is and what to do. */
-export function examineNotADisk({ name, advice }: NotADisk): Examiner {
-  return (_head, report) => {
+export function examineNotADisk({ name, title, advice }: NotADisk): Examiner {
+  return (head, report) => {
     report.fail('disk-image', {
-      reason: `The bytes are ${name === 'ova' ? 'an OVA archive' : `${name} data`}, not a disk image. ${advice}.`,
-      offset: name === 'tar' || name === 'ova' ? 257 : 0,
+      reason: `The bytes are ${title ?? `${name} data`}, not a disk image. ${advice}.`,
+      offset: name === 'tar' || name === 'ova' ? tarMagicAt(head) : 0,
       found: name,
       accepted: 'a disk image',
     })

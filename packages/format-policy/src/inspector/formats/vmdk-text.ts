@@ -4,6 +4,8 @@ import { longestDescriptor, readDescriptor } from './vmdk-descriptor.ts'
 import { descriptorLines } from './vmdk-lines.ts'
 
 const title = '# disk descriptorfile'
+/** Makes one file of a disk in several; qemu-img opens every file that is named. */
+export const oneFile = '`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`'
 
 /**
  * Whether bytes are a VMDK descriptor for some reader: those that look for its title, and those that skip
@@ -23,15 +25,19 @@ export function startsAsDescriptor(head: Fields): boolean {
  */
 export function examineDescriptor(head: Fields, report: Report): void {
   report.expect('descriptor', 'create-type', 'extents', 'backing-file')
-  const { extents, sectors } = readDescriptor(head, 0, longestDescriptor, report)
+  const { extents, extentCount, sectors } = readDescriptor(head, 0, longestDescriptor, report)
   const names = extents.flatMap((extent) => (extent.name === undefined ? [] : [extent.name]))
   report.details.extents = names
   report.virtualSize = sectors * 512n
+  const [only] = extentCount === 1 ? extents : []
   report.fail('extents', {
     reason: 'The image is a description only: its data is in other files, which can be any of the host',
     offset: extents[0]?.offset ?? 0,
     found: names.slice(0, 3).join(', ') || 'a descriptor',
-    accepted: 'one file that holds its own data (monolithicSparse or streamOptimized)',
+    accepted:
+      only?.type === 'FLAT' || only?.type === 'VMFS'
+        ? `its one extent, ${only.name ?? 'the file that it names'}, which is the disk (format raw)`
+        : `one file: where you trust it, ${oneFile} with its extents beside it makes one`,
     reference: 'CVE-2022-47951',
   })
 }

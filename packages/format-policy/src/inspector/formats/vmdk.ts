@@ -5,6 +5,7 @@ import { atEnd, firstBytes, headBytes, type Steps } from '../engine/steps.ts'
 import { checkVmdkFooter } from './vmdk-footer.ts'
 import { longestDescriptor, readDescriptor, type VmdkDescriptor } from './vmdk-descriptor.ts'
 import { atEndMark, readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
+import { oneFile } from './vmdk-text.ts'
 import { checkDirectory, walkDirectory } from './vmdk-tables.ts'
 
 const compressedFlag = 0x10000
@@ -117,7 +118,7 @@ function checkDescriptor(head: Fields, header: VmdkHeader, report: Report): void
       reason: 'The image has no descriptor: it is one of several parts of a disk',
       offset: 36,
       found: '0 sectors',
-      accepted: 'a disk in one file, with its descriptor',
+      accepted: `one file: where you trust its descriptor, ${oneFile} makes one of all parts`,
     })
     return
   }
@@ -176,7 +177,7 @@ function checkLength(header: VmdkHeader, sizeBytes: number, report: Report): voi
     reason: 'The file ends within its header and tables',
     offset: 64,
     found: `${sizeBytes} bytes`,
-    accepted: `at least ${header.overhead * 512n} bytes`,
+    accepted: `at least ${header.overhead * 512n} bytes (of a file that was split: all its parts, cat PART… > FILE)`,
   })
 }
 
@@ -189,7 +190,7 @@ export function examineCowd(head: Fields, report: Report): void {
     reason: 'The image is a sparse extent of ESX (COWD), which is a part of a disk only',
     offset: 0,
     found: 'COWD',
-    accepted: 'monolithicSparse or streamOptimized',
+    accepted: `one file: where you trust its descriptor, ${oneFile} makes one of all parts`,
     reference: 'CVE-2022-47951',
   })
 }
