@@ -48,6 +48,7 @@ export const rightlyAccepted: Readonly<Record<string, string>> = {
   'raw-text-600-then-binary': 'text in a raw image is no descriptor',
   'raw-text-then-utf8': 'text in a raw image is no descriptor',
   'vmdk-desc-nul-then-binary': 'a descriptor ends at its first NUL',
+  'vmdk-extent-tab': 'a tab is a blank to every reader',
   'vmdk-desc-utf8': 'a comment in another encoding names no file',
   'vmdk-desc-size-beyond-eof': 'a descriptor ends at its first NUL, within the file',
   'vmdk-desc-size-huge': 'a descriptor ends at its first NUL, and the size is bounded',

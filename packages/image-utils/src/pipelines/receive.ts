@@ -85,7 +85,7 @@ async function receiveInto(
   const decoder = job.wrapping === 'gzip' ? new GunzipSink(intake, gzipBounds(job)) : undefined
   if (decoder !== undefined) cleanup.always(() => decoder[Symbol.asyncDispose]())
   const downloaded = await downloadInto(toolbox, job, decoder ?? intake)
-  noteTrailer(toolbox, job, await decoder?.end())
+  noteTrailer(toolbox, job, decoder?.end())
   const inspection = await intake.end()
   checkInspection(toolbox, job, inspection, 'whole')
   const format = toQemuFormat(driverOf(inspection))

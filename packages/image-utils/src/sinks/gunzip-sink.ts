@@ -40,11 +40,11 @@ export class GunzipSink implements ByteSink, AsyncDisposable {
    *
    * @returns what lay behind it and was left out, if anything did
    */
-  end(): Promise<GzipTrailer | undefined> {
+  end(): GzipTrailer | undefined {
     try {
-      return Promise.resolve(this.#decoder.end())
+      return this.#decoder.end()
     } catch (error) {
-      return Promise.reject(this.#explain(error) as Error)
+      throw this.#explain(error)
     }
   }
 
