@@ -5,7 +5,7 @@ import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { toNodeHashName } from '../hashing/hash-names.ts'
-import { hasHash, planHash } from '../hashing/hash-plan.ts'
+import { hasHash, planHash, sizeOf } from '../hashing/hash-plan.ts'
 import { readAgain } from '../hashing/transfer-verified.ts'
 import { createVerifiedPipe } from '../hashing/verified-pipe.ts'
 import type { PipeResult, VerifiedPipe } from '../hashing/verified-pipe.ts'
@@ -48,7 +48,7 @@ export async function download(
     }))
   const late =
     hasHash(image) || (options.verify ?? 'fallback') !== 'fallback' ? undefined : announcedHash(image)
-  const size = typeof image.size === 'number' ? image.size : undefined
+  const size = sizeOf(image)
   const transfer: Download = {
     channel,
     image,

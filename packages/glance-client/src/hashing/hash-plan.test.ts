@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { ImageDownloadFailedError } from '@disk-image/core'
 import { describe, expect, it } from 'vitest'
-import { type ExpectedImage, planHash } from './hash-plan.ts'
+import { type ExpectedImage, planHash, sizeOf } from './hash-plan.ts'
 
 const text = 'the bytes of a disk'
 const sha512 = createHash('sha512').update(text).digest('hex')
@@ -115,6 +115,14 @@ describe('a record without a hash', () => {
     const plan = planHash(record({ os_hash_algo: 'sha512', os_hash_value: null, checksum: md5 }), 'fallback')
     expect(plan).toMatchObject({ algorithm: 'md5' })
   })
+})
+
+it('a size is a whole number of bytes, or not said', () => {
+  expect([0, 1, 2 ** 50].map((size) => sizeOf(record({ size })))).toEqual([0, 1, 2 ** 50])
+  expect([undefined, null].map((size) => sizeOf(record({ size })))).toEqual([undefined, undefined])
+  for (const size of [-1, 1.5, 1e300, '5', 'abc', '', {}, [5], true, Number.NaN]) {
+    expect(() => sizeOf(record({ size }))).toThrow(ImageDownloadFailedError)
+  }
 })
 
 it('reads upper-case digits', () => {

@@ -45,6 +45,20 @@ export function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan |
   throw unverifiable(image, `its record has ${foundIn(image)}, which is not known here, and no checksum`)
 }
 
+/**
+ * How many bytes an image has; undefined where its record doesn't say.
+ *
+ * @throws {ImageDownloadFailedError} where the record says what can't be a size
+ */
+export function sizeOf({ id, size }: ExpectedImage): number | undefined {
+  if (size === undefined || size === null) return undefined
+  if (Number.isSafeInteger(size) && size >= 0) return size
+  throw new ImageDownloadFailedError({
+    imageId: id,
+    reason: `its record says that its size is ${quote(size)}.`,
+  })
+}
+
 /** Whether a record has anything by which its bytes can be verified, usable or not. */
 export function hasHash({
   os_hash_value,

@@ -5,7 +5,7 @@ import type { ByteConsumer } from './byte-consumer.ts'
 import type { ByteTask } from './byte-task.ts'
 import { createByteThreads } from './byte-threads.ts'
 import type { ByteThreads } from './byte-threads.ts'
-import { planHash } from './hash-plan.ts'
+import { planHash, sizeOf } from './hash-plan.ts'
 import type { ExpectedImage, HashPlan } from './hash-plan.ts'
 import { createSinkWrites } from './sink-writes.ts'
 import { createSlotPool } from './slot-pool.ts'
@@ -78,7 +78,7 @@ export function createVerifiedPipe(
   const memory = shared.memory ?? createSlotPool(options.slotBytes)
   const { slotBytes } = memory
   const threads = shared.threads ?? createByteThreads()
-  const total = typeof image.size === 'number' && image.size >= 0 ? image.size : undefined
+  const total = sizeOf(image)
   const ring = createSlotRing(memory, options.slots ?? 8)
   const consumers = createConsumers(plan, options, total, threads)
   const lent = new Set<Promise<void>>()

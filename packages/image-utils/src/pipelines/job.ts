@@ -72,6 +72,7 @@ export async function prepareJob(
   if (!throughHelper) await checkDestination(request.volume)
   if (purpose !== 'plan') imageService.prepareDownload?.()
   const record = await imageService.show(context, imageId, { signal: request.signal })
+  checkRecord(record)
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   if (purpose !== 'fetch') {
     const { passphraseFile, sourcePassphraseFile } = request
@@ -107,6 +108,24 @@ export async function prepareJob(
   }
   if (purpose !== 'plan') checkRawFits(job)
   return job
+}
+
+/**
+ * What is judged by must be what it should be: a size that is no number limits nothing, a format that is no text
+ * claims nothing.
+ *
+ * @throws {InvalidError}
+ */
+function checkRecord({ id, size, disk_format, container_format }: ImageRecord): void {
+  const wrong = (field: string, value: unknown): InvalidError =>
+    new InvalidError({
+      reason: `The record of image ${id} is damaged: its ${field} is ${JSON.stringify(value)?.slice(0, 60) ?? typeof value}.`,
+    })
+  const whole = Number.isSafeInteger(size) && (size as number) >= 0
+  if (size !== undefined && size !== null && !whole) throw wrong('size', size)
+  for (const [field, value] of Object.entries({ disk_format, container_format })) {
+    if (value !== undefined && value !== null && typeof value !== 'string') throw wrong(field, value)
+  }
 }
 
 /** @throws {ImageUnacceptableError} where the image is compressed, and the operator has not allowed that */

@@ -12,7 +12,7 @@ export function warnIfUnverified(
   verify: VerifyPolicy | undefined,
 ): readonly Refusal[] {
   const warnings = unverified(report, verify)
-  for (const warning of warnings) toolbox.logger.warn(warning.reason, { imageId, ...warning })
+  for (const { reason, ...warning } of warnings) toolbox.logger.warn(reason, { imageId, ...warning })
   return warnings
 }
 

@@ -138,6 +138,32 @@ test('a signature that is no text is a wrong signature, not none', async () => {
   expect(handedOver).toBe(0)
 })
 
+test('a record whose size or format is none is refused', async () => {
+  const volume = work.file('volume')
+  for (const fields of [
+    { size: 'abc' },
+    { size: `${3 * MiB}` },
+    { size: -1 },
+    { size: 1.5 },
+    { size: 1e300 },
+    { size: {} },
+    { disk_format: 5 },
+    { disk_format: ['raw'] },
+    { container_format: {} },
+  ]) {
+    const imageId = await addWith(raw, 'raw', fields)
+    for (const act of [
+      () => make().imageToVolume({ imageId, volume }),
+      () => make().planImageToVolume({ imageId, volume }),
+      () => make().fetchVerifyImage({}, undefined, imageId, volume),
+    ]) {
+      await expect(act()).rejects.toMatchObject({ code: 'INVALID' })
+    }
+    expect(existsSync(volume)).toBe(false)
+  }
+  expect(handedOver).toBe(0)
+})
+
 test('a record whose properties are none is refused, as its signature may be among them', async () => {
   for (const properties of ['img_signature', [], 5]) {
     const imageId = await addWith(raw, 'raw', { properties })
