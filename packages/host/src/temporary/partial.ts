@@ -3,6 +3,7 @@ import { link, open, rename, rm, stat } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
+import type { ProcessRunner } from '@disk-image/core'
 import { newTemporaryName } from './create-temporary-files.ts'
 import { removeLeftovers } from './leftovers.ts'
 import { parseTemporaryName } from './temporary-name.ts'
@@ -40,8 +41,9 @@ export function isPartialName(name: string): boolean {
  * The folder is opened once: who renames it, or puts a link in its place, changes nothing.
  *
  * @param file absolute; nothing is there yet
+ * @param runner names and removes with its root helper what this user may not: `ln`, `rm` and `sync`
  */
-export async function preparePartial(file: string): Promise<Partial> {
+export async function preparePartial(file: string, runner?: ProcessRunner): Promise<Partial> {
   const folder = path.dirname(file)
   const name = path.basename(file)
   const prefix = `.${beginningOf(name)}.`
@@ -55,10 +57,21 @@ export async function preparePartial(file: string): Promise<Partial> {
     path: path.join(folder, temporaryBase),
     create: () => open(temporary, flags, 0o600),
     async publish({ durable }) {
-      await giveName(temporary, path.join(base, name), file)
-      if (durable) await handle?.sync()
+      try {
+        await giveName(temporary, path.join(base, name), file)
+        if (durable) await handle?.sync()
+      } catch (error) {
+        if (runner === undefined || !isForbidden(error)) throw error
+        await giveNameAsRoot(runner, partial.path, file, durable)
+      }
     },
-    discard: () => rm(temporary, { force: true }).catch(() => undefined),
+    async discard() {
+      try {
+        await rm(temporary, { force: true })
+      } catch {
+        await runAsRoot(runner, 'rm', ['-f', '--', partial.path]).catch(() => undefined)
+      }
+    },
     close: async () => handle?.close(),
   }
   return Object.freeze(partial)
@@ -99,4 +112,22 @@ async function giveName(from: string, to: string, shown: string): Promise<void> 
     })
   }
   await rm(from, { force: true })
+}
+
+function isForbidden(error: unknown): boolean {
+  return ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+async function runAsRoot(runner: ProcessRunner | undefined, file: string, args: readonly string[]): Promise<void> {
+  await runner?.run({ file, args }, { asRoot: true, timeoutMs: 30_000 })
+}
+
+async function giveNameAsRoot(runner: ProcessRunner, from: string, to: string, durable: boolean): Promise<void> {
+  try {
+    await runAsRoot(runner, 'ln', ['--no-target-directory', '--', from, to])
+  } catch (cause) {
+    throw new InvalidError({ reason: `${to} could not be made. Was it made by somebody else meanwhile?`, cause })
+  }
+  await runAsRoot(runner, 'rm', ['-f', '--', from])
+  if (durable) await runAsRoot(runner, 'sync', ['--', path.dirname(to)])
 }

@@ -12,13 +12,13 @@ const quickBytesPerMs = 200_000
  * An error of the disk is told once only, to whoever asks first: it is kept for {@link settle}.
  */
 export class BackgroundSync {
-  readonly #handle: FileHandle
+  readonly #handle: Pick<FileHandle, 'datasync'>
   #stepBytes = shortStepBytes
   #pendingBytes = 0
   #running: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
 
-  constructor(handle: FileHandle) {
+  constructor(handle: Pick<FileHandle, 'datasync'>) {
     this.#handle = handle
   }
 

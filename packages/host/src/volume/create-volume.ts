@@ -1,9 +1,9 @@
-import type { FileHandle } from 'node:fs/promises'
 import { formatBytes, ImageTooBigError, InvalidError } from '@disk-image/core'
 import { BackgroundSync } from './background-sync.ts'
 import { DirectWrites } from './direct-writes.ts'
 import type { Partial } from '../temporary/partial.ts'
 import { HeldRanges, heldRangesOf } from './held-ranges.ts'
+import type { VolumeHandle } from './root-handle.ts'
 import { spaceError } from './space-error.ts'
 import type { Volume, VolumeTarget } from './volume.ts'
 import { writeFully, writeZeros } from './write-fully.ts'
@@ -11,7 +11,7 @@ import { WrittenBlocks } from './written-blocks.ts'
 
 /** What a volume is made from. */
 export interface VolumeInit {
-  readonly handle: FileHandle
+  readonly handle: VolumeHandle
   readonly path: string
   readonly target: VolumeTarget
   /** Of a new file: where it is until it is finished. */
@@ -38,7 +38,7 @@ export function createVolume(init: VolumeInit): Volume {
   const held = new HeldRanges(target.held)
   const background = durable ? new BackgroundSync(handle) : undefined
   // What is read next is best in the cache.
-  const direct = temporary ? undefined : new DirectWrites(handle, target.kind, durable)
+  const direct = temporary || handle.fd < 0 ? undefined : new DirectWrites(handle, target.kind, durable)
 
   const prepare = (): Promise<void> => {
     touched = true

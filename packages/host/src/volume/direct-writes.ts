@@ -25,7 +25,7 @@ const quickFileSystems: ReadonlySet<number> = new Set([0xef53, 0x58465342])
  * comes next is, at least for a while.
  */
 export class DirectWrites {
-  readonly #handle: FileHandle
+  readonly #handle: Pick<FileHandle, 'fd'>
   readonly #kind: 'file' | 'block-device'
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
@@ -37,7 +37,7 @@ export class DirectWrites {
    * @param handle of what is written; it stays the owner's
    * @param triesAgain whether a disk that was slow is tried again; nobody waits for it where nothing has to be durable
    */
-  constructor(handle: FileHandle, kind: 'file' | 'block-device', triesAgain = true) {
+  constructor(handle: Pick<FileHandle, 'fd'>, kind: 'file' | 'block-device', triesAgain = true) {
     this.#handle = handle
     this.#kind = kind
     this.#pace = new DiskPace(triesAgain)

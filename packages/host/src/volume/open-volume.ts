@@ -10,6 +10,7 @@ import { blockDeviceSize } from './block-device.ts'
 import { type Partial, preparePartial } from '../temporary/partial.ts'
 import { createVolume } from './create-volume.ts'
 import { type Place, resolvePlace } from './place.ts'
+import { createRootHandle, type VolumeHandle } from './root-handle.ts'
 import { deviceTarget, fileTarget } from './volume-targets.ts'
 import { VolumeAccessError } from './volume-access-error.ts'
 import type { Volume } from './volume.ts'
@@ -29,6 +30,11 @@ export interface OpenVolumeOptions {
   readonly temporary?: boolean | undefined
   /** Runs `blkdiscard`. @default a runner of its own */
   readonly runner?: ProcessRunner | undefined
+  /**
+   * What this user may not write is written through the runner's root helper, with one `dd` for each change: for the
+   * ends of a disk of which a tool writes the rest. @default false
+   */
+  readonly asRoot?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -57,7 +63,14 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
     throw new InvalidError({ reason: `${name} is ${kindOf(found)}, not a file or block device` })
   }
   const partial = found === undefined ? await preparePartial(place.path) : undefined
-  const handle = await openHandle(shown, place, partial)
+  const runner = options.runner ?? createProcessRunner()
+  const { signal, asRoot = false } = options
+  const helped = asRoot && found !== undefined ? createRootHandle(place.path, runner, signal) : undefined
+  const own = await openHandle(shown, place, partial).catch((error: unknown) => {
+    if (helped === undefined || !isForbidden(error)) throw error
+    return undefined
+  })
+  const handle = own ?? (helped as VolumeHandle)
   try {
     const opened = await handle.stat()
     const common = { handle, path: shown, partial, boundBytes, imageId, durable, temporary }
@@ -71,17 +84,15 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
       return createVolume({ ...common, target })
     }
     // The open device itself, whatever its path leads to by now.
-    const device = `/proc/${process.pid}/fd/${handle.fd}`
-    const capacity = await blockDeviceSize(device, { runner: options.runner })
+    const device = own === undefined ? place.path : `/proc/${process.pid}/fd/${own.fd}`
+    const capacity = await blockDeviceSize(device, { runner: options.runner, asRoot })
     if (sizeBytes !== undefined && sizeBytes > capacity) {
       const reason = `${formatBytes(sizeBytes)} do not fit on ${name}, which has ${formatBytes(capacity)}`
       throw new ImageTooBigError({ imageId, reason })
     }
-    const runner = options.runner ?? createProcessRunner()
-    const { signal } = options
     return createVolume({
       ...common,
-      target: deviceTarget({ handle, path: device, capacity, durable, runner, signal }),
+      target: deviceTarget({ handle, own, path: device, capacity, durable, runner, signal }),
     })
   } catch (error) {
     await handle.close()
@@ -113,6 +124,11 @@ async function openHandle(
     await partial?.close()
     throw accessError(shown, error)
   }
+}
+
+function isForbidden(error: unknown): boolean {
+  const { cause } = error as { readonly cause?: NodeJS.ErrnoException }
+  return cause?.code === 'EACCES' || cause?.code === 'EPERM'
 }
 
 function accessError(file: string, error: unknown): InvalidError | VolumeAccessError {

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { MiB, pageBytes, type ProcessRunner } from '@disk-image/core'
 import { sysfsFolder } from './block-device.ts'
 import { heldRangesOf } from './held-ranges.ts'
+import type { VolumeHandle } from './root-handle.ts'
 import type { VolumeTarget } from './volume.ts'
 import { writeZeros } from './write-fully.ts'
 
@@ -18,7 +19,7 @@ const growthBytes = 64 * MiB
  *
  * @param isOpenToAll whether others may look at it before it is finished
  */
-export function fileTarget(handle: FileHandle, sizeBytes: number, isOpenToAll: boolean): VolumeTarget {
+export function fileTarget(handle: VolumeHandle, sizeBytes: number, isOpenToAll: boolean): VolumeTarget {
   let length = 0
   let growing: Promise<void> = Promise.resolve()
   const grow = async (end: number): Promise<void> => {
@@ -49,7 +50,9 @@ export function fileTarget(handle: FileHandle, sizeBytes: number, isOpenToAll: b
 
 /** What a device's target is made from. */
 export interface DeviceTargetInit {
-  readonly handle: FileHandle
+  readonly handle: VolumeHandle
+  /** The same, where this process opened it: then the device can be asked to clear itself. */
+  readonly own: FileHandle | undefined
   readonly path: string
   readonly capacity: number
   readonly durable: boolean
@@ -73,7 +76,9 @@ export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
       // What was there is not to be found any more, before the first of what comes next is.
       for (const { start, end } of held) await writeZeros(handle, start, end - start)
       if (durable) await handle.datasync()
-      zeroed = (await zeroesByItself(init.path)) && (await discardToZeros(init))
+      const { own } = init
+      zeroed =
+        own !== undefined && (await zeroesByItself(init.path)) && (await discardToZeros(own, init))
     },
     zeroed: () => zeroed,
     reach: () => Promise.resolve(),
@@ -95,13 +100,10 @@ async function zeroesByItself(device: string): Promise<boolean> {
   return false
 }
 
-async function discardToZeros({
-  path: device,
-  runner,
-  signal,
-  handle,
-  capacity,
-}: DeviceTargetInit): Promise<boolean> {
+async function discardToZeros(
+  own: FileHandle,
+  { path: device, runner, signal, capacity }: DeviceTargetInit,
+): Promise<boolean> {
   try {
     // --force: the device is ours already, and blkdiscard would want it for itself.
     await runner.run({ file: 'blkdiscard', args: ['--zeroout', '--force', device] }, { signal })
@@ -109,7 +111,7 @@ async function discardToZeros({
     signal?.throwIfAborted()
     return false
   }
-  return readsAsZeros(handle, capacity)
+  return readsAsZeros(own, capacity)
 }
 
 /** A look at both ends: a device that says yes and does nothing must not leak what was on it. */
