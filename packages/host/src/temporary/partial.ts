@@ -118,15 +118,27 @@ function isForbidden(error: unknown): boolean {
   return ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')
 }
 
-async function runAsRoot(runner: ProcessRunner | undefined, file: string, args: readonly string[]): Promise<void> {
+async function runAsRoot(
+  runner: ProcessRunner | undefined,
+  file: string,
+  args: readonly string[],
+): Promise<void> {
   await runner?.run({ file, args }, { asRoot: true, timeoutMs: 30_000 })
 }
 
-async function giveNameAsRoot(runner: ProcessRunner, from: string, to: string, durable: boolean): Promise<void> {
+async function giveNameAsRoot(
+  runner: ProcessRunner,
+  from: string,
+  to: string,
+  durable: boolean,
+): Promise<void> {
   try {
     await runAsRoot(runner, 'ln', ['--no-target-directory', '--', from, to])
   } catch (cause) {
-    throw new InvalidError({ reason: `${to} could not be made. Was it made by somebody else meanwhile?`, cause })
+    throw new InvalidError({
+      reason: `${to} could not be made. Was it made by somebody else meanwhile?`,
+      cause,
+    })
   }
   await runAsRoot(runner, 'rm', ['-f', '--', from])
   if (durable) await runAsRoot(runner, 'sync', ['--', path.dirname(to)])

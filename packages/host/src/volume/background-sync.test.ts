@@ -67,7 +67,7 @@ test('a slow disk every 64 MiB, until it is quick', async () => {
 
 test('an error of the disk is kept until somebody asks', async () => {
   const broken = new Error('EIO')
-  const sync = new BackgroundSync({ datasync: () => Promise.reject(broken) } as unknown as FileHandle)
+  const sync = new BackgroundSync({ datasync: () => Promise.reject(broken) })
   sync.wrote(64 * MiB)
   await expect(sync.settle()).rejects.toBe(broken)
   await expect(sync.settle()).rejects.toBe(broken)

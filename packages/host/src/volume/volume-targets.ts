@@ -77,8 +77,7 @@ export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
       for (const { start, end } of held) await writeZeros(handle, start, end - start)
       if (durable) await handle.datasync()
       const { own } = init
-      zeroed =
-        own !== undefined && (await zeroesByItself(init.path)) && (await discardToZeros(own, init))
+      zeroed = own !== undefined && (await zeroesByItself(init.path)) && (await discardToZeros(own, init))
     },
     zeroed: () => zeroed,
     reach: () => Promise.resolve(),

@@ -79,6 +79,7 @@ export async function convertImage(
     imageId,
     volumeFormat,
     throttle,
+    throughHelper,
     throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
     call: { signal, onProgress },
     request: {
@@ -101,8 +102,9 @@ export async function convertImage(
       cleanup.always(() => reader.close())
       try {
         const disk = await judgeSource(toolbox, reader, { source: held.path, imageId, runAsRoot, options })
-        await putDisk(toolbox, job, disk, cleanup)
-        if (disk.format !== 'raw') await checkUnchanged(held, judged, imageId)
+        const confirm = (): Promise<void> =>
+          disk.format === 'raw' ? Promise.resolve() : checkUnchanged(held, judged, imageId)
+        await putDisk(toolbox, { ...job, confirm }, disk, cleanup)
       } catch (error) {
         throw explain(imageId, error)
       }

@@ -1,9 +1,8 @@
 import { constants } from 'node:fs'
-import { access, lstat, open, rm, stat } from 'node:fs/promises'
+import { access, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { InvalidError, MiB } from '@disk-image/core'
-import { blockDeviceSize, resolvePlace } from '@disk-image/host'
-import type { Cleanup } from '../cleanup.ts'
+import { InvalidError } from '@disk-image/core'
+import { resolvePlace } from '@disk-image/host'
 
 /**
  * Refuses a destination that can't be written, before anything is downloaded for it.
@@ -33,29 +32,6 @@ async function checkFolder(folder: string): Promise<void> {
   await access(folder, constants.W_OK | constants.X_OK).catch((cause: unknown) => {
     throw new InvalidError({ reason: `No file can be made in ${folder}: it is not writable.`, cause })
   })
-}
-
-/**
- * Sees to it that nothing half-written is left where a tool writes: a new file is removed, the first and last
- * MiB of anything else are zeroed.
- */
-export async function guardDestination(destination: string, cleanup: Cleanup): Promise<void> {
-  const before = await lstat(destination).catch(ignoreMissing)
-  cleanup.onFailure(() => (before === undefined ? rm(destination, { force: true }) : taint(destination)))
-}
-
-async function taint(destination: string): Promise<void> {
-  const handle = await open(destination, 'r+')
-  try {
-    const found = await handle.stat()
-    const size = found.isFile() ? found.size : await blockDeviceSize(destination)
-    const zeroes = Buffer.alloc(Math.min(MiB, size))
-    await handle.write(zeroes, 0, zeroes.length, 0)
-    await handle.write(zeroes, 0, zeroes.length, size - zeroes.length)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }
 
 function ignoreMissing(error: unknown): undefined {

@@ -282,10 +282,11 @@ async function convertVolume(
     imageId: image.id,
     volumeFormat: outFormat,
     throttle,
+    throughHelper: false,
     throughTool: (throttle.prefix ?? []).length > 0,
+    temporary: true,
     call: { signal, onProgress },
-    // A temporary file: nobody needs it after a power cut.
-    request: { volume: temporary.path, durable: false, runAsRoot: request.runAsRoot },
+    request: { volume: temporary.path, runAsRoot: request.runAsRoot },
     compression,
   }
   await putDisk(toolbox, job, disk, cleanup)

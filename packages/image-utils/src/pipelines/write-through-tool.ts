@@ -65,13 +65,13 @@ export async function writeThroughTool(
   if (target.format === 'raw' && virtualSizeBytes !== undefined) {
     return overwrite(toolbox, target, place.path, virtualSizeBytes, run)
   }
-  await using temporary = await toolbox.temporaryFiles.file({ prefix: `image_convert_${target.imageId}_` })
-  await run({ path: temporary.path, into: 'new' })
+  await using temporary = await toolbox.temporaryFiles.file({ prefix: 'image_convert_' })
+  await run({ path: temporary.path, into: 'temporary' })
   await checkResult(temporary.path, target)
   const { size } = await stat(temporary.path)
-  if (!target.throughTool) return copy(toolbox, target, temporary.path, size)
+  if (!target.throughTool) return await copy(toolbox, target, temporary.path, size)
   const source = temporary.path
-  return overwrite(toolbox, target, place.path, size, (step) => run({ ...step, source }))
+  return await overwrite(toolbox, target, place.path, size, (step) => run({ ...step, source }))
 }
 
 async function makeNew(
@@ -148,7 +148,7 @@ async function overwrite(
   const detector = createZeroDetector()
   const putEnd = async (range: Range): Promise<void> => {
     if (range.length === 0) return
-    await using part = await temporaryFiles.file({ prefix: `image_part_${imageId}_` })
+    await using part = await temporaryFiles.file({ prefix: 'image_part_' })
     await run({ path: part.path, range, into: 'temporary' })
     let { offset } = range
     for await (const chunk of readFileInChunks(part.path, { signal })) {

@@ -15,11 +15,16 @@ import { Pace } from '../sinks/pace.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { withFileReader } from '../sources/file-reader.ts'
+<<<<<<< HEAD
 import { guardDestination } from './destination.ts'
+=======
+import { copyVhdx } from '@disk-image/disk'
+>>>>>>> 903da47 (Have what a tool writes appear as a whole, too: a new file is named last, and the ends of what was there follow last)
 import { isReadByUs } from '../operations/drivers.ts'
 import type { Job } from './job.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 import { checkSameSize } from './same-size.ts'
+import { type ToolRun, writeThroughTool } from './write-through-tool.ts'
 
 /** A disk in a file, of known format. */
 export interface DiskFile {
@@ -37,7 +42,7 @@ export interface DiskFile {
 /** What says how a disk is written, whether it came from an image service or from a file. */
 export interface WriteJob extends Pick<
   Job,
-  'imageId' | 'volumeFormat' | 'throttle' | 'throughTool' | 'call'
+  'imageId' | 'volumeFormat' | 'throttle' | 'throughHelper' | 'throughTool' | 'call'
 > {
   readonly request: Pick<
     ImageToVolumeRequest,
@@ -51,6 +56,10 @@ export interface WriteJob extends Pick<
     | 'sourcePassphraseFile'
     | 'runAsRoot'
   >
+  /** The last look before what was written becomes whole. */
+  readonly confirm?: (() => Promise<void>) | undefined
+  /** For what is read next and then removed. @default false */
+  readonly temporary?: boolean | undefined
   /** Of a qcow2 that is written. @default 'none' */
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
 }
@@ -75,9 +84,7 @@ export async function writeVolume(
  * sector bitmaps count; of a large VHDX with little in it, qemu-img reads every byte.
  */
 export function putDisk(toolbox: Toolbox, job: WriteJob, disk: DiskFile, cleanup: Cleanup): Promise<number> {
-  return isReadByUs(disk.format)
-    ? flattenFirst(toolbox, job, disk, cleanup)
-    : convertDisk(toolbox, job, disk, cleanup)
+  return isReadByUs(disk.format) ? flattenFirst(toolbox, job, disk, cleanup) : convertDisk(toolbox, job, disk)
 }
 
 /** Raw to raw, holes kept, with neither a process nor qemu-img. */
@@ -90,6 +97,7 @@ async function copyRaw(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise
       await sink.write(chunk)
       job.call.onProgress?.({ stage: 'write', completed: sink.offset, total: size, unit: 'bytes' })
     }
+    await job.confirm?.()
     await volume.finish(Math.ceil(size / 512) * 512)
     return sink.written
   } finally {
@@ -114,7 +122,7 @@ async function flattenFirst(
       ...volumeOptions(toolbox, job),
     })
   }
-  const raw = await toolbox.temporaryFiles.file({ prefix: `image_raw_${job.imageId}_` })
+  const raw = await toolbox.temporaryFiles.file({ prefix: 'image_raw_' })
   cleanup.always(() => raw[Symbol.asyncDispose]())
   await flatten(job, disk, {
     path: raw.path,
@@ -122,7 +130,7 @@ async function flattenFirst(
     ...volumeOptions(toolbox, job),
     temporary: true,
   })
-  return convertDisk(toolbox, job, { ...disk, path: raw.path, reader: undefined, format: 'raw' }, cleanup)
+  return convertDisk(toolbox, job, { ...disk, path: raw.path, reader: undefined, format: 'raw' })
 }
 
 interface FlatTarget extends OpenVolumeOptions {
@@ -140,6 +148,7 @@ async function flatten(
     const sink = new SparseSink(volume, { sparse, pace: paceOf(job) })
     await copyDisk(job, disk, sink)
     checkSameSize(job.imageId, sink.offset, disk.virtualSizeBytes)
+    await job.confirm?.()
     await volume.finish(sink.offset)
     return sink.written
   } finally {
@@ -175,7 +184,8 @@ async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promis
 /** What every volume is opened with. */
 export function volumeOptions(toolbox: Toolbox, job: WriteJob): OpenVolumeOptions {
   const { imageId, request, call } = job
-  return { imageId, runner: toolbox.runner, signal: call.signal, durable: request.durable }
+  const { temporary } = job
+  return { imageId, runner: toolbox.runner, signal: call.signal, durable: request.durable, temporary }
 }
 
 /** Keeps to the rate that the throttle asks for, where nothing but this process writes. */
@@ -185,50 +195,67 @@ export function paceOf(job: WriteJob): Pace | undefined {
 }
 
 /** Everything else: qemu-img, told both formats. */
-async function convertDisk(
+async function convertDisk(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise<number> {
+  const { request, call, imageId, volumeFormat: format } = job
+  const { durable } = request
+  const run = (step: ToolRun): Promise<void> => runQemuImg(toolbox, job, disk, step)
+  try {
+    if (job.temporary === true) {
+      await run({ path: request.volume, into: 'temporary' })
+      return (await stat(request.volume)).blocks * 512
+    }
+    const target = { ...call, path: request.volume, imageId, format, durable }
+    const { throughHelper, throughTool, confirm } = job
+    const { virtualSizeBytes } = disk
+    const all = { ...target, virtualSizeBytes, throughHelper, throughTool, confirm }
+    return await writeThroughTool(toolbox, all, run)
+  } catch (error) {
+    const need = { path: request.volume, imageId, neededBytes: disk.virtualSizeBytes }
+    throw (await spaceError(error, need)) ?? error
+  }
+}
+
+async function runQemuImg(
   toolbox: Toolbox,
   job: WriteJob,
   disk: DiskFile,
-  cleanup: Cleanup,
-): Promise<number> {
+  { path, source, range, into, isZero }: ToolRun,
+): Promise<void> {
   const { request, call, throttle } = job
-  await guardDestination(request.volume, cleanup)
-  const device = await isBlockDevice(request.volume)
   const encrypt = job.volumeFormat === 'luks'
-  try {
-    await toolbox.qemuImg.convert({
-      source: {
-        path: disk.path,
-        // An encrypted container is carried as raw bytes, until its passphrase is there.
-        format: request.sourcePassphraseFile !== undefined && disk.format === 'raw' ? 'luks' : disk.format,
-        passphraseFile: request.sourcePassphraseFile,
-      },
-      destination: {
-        path: request.volume,
-        format: job.volumeFormat,
-        subformat: request.volumeSubformat === '' ? undefined : request.volumeSubformat,
-        // Exactly the disk's size, not the next one that a disk geometry has.
-        forceSize: job.volumeFormat === 'vpc',
-        passphraseFile: encrypt ? request.passphraseFile : undefined,
-        cipher: encrypt ? request.cipherSpec : undefined,
-        keyDerivationMs: encrypt ? request.keyDerivationMs : undefined,
-        compression: job.volumeFormat === 'qcow2' ? (job.compression ?? 'none') : 'none',
-      },
-      virtualSizeBytes: disk.virtualSizeBytes,
-      sparse: request.disableSparse !== true,
-      directIo: device && (await supportsDirectIo(request.volume)),
-      cacheMode: request.durable === false && !device ? 'unsafe' : undefined,
-      throttlePrefix: throttle.prefix,
-      rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
-      asRoot: request.runAsRoot ?? false,
-      signal: call.signal,
-      onProgress: call.onProgress,
-    })
-  } catch (error) {
-    const need = { path: request.volume, imageId: job.imageId, neededBytes: disk.virtualSizeBytes }
-    throw (await spaceError(error, need)) ?? error
+  const isWhole = range === undefined
+  const device = await isBlockDevice(path)
+  const read = {
+    path: disk.path,
+    // An encrypted container is carried as raw bytes, until its passphrase is there.
+    format: request.sourcePassphraseFile !== undefined && disk.format === 'raw' ? 'luks' : disk.format,
+    passphraseFile: request.sourcePassphraseFile,
   }
-  if (device) return disk.virtualSizeBytes ?? 0
-  const { blocks } = await stat(request.volume)
-  return blocks * 512
+  const made = {
+    path,
+    format: job.volumeFormat,
+    subformat: request.volumeSubformat === '' ? undefined : request.volumeSubformat,
+    // Exactly the disk's size, not the next one that a disk geometry has.
+    forceSize: job.volumeFormat === 'vpc',
+    passphraseFile: encrypt ? request.passphraseFile : undefined,
+    cipher: encrypt ? request.cipherSpec : undefined,
+    keyDerivationMs: encrypt ? request.keyDerivationMs : undefined,
+    compression: job.volumeFormat === 'qcow2' ? (job.compression ?? 'none') : 'none',
+  }
+  const isLeftToCache = into === 'temporary' || (request.durable === false && !device)
+  await toolbox.qemuImg.convert({
+    source: { ...(source === undefined ? read : { path: source, format: 'raw' }), range },
+    destination: isWhole ? made : { path, format: 'raw' },
+    ...(into === 'part' ? { noCreate: true, destinationRange: range, targetIsZero: isZero } : {}),
+    virtualSizeBytes: disk.virtualSizeBytes,
+    sparse: request.disableSparse !== true,
+    directIo: device && (await supportsDirectIo(path)),
+    cacheMode: isLeftToCache ? 'unsafe' : undefined,
+    throttlePrefix: throttle.prefix,
+    rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
+    asRoot: request.runAsRoot ?? false,
+    signal: call.signal,
+    // The ends are too short to tell of.
+    onProgress: isWhole || into === 'part' ? call.onProgress : undefined,
+  })
 }

@@ -8,6 +8,9 @@ const imageUtils = createImageUtils({ imageService }, { imageConversionDir })
 process.stdout.write('ready\n')
 if (pipeline === 'upload') {
   await imageUtils.volumeToImage({ image: { id: imageId, disk_format: 'qcow2' }, volume })
+} else if (pipeline.startsWith('to,')) {
+  const [, volumeFormat = '', passphraseFile] = pipeline.split(',')
+  await imageUtils.imageToVolume({ imageId, volume, volumeFormat, passphraseFile, keyDerivationMs: 20 })
 } else {
   await imageUtils.imageToVolume({ imageId, volume })
 }

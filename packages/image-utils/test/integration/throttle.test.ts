@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import type { Command, ProcessRunner, RunOptions } from '@disk-image/core'
 import { createProcessRunner } from '@disk-image/host'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -62,9 +63,8 @@ describe('a prefix stands before the tool that writes, on every path', () => {
       runAsRoot: false,
     })
     // Where the clock is coarse, a key can take two tries, which are the same command: only the volumes are counted.
-    expect(new Set(conversions().map(({ command }) => command.args.at(-1)))).toEqual(
-      new Set([work.file('first'), work.file('second')]),
-    )
+    const written = conversions().map(({ command }) => path.basename(command.args.at(-1) ?? ''))
+    expect(new Set(written.map((name) => name.split('.')[1]))).toEqual(new Set(['first', 'second']))
     for (const conversion of conversions()) expect(conversion).toMatchObject({ prefix })
   }, 60_000)
 
