@@ -15,11 +15,6 @@ import { Pace } from '../sinks/pace.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { withFileReader } from '../sources/file-reader.ts'
-<<<<<<< HEAD
-import { guardDestination } from './destination.ts'
-=======
-import { copyVhdx } from '@disk-image/disk'
->>>>>>> 903da47 (Have what a tool writes appear as a whole, too: a new file is named last, and the ends of what was there follow last)
 import { isReadByUs } from '../operations/drivers.ts'
 import type { Job } from './job.ts'
 import type { ImageToVolumeRequest } from './request.ts'
