@@ -1,3 +1,4 @@
+import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
@@ -85,16 +86,35 @@ export async function readConfigFile(
         return await readMapping(file, logger, true)
       } catch (error) {
         if (error instanceof InvalidError) throw error
-        if (absent.has((error as NodeJS.ErrnoException).code)) continue
-        places.passedOver.push(`${file} (${readProblem(error)})`)
-        logger.warn('A configuration file is passed over: it could not be read', {
-          file,
-          reason: readProblem(error),
-        })
+        if (absent.has(codeOf(error))) continue
+        const closed = codeOf(error) === 'EACCES' && !(await isSearchable(directory))
+        passOver(places, closed ? directory : file, readProblem(error))
+        if (closed) break
       }
     }
   }
   return undefined
+}
+
+/** Says once that a file, or a folder that nobody may look into, is passed over. */
+function passOver({ passedOver, logger }: ConfigPlaces, file: string, reason: string): void {
+  const entry = `${file} (${reason})`
+  if (passedOver.includes(entry)) return
+  passedOver.push(entry)
+  logger.warn('A configuration file is passed over: it could not be read', { file, reason })
+}
+
+async function isSearchable(directory: string): Promise<boolean> {
+  try {
+    await access(directory, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
 }
 
 async function readMapping(file: string, logger: Logger, regular: boolean): Promise<ConfigFile> {

@@ -59,10 +59,10 @@ export async function parseConfigYaml(text: string): Promise<ConfigYaml> {
 /** Codes of the parser, in words. */
 const problems: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: 'a tab is used for indentation: use blanks',
-  BAD_INDENT: 'the indentation is wrong',
+  BAD_INDENT: 'the indentation is wrong: in brackets and quotes too, a line is indented more than its key',
   BLOCK_AS_IMPLICIT_KEY: 'there is a second ": " in one line: quote the value',
   DUPLICATE_KEY: 'a key stands twice',
-  MISSING_CHAR: 'a quote, bracket or comma is missing',
+  MISSING_CHAR: 'a quote, bracket or comma is missing, or a line in quotes is not indented more than its key',
   MULTIPLE_DOCS: 'a second document begins',
   BAD_SCALAR_START: 'a value begins with a reserved character: quote it',
   BAD_ALIAS: 'a value begins with * or & and is no reference: quote it',
