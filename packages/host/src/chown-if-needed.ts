@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError, type ProcessRunner } from '@disk-image/core'
-import { type HeldFile, holdFile } from './files/hold-file.ts'
+import { type HeldFile, holdFile, isHeldPath } from './files/hold-file.ts'
 
 /** Options of {@link chownIfNeeded}. */
 export interface ChownOptions {
@@ -70,8 +70,7 @@ export async function chownIfNeeded(name: string, options: ChownOptions): Promis
 
 async function holdToChown(file: string): Promise<HeldFile> {
   const isDevice = await isDeviceName(file)
-  const isHeld = /^\/proc\/(?:self|\d+)\/fd\/\d+$/.test(file)
-  const held = await holdFile(file, { followLink: isDevice || isHeld })
+  const held = await holdFile(file, { followLink: isDevice || isHeldPath(file) })
   if (!isDevice || held.kind === 'block-device') return held
   await held[Symbol.asyncDispose]()
   throw new InvalidError({ reason: `${file} is no block device.` })

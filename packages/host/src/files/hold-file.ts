@@ -7,6 +7,11 @@ import { fileKind } from './file-kind.ts'
 /** The handle only names the file: nothing is read, woken or waited for. @see open(2), O_PATH; Node.js has no name for it */
 export const pathOnly = 0o10_000_000
 
+/** Whether a path is one that {@link heldFile} gives: it leads to an open file, not to a name. */
+export function isHeldPath(name: string): boolean {
+  return /^\/proc\/(?:self|\d+)\/fd\/\d+$/.test(name)
+}
+
 /** Options of {@link holdFile}. */
 export interface HoldOptions {
   /** Whether the name itself may be a link; folders before it may always be links. @default true */

@@ -2,6 +2,7 @@ import { open, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { ProcessFileAccess } from '@disk-image/core'
+import { isHeldPath } from '../files/hold-file.ts'
 import { isAmongDevices } from '../volume/place.ts'
 
 /** One path as the sandbox shall show it. */
@@ -12,8 +13,6 @@ export interface Binding {
   readonly descriptor?: number | undefined
 }
 
-/** What {@link heldFile} gives as a path. */
-const heldPath = /^\/proc\/\d+\/fd\/\d+$/
 /** A shell redirects the descriptors up to 9; the watchdog has 3. */
 const descriptors = [4, 5, 6, 7, 8, 9]
 
@@ -24,7 +23,7 @@ const descriptors = [4, 5, 6, 7, 8, 9]
 export function withDescriptors(bindings: readonly Binding[]): Binding[] {
   const free = [...descriptors]
   return bindings.map((binding) =>
-    heldPath.test(binding.path) && binding.mode !== 'device'
+    isHeldPath(binding.path) && binding.mode !== 'device'
       ? { ...binding, descriptor: free.shift() }
       : binding,
   )

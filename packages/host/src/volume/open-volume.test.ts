@@ -1,9 +1,11 @@
+import { constants } from 'node:fs'
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
 import { execa } from 'execa'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { holdFile } from '../files/hold-file.ts'
 import { hostTag } from '../temporary/process-identity.ts'
 import { temporaryName } from '../temporary/temporary-name.ts'
 import { openVolume } from './open-volume.ts'
@@ -33,6 +35,33 @@ test('a new file: written, skipped, finished', async () => {
   const status = await stat(file)
   expect(status.blocks * 512).toBeLessThan(3 * MiB)
   expect(status.mode & 0o777).toBe(0o600)
+})
+
+test('a file that is held is filled, whatever has its name by now', async () => {
+  await writeFile(file, 'old')
+  await using held = await holdFile(file)
+  const reader = await open(file)
+  await rm(file)
+  await symlink('elsewhere', file)
+  const volume = await openVolume(held.path)
+  await volume.write(Buffer.alloc(512, 'n'), 0)
+  await volume.finish(512)
+  await volume.close()
+  expect((await reader.read(Buffer.alloc(512), 0, 512, 0)).buffer.toString()).toBe('n'.repeat(512))
+  await reader.close()
+  await expect(stat(path.join(folder, 'elsewhere'))).rejects.toThrow('ENOENT')
+})
+
+test('a name in a folder that is held is never followed, and made where it is missing', async () => {
+  const held = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  const at = (name: string): string => `/proc/${process.pid}/fd/${held.fd}/${name}`
+  await symlink('elsewhere', path.join(folder, 'link'))
+  await expect(openVolume(at('link'))).rejects.toThrow('is a link')
+  await using volume = await openVolume(at('new'))
+  await volume.write(Buffer.alloc(512), 0)
+  await volume.finish(512)
+  expect((await stat(path.join(folder, 'new'))).size).toBe(512)
+  await held.close()
 })
 
 test('nothing of what was in a file shows through', async () => {

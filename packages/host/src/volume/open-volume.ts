@@ -6,6 +6,7 @@ import path from 'node:path'
 import { formatBytes, ImageError, ImageTooBigError, InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
 import { createProcessRunner } from '../process/create-process-runner.ts'
+import { isHeldPath } from '../files/hold-file.ts'
 import { blockDeviceSize } from './block-device.ts'
 import { type Partial, preparePartial } from '../temporary/partial.ts'
 import { createVolume } from './create-volume.ts'
@@ -117,7 +118,8 @@ async function openHandle(
 ): Promise<FileHandle> {
   // On a device O_EXCL without O_CREAT is refused while a file system or another volume has it.
   const exclusive = found?.isBlockDevice() === true ? constants.O_EXCL : 0
-  const flags = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW | exclusive
+  const noLink = isHeldPath(file) ? 0 : constants.O_NOFOLLOW
+  const flags = constants.O_RDWR | constants.O_NONBLOCK | noLink | exclusive
   try {
     return await (partial === undefined ? open(file, flags) : partial.create())
   } catch (error) {

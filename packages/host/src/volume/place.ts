@@ -2,11 +2,12 @@ import type { Stats } from 'node:fs'
 import { lstat, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
+import { isHeldPath } from '../files/hold-file.ts'
 import { isPartialName } from '../temporary/partial.ts'
 
 /** Where a path leads: every link is resolved once, and only the result is opened. */
 export interface Place {
-  /** Absolute, and without links. */
+  /** Absolute, and without links, but for the path of a file that somebody holds. */
   readonly path: string
   /** What is there; undefined where a file can be made. */
   readonly found: Stats | undefined
@@ -21,6 +22,9 @@ export interface Place {
  */
 export async function resolvePlace(name: string): Promise<Place> {
   const absolute = path.resolve(name)
+  // Somebody holds the file, or its folder: to look up the name that it has by now would let go of it.
+  if (isHeldPath(absolute)) return { path: absolute, found: await stat(absolute) }
+  if (isHeldPath(path.dirname(absolute))) return inHeldFolder(absolute)
   const existing = await orMissing(realpath(absolute))
   if (existing !== undefined) {
     const found = await orMissing(lstat(existing))
@@ -41,6 +45,16 @@ export async function resolvePlace(name: string): Promise<Place> {
     throw new InvalidError({ reason: `${name} is a name that unfinished files have: choose another.` })
   }
   return { path: file, found: undefined }
+}
+
+/** A name in a folder that is held; it is never followed. */
+async function inHeldFolder(file: string): Promise<Place> {
+  const found = await orMissing(lstat(file))
+  if (found?.isSymbolicLink() === true) throw new InvalidError({ reason: `${file} is a link.` })
+  if (found === undefined && (await isAmongDevices((await realpath(path.dirname(file))) + '/file'))) {
+    throw new InvalidError({ reason: `There is no device ${file}, and a file is never made under /dev.` })
+  }
+  return { path: file, found }
 }
 
 /** Whether a file that is made there, in a folder without links, would be one among the devices. */
