@@ -23,7 +23,9 @@ export async function openDirectFile(
     if (!(await isUnder(file, roots))) return undefined
     handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     const status = await handle.stat()
-    if (status.isFile()) return handle
+    // Folders on the way may have been swapped since: it is what is open that has to be there.
+    const opened = await realpath(`/proc/self/fd/${handle.fd}`)
+    if (status.isFile() && (await isUnder(opened, roots))) return handle
     await handle.close()
   } catch {
     await handle?.close().catch(() => undefined)

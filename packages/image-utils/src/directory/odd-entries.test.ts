@@ -77,8 +77,19 @@ test.each([
   ['not JSON', '{'],
   ['a list', '[]'],
   ['empty', ''],
+  ['nested without end', '['.repeat(100_000)],
+  ['deep in its properties', `{"properties":{"a":${'['.repeat(5000)}${']'.repeat(5000)}}}`],
+  ...['"7"', '-1', '1.5', '1e400', '{}', 'true', '9007199254740993'].map((size): [string, string] => [
+    `of size ${size}`,
+    `{"size":${size}}`,
+  ]),
+  ['of a status that is none', '{"status":["active"]}'],
+  ['of a hash that is none', '{"os_hash_value":{"a":1}}'],
+  ['of tags that are none', '{"tags":[1]}'],
 ])('a record that is %s hides no other', async (_, text) => {
   await record('good')
+  await writeFile(entry('odd.json'), text)
+  await expect(store.show({}, 'odd')).rejects.toThrow(InvalidError)
   await writeFile(entry('odd.json'), text)
   await writeFile(entry('-.json'), '{}')
   await writeFile(entry('.json'), '{}')

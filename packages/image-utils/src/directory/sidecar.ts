@@ -1,6 +1,6 @@
 import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { checkImageId, ImageNotFoundError, type ImageRecord, InvalidError } from '@disk-image/core'
+import { checkImageId, ImageNotFoundError, type ImageRecord, InvalidError, jsonDepth } from '@disk-image/core'
 import { isTemporaryName, openSource } from '@disk-image/host'
 import { createPartial } from './partial.ts'
 
@@ -8,6 +8,8 @@ import { createPartial } from './partial.ts'
 const largestSidecar = 1024 * 1024
 /** What is in the folder is a file there, never a way out of it. */
 export const entryOfStore = { followLink: false, regularOnly: true } as const
+/** Deeper than any property is. */
+const deepestRecord = 32
 const goodId = /^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$/
 
 /** The two files of an image in a folder: its record and its data. */
@@ -92,8 +94,40 @@ function checkId(imageId: string): string {
   return imageId
 }
 
+type Field = readonly [holds: (value: unknown) => boolean, words: string]
+
+const isCount: Field = [(value) => Number.isSafeInteger(value) && (value as number) >= 0, 'a whole number']
+const isText: Field = [(value) => typeof value === 'string', 'a text']
+const isFlag: Field = [(value) => typeof value === 'boolean', 'true or false']
+
+/** What others rely on; absent and null are fine. */
+const fields: Readonly<Record<string, Field>> = {
+  ...Object.fromEntries(['size', 'virtual_size', 'min_disk', 'min_ram'].map((name) => [name, isCount])),
+  ...Object.fromEntries(
+    [
+      'name',
+      'status',
+      'visibility',
+      'owner',
+      'disk_format',
+      'container_format',
+      'checksum',
+      'os_hash_algo',
+      'os_hash_value',
+      'created_at',
+      'updated_at',
+    ].map((name) => [name, isText]),
+  ),
+  protected: isFlag,
+  os_hidden: isFlag,
+  tags: [(value) => Array.isArray(value) && value.every((tag) => typeof tag === 'string'), 'a list of texts'],
+}
+
 function parseRecord(text: string, imageId: string, file: string): ImageRecord {
   let value: unknown
+  if (jsonDepth(text) > deepestRecord) {
+    throw new InvalidError({ reason: `${file} is nested too deeply to be an image's record.` })
+  }
   try {
     value = JSON.parse(text)
   } catch (cause) {
@@ -108,6 +142,13 @@ function parseRecord(text: string, imageId: string, file: string): ImageRecord {
   if (typeof properties !== 'object' || properties === null || Array.isArray(properties)) {
     throw new InvalidError({
       reason: `${file} has properties that are none: repair it, or delete the image.`,
+    })
+  }
+  for (const [name, [holds, words]] of Object.entries(fields)) {
+    const found: unknown = Object.hasOwn(record, name) ? Reflect.get(record, name) : undefined
+    if (found === undefined || found === null || holds(found)) continue
+    throw new InvalidError({
+      reason: `${file} does not describe an image, its ${name} is not ${words}: repair it, or delete the image.`,
     })
   }
   return { ...record, id: imageId, properties: properties as ImageRecord['properties'] }

@@ -1,6 +1,8 @@
+import { constants } from 'node:fs'
 import { copyFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, ImageUnacceptableError } from '@disk-image/core'
+import { newTemporaryName } from '@disk-image/host'
 import { coalesceChain, discoverVhdChain, extractXenserverArchive, fixVhdChain } from '@disk-image/vhd'
 import type { Toolbox } from '../dependencies.ts'
 import { withSpace } from '../pipelines/with-space.ts'
@@ -66,9 +68,10 @@ async function replace(from: string, to: string): Promise<void> {
 
 /** Another file system: copied beside the target first, so that the target changes in one step there too. */
 async function copyAcross(from: string, to: string): Promise<void> {
-  const beside = `${to}.partial`
+  const name = newTemporaryName({ prefix: '.vhd_', suffix: '.partial' })
+  const beside = path.join(path.dirname(to), name)
   try {
-    await copyFile(from, beside)
+    await copyFile(from, beside, constants.COPYFILE_EXCL)
     await rename(beside, to)
   } catch (error) {
     await rm(beside, { force: true })

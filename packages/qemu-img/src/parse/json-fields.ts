@@ -1,3 +1,4 @@
+import { jsonDepth } from '@disk-image/core'
 import { QemuImgOutputError } from '../errors/qemu-img-output-error.ts'
 
 /** A JSON object whose fields are not believed before they are looked at. */
@@ -5,25 +6,6 @@ export type JsonObject = Readonly<Record<string, unknown>>
 
 /** No output that is known has more than 8. */
 const deepest = 64
-
-/** How many brackets of a JSON text are open at once, at most. Those in its strings don't count. */
-function depthOf(text: string): number {
-  let depth = 0
-  let most = 0
-  let inString = false
-  for (let index = 0; index < text.length; index += 1) {
-    const character = text[index]
-    if (inString) {
-      if (character === '\\') index += 1
-      else if (character === '"') inString = false
-    } else if (character === '"') inString = true
-    else if (character === '[' || character === '{') {
-      depth += 1
-      most = Math.max(most, depth)
-    } else if (character === ']' || character === '}') depth -= 1
-  }
-  return most
-}
 
 /** Reads fields of one subcommand's output, and fails on every one that isn't what it should be. */
 export class FieldReader {
@@ -38,7 +20,7 @@ export class FieldReader {
   }
 
   parse(text: string): unknown {
-    if (depthOf(text) > deepest) return this.fail(`it is nested more than ${deepest} deep`)
+    if (jsonDepth(text) > deepest) return this.fail(`it is nested more than ${deepest} deep`)
     try {
       return JSON.parse(text)
     } catch (error) {

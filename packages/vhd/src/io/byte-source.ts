@@ -11,6 +11,8 @@ export interface ByteSource {
   /** Bytes in all. */
   readonly size: number
   readonly path: string | undefined
+  /** Leads to the very file that is open, whatever its path leads to by now; of files only. */
+  readonly heldPath?: string | undefined
   /** The same text for the same file, whatever its names. */
   readonly identity: string | undefined
   /** When the file was last written, milliseconds since 1970; of files only. */
@@ -32,7 +34,7 @@ export interface ByteSource {
 export async function openSource(source: VhdSource): Promise<ByteSource> {
   if (typeof source === 'string') {
     // A pipe with nobody behind it would keep a plain open waiting for ever.
-    const handle = await open(source, constants.O_RDONLY | constants.O_NONBLOCK)
+    const handle = await open(source, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
     try {
       return await fileSource(handle, source, () => handle.close())
     } catch (error) {
@@ -63,6 +65,7 @@ async function fileSource(
   return {
     size: Number(stat.size),
     path,
+    heldPath: `/proc/self/fd/${handle.fd}`,
     identity: `${stat.dev}:${stat.ino}`,
     modifiedMs: Number(stat.mtimeMs),
     read: (target, offset) => readFully(handle, target, offset, path),

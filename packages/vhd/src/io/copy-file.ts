@@ -7,7 +7,7 @@ import { isZero } from './zeroes.ts'
 
 /** Copies an open file to a new one: by reference where the file system can, else with holes for zeros. */
 export async function copyFile(source: ByteSource, path: string, signal?: AbortSignal): Promise<void> {
-  if (source.path !== undefined && (await cloneFile(source.path, path))) return
+  if (source.heldPath !== undefined && (await cloneFile(source.heldPath, path))) return
   const target = await createTarget(path)
   try {
     const buffer = allocateBuffer(1024 ** 2)
