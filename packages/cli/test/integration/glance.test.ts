@@ -69,6 +69,27 @@ test('an image lives its whole life in a Glance', async () => {
   expect(gone).toMatchObject({ exitCode: 4, error: { code: 'IMAGE_NOT_FOUND' } })
 })
 
+test('single properties and stores of a Glance are named on the command line', async () => {
+  await using folder = await openWorkbench()
+  const data = randomBytes(1024 * 1024)
+  const id = await makeImage(folder, data)
+  const set = ['image', 'set', id, '--property', 'os_distro=debian', '--property', 'own=1']
+  expect((await json<ImageRecord>(folder, set)).properties).toMatchObject({ os_distro: 'debian', own: '1' })
+  const unset = ['image', 'unset', id, '--property', 'own']
+  const { properties } = await json<ImageRecord>(folder, unset)
+  expect(properties['os_distro']).toBe('debian')
+  expect(properties).not.toHaveProperty('own')
+  expect(await json(folder, unset)).toMatchObject({ exitCode: 1, error: { code: 'INVALID' } })
+  expect((await run(folder, ['image', 'set', id, '--property', 'status=queued'])).exitCode).toBe(2)
+  // An older Glance takes no notice of the preference.
+  const fetch = ['fetch', id, 'volume.raw', '--prefer-store', 'slow', '--prefer-store', 'fast']
+  expect(await json(folder, fetch)).toMatchObject({ exitCode: 0, hash: { verified: true }, warnings: [] })
+  const wrong = ['image', 'create', '--name', 'x', '--disk-format', 'raw', '--container-format', 'tar']
+  const { exitCode, stderr } = await run(folder, wrong)
+  expect(exitCode).toBe(1)
+  expect(stderr).toContain('container_format is "tar"; it must be one of: ami, ari')
+})
+
 test('a fetch ends by itself, as process.exit() may wait for V8 for ever', async () => {
   await using folder = await openWorkbench()
   const id = await makeImage(folder, randomBytes(1024 * 1024))
