@@ -22,6 +22,8 @@ export interface Download {
   /** Whether the store can start in the middle, as far as is known. */
   ranges: boolean
   resumes: number
+  /** The MD5 that came with the data. */
+  contentMd5: string | undefined
   /** Whether the service ever answered with data. */
   answered: boolean
 }

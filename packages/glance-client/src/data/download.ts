@@ -4,11 +4,10 @@ import type { ByteSink, DownloadReport } from '@disk-image/core'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { GlanceHttpError } from '../errors/glance-http-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
-import { toNodeHashName } from '../hashing/hash-names.ts'
-import { hasHash, planHash, sizeOf } from '../hashing/hash-plan.ts'
+import { hasHash, sizeOf } from '../hashing/hash-plan.ts'
 import { readAgain } from '../hashing/transfer-verified.ts'
 import { createVerifiedPipe } from '../hashing/verified-pipe.ts'
-import type { PipeResult, VerifiedPipe } from '../hashing/verified-pipe.ts'
+import type { VerifiedPipe } from '../hashing/verified-pipe.ts'
 import { delay } from '../transport/delay.ts'
 import type { BodyTaker } from '../transport/exchange.ts'
 import type { ResponseHead } from '../transport/response-head.ts'
@@ -18,6 +17,7 @@ import type { DataChannelOptions } from './data-channel.ts'
 import { dataPath } from './data-path.ts'
 import { failed, isWorthAnotherTry, noData } from './download-failure.ts'
 import type { Download, GlanceDownloadOptions } from './download-state.ts'
+import { announcedHash, compareLate } from './late-hash.ts'
 import { fetchParallel } from './parallel-download.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import type { StallWatch } from './stall-watch.ts'
@@ -57,6 +57,7 @@ export async function download(
     size,
     ranges: true,
     resumes: 0,
+    contentMd5: undefined,
     answered: false,
     pipe: createVerifiedPipe(
       sink,
@@ -65,7 +66,7 @@ export async function download(
         verify: options.verify,
         additionalHashes: [
           ...(options.additionalHashes ?? []),
-          ...(late === undefined ? [] : [late.nodeAlgorithm]),
+          ...(late === undefined ? [] : [late.nodeAlgorithm, 'md5']),
         ],
         onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
       },
@@ -233,6 +234,7 @@ function takerFor(
     return undefined
   }
   transfer.answered = true
+  transfer.contentMd5 ??= head.headers.get('content-md5')
   const length = head.headers.get('content-length')
   if (head.status === 200 && size !== undefined && length !== undefined && Number(length) > size) {
     throw noData(transfer, `the service announced ${length} bytes, the image has ${size}.`)
@@ -270,48 +272,5 @@ async function checkSameImage({ channel, image, options, pipe, watch }: Download
       reason: `the image was replaced during the download: its ${changed} changed.`,
       tainted: pipe.tainted,
     })
-  }
-}
-
-interface AnnouncedHash {
-  readonly algorithm: string
-  readonly nodeAlgorithm: string
-}
-
-/** Which hash an image without one will probably get: a service names it before it has computed the value. */
-function announcedHash({ os_hash_algo: named }: GlanceImage): AnnouncedHash {
-  const nodeAlgorithm = typeof named === 'string' ? toNodeHashName(named) : undefined
-  return typeof named === 'string' && nodeAlgorithm !== undefined
-    ? { algorithm: named, nodeAlgorithm }
-    : { algorithm: 'sha512', nodeAlgorithm: 'sha512' }
-}
-
-/** Images that were registered by location get their hash later; then what was computed is compared after all. */
-async function compareLate(transfer: Download, result: PipeResult, late: AnnouncedHash): Promise<PipeResult> {
-  const { channel, image, options } = transfer
-  const value = result.additionalHashes[late.nodeAlgorithm] ?? ''
-  const now = await channel.show(image.id, { context: options.context, signal: options.signal })
-  const expected = expectedNow(transfer, now, late)
-  if (expected !== undefined && expected !== value) {
-    throw noData(
-      transfer,
-      `the ${late.algorithm} hash of the data is ${value}, the image's record says ${expected}.`,
-    )
-  }
-  const asked = options.additionalHashes ?? []
-  return {
-    bytes: result.bytes,
-    hash: { algorithm: late.algorithm, value, verified: expected !== undefined },
-    additionalHashes: Object.fromEntries(asked.map((name) => [name, result.additionalHashes[name] ?? ''])),
-  }
-}
-
-/** What the record says now, where that is the hash that was computed. */
-function expectedNow(transfer: Download, now: GlanceImage, late: AnnouncedHash): string | undefined {
-  try {
-    const plan = planHash(now, 'fallback')
-    return plan?.algorithm === late.algorithm ? plan.expected : undefined
-  } catch (error) {
-    throw error instanceof ImageDownloadFailedError ? noData(transfer, error.reason) : error
   }
 }

@@ -184,6 +184,43 @@ it('the stores to read from are named in their order, on every connection', asyn
   }
 })
 
+it('a record without a hash leaves the MD5 that comes with the data', async () => {
+  const data = Buffer.from('the bytes of a disk')
+  const md5 = createHash('md5').update(data)
+  const hex = md5.copy().digest('hex')
+  let given: string | undefined
+  const glance = createServer((request, response) => {
+    const image = { id: own, status: 'active', size: data.length, os_hash_value: null, checksum: null }
+    const headers = given === undefined ? {} : { 'Content-MD5': given }
+    if (request.url?.endsWith('/file') === true) response.writeHead(200, headers).end(data)
+    else response.end(JSON.stringify(image))
+  })
+  await new Promise<void>((resolve) => {
+    glance.listen(0, '127.0.0.1', resolve)
+  })
+  try {
+    const url = `http://127.0.0.1:${(glance.address() as AddressInfo).port}`
+    await using client = createGlanceClient({ endpoint: url, glanceNumRetries: 0 })
+    const download = async (): Promise<unknown> =>
+      (await client.download(own, { write: () => undefined })).hash
+    for (given of [hex, hex.toUpperCase(), md5.copy().digest('base64')]) {
+      expect(await download()).toEqual({ algorithm: 'md5', value: hex, verified: true })
+    }
+    for (given of ['0'.repeat(32), 'wrong', hex.slice(1)]) {
+      await expect(download()).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: true })
+    }
+    given = undefined
+    expect(await download()).toMatchObject({ algorithm: 'sha512', verified: false })
+    // A strict download wants a strong hash, before it takes anything.
+    given = hex
+    const strict = client.download(own, { write: () => undefined }, { verify: 'strict' })
+    await expect(strict).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: false })
+  } finally {
+    glance.closeAllConnections()
+    glance.close()
+  }
+})
+
 it('an API server is of the region that is named', () => {
   const endpoints = [
     { region: 'one', publicURL: 'http://one:9292' },
