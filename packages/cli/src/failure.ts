@@ -86,6 +86,10 @@ function adviceFor(error: ImageError): string | undefined {
       return 'Is it running, and is its address right? See --glance URL, --cloud NAME and the OS_* variables.'
     case 'IMAGE_NOT_AUTHORIZED':
       return 'Check the account and its project: --cloud NAME, OS_CLOUD, or the OS_* variables.'
+    case 'IMAGE_UNACCEPTABLE':
+      return (error as ImageError & { rule?: string }).rule === 'disk-image'
+        ? 'Where a raw disk holds just that, --allow-archives-as-raw takes it.'
+        : undefined
     case 'IMAGE_DOWNLOAD_FAILED':
       return (error as ImageError & { tainted?: boolean }).tainted === true
         ? 'What was written so far must not be used; run the command again.'

@@ -20,6 +20,8 @@ export interface GlobalFlags {
   readonly conversionDir?: string
   /** `false`: `--no-sandbox`. */
   readonly sandbox?: 'auto' | 'require' | 'off' | false
+  /** Of the commands that judge raw disks. */
+  readonly allowArchivesAsRaw?: boolean
 }
 
 /** What a command works with: its flags, and the ways in which it may speak. */
@@ -86,6 +88,7 @@ export class Session {
       {
         // Nobody but who runs the command asks for it.
         allowCompressionOnImageUpload: true,
+        allowArchivesAsRaw: this.flags.allowArchivesAsRaw,
         imageConversionDir: conversionDir === undefined ? undefined : this.resolve(conversionDir),
         rootHelper: this.#rootHelper,
         sandbox: sandbox === false ? 'off' : (sandbox ?? 'auto'),

@@ -41,6 +41,13 @@ export function formatNames(use: FormatUse): readonly string[] {
   return formats.filter((format) => use === 'read' || format.use === 'write').flatMap(({ names }) => names)
 }
 
+/** The names to tell a person: without those of what raw disks hold, which are accepted all the same. */
+export function shownFormatNames(use: FormatUse): string {
+  return formatNames(use)
+    .filter((name) => !rawContents.includes(name))
+    .join(', ')
+}
+
 /**
  * Any name of a format as qemu-img's: `vhd` is `vpc`, `ploop` is `parallels`, and `iso`, `ami`, `gpt` and
  * everything else that is raw bytes is `raw`. A name that is not known is returned as it came.

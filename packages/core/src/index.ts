@@ -5,6 +5,7 @@ export {
   formatNames,
   fromQemuFormat,
   isSameFormat,
+  shownFormatNames,
   toGlanceFormat,
   toQemuFormat,
 } from './disk-format.ts'

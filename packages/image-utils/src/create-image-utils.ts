@@ -30,6 +30,7 @@ import {
 import { createToolbox, type ImageUtilsDependencies } from './dependencies.ts'
 import type { ImageUtils } from './image-utils.ts'
 import { checkAvailableSpace } from './operations/available-space.ts'
+import { checkImageFile } from './operations/check-image-file.ts'
 import { convertImage } from './operations/convert-image.ts'
 import { fetchImage, fetchVerifyImage } from './operations/fetch.ts'
 import { fetchToVolumeFormat } from './operations/fetch-to-volume.ts'
@@ -103,6 +104,7 @@ export function createImageUtils(
       checkQemuImgVersion(await qemuImg.version(), minimumVersion),
     convertImage: (source, dest, outFormat, keywords) =>
       convertImage(toolbox, source, dest, outFormat, keywords),
+    checkImageFile: (path, keywords) => checkImageFile(toolbox, path, keywords),
     resizeImage: (source, size, keywords) => resizeImage(toolbox, source, size * GiB, keywords),
     getQemuData: (imageId, hasMeta, diskFormatRaw, dest, runAsRoot, keywords) =>
       getQemuData(toolbox, imageId, hasMeta, diskFormatRaw, dest, runAsRoot, keywords),

@@ -10,6 +10,7 @@ import type {
   TemporaryPath,
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
+import type { CheckImageFileOptions } from './operations/check-image-file.ts'
 import type { ConvertImageOptions } from './operations/convert-image.ts'
 import type { FetchOptions } from './operations/fetch.ts'
 import type { BlockSize, FetchToVolumeOptions } from './operations/fetch-to-volume.ts'
@@ -76,6 +77,8 @@ export interface ImageUtils {
   checkQemuImgVersion(minimumVersion: string): Promise<void>
   convertImage(source: string, dest: string, outFormat: string, options?: ConvertImageOptions): Promise<void>
   /** Grows a disk to `size` GiB. */
+  /** Judges a file that is to become an image; resolves with its `disk_format`. Not in the original. */
+  checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>
   resizeImage(
     source: string,
     size: number,

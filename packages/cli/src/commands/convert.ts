@@ -4,7 +4,8 @@ import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
-import { holdOperand } from './file-source.ts'
+import { holdOperand, resolveDestination } from './file-source.ts'
+import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { knownFormat, operand, wholeNumber } from './values.ts'
 
@@ -26,8 +27,7 @@ Examples:
 
 /** `disk-image convert`: one disk file into another. */
 export function addConvertCommand(program: Command, perform: Perform): void {
-  program
-    .command('convert')
+  withArchiveOption(program.command('convert'))
     .summary('a disk into another format')
     .description('Converts a disk into another format. No format is ever guessed.')
     .argument('<source>', 'a file or block device')
@@ -65,7 +65,7 @@ async function convert(
   operands: readonly string[],
 ): Promise<void> {
   const { from, to, compress = 'none' } = flags
-  const destination = session.resolve(operand(operands, 1))
+  const destination = resolveDestination(session, operand(operands, 1))
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   if (from === undefined) {
     throw new UsageError('Say with --from FORMAT what the source is: disk-image inspect FILE tells it.')

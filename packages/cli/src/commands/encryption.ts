@@ -41,7 +41,7 @@ export function readEncryption(
   const encrypts = format === 'luks' || sourcePassphraseFile !== undefined
   if (!encrypts && (passphraseFile ?? cipher ?? keySize) !== undefined) {
     throw new UsageError(
-      '--passphrase-file, --cipher and --key-size are for luks volumes: give --format luks too.',
+      '--passphrase-file, --cipher and --key-size are for luks volumes: give --format luks (convert: --to luks) too.',
     )
   }
   if (sourcePassphraseFile !== undefined && passphraseFile === undefined) {

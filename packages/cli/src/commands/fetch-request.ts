@@ -2,6 +2,7 @@ import type { ImageUtils, ImageToVolumeRequest } from '@disk-image/image-utils'
 import type { Place } from '../place.ts'
 import type { Session } from '../session.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
+import { resolveDestination } from './file-source.ts'
 
 /** How one image is put onto its volume. */
 export interface TransferFlags extends EncryptionFlags {
@@ -34,7 +35,7 @@ export function readTransfer(
     imageService,
     context,
     imageId,
-    volume: session.resolve(volume),
+    volume: resolveDestination(session, volume),
     volumeFormat: flags.format,
     volumeSubformat: flags.subformat,
     volumeSizeGiB: flags.size,

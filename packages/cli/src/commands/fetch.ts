@@ -8,8 +8,9 @@ import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
+import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { byteSize, collect, knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
+import { collect, knownFormat, operand, size, wholeNumber } from './values.ts'
 
 interface FetchFlags extends TransferFlags, ListFlags {
   readonly dryRun?: boolean
@@ -29,6 +30,7 @@ is that of the failures where they are all alike, and 1 otherwise.
 Examples:
   $ disk-image fetch IMAGE disk.raw                           into a file, with holes where there are zeroes
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
+  $ disk-image fetch IMAGE disk.raw --size 512M               into a file of 512 MiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
   $ disk-image fetch IMAGE /dev/vg0/volume --dry-run          what would happen, and what would be refused
   $ disk-image fetch --list images.txt --jobs 4               one image on each line of a file
@@ -36,8 +38,7 @@ Examples:
 
 /** `disk-image fetch`: an image onto a volume. */
 export function addFetchCommand(program: Command, perform: Perform): void {
-  program
-    .command('fetch')
+  withArchiveOption(program.command('fetch'))
     .summary('an image onto a volume')
     .description('Puts an image onto a volume: downloaded, inspected, judged, verified, written.')
     .argument('[image]', "the image's id")
@@ -49,7 +50,11 @@ export function addFetchCommand(program: Command, perform: Perform): void {
       'raw',
     )
     .option('--subformat <name>', 'a variant of the format, for example fixed or streamOptimized')
-    .option('--size <gib>', "the volume's size: what doesn't fit is refused", positiveNumber('--size'))
+    .option(
+      '--size <size>',
+      "the volume's size, for example 20G: what doesn't fit is refused, a file becomes so large",
+      size('--size', { plain: 'G' }),
+    )
     .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
     .option('--disable-sparse', 'write zeroes too')
     .option('--verify-before-write', 'write nothing before everything is verified')
@@ -71,7 +76,7 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option(
       '--byte-budget <size>',
       'memory and temporary files at once, for example 20G (half of what is free for temporary files)',
-      byteSize('--byte-budget'),
+      size('--byte-budget', { plain: 'B' }),
     )
     .option('--stop-on-failure', 'begin nothing more after a failure')
     .addHelpText('after', notes)

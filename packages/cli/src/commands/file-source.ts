@@ -37,6 +37,16 @@ export async function holdOperand(session: Session, name: string): Promise<HeldF
   }
 }
 
+/**
+ * Where a command writes, absolute.
+ *
+ * @throws {UsageError} for `-`: holes, and a head that is written last, can't go to standard output
+ */
+export function resolveDestination(session: Session, name: string): string {
+  if (name !== '-') return session.resolve(name)
+  throw new UsageError('A disk is not written to standard output: give a file or a block device.')
+}
+
 /** A file whose bytes are uploaded. */
 export interface UploadFile extends AsyncDisposable {
   /** Leads to the very bytes that are uploaded. */

@@ -1,17 +1,15 @@
 import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
 import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
-import { UsageError } from '../usage-error.ts'
 import { openUploadFile } from './file-source.ts'
+import { type JudgeFlags, judgeUpload } from './judge-upload.ts'
 import { takeBack } from './take-back.ts'
 import { takeStoreId, withoutStoreId } from './store-id.ts'
 
 /** Flags of `image create`. */
-export interface CreateFlags {
+export interface CreateFlags extends JudgeFlags {
   readonly name: string
   readonly file?: string
-  readonly diskFormat?: string
-  readonly containerFormat?: string
   readonly property?: Readonly<Record<string, string>>
   readonly tag?: readonly string[]
   readonly visibility?: string
@@ -24,18 +22,17 @@ export interface CreateFlags {
 
 /** `disk-image image create` */
 export async function createImage(session: Session, flags: CreateFlags & GlobalFlags): Promise<void> {
-  if (flags.file !== undefined && flags.diskFormat === undefined) {
-    throw new UsageError('Say with --disk-format FORMAT what the file is: disk-image inspect FILE tells it.')
-  }
   const storeId = takeStoreId(flags)
-  const metadata = metadataOf(flags)
   if (flags.file === undefined) {
+    const metadata = metadataOf(flags)
     const place = await session.place(withoutStoreId(flags))
     const record = await place.imageService.create(place.context, metadata, { signal: session.io.signal })
     finish(session, place, record)
     return
   }
   await using file = await openUploadFile(session, flags.file)
+  const diskFormat = await judgeUpload(session, { path: file.path, name: flags.file }, flags)
+  const metadata = metadataOf({ ...flags, diskFormat })
   const place = await session.place(withoutStoreId(flags))
   const { data } = file
   finish(session, place, await createWithData(session, place, metadata, { data, storeId }))

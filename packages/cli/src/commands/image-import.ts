@@ -1,22 +1,21 @@
 import { formatBytes } from '@disk-image/core'
-import type { GlanceClient, ImportProgress, ImportRequest } from '@disk-image/image-utils/glance'
+import type { ImportProgress, ImportRequest } from '@disk-image/image-utils/glance'
 import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { openUploadFile } from './file-source.ts'
+import { openUploadFile, type UploadFile } from './file-source.ts'
 import { describeImage, readImage } from './image-show.ts'
+import { type JudgeFlags, judgeUpload } from './judge-upload.ts'
 import { takeBack } from './take-back.ts'
 
 /** Flags of `image import`. */
-export interface ImportFlags {
+export interface ImportFlags extends JudgeFlags {
   readonly method?: ImportMethod
   readonly file?: string
   readonly uri?: string
   readonly toStore?: readonly string[]
   readonly allStores?: boolean
   readonly name?: string
-  readonly diskFormat?: string
-  readonly containerFormat?: string
 }
 
 type ImportMethod = 'glance-direct' | 'web-download' | 'copy-image'
@@ -32,7 +31,7 @@ export async function importImage(
   if ((givenId === undefined) === (flags.name === undefined)) {
     throw new UsageError("Give either an image's id, or --name NAME for a new image.")
   }
-  if (givenId === undefined && flags.diskFormat === undefined) {
+  if (givenId === undefined && flags.diskFormat === undefined && flags.file === undefined) {
     throw new UsageError('Say with --disk-format FORMAT what the new image is.')
   }
   const place = await session.place()
@@ -42,9 +41,11 @@ export async function importImage(
     )
   }
   const { client } = place.glance
-  const id = givenId ?? (await makeImage(session, place, flags))
+  await using file = flags.file === undefined ? undefined : await openUploadFile(session, flags.file)
+  const described = file === undefined ? flags : await describe(session, place, file, flags, givenId)
+  const id = givenId ?? (await makeImage(session, place, described))
   try {
-    if (flags.file !== undefined) await stage(session, client, id, flags.file)
+    if (file !== undefined) await client.stage(id, file.data, session.call)
     const call = { context: place.context, signal: session.io.signal }
     await client.import(id, request, call)
     await client.waitForImport(id, { ...call, onImportProgress: teller(session) })
@@ -99,9 +100,23 @@ async function makeImage(
   return record.id
 }
 
-async function stage(session: Session, client: GlanceClient, id: string, file: string): Promise<void> {
-  await using source = await openUploadFile(session, file)
-  await client.stage(id, source.data, session.call)
+/** What the file is: as the flags say, else as the record of an image that is there, else as it is found. */
+async function describe(
+  session: Session,
+  { imageService, context }: Place,
+  file: UploadFile,
+  flags: ImportFlags,
+  givenId: string | undefined,
+): Promise<ImportFlags> {
+  const { signal } = session.io
+  const record = givenId === undefined ? undefined : await imageService.show(context, givenId, { signal })
+  const claim: JudgeFlags = {
+    diskFormat: flags.diskFormat ?? record?.disk_format ?? undefined,
+    containerFormat: flags.containerFormat ?? record?.container_format ?? undefined,
+    inspect: flags.inspect,
+  }
+  const diskFormat = await judgeUpload(session, { path: file.path, name: flags.file ?? '' }, claim)
+  return { ...flags, diskFormat }
 }
 
 /** Says when something changes, not every second. */

@@ -4,12 +4,13 @@ import { importImage, type ImportFlags } from './image-import.ts'
 import { listImages, type ListFlags } from './image-list.ts'
 import { setProperties, type SetFlags, unsetProperties, type UnsetFlags } from './image-set.ts'
 import { deleteImages, listStores, showImage } from './image-show.ts'
+import { withJudgeOptions } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { collect, collectProperty, formatName, wholeNumber } from './values.ts'
+import { collect, collectProperty, diskFormat, formatName, size, wholeNumber } from './values.ts'
 
 const createNotes = `
-Without --file the image has no data yet: disk-image upload VOLUME --image ID fills it. The file is stored as
-it is; it is inspected and judged by whoever fetches it.
+Without --file the image has no data yet: disk-image upload VOLUME --image ID fills it. The file is inspected and
+judged as an upload is, and stored as it is; without --disk-format it is what the inspection finds.
 
 Examples:
   $ disk-image image create --name ubuntu --disk-format qcow2 --file ubuntu.qcow2
@@ -31,13 +32,12 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .description('The images themselves.')
   addReadingCommands(image, perform)
   addChangingCommands(image, perform)
-  image
-    .command('create')
+  withJudgeOptions(image.command('create'))
     .summary('make an image, with or without data')
     .description('Makes an image, and prints its id.')
     .requiredOption('--name <name>', "the image's name")
     .option('--file <file>', 'the data; - for standard input')
-    .option('--disk-format <format>', 'raw, qcow2, vhd, vhdx, vmdk, vdi, iso …', formatName('--disk-format'))
+    .option('--disk-format <format>', 'raw, qcow2, vhd, vhdx, vmdk, vdi, iso …', diskFormat('--disk-format'))
     .option('--container-format <format>', 'bare, ovf, compressed …', formatName('--container-format'))
     .option('--property <key=value>', 'a property; may be repeated', collectProperty)
     .option('--tag <tag>', 'a tag; may be repeated', collect)
@@ -50,14 +50,21 @@ export function addImageCommands(program: Command, perform: Perform): void {
       ]),
     )
     .option('--protected', 'refuse to delete it')
-    .option('--min-disk <gib>', 'the smallest disk that it fits', wholeNumber('--min-disk'))
-    .option('--min-ram <mib>', 'the least memory that it needs', wholeNumber('--min-ram'))
+    .option(
+      '--min-disk <size>',
+      'the smallest disk that it fits, in GiB or with a unit',
+      size('--min-disk', { plain: 'G', whole: true, zero: true }),
+    )
+    .option(
+      '--min-ram <size>',
+      'the least memory that it needs, in MiB or with a unit',
+      size('--min-ram', { plain: 'M', whole: true, zero: true }),
+    )
     .option('--id <uuid>', 'the id that it shall have')
     .option('--store-id <id>', 'the store that takes the data')
     .addHelpText('after', createNotes)
     .action(perform<CreateFlags>(createImage))
-  image
-    .command('import')
+  withJudgeOptions(image.command('import'))
     .summary("let Glance fetch or copy an image's data")
     .description("Lets Glance import an image's data, and waits until it is there.")
     .argument('[image]', "the image's id")
@@ -73,7 +80,7 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .option('--to-store <id>', 'a store that shall have the data; may be repeated', collect)
     .option('--all-stores', 'every store shall have the data')
     .option('--name <name>', 'make an image of this name')
-    .option('--disk-format <format>', 'its format', formatName('--disk-format'))
+    .option('--disk-format <format>', 'its format', diskFormat('--disk-format'))
     .option('--container-format <format>', "(default: 'bare')", formatName('--container-format'))
     .addHelpText('after', importNotes)
     .action(perform<ImportFlags>(importImage))
@@ -103,7 +110,7 @@ function addReadingCommands(image: Command, perform: Perform): void {
     .description('Lists images, newest first.')
     .option('--name <name>', 'only of this name')
     .option('--status <status>', 'only in this status, for example active')
-    .option('--disk-format <format>', 'only of this format', formatName('--disk-format'))
+    .option('--disk-format <format>', 'only of this format', diskFormat('--disk-format'))
     .addOption(
       new Option('--visibility <who>', 'only those').choices([
         'private',

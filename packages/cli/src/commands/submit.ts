@@ -8,7 +8,7 @@ import { type FleetFlags, loadFleet, withFleet, withFleetOptions } from './jobs-
 import { readInput } from './file-source.ts'
 import { describeJob } from './jobs-table.ts'
 import type { Perform } from './perform.ts'
-import { knownFormat, operand, positiveNumber, wholeNumber } from './values.ts'
+import { knownFormat, operand, size, wholeNumber } from './values.ts'
 
 /** Most bytes of a list of jobs. */
 const largestList = 64 * MiB
@@ -62,7 +62,7 @@ export function addSubmitCommands(program: Command, perform: Perform): void {
     .argument('<volume>', 'an absolute path, or rbd:POOL/IMAGE')
     .option('--format <format>', "the volume's format", knownFormat('--format', 'write'))
     .option('--subformat <name>', 'a variant of the format')
-    .option('--size <gib>', "the volume's size: what doesn't fit is refused", positiveNumber('--size'))
+    .option('--size <size>', "the volume's size: what doesn't fit is refused", size('--size', { plain: 'G' }))
     .option('--sha512 <hex>', 'what the image must be')
     .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
   ofCloud(add('upload', 'a volume into an image without data', makeUpload))

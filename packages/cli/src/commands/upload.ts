@@ -6,6 +6,7 @@ import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { holdOperand } from './file-source.ts'
+import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId } from './store-id.ts'
 import { takeBack } from './take-back.ts'
@@ -34,8 +35,7 @@ Examples:
 
 /** `disk-image upload`: a volume into an image. */
 export function addUploadCommand(program: Command, perform: Perform): void {
-  program
-    .command('upload')
+  withArchiveOption(program.command('upload'))
     .summary('a volume into an image')
     .description("Uploads a volume as an image, and prints the image's id.")
     .argument('<volume>', 'a file or block device')

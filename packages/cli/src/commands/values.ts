@@ -1,3 +1,4 @@
+import { formatNames, shownFormatNames, toGlanceFormat } from '@disk-image/core'
 import { UsageError } from '../usage-error.ts'
 
 /** Parses an option's value as a whole number of at least `minimum`. */
@@ -13,32 +14,60 @@ export function wholeNumber(name: string, minimum: number = 0): (text: string) =
   }
 }
 
-/** Parses an option's value as a number above 0. */
-export function positiveNumber(name: string): (text: string) => number {
+/** What a size is counted in. Units of 1024, as with qemu-img: 10G, 10GB and 10GiB are the same. */
+const unitBytes: Readonly<Record<SizeUnit, number>> = {
+  B: 1,
+  K: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+  T: 1024 ** 4,
+  P: 1024 ** 5,
+}
+
+/** A unit of sizes, by its letter. */
+export type SizeUnit = 'B' | 'K' | 'M' | 'G' | 'T' | 'P'
+
+interface SizeRules {
+  /** What a number without a unit is counted in. */
+  readonly plain: SizeUnit
+  /** What the size is counted in. @default that of a number without a unit */
+  readonly as?: SizeUnit
+  /** Whether it must be a whole number of these. @default false */
+  readonly whole?: boolean
+  /** @default false */
+  readonly zero?: boolean
+}
+
+/**
+ * Parses an option's value as a size: `512M`, `10GiB`, `1.5T`, `1048576B`, or a number alone. The one parser of sizes.
+ *
+ * @returns how many of the unit `as`
+ */
+export function size(name: string, rules: SizeRules): (text: string) => number {
+  const { plain, as = plain, whole = false, zero = false } = rules
+  const refuse = (what: string, text: string): never => {
+    throw new UsageError(`${name} must be ${what}; it is ${JSON.stringify(text)}.`)
+  }
   return (text) => {
-    const value = /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : Number.NaN
-    if (!(value > 0)) {
-      throw new UsageError(`${name} must be a number above 0; it is ${JSON.stringify(text)}.`)
-    }
-    return value
+    const example = `a size such as 512M or 10G, ${unitWords[plain]} where it has no unit`
+    const [, digits, suffix = ''] = /^(\d{1,16}(?:\.\d{1,15})?)([KMGTP](?:i?B)?|B)?$/i.exec(text) ?? []
+    if (digits === undefined) return refuse(example, text)
+    const unit = suffix === '' ? plain : (suffix.charAt(0).toUpperCase() as SizeUnit)
+    const bytes = Number(digits) * unitBytes[unit]
+    if (bytes > Number.MAX_SAFE_INTEGER) return refuse('smaller than 8 PiB', text)
+    if (bytes < 1 && !(zero && bytes === 0)) return refuse(`${example}, above 0`, text)
+    const value = (as === 'B' || unit !== as ? Math.floor(bytes) : bytes) / unitBytes[as]
+    return whole && !Number.isInteger(value) ? refuse(`a whole number of ${unitWords[as]}`, text) : value
   }
 }
 
-const sizeUnits = ['', 'K', 'M', 'G', 'T'] as const
-
-/** Parses an option's value as bytes: `512M`, `20G`, `1.5TiB`, `1048576`. */
-export function byteSize(name: string): (text: string) => number {
-  return (text) => {
-    const [, digits = '', unit = ''] = /^(\d{1,15}(?:\.\d{1,6})?)([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
-    const power = sizeUnits.indexOf(unit.toUpperCase() as (typeof sizeUnits)[number])
-    const value = digits === '' ? Number.NaN : Math.floor(Number(digits) * 1024 ** power)
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new UsageError(
-        `${name} must be a size such as 512M or 20G, 1 byte or more; it is ${JSON.stringify(text)}.`,
-      )
-    }
-    return value
-  }
+const unitWords: Readonly<Record<SizeUnit, string>> = {
+  B: 'bytes',
+  K: 'KiB',
+  M: 'MiB',
+  G: 'GiB',
+  T: 'TiB',
+  P: 'PiB',
 }
 
 /** Collects `--property KEY=VALUE`, given as often as one likes. The last of a key counts. */
@@ -60,7 +89,7 @@ export function collect(text: string, before: readonly string[] = []): string[] 
 /** The name of a format. What exists is for the tools to say; what could be another option or a path is refused. */
 export function formatName(name: string): (text: string) => string {
   return (text) => {
-    if (!/^[A-Za-z0-9][A-Za-z0-9_]{0,31}$/.test(text)) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/.test(text)) {
       throw new UsageError(
         `${name} must be the name of a format such as raw or qcow2; it is ${JSON.stringify(text)}.`,
       )
@@ -69,39 +98,51 @@ export function formatName(name: string): (text: string) => string {
   }
 }
 
-/** Formats that a tool writes, by Glance's names and qemu-img's. */
-const writtenFormats = [
-  'raw',
-  'qcow2',
-  'vhd',
-  'vpc',
-  'vhdx',
-  'vmdk',
-  'vdi',
-  'luks',
-  'parallels',
-  'ploop',
-  'qcow',
-  'qed',
-]
-/** Formats that a tool reads. */
-const readFormats = [...writtenFormats, 'iso', 'bochs', 'cloop', 'dmg']
-/** Formats that an image made of a volume may have: an ISO is raw bytes under another name. */
-const imageFormats = [...writtenFormats, 'iso']
+/**
+ * What the inspector calls what is no disk image. As the format of a source these names are taken and then refused
+ * with the reason, as whatever holds one of them is.
+ */
+const notDisks: ReadonlySet<string> = new Set([
+  'gzip',
+  'xz',
+  'zstd',
+  'bzip2',
+  'lz4',
+  'tar',
+  'ova',
+  'zip',
+  '7z',
+  'lzma',
+  'lzip',
+  'compress',
+  'rar',
+  'wim',
+  'vma',
+  'android-sparse',
+])
 
-/** The name of a format that can be read, written, or uploaded: a wrong one is told before anything is begun. */
+const pastOf = { read: 'read', write: 'written', upload: 'uploaded' } as const
+
+/**
+ * Any name of a format that can be read, written, or uploaded: a wrong one is told before anything is begun. For an
+ * image's record it becomes Glance's name.
+ */
 export function knownFormat(name: string, use: 'read' | 'write' | 'upload'): (text: string) => string {
-  const known = { read: readFormats, write: writtenFormats, upload: imageFormats }[use]
+  const known = formatNames(use === 'read' ? 'read' : 'write')
   return (text) => {
     const format = formatName(name)(text)
-    if (known.includes(format)) return format
+    if (known.includes(format)) return use === 'upload' ? toGlanceFormat(format) : format
+    if (use === 'read' && notDisks.has(format)) return format
     throw new UsageError(
-      `${name} is ${text}, which is no format that can be ${pastOf[use]}; there are: ${known.join(', ')}.`,
+      `${name} is ${text}, which is no format that can be ${pastOf[use]}; there are: ${shownFormatNames(use === 'read' ? 'read' : 'write')}.`,
     )
   }
 }
 
-const pastOf = { read: 'read', write: 'written', upload: 'uploaded' } as const
+/** A record's `disk_format`: any name of a format as Glance's. What only that Glance knows is passed on. */
+export function diskFormat(name: string): (text: string) => string {
+  return (text) => toGlanceFormat(formatName(name)(text))
+}
 
 /** Operands whose number commander has checked already. */
 export function operand(operands: readonly string[], index: number): string {

@@ -3,7 +3,7 @@ import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { resolveOperand } from './file-source.ts'
-import { operand, wholeNumber } from './values.ts'
+import { operand, size } from './values.ts'
 
 /** Flags of `vhd reparent`. */
 export interface ReparentFlags {
@@ -19,22 +19,23 @@ export interface CreateVhdFlags extends ReparentFlags {
 /** Largest size that a VHD can have, in MiB. */
 const largestMiB = 2040 * 1024
 
+/** In MiB. */
 function readSize(text: string): number {
-  const size = wholeNumber('The size', 1)(text)
-  if (size > largestMiB) throw new UsageError(`A VHD has at most ${largestMiB} MiB; ${size} were asked for.`)
-  return size
+  const mib = size('The size', { plain: 'M', whole: true })(text)
+  if (mib > largestMiB) throw new UsageError(`A VHD has at most ${largestMiB} MiB; ${mib} were asked for.`)
+  return mib
 }
 
-/** `disk-image vhd resize FILE MIB` */
+/** `disk-image vhd resize FILE SIZE` */
 export async function resizeVhdFile(
   session: Session,
   _flags: object,
   operands: readonly string[],
 ): Promise<void> {
-  const size = readSize(operand(operands, 1))
+  const mib = readSize(operand(operands, 1))
   const file = resolveOperand(session, operand(operands, 0))
   const { getVhdInfo, resizeVhd } = await import('@disk-image/image-utils/vhd')
-  await resizeVhd(file, size, session.call)
+  await resizeVhd(file, mib, session.call)
   const { currentSizeBytes } = await getVhdInfo(file)
   session.answer({ file, currentSizeBytes }, [`${file} has ${exactBytes(currentSizeBytes)} now.`])
 }
@@ -52,26 +53,26 @@ export async function reparentVhd(
   session.answer({ child, parent }, [`The parent of ${child} is ${parent} now.`])
 }
 
-/** `disk-image vhd create FILE [MIB]` */
+/** `disk-image vhd create FILE [SIZE]` */
 export async function createVhdFile(
   session: Session,
   flags: CreateVhdFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const [, mib] = operands
-  const size = mib === undefined ? undefined : readSize(mib)
+  const [, text] = operands
+  const mib = text === undefined ? undefined : readSize(text)
   const file = resolveOperand(session, operand(operands, 0))
   if (flags.parent !== undefined && flags.type === 'fixed') throw new UsageError('A child is never fixed.')
   const { createSnapshot, createVhd, getVhdInfo } = await import('@disk-image/image-utils/vhd')
   if (flags.parent !== undefined) {
-    const sizeBytes = size === undefined ? undefined : size * MiB
+    const sizeBytes = mib === undefined ? undefined : mib * MiB
     await createSnapshot(file, resolveOperand(session, flags.parent), {
       sizeBytes,
       parentFormat: flags.parentFormat,
     })
   } else {
-    if (size === undefined) throw new UsageError('Give the size in MiB, or --parent FILE.')
-    await createVhd(file, { sizeBytes: size * MiB, type: flags.type })
+    if (mib === undefined) throw new UsageError('Give the size, for example 10G, or --parent FILE.')
+    await createVhd(file, { sizeBytes: mib * MiB, type: flags.type })
   }
   const { type, currentSizeBytes, uniqueId } = await getVhdInfo(file)
   session.answer({ file, type, currentSizeBytes, uniqueId }, [

@@ -25,7 +25,7 @@ Examples:
 
 const createNotes = `
 Examples:
-  $ disk-image vhd create disk.vhd 10240
+  $ disk-image vhd create disk.vhd 10G
   $ disk-image vhd create snapshot.vhd --parent disk.vhd`
 
 /** `disk-image vhd …`: VHD files and chains of them. */
@@ -56,7 +56,7 @@ export function addVhdCommands(program: Command, perform: Perform): void {
     .command('resize')
     .description('Makes a VHD larger. What is new reads as zero.')
     .argument('<file>')
-    .argument('<mib>', 'the new size in MiB, rounded up to a multiple of 2')
+    .argument('<size>', 'the new size, for example 10G; in MiB where it has no unit; rounded up to 2 MiB')
     .action(perform<object>(resizeVhdFile))
   vhd
     .command('reparent')
@@ -72,7 +72,7 @@ export function addVhdCommands(program: Command, perform: Perform): void {
     .command('create')
     .description('Makes an empty VHD, or with --parent an empty child of a disk.')
     .argument('<file>', 'must not exist yet')
-    .argument('[mib]', "the size in MiB; of a child: the parent's where it is not given")
+    .argument('[size]', "for example 10G; in MiB where it has no unit; of a child: the parent's by default")
     .addOption(new Option('--type <type>', 'what is made').choices(['dynamic', 'fixed']).default('dynamic'))
     .option('--parent <file>', 'make a differencing child of this disk')
     .addOption(

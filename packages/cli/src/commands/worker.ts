@@ -7,8 +7,9 @@ import { openPlace } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type FleetFlags, loadFleet, redisOf, withFleetOptions } from './jobs-fleet.ts'
+import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { collect, positiveNumber, wholeNumber } from './values.ts'
+import { collect, size, wholeNumber } from './values.ts'
 
 interface WorkerFlags extends FleetFlags {
   readonly backend: string
@@ -41,8 +42,7 @@ Examples:
 
 /** `disk-image worker`: one host of a fleet. */
 export function addWorkerCommand(program: Command, perform: Perform): void {
-  const command = program
-    .command('worker')
+  const command = withArchiveOption(program.command('worker'))
     .summary('do the jobs of a fleet')
     .description('Takes jobs from the queue and does them, until it is ended.')
     .option('--backend <name>', 'the back end that it serves', 'default')
@@ -53,9 +53,9 @@ export function addWorkerCommand(program: Command, perform: Perform): void {
     .option('--cloud-jobs <n>', 'jobs with each cloud, over all workers', wholeNumber('--cloud-jobs', 1))
     .option('--jobs <n>', 'jobs at the same time on this host (default: 4)', wholeNumber('--jobs', 1))
     .option('--conversions <n>', 'conversions among them (default: 2)', wholeNumber('--conversions', 1))
-    .option('--in-flight <gib>', 'of images in work (default: 64)', positiveNumber('--in-flight'))
+    .option('--in-flight <size>', 'of images in work (default: 64G)', size('--in-flight', { plain: 'G' }))
     .option('--cache <dir>', 'keep images here, so that each is downloaded once')
-    .option('--cache-size <gib>', 'of the cache', positiveNumber('--cache-size'), 100)
+    .option('--cache-size <size>', 'of the cache', size('--cache-size', { plain: 'G' }), 100)
     .option(
       '--lease <s>',
       "without a sign of life, after which its jobs are another's (default: 15)",

@@ -1,5 +1,5 @@
 import type { TransferFlags } from '../commands/fetch-request.ts'
-import { knownFormat, positiveNumber, wholeNumber } from '../commands/values.ts'
+import { knownFormat, size, wholeNumber } from '../commands/values.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** What one line of a list wants. */
@@ -19,7 +19,7 @@ type Key = Exclude<keyof TransferFlags, symbol>
 const options: ReadonlyMap<string, readonly [key: Key, parse: (text: string) => unknown]> = new Map([
   ['format', ['format', knownFormat('format', 'write')]],
   ['subformat', ['subformat', (text: string) => text]],
-  ['size', ['size', positiveNumber('size')]],
+  ['size', ['size', size('size', { plain: 'G' })]],
   ['disable-sparse', ['disableSparse', yesOrNo('disable-sparse')]],
   ['verify-before-write', ['verifyBeforeWrite', yesOrNo('verify-before-write')]],
   ['no-sync', ['sync', (text: string) => !yesOrNo('no-sync')(text)]],

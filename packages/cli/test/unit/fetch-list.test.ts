@@ -45,7 +45,7 @@ function events(stdout: string): Event[] {
 test('a list is fetched, each line told, one image only once', async () => {
   await using bench = await openWorkbench()
   const [one = '', two = ''] = await makeImages(bench, 2)
-  await writeFile(bench.path('list'), `# two\n${one} a.raw\r\n\n${two} b.raw size=1 # small\n${one} c.raw\n`)
+  await writeFile(bench.path('list'), `# two\n${one} a.raw\r\n\n${two} b.raw size=1M # small\n${one} c.raw\n`)
   const { exitCode, stdout, stderr } = await bench.run(['fetch', '--list', 'list'])
   expect(stderr.split('\n').filter((line) => line.startsWith('done '))).toHaveLength(3)
   expect(stdout).toMatch(/^done +\S+ +\S+a\.raw +1 MiB +[\d.]+ s +sha512 verified\n/)

@@ -107,7 +107,7 @@ test.each([
   ['id dest frob=1', 'There is no key "frob"; there are: format, subformat'],
   ['id dest __proto__=1', 'There is no key "__proto__"'],
   ['id dest format=frob', 'format is frob, which is no format that can be written'],
-  ['id dest size=-1', 'size must be a number above 0'],
+  ['id dest size=-1', 'size must be a size such as'],
   ['id dest size=1 size=2', 'The key size is given twice'],
   ['id dest disable-sparse=yes', 'disable-sparse must be true or false; it is "yes"'],
   ['id dest no-sync=1', 'no-sync must be true or false; it is "1"'],

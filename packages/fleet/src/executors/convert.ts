@@ -1,4 +1,4 @@
-import { InvalidError } from '@disk-image/core'
+import { InvalidError, toQemuFormat } from '@disk-image/core'
 import type { ConvertJob } from '../jobs/job.ts'
 import type { Execution, Report } from './execution.ts'
 import { needRbd } from './need-rbd.ts'
@@ -23,7 +23,7 @@ export async function runConvert(job: ConvertJob, execution: Execution): Promise
   if (!volume.startsWith('rbd:')) await convert(volume)
   else {
     const driver = needRbd(execution)
-    if (volumeFormat !== 'raw') throw new InvalidError({ reason: 'A volume of Ceph is raw.' })
+    if (toQemuFormat(volumeFormat) !== 'raw') throw new InvalidError({ reason: 'A volume of Ceph is raw.' })
     await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
     await convert(temporary.path)
     execution.check()

@@ -1,4 +1,4 @@
-import { type ImageRecord, type ImageService, InvalidError } from '@disk-image/core'
+import { type ImageRecord, type ImageService, InvalidError, toQemuFormat } from '@disk-image/core'
 import { cacheNameOf } from '../cache/cache-names.ts'
 import { readThroughCache } from '../cache/cached-image-service.ts'
 import type { FetchJob } from '../jobs/job.ts'
@@ -30,7 +30,7 @@ export async function runFetch(job: FetchJob, execution: Execution): Promise<Rep
     })
     if (!volume.startsWith('rbd:')) return await fill(volume)
     const driver = needRbd(execution)
-    if ((job.volumeFormat ?? 'raw') !== 'raw') {
+    if (toQemuFormat(job.volumeFormat ?? 'raw') !== 'raw') {
       throw new InvalidError({ reason: 'A volume of Ceph is raw: leave volumeFormat out.' })
     }
     const stream = canStream(job, record, execution) ? await driver.openNew?.(volume, { signal }) : undefined

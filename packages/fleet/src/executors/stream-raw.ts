@@ -36,7 +36,10 @@ export async function streamRaw(
   const { imageUtils, context, signal, onProgress } = execution
   const { imageId, volume, volumeSizeGiB, verify, connections } = job
   const inspector = createInspector()
-  const policy = createFormatPolicy({ vmdkAllowedTypes: imageUtils.options.vmdkAllowedTypes })
+  const policy = createFormatPolicy({
+    ...imageUtils.options.formatRules,
+    vmdkAllowedTypes: imageUtils.options.vmdkAllowedTypes,
+  })
   let bytes = 0
   let headJudged = false
   try {

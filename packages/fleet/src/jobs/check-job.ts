@@ -1,4 +1,4 @@
-import { InvalidError } from '@disk-image/core'
+import { formatNames, InvalidError, shownFormatNames } from '@disk-image/core'
 import type { FleetJob, JobEnvelope, JobType } from './job.ts'
 import { isVolumeName } from './volume-name.ts'
 
@@ -20,7 +20,9 @@ const required = (holds: Field['holds'], words: string): Field => ({ required: t
 const optional = (holds: Field['holds'], words: string): Field => ({ required: false, holds, words })
 
 const isName = matching(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/)
-const isFormat = matching(/^[A-Za-z0-9][A-Za-z0-9_]{0,31}$/)
+const isSubformat = matching(/^[A-Za-z0-9][A-Za-z0-9_]{0,31}$/)
+const isRead: Field['holds'] = (value) => formatNames('read').includes(value as string)
+const isWritten: Field['holds'] = (value) => formatNames('write').includes(value as string)
 const isId = matching(/^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$/)
 const isBoolean: Field['holds'] = (value) => typeof value === 'boolean'
 const isPositive: Field['holds'] = (value) => typeof value === 'number' && Number.isFinite(value) && value > 0
@@ -47,7 +49,9 @@ const isPath: Field['holds'] = (value) => isVolumeName(value) && !value.startsWi
 const name = optional(isName, 'a name of letters, digits, - and _')
 const imageId = required(isId, "an image's id")
 const volume = required(isVolumeName, 'a plain absolute path or rbd:POOL/IMAGE')
-const format = optional(isFormat, 'the name of a format')
+const readWords = `the name of a format that can be read: ${shownFormatNames('read')}`
+const writtenWords = `the name of a format that can be written: ${shownFormatNames('write')}`
+const subformat = optional(isSubformat, 'the name of a variant of the format')
 const flag = optional(isBoolean, 'true or false')
 const compression = optional(oneOf('none', 'zlib', 'zstd'), "'none', 'zlib' or 'zstd'")
 const common = { type: required(isName, 'a type of job'), backend: name }
@@ -59,8 +63,8 @@ const fields: Readonly<Record<JobType, Readonly<Record<string, Field>>>> = {
     imageId,
     volume,
     hash: optional(isHash, '{ algorithm, value } with lower-case hex'),
-    volumeFormat: format,
-    volumeSubformat: format,
+    volumeFormat: optional(isWritten, writtenWords),
+    volumeSubformat: subformat,
     volumeSizeGiB: optional(isPositive, 'a number of GiB above 0'),
     disableSparse: flag,
     verify: optional(oneOf('strict', 'fallback', 'none'), "'strict', 'fallback' or 'none'"),
@@ -72,17 +76,17 @@ const fields: Readonly<Record<JobType, Readonly<Record<string, Field>>>> = {
     cloud: name,
     imageId,
     volume,
-    volumeFormat: format,
+    volumeFormat: optional(isRead, readWords),
     compression,
     storeId: optional(isId, "a store's id"),
   },
   convert: {
     ...common,
     source: required(isPath, 'a plain absolute path'),
-    sourceFormat: required(isFormat, 'the name of a format'),
+    sourceFormat: required(isRead, readWords),
     volume,
-    volumeFormat: required(isFormat, 'the name of a format'),
-    volumeSubformat: format,
+    volumeFormat: required(isWritten, writtenWords),
+    volumeSubformat: subformat,
     compression,
     disableSparse: flag,
   },

@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto'
+import { toQemuFormat } from '@disk-image/core'
 import type { FleetJob } from './job.ts'
 
 /** Fields that say how a job is done, not what comes of it. */
-const manners = new Set(['connections', 'verify', 'verifyBeforeWrite', 'disableSparse', 'volumeSizeGiB'])
+const manners = new Set(['connections', 'verify', 'verifyBeforeWrite', 'disableSparse'])
+
+/** Fields that name a format. */
+const formatFields = new Set(['sourceFormat', 'volumeFormat'])
 
 /** The back end of a job. */
 export function backendOf(job: FleetJob): string {
@@ -27,6 +31,8 @@ export function jobIdOf(job: FleetJob): string {
   }
   const identity = Object.entries(filled)
     .filter(([name, value]) => value !== undefined && !manners.has(name))
+    // Two names of one format ask for the same work.
+    .map(([name, value]) => [name, formatFields.has(name) ? toQemuFormat(String(value)) : value] as const)
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
   const digest = createHash('sha256').update(JSON.stringify(identity)).digest('hex')
   return `${backendOf(job)}.${job.type}-${digest.slice(0, 32)}`

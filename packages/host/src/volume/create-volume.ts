@@ -18,6 +18,8 @@ export interface VolumeInit {
   readonly partial: Partial | undefined
   /** Nothing is written beyond it. */
   readonly boundBytes: number
+  /** Of a file, at least. */
+  readonly fileLengthBytes: number
   readonly imageId: string
   /** Whether it has to be on the disk at the end. */
   readonly durable: boolean
@@ -27,7 +29,7 @@ export interface VolumeInit {
 
 /** The life of a volume: prepared at the first change, then written, then finished or wiped, then closed. */
 export function createVolume(init: VolumeInit): Volume {
-  const { handle, path, target, partial, boundBytes, imageId, durable, temporary } = init
+  const { handle, path, target, partial, boundBytes, fileLengthBytes, imageId, durable, temporary } = init
   const created = partial !== undefined
   let prepared: Promise<void> | undefined
   let touched = false
@@ -170,10 +172,11 @@ export function createVolume(init: VolumeInit): Volume {
       }
       await withSpace(totalBytes, async () => {
         await prepare()
-        if (partial !== undefined) await target.setLength(totalBytes)
+        const length = target.kind === 'file' ? Math.max(totalBytes, fileLengthBytes) : totalBytes
+        if (partial !== undefined) await target.setLength(length)
         await background?.settle()
         await sync()
-        if (partial === undefined) await target.setLength(totalBytes)
+        if (partial === undefined) await target.setLength(length)
         await writeHeld(totalBytes)
       })
       await check?.(partial?.path ?? path)

@@ -23,6 +23,8 @@ export interface OpenVolumeOptions {
    * up to the end of the sector.
    */
   readonly sizeBytes?: number | undefined
+  /** A file becomes at least so long, and reads as zeros behind its disk; a device has its own size. @default 0 */
+  readonly fileLengthBytes?: number | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
   /** False for what needn't outlive a power cut. @default true */
@@ -55,7 +57,7 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
   options.signal?.throwIfAborted()
   const shown = path.resolve(name)
   const imageId = options.imageId ?? 'internal image'
-  const { temporary = false, sizeBytes } = options
+  const { temporary = false, sizeBytes, fileLengthBytes = 0 } = options
   const durable = !temporary && options.durable !== false
   const boundBytes = sizeBytes === undefined ? Infinity : Math.ceil(sizeBytes / 512) * 512
   const place = await look(shown)
@@ -74,7 +76,7 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
   const handle = own ?? (helped as VolumeHandle)
   try {
     const opened = await handle.stat()
-    const common = { handle, path: shown, partial, boundBytes, imageId, durable, temporary }
+    const common = { handle, path: shown, partial, boundBytes, fileLengthBytes, imageId, durable, temporary }
     // Between looking and opening somebody may have put something else there.
     const isSame = found === undefined || (opened.ino === found.ino && opened.dev === found.dev)
     if (!isSame || (!opened.isFile() && !opened.isBlockDevice())) {

@@ -81,6 +81,7 @@ export async function convertImage(
     throttle,
     throughHelper,
     throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
+    fileLengthBytes: 0,
     call: { signal, onProgress },
     request: {
       volume: destination,

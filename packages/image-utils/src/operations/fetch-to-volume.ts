@@ -42,15 +42,7 @@ export async function fetchToVolumeFormat(
   options: FetchToVolumeOptions = {},
 ): Promise<void> {
   const { size, runAsRoot = true, userId, projectId, ...rest } = options
-  const report = await imageToVolume(toolbox, {
-    ...rest,
-    context,
-    imageService,
-    imageId,
-    volume: destination,
-    volumeFormat,
-    volumeSizeGiB: size,
-    runAsRoot,
-  })
+  const request = { ...rest, context, imageService, imageId, volumeFormat, runAsRoot }
+  const report = await imageToVolume(toolbox, { ...request, volume: destination, volumeSizeGiB: size }, false)
   toolbox.logger.info('Image written to volume', { ...report, userId, projectId })
 }

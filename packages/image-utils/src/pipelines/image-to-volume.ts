@@ -19,14 +19,19 @@ import { writeVolume } from './write-volume.ts'
  *
  * When this rejects, nothing temporary is left, and the volume holds nothing that could be taken for an image.
  *
+ * @param lengthens whether a file becomes as large as `volumeSizeGiB` says; to the original, that is only a limit
  * @throws {ImageUnacceptableError} refused, with the rule, the place and what would be accepted
  * @throws {ImageTooBigError} no room, with the folder and the figures
  * @throws {ImageDownloadFailedError} the data could not be had whole and right
  * @throws {ImageNotFoundError | ImageNotAuthorizedError | InvalidError | ProcessExecutionError}
  */
-export function imageToVolume(toolbox: Toolbox, request: ImageToVolumeRequest): Promise<ImageToVolumeReport> {
+export function imageToVolume(
+  toolbox: Toolbox,
+  request: ImageToVolumeRequest,
+  lengthens = true,
+): Promise<ImageToVolumeReport> {
   return observe(toolbox.telemetry, 'image_to_volume', request, async (heard, operation) => {
-    const report = await transfer(toolbox, heard, operation)
+    const report = await transfer(toolbox, { request: heard, lengthens }, operation)
     // Not the whole report: it names the image and the volume.
     const { format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
     const { resumes, signatureVerified } = report
@@ -38,11 +43,12 @@ export function imageToVolume(toolbox: Toolbox, request: ImageToVolumeRequest): 
 
 async function transfer(
   toolbox: Toolbox,
-  request: ImageToVolumeRequest,
+  { request, lengthens }: { readonly request: ImageToVolumeRequest; readonly lengthens: boolean },
   operation: Operation,
 ): Promise<ImageToVolumeReport> {
   const stopwatch = new Stopwatch(toolbox.clock, operation)
-  const job = await prepareJob(toolbox, request)
+  const prepared = await prepareJob(toolbox, request)
+  const job = lengthens ? prepared : { ...prepared, fileLengthBytes: 0 }
   return Cleanup.around(toolbox.logger, async (cleanup) => {
     const received = await stopwatch.time('download', () => receive(toolbox, job, cleanup))
     const onVolume =

@@ -1,6 +1,7 @@
 import {
   type CallOptions,
   checkImageId,
+  GiB,
   type ImageRecord,
   type ImageService,
   ImageUnacceptableError,
@@ -42,6 +43,8 @@ export interface Job {
   readonly throughTool: boolean
   /** Whether the disk inside is read, and the image not only stored as it is. */
   readonly opensImage: boolean
+  /** A volume's file becomes at least so long. */
+  readonly fileLengthBytes: number
   readonly call: CallOptions
 }
 
@@ -67,6 +70,7 @@ export async function prepareJob(
   const context = request.context ?? {}
   const { imageId } = request
   checkImageId(imageId)
+  checkVolumeSize(request.volumeSizeGiB)
   request.signal?.throwIfAborted()
   const throughHelper = await needsRootHelper(toolbox, request)
   if (!throughHelper) await checkDestination(request.volume)
@@ -104,6 +108,7 @@ export async function prepareJob(
     throughHelper,
     throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
     opensImage: purpose !== 'fetch',
+    fileLengthBytes: Math.ceil(((request.volumeSizeGiB ?? 0) * GiB) / 512) * 512,
     call,
   }
   if (purpose !== 'plan') checkRawFits(job)
@@ -137,6 +142,22 @@ export function checkCompression({ options }: Pick<Toolbox, 'options'>, record: 
     rule: 'compression-disallowed',
     found: "container_format 'compressed'",
     accepted: 'an image that is not compressed, or the option allowCompressionOnImageUpload',
+  })
+}
+
+/** Largest number of GiB whose bytes a number holds exactly. */
+const largestGiB = Math.floor(Number.MAX_SAFE_INTEGER / GiB)
+
+/** @throws {InvalidError} for what is no size: not a number, not above 0, beyond any disk */
+function checkVolumeSize(volumeSizeGiB: unknown): void {
+  if (volumeSizeGiB === undefined) return
+  if (typeof volumeSizeGiB === 'number' && volumeSizeGiB > 0 && volumeSizeGiB <= largestGiB) return
+  const shown =
+    typeof volumeSizeGiB === 'number'
+      ? `${volumeSizeGiB}`
+      : (JSON.stringify(volumeSizeGiB) ?? typeof volumeSizeGiB)
+  throw new InvalidError({
+    reason: `volumeSizeGiB must be a number of GiB above 0, ${largestGiB} at most; it is ${shown}.`,
   })
 }
 

@@ -22,7 +22,10 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly volumeFormat?: string | undefined
   /** A variant of the format: `fixed` of vhd, `streamOptimized` of vmdk … */
   readonly volumeSubformat?: string | undefined
-  /** The volume's size in GiB: what doesn't fit is refused. @default whatever fits the target */
+  /**
+   * The volume's size in GiB: what doesn't fit is refused, and a file becomes so large, whether it was there before
+   * or not; a block device has its own size. @default whatever fits the target; a file is as large as the image
+   */
   readonly volumeSizeGiB?: number | undefined
   /** Use the root helper where the process itself may not. @default false */
   readonly runAsRoot?: boolean | undefined

@@ -285,6 +285,7 @@ async function convertVolume(
     throughHelper: false,
     throughTool: (throttle.prefix ?? []).length > 0,
     temporary: true,
+    fileLengthBytes: 0,
     call: { signal, onProgress },
     request: { volume: temporary.path, runAsRoot: request.runAsRoot },
     compression,

@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises'
+import { stat, truncate } from 'node:fs/promises'
 import type { RandomAccessReader } from '@disk-image/core'
 import { openVhdx } from '@disk-image/disk'
 import {
@@ -37,7 +37,7 @@ export interface DiskFile {
 /** What says how a disk is written, whether it came from an image service or from a file. */
 export interface WriteJob extends Pick<
   Job,
-  'imageId' | 'volumeFormat' | 'throttle' | 'throughHelper' | 'throughTool' | 'call'
+  'imageId' | 'volumeFormat' | 'throttle' | 'throughHelper' | 'throughTool' | 'fileLengthBytes' | 'call'
 > {
   readonly request: Pick<
     ImageToVolumeRequest,
@@ -78,8 +78,49 @@ export async function writeVolume(
  * qemu-img never reads a VHD or a VHDX. The size of a VHD is its footer's, not what its geometry comes to, and its
  * sector bitmaps count; of a large VHDX with little in it, qemu-img reads every byte.
  */
-export function putDisk(toolbox: Toolbox, job: WriteJob, disk: DiskFile, cleanup: Cleanup): Promise<number> {
-  return isReadByUs(disk.format) ? flattenFirst(toolbox, job, disk, cleanup) : convertDisk(toolbox, job, disk)
+export async function putDisk(
+  toolbox: Toolbox,
+  job: WriteJob,
+  disk: DiskFile,
+  cleanup: Cleanup,
+): Promise<number> {
+  if (isReadByUs(disk.format)) return flattenFirst(toolbox, job, disk, cleanup)
+  return (await isEnlarged(job, disk))
+    ? enlargeFirst(toolbox, job, disk, cleanup)
+    : convertDisk(toolbox, job, disk)
+}
+
+/** Whether a file shall have a larger disk than the image. What stays encrypted is as large as it is. */
+async function isEnlarged(job: WriteJob, { virtualSizeBytes }: DiskFile): Promise<boolean> {
+  if (virtualSizeBytes === undefined || job.fileLengthBytes <= virtualSizeBytes) return false
+  return job.request.sourcePassphraseFile === undefined && !(await isBlockDevice(job.request.volume))
+}
+
+/** Few formats can be made larger afterwards: the disk is laid out as raw, in a file of holes, and then written. */
+async function enlargeFirst(
+  toolbox: Toolbox,
+  job: WriteJob,
+  disk: DiskFile,
+  cleanup: Cleanup,
+): Promise<number> {
+  const raw = await toolbox.temporaryFiles.file({ prefix: `image_raw_${job.imageId}_` })
+  cleanup.always(() => raw[Symbol.asyncDispose]())
+  const { imageId, throttle, call } = job
+  const first: WriteJob = {
+    imageId,
+    throttle,
+    call,
+    request: { volume: raw.path },
+    temporary: true,
+    volumeFormat: 'raw',
+    throughHelper: false,
+    throughTool: false,
+    fileLengthBytes: 0,
+  }
+  await writeVolume(toolbox, first, disk, cleanup)
+  await truncate(raw.path, job.fileLengthBytes)
+  const larger: DiskFile = { path: raw.path, format: 'raw', virtualSizeBytes: job.fileLengthBytes }
+  return writeVolume(toolbox, job, larger, cleanup)
 }
 
 /** Raw to raw, holes kept, with neither a process nor qemu-img. */
@@ -125,7 +166,8 @@ async function flattenFirst(
     ...volumeOptions(toolbox, job),
     temporary: true,
   })
-  return convertDisk(toolbox, job, { ...disk, path: raw.path, reader: undefined, format: 'raw' })
+  const virtualSizeBytes = (await stat(raw.path)).size
+  return convertDisk(toolbox, job, { path: raw.path, format: 'raw', virtualSizeBytes })
 }
 
 interface FlatTarget extends OpenVolumeOptions {
@@ -178,9 +220,9 @@ async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promis
 
 /** What every volume is opened with. */
 export function volumeOptions(toolbox: Toolbox, job: WriteJob): OpenVolumeOptions {
-  const { imageId, request, call } = job
-  const { temporary } = job
-  return { imageId, runner: toolbox.runner, signal: call.signal, durable: request.durable, temporary }
+  const { imageId, request, call, fileLengthBytes, temporary } = job
+  const { durable } = request
+  return { imageId, runner: toolbox.runner, signal: call.signal, durable, fileLengthBytes, temporary }
 }
 
 /** Keeps to the rate that the throttle asks for, where nothing but this process writes. */

@@ -1,0 +1,54 @@
+import type { Command } from 'commander'
+import type { Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
+
+/** Flags of a command that makes an image of a file. */
+export interface JudgeFlags {
+  readonly diskFormat?: string | undefined
+  readonly containerFormat?: string | undefined
+  /** `false`: `--no-inspect`. */
+  readonly inspect?: boolean | undefined
+}
+
+/** Containers that hold the disk in a file of another kind, which whoever fetches the image unpacks. */
+const envelopes = new Set(['compressed', 'docker', 'ova', 'ovf'])
+
+/** Options of commands that make an image of a file. */
+export function withJudgeOptions(command: Command): Command {
+  return withArchiveOption(command).option(
+    '--no-inspect',
+    'store the file as it is: gives up that it is what --disk-format says, and safe to fetch',
+  )
+}
+
+/** The option of every command that judges what a raw disk holds. */
+export function withArchiveOption(command: Command): Command {
+  return command.option(
+    '--allow-archives-as-raw',
+    'take an archive or compressed file for a raw disk: gives up that it was unpacked first',
+  )
+}
+
+/**
+ * Judges a file that becomes an image, as the upload of a volume does.
+ *
+ * @returns its `disk_format`: what was given, or what the file is
+ * @throws {UsageError} where only the user can say what it is
+ * @throws {ImageUnacceptableError}
+ */
+export async function judgeUpload(
+  session: Session,
+  { path, name }: { readonly path: string; readonly name: string },
+  { diskFormat, containerFormat = 'bare', inspect = true }: JudgeFlags,
+): Promise<string> {
+  if (inspect && !envelopes.has(containerFormat)) {
+    const imageUtils = await session.imageUtils()
+    return imageUtils.checkImageFile(path, { diskFormat, imageId: name })
+  }
+  if (diskFormat !== undefined) return diskFormat
+  throw new UsageError(
+    inspect
+      ? `Say with --disk-format FORMAT what is inside of the container (${containerFormat}).`
+      : 'Without an inspection, say with --disk-format FORMAT what the file is.',
+  )
+}
