@@ -76,7 +76,6 @@ describe('a record whose hash no bytes can have', () => {
   test.each([
     { os_hash_value: 'badmultihashvalue' },
     { os_hash_value: '' },
-    { os_hash_value: 7 },
     { os_hash_algo: 'unknown' },
     { os_hash_algo: null },
     { os_hash_algo: null, os_hash_value: null, checksum: 'wrong' },
