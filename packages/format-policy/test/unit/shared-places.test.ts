@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
 import { Bytes } from '../build/bytes.ts'
 import { buildQcow2 } from '../build/qcow2.ts'
+import { allSeeds } from '../build/more-seeds.ts'
+import { buildVhd } from '../build/others.ts'
+import { buildVmdk } from '../build/vmdk.ts'
 import { failed, inspectBytes } from '../support.ts'
 
 const cluster = 65536
@@ -73,4 +76,48 @@ test('clusters that share their place are refused', () => {
   expect(failed(inspectBytes(buildQcow2({ size, l2: normal })))).toEqual(['tables'])
   const compressed = Array.from({ length: 8192 }, () => (1n << 62n) | BigInt(5 * cluster))
   expect(failed(inspectBytes(buildQcow2({ size, l2: compressed })))).toEqual(['tables'])
+})
+
+function seed(name: string): Uint8Array {
+  const found = allSeeds().find((one) => one.name === name)
+  if (found === undefined) throw new Error(`there is no seed ${name}`)
+  return found.bytes.slice()
+}
+
+test('blocks of a VDI that share their place are refused', () => {
+  const image = seed('vdi')
+  expect(failed(inspectBytes(image))).toEqual([])
+  const view = new DataView(image.buffer)
+  const table = view.getUint32(0x154, true)
+  view.setUint32(0x180, 100, true)
+  for (let index = 0; index < 100; index += 1) view.setUint32(table + 4 * index, 0, true)
+  expect(failed(inspectBytes(image))).toEqual(['tables'])
+})
+
+test('clusters of a Parallels disk that share their place are refused', () => {
+  const image = seed('parallels')
+  expect(failed(inspectBytes(image))).toEqual([])
+  const view = new DataView(image.buffer)
+  view.setUint32(32, 100, true)
+  for (let index = 0; index < 100; index += 1) view.setUint32(64 + 4 * index, 1, true)
+  expect(failed(inspectBytes(image))).toEqual(['tables'])
+})
+
+test('blocks of a VHD that share their place are refused', () => {
+  const image = buildVhd(3, 64n * 2n ** 20n)
+  const view = new DataView(image.buffer)
+  view.setUint32(540, 32)
+  for (let index = 0; index < 32; index += 1) view.setUint32(1536 + 4 * index, 4)
+  image.fill(0, 548, 552)
+  view.setUint32(548, ~image.subarray(512, 1536).reduce((sum, byte) => sum + byte, 0) >>> 0)
+  expect(failed(inspectBytes(image))).toEqual(['tables'])
+})
+
+test('two entries with one grain table are refused', () => {
+  const image = buildVmdk(undefined, { capacity: 131072n })
+  const view = new DataView(image.buffer)
+  const directory = view.getUint32(56, true) * 512
+  const first = view.getUint32(directory, true)
+  for (let index = 1; index < 2; index += 1) view.setUint32(directory + 4 * index, first, true)
+  expect(failed(inspectBytes(image))).toContain('tables')
 })

@@ -3,6 +3,7 @@ import { createInspector, type InspectionResult } from '@disk-image/format-polic
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { GzipDecoder } from '@disk-image/vhd'
+import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { checkCompression, checkRawFits, type Job, prepareJob } from './job.ts'
 import { checkInspection } from './judge.ts'
@@ -114,14 +115,19 @@ async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
 async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
   const unpacked = new Uint8Array(headBytes + 1)
   let filled = 0
-  const decoder = new GzipDecoder(async (bytes) => {
+  const write = (bytes: Uint8Array): void => {
     const part = bytes.subarray(0, unpacked.length - filled)
     unpacked.set(part, filled)
     filled += part.length
     if (filled === unpacked.length) throw new RangeError('enough was unpacked')
-  })
+  }
+  const disk = new TarDiskSink({ write }, { imageId: '', maxBytes: Number.MAX_SAFE_INTEGER })
+  const decoder = new GzipDecoder((bytes) => disk.write(bytes))
   // Whatever comes before a damage, or before the end of what was asked for, is looked at.
-  await decoder.write(stored.subarray(0, headBytes)).catch(() => undefined)
+  await decoder.write(stored.subarray(0, headBytes)).then(
+    () => disk.end().catch(() => undefined),
+    () => undefined,
+  )
   decoder.destroy()
   return unpacked.subarray(0, filled)
 }

@@ -9,12 +9,16 @@ import { driverOf } from '../operations/drivers.ts'
 import { GunzipSink } from '../sinks/gunzip-sink.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
+import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
 import { checkFits, type Job } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
 import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
 import { paceOf, volumeOptions } from './write-volume.ts'
+
+/** What an archive may have beside the disk in it: headers, and the map of a sparse file. */
+const archiveBytes = 16 * MiB
 
 /** An image that has arrived whole, inspected and judged. */
 export interface Received {
@@ -82,10 +86,16 @@ async function receiveInto(
     finish = (inspection) => chosen.finish(inspection)
     return chosen.sink
   })
-  const decoder = job.wrapping === 'gzip' ? new GunzipSink(intake, gzipBounds(job)) : undefined
+  const bounds = gzipBounds(job)
+  const disk = new TarDiskSink(intake, bounds)
+  const decoder =
+    job.wrapping === 'gzip'
+      ? new GunzipSink(disk, { ...bounds, maxBytes: bounds.maxBytes + archiveBytes })
+      : undefined
   if (decoder !== undefined) cleanup.always(() => decoder[Symbol.asyncDispose]())
   const downloaded = await downloadInto(toolbox, job, decoder ?? intake)
   noteTrailer(toolbox, job, decoder?.end())
+  if (decoder !== undefined) await disk.end()
   const inspection = await intake.end()
   checkInspection(toolbox, job, inspection, 'whole')
   const format = toQemuFormat(driverOf(inspection))
@@ -200,11 +210,14 @@ function intoFile({ path, volume }: TemporaryFile, options: { readonly sparse: b
 
 /**
  * A compressed raw image may decode to the volume's size, any other format to a little more than that.
- * Without a volume size, deflate's own limit of about 1032 : 1 holds, and the space that there is.
+ * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too.
  */
 function gzipBounds(job: Job): { readonly imageId: string; readonly maxBytes: number } {
   const { volumeSizeGiB } = job.request
-  const volumeBytes = volumeSizeGiB === undefined ? Number.MAX_SAFE_INTEGER : volumeSizeGiB * 1024 * MiB
+  const volumeBytes =
+    volumeSizeGiB === undefined
+      ? 1100 * (job.record.size ?? Number.MAX_SAFE_INTEGER / 2000) + 64 * MiB
+      : volumeSizeGiB * 1024 * MiB
   const maxBytes = job.claimedFormat === 'raw' ? volumeBytes : volumeBytes * 1.1 + 64 * MiB
   return { imageId: job.imageId, maxBytes }
 }

@@ -22,7 +22,7 @@ export class GunzipSink implements ByteSink, AsyncDisposable {
     this.#bounds = bounds
     this.#decoder = new GzipDecoder(async (bytes) => {
       this.#out += bytes.length
-      if (this.#out > bounds.maxBytes) throw this.#tooLarge()
+      if (this.#out > bounds.maxBytes) throw decompressedTooLarge(bounds)
       await target.write(bytes)
     })
   }
@@ -72,15 +72,16 @@ export class GunzipSink implements ByteSink, AsyncDisposable {
       accepted: 'gzip data, which begins with the bytes 1f 8b',
     })
   }
+}
 
-  #tooLarge(): ImageUnacceptableError {
-    return new ImageUnacceptableError({
-      imageId: this.#bounds.imageId,
-      reason: `Decompressed, the image is larger than the ${formatBytes(this.#bounds.maxBytes)} it may have`,
-      rule: 'decompressed-size',
-      found: `more than ${formatBytes(this.#bounds.maxBytes)}`,
-      accepted: 'an image that fits, or a larger volume',
-      reference: 'CVE-2013-4463',
-    })
-  }
+/** The refusal of more than may come out. */
+export function decompressedTooLarge({ imageId, maxBytes }: DecompressionBounds): ImageUnacceptableError {
+  return new ImageUnacceptableError({
+    imageId,
+    reason: `Decompressed, the image is larger than the ${formatBytes(maxBytes)} it may have`,
+    rule: 'decompressed-size',
+    found: `more than ${formatBytes(maxBytes)}`,
+    accepted: 'an image that fits, or a larger volume',
+    reference: 'CVE-2013-4463',
+  })
 }

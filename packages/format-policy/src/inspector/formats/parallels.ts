@@ -1,6 +1,7 @@
 import { Fields, viewOf } from '../fields.ts'
 import type { Report } from '../report.ts'
 import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
+import { checkShared } from './shared.ts'
 
 const inUse = 0x746f6e59
 const extensionMagic = 0xab234cef23dcea87n
@@ -62,6 +63,7 @@ export function* examineParallels(head: Fields, report: Report): Steps<void> {
     )
   }
   let furthest = 0
+  let used = 0
   let entryOffset = 0
   if (report.checks.every((check) => check.ok || check.name === 'clean')) {
     const unit = extended ? tracks * 512 : 512
@@ -69,6 +71,7 @@ export function* examineParallels(head: Fields, report: Report): Steps<void> {
       const view = viewOf(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
         const place = view.getUint32(entry, true) * unit
+        if (place > 0) used += 1
         if (place <= furthest) continue
         furthest = place
         entryOffset = at + entry
@@ -92,4 +95,5 @@ export function* examineParallels(head: Fields, report: Report): Steps<void> {
       accepted: `more than ${Math.max(furthest, 64 + entries * 4)} bytes`,
     })
   }
+  checkShared({ name: 'clusters', count: used, bytes: tracks * 512 }, sizeBytes, report)
 }

@@ -231,29 +231,6 @@ export function checkAgainstLength(
   }
 }
 
-/** The best that the compression can do is a little over 1000 to 1, for zeros, which need no cluster. */
-const mostCompression = 1100
-
-/**
- * Every cluster has its place for itself, so together they are no longer than the file. Where a million entries
- * share one cluster, a small file costs the time and the room of a large one.
- */
-export function checkShared(header: Qcow2Header, furthest: Furthest, end: ImageEnd, report: Report): void {
-  // A file that was cut has fewer bytes than it had clusters.
-  if (report.hasFailed('truncated')) return
-  const { clusters, compressedClusters } = furthest
-  // The last cluster may be cut short.
-  const normal = (clusters - 1) * header.clusterSize
-  const compressed = compressedClusters * header.clusterSize
-  if (normal < end.sizeBytes && compressed <= mostCompression * end.sizeBytes) return
-  report.fail('tables', {
-    reason: 'The L2 tables name more clusters than the file can hold, so clusters share their place',
-    found: `${clusters} clusters and ${compressedClusters} compressed in ${end.sizeBytes} bytes`,
-    accepted: 'a place for each cluster',
-    reference: 'CVE-2015-5162',
-  })
-}
-
 function hostOffset(high: number, low: number): number {
   return (high & 0x00ffffff) * 2 ** 32 + ((low & 0xfffffe00) >>> 0)
 }

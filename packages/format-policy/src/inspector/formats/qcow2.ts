@@ -2,9 +2,10 @@ import type { Fields } from '../fields.ts'
 import { hex, printable } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, firstBytes, headBytes, type ImageEnd, type Steps } from '../engine/steps.ts'
+import { checkShared } from './shared.ts'
 import { readExtensions } from './qcow2-extensions.ts'
 import { checkQcow2Header, type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
-import { checkAgainstLength, checkShared, walkTables } from './qcow2-tables.ts'
+import { checkAgainstLength, walkTables } from './qcow2-tables.ts'
 
 const checks = [
   'version',
@@ -56,7 +57,11 @@ export function* examineQcow2(head: Fields, report: Report): Steps<void> {
   const furthest = yield* walkTables(header, extensions, report)
   const end = yield* atEnd()
   checkAgainstLength(header, furthest, end, report)
-  checkShared(header, furthest, end, report)
+  const { clusters, compressedClusters } = furthest
+  const bytes = header.clusterSize
+  checkShared({ name: 'clusters', count: clusters, bytes }, end.sizeBytes, report)
+  const compressed = { name: 'compressed clusters', count: compressedClusters, bytes, compressed: true }
+  checkShared(compressed, end.sizeBytes, report)
   checkLuksHeader(extensions.luks, end, report)
 }
 

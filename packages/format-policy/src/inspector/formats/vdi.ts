@@ -2,6 +2,7 @@ import { type Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, scan, type Steps } from '../engine/steps.ts'
+import { checkShared } from './shared.ts'
 
 const version11 = 0x00010001
 const mostBlocks = 0x3fffffff
@@ -34,12 +35,15 @@ export function* examineVdi(head: Fields, report: Report): Steps<void> {
   let highest = -1
   let entryOffset = 0
   let shared = false
+  let used = 0
   if (report.safe) {
     yield* scan(table, blocks * 4, (piece, at) => {
       const view = viewOf(piece)
       for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
         const block = view.getUint32(entry, true)
-        if (block >= unusedBlock || block <= highest) continue
+        if (block >= unusedBlock) continue
+        used += 1
+        if (block <= highest) continue
         if (block >= blocks) shared = true
         highest = block
         entryOffset = at + entry
@@ -54,7 +58,9 @@ export function* examineVdi(head: Fields, report: Report): Steps<void> {
       accepted: `below ${blocks}`,
     })
   }
-  checkAgainstLength(head, highest, entryOffset, yield* atEnd(), report)
+  const end = yield* atEnd()
+  checkAgainstLength(head, highest, entryOffset, end, report)
+  checkShared({ name: 'blocks', count: used, bytes: head.u32le(0x178) }, end.sizeBytes, report)
 }
 
 function checkHeader(head: Fields, report: Report): void {

@@ -3,6 +3,7 @@ import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checksum, checkVhdFooter, readVhdFooter, utf16be, type VhdFooter } from './vhd-footer.ts'
+import { checkShared } from './shared.ts'
 import { checkFootersAgree, footerAtEnd } from './vhd-footers.ts'
 
 const unusedBlock = 0xffffffff
@@ -50,7 +51,7 @@ export function* examineVhd(head: Fields, report: Report): Steps<void> {
   const end = yield* atEnd()
   if (layout !== undefined) {
     checkAgainstLength(layout, furthest, furthestEntry, end, report)
-    checkShared(blocks, layout.blockBytes, end, report)
+    checkShared({ name: 'blocks', count: blocks, bytes: layout.blockBytes }, end.sizeBytes, report)
   }
   checkFootersAgree(head, end, report)
 }
@@ -147,18 +148,6 @@ function checkAgainstLength(
       accepted: `at least ${Math.max(tableEnd, blockEnd)} bytes`,
     })
   }
-}
-
-/** Every block has its place for itself, so together they are no longer than the file. */
-function checkShared(blocks: number, blockBytes: number, end: ImageEnd, report: Report): void {
-  // The last block may be cut short.
-  if ((blocks - 1) * blockBytes < end.sizeBytes || report.hasFailed('tables')) return
-  report.fail('tables', {
-    reason: 'The block table has more blocks than the file can hold, so blocks share their place',
-    found: `${blocks} blocks of ${blockBytes} bytes in ${end.sizeBytes}`,
-    accepted: 'a place for each block',
-    reference: 'CVE-2015-5162',
-  })
 }
 
 /** VHD that is known only by its footer: a fixed disk is raw data with a footer behind it. */

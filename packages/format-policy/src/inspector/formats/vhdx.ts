@@ -2,6 +2,7 @@ import { type Fields, viewOf } from '../fields.ts'
 import { hex } from '../printable.ts'
 import type { Report } from '../report.ts'
 import { atEnd, scan, type Steps } from '../engine/steps.ts'
+import { checkShared } from './shared.ts'
 import { readVhdxMetadata, type VhdxDisk } from './vhdx-metadata.ts'
 import { readVhdxRegions, type VhdxRegions } from './vhdx-regions.ts'
 
@@ -31,6 +32,7 @@ export function* examineVhdx(head: Fields, report: Report): Steps<void> {
   const regions = readVhdxRegions(head, report)
   let furthest = 0
   let entryOffset = 0
+  let blocks = { name: 'blocks', count: 0, bytes: 0 }
   if (regions !== undefined) {
     // Over a stream only what comes later can be read, so the lower of the two regions goes first.
     const tableFirst = regions.bat.offset < regions.metadata.offset
@@ -39,6 +41,7 @@ export function* examineVhdx(head: Fields, report: Report): Steps<void> {
     const disk = yield* readVhdxMetadata(regions.metadata, report)
     if (disk !== undefined && checkTable(regions, disk, report)) {
       if (!tableFirst) highest = yield* walkTable(regions, disk)
+      blocks = { name: 'blocks', count: highest[2], bytes: disk.blockBytes }
       ;({ end: furthest, offset: entryOffset } = endOfBlocks(highest, regions, disk))
     }
   }
@@ -61,6 +64,7 @@ export function* examineVhdx(head: Fields, report: Report): Steps<void> {
       accepted: `at most ${hex(sizeBytes)}`,
     })
   }
+  checkShared(blocks, sizeBytes, report)
 }
 
 /** Whether the block allocation table has room for the disk's blocks. */
@@ -92,15 +96,16 @@ interface Block {
 }
 
 /** The two blocks that lie furthest behind; the last block of the disk can be shorter than others. */
-type Furthest = readonly [first: Block, second: Block]
+type Furthest = readonly [first: Block, second: Block, present: number]
 
 const noBlock: Block = { place: 0, offset: 0 }
-const noBlocks: Furthest = [noBlock, noBlock]
+const noBlocks: Furthest = [noBlock, noBlock, 0]
 
 /** Goes over the block allocation table for the furthest blocks that are present. */
 function* walkTable(regions: VhdxRegions, disk: VhdxDisk | undefined): Steps<Furthest> {
   let first = noBlock
   let second = noBlock
+  let present = 0
   if (regions.bat.offset > 1n << 52n) return noBlocks
   const length = disk === undefined ? regions.bat.length : Number(entriesOf(disk)) * 8
   yield* scan(Number(regions.bat.offset), Math.min(length, regions.bat.length), (piece, at) => {
@@ -109,6 +114,7 @@ function* walkTable(regions: VhdxRegions, disk: VhdxDisk | undefined): Steps<Fur
     for (let entry = 0; entry <= last; entry += 8) {
       // 6: fully present; 7: partially. Everything else reads as zero or as the parent.
       if ((view.getUint8(entry) & 7) < 6) continue
+      present += 1
       const place = (view.getUint32(entry + 4, true) * 4096 + (view.getUint32(entry, true) >>> 20)) * MiB
       if (place <= second.place) continue
       const block = { place, offset: at + entry }
@@ -116,7 +122,7 @@ function* walkTable(regions: VhdxRegions, disk: VhdxDisk | undefined): Steps<Fur
       else second = block
     }
   })
-  return [first, second]
+  return [first, second, present]
 }
 
 /** Where the furthest block ends, and the entry that says so. */

@@ -14,6 +14,9 @@ export interface FurthestGrain {
   end: number
   what: string
   entryOffset: number
+  /** Grain tables that the directory names, and grains that they name. */
+  tables: number
+  grains: number
 }
 
 /** Entries of the grain directory; undefined if the header makes no sense. */
@@ -25,7 +28,7 @@ function directoryEntries(header: VmdkHeader): number | undefined {
 
 /** Goes over the grain directory and the grain tables behind it for the furthest grain. */
 export function* walkDirectory(header: VmdkHeader, report: Report): Steps<FurthestGrain> {
-  const furthest: FurthestGrain = { end: 0, what: 'header', entryOffset: 0 }
+  const furthest: FurthestGrain = { end: 0, what: 'header', entryOffset: 0, tables: 0, grains: 0 }
   const entries = directoryEntries(header)
   if (entries === undefined || header.directory === 0n || header.directory > 1n << 40n) return furthest
   if (entries * 4 > largestDirectoryBytes) {
@@ -45,35 +48,52 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
     for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
       const table = view.getUint32(entry, true)
       if (table === 0) continue
+      furthest.tables += 1
       reach(furthest, table * 512 + header.tableEntries * 4, 'grain table', at + entry)
       if (count < tables.length) tables[count++] = table * 512
     }
   })
   const compressed = (header.flags & 0x10000) !== 0
   const length = header.tableEntries * 4
-  for (const { start, end } of runs(tables.subarray(0, count).sort(), length)) {
+  const sorted = tables.subarray(0, count).sort()
+  if (sorted.some((table, index) => index > 0 && table === sorted[index - 1])) {
+    report.fail('tables', {
+      reason: 'Two entries of the grain directory have one grain table, which no program writes',
+      offset: 56,
+      found: `${count} tables, some of them twice`,
+      accepted: 'a table for each entry',
+      reference: 'CVE-2015-5162',
+    })
+  }
+  for (const { start, end } of runs(sorted, length)) {
     yield* scan(start, end - start, (piece, at) => {
       // 1 marks a grain of zeros.
-      const { most, entry } = highest(piece, Math.max(1, Math.floor((furthest.end - 1) / 512)))
+      const { most, entry, grains } = highest(piece, Math.max(1, Math.floor((furthest.end - 1) / 512)))
+      furthest.grains += grains
       if (entry >= 0) reach(furthest, most * 512 + 1, compressed ? 'compressed grain' : 'grain', at + entry)
     })
   }
   return furthest
 }
 
-/** The highest number above `floor`; entry -1 if there is none. */
-function highest(piece: Uint8Array, floor: number): { readonly most: number; readonly entry: number } {
+/** The highest number above `floor`, entry -1 if there is none, and how many are the places of grains. */
+function highest(
+  piece: Uint8Array,
+  floor: number,
+): { readonly most: number; readonly entry: number; readonly grains: number } {
   const view = viewOf(piece)
   const last = piece.length - 4
   let most = floor
   let found = -1
+  let grains = 0
   for (let entry = 0; entry <= last; entry += 4) {
     const number = view.getUint32(entry, true)
+    if (number > 1) grains += 1
     if (number === 0 || number <= most) continue
     most = number
     found = entry
   }
-  return { most, entry: found }
+  return { most, entry: found, grains }
 }
 
 /** Tables that follow each other directly, as one range each. */

@@ -4,6 +4,7 @@ import type { Report } from '../report.ts'
 import { atEnd, firstBytes, headBytes, type Steps } from '../engine/steps.ts'
 import { checkVmdkFooter } from './vmdk-footer.ts'
 import { longestDescriptor, readDescriptor, type VmdkDescriptor } from './vmdk-descriptor.ts'
+import { checkShared } from './shared.ts'
 import { atEndMark, readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 import { oneFile } from './vmdk-text.ts'
 import { checkDirectory, walkDirectory } from './vmdk-tables.ts'
@@ -54,6 +55,15 @@ export function* examineVmdk(head: Fields, report: Report): Steps<void> {
         accepted: `at most ${hex(end.sizeBytes)}`,
       })
     }
+    const { tables, grains } = furthest
+    checkShared(
+      { name: 'grain tables', count: tables, bytes: header.tableEntries * 4 },
+      end.sizeBytes,
+      report,
+    )
+    const compressed = (header.flags & compressedFlag) !== 0
+    const bytes = Number(header.grainSize) * 512
+    checkShared({ name: 'grains', count: grains, bytes, compressed }, end.sizeBytes, report)
   }
 }
 

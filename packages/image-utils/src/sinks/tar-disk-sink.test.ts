@@ -1,0 +1,98 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { TarDiskSink } from './tar-disk-sink.ts'
+
+let folder: string
+const disk = Buffer.concat([
+  randomBytes(5000),
+  Buffer.alloc(3_000_000),
+  randomBytes(70_000),
+  Buffer.alloc(2_000_000),
+])
+
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'tar-disk-'))
+  writeFileSync(path.join(folder, 'disk.raw'), disk)
+  // Digs the holes.
+  execFileSync('cp', ['--sparse=always', path.join(folder, 'disk.raw'), path.join(folder, 'holes')])
+  execFileSync('mv', [path.join(folder, 'holes'), path.join(folder, 'disk.raw')])
+  writeFileSync(path.join(folder, 'another'), 'x')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const tar = (...args: string[]): Buffer =>
+  execFileSync('tar', ['-C', folder, '-cf', '-', ...args], { maxBuffer: 2 ** 26 })
+
+async function unpack(bytes: Uint8Array, chunk: number, maxBytes = 1e9): Promise<Buffer> {
+  const out: Buffer[] = []
+  const sink = new TarDiskSink(
+    { write: (piece) => void out.push(Buffer.from(piece)) },
+    { imageId: 'i', maxBytes },
+  )
+  for (let at = 0; at < bytes.length; at += chunk) await sink.write(bytes.subarray(at, at + chunk))
+  await sink.end()
+  return Buffer.concat(out)
+}
+
+test.each([
+  ['--format=v7'],
+  ['--format=ustar'],
+  ['--format=gnu'],
+  ['--format=oldgnu', '-S'],
+  ['--format=gnu', '-S'],
+  ['--format=pax'],
+  ['--format=pax', '-S'],
+])('the one file of an archive is the disk: %s %s', async (...options) => {
+  const archive = tar(...options, 'disk.raw')
+  for (const chunk of [511, 10_240, 100_000_000])
+    expect((await unpack(archive, chunk)).equals(disk)).toBe(true)
+  expect((await unpack(tar(...options, './disk.raw'), 4096)).equals(disk)).toBe(true)
+})
+
+test('what is no archive goes through', async () => {
+  for (const bytes of [Buffer.alloc(0), randomBytes(100), disk]) {
+    expect((await unpack(bytes, 300)).equals(bytes)).toBe(true)
+  }
+})
+
+test.each<[string, () => Buffer]>([
+  ['two files', () => tar('disk.raw', 'another')],
+  [
+    'a link',
+    () => {
+      execFileSync('ln', ['-sf', '/etc/passwd', path.join(folder, 'link')])
+      return tar('link')
+    },
+  ],
+
+  ['half of a file', () => tar('disk.raw').subarray(0, 1_000_000)],
+  ['outdated holes', () => tar('--format=pax', '-S', '--sparse-version=0.1', 'disk.raw')],
+])('everything else is refused: %s', async (_name, make) => {
+  await expect(unpack(make(), 4096)).rejects.toMatchObject({ rule: 'compressed-tar' })
+})
+
+test('holes count for the size that a disk may have', async () => {
+  await expect(unpack(tar('-S', 'disk.raw'), 4096, disk.length - 1)).rejects.toMatchObject({
+    rule: 'decompressed-size',
+  })
+  expect((await unpack(tar('-S', 'disk.raw'), 4096, disk.length)).length).toBe(disk.length)
+})
+
+test('damaged maps of holes are refused, and none takes long', async () => {
+  const archives = [tar('--format=oldgnu', '-S', 'disk.raw'), tar('--format=pax', '-S', 'disk.raw')]
+  for (const archive of archives) {
+    for (let at = 0; at < 2048; at += 7) {
+      const bytes = Buffer.from(archive)
+      bytes[at] = (bytes[at] ?? 0) ^ 0x11
+      const size = await unpack(bytes, 65_536, 1e8).then(
+        (out) => out.length,
+        () => 0,
+      )
+      expect(size).toBeLessThanOrEqual(1e8)
+    }
+  }
+})

@@ -1,0 +1,92 @@
+/** What an entry of a tar archive is, as far as a disk in it goes. */
+export type TarEntryKind = 'file' | 'sparse' | 'pax' | 'skipped' | 'folder' | 'other'
+
+/** A header of a tar archive. */
+export interface TarHeader {
+  readonly kind: TarEntryKind
+  /** Bytes behind the header. */
+  readonly storedBytes: number
+}
+
+/** A range of a sparse file that is in the archive. */
+export interface SparseExtent {
+  readonly offset: number
+  readonly length: number
+}
+
+const kinds: Readonly<Record<string, TarEntryKind>> = {
+  '\0': 'file',
+  '0': 'file',
+  '7': 'file',
+  S: 'sparse',
+  x: 'pax',
+  g: 'pax',
+  L: 'skipped',
+  K: 'skipped',
+  V: 'skipped',
+  '5': 'folder',
+}
+
+/** A header; undefined where the block is none. */
+export function readTarHeader(block: Uint8Array): TarHeader | undefined {
+  let sum = 0
+  for (const [at, byte] of block.entries()) sum += at >= 148 && at < 156 ? 0x20 : byte
+  const checksum = latin1(block, 148, 8).trim()
+  if (!/^[0-7]{1,7}$/.test(checksum) || Number.parseInt(checksum, 8) !== sum) return undefined
+  const storedBytes = readTarNumber(block, 124)
+  if (storedBytes === undefined) return undefined
+  return { kind: kinds[String.fromCharCode(block[156] ?? 0)] ?? 'other', storedBytes }
+}
+
+/** A number of twelve bytes: octal text, or binary with the highest bit set. Undefined where it is none. */
+export function readTarNumber(block: Uint8Array, at: number): number | undefined {
+  const first = block[at] ?? 0
+  if ((first & 0x80) === 0) {
+    const text = latin1(block, at, 12).trim()
+    return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : undefined
+  }
+  let value = first & 0x7f
+  for (let index = 1; index < 12; index += 1) value = value * 256 + (block[at + index] ?? 0)
+  return Number.isSafeInteger(value) ? value : undefined
+}
+
+/** Extents of an old sparse header or of one of its continuations, up to the first that is not used. */
+export function readSparseExtents(block: Uint8Array, at: number, count: number): SparseExtent[] | undefined {
+  const extents: SparseExtent[] = []
+  for (let index = 0; index < count; index += 1) {
+    const place = at + 24 * index
+    if (block[place] === 0 && block[place + 12] === 0) break
+    const offset = readTarNumber(block, place)
+    const length = readTarNumber(block, place + 12)
+    if (offset === undefined || length === undefined) return undefined
+    extents.push({ offset, length })
+  }
+  return extents
+}
+
+/** The keys of a pax header, the last of each. */
+export function readPaxKeys(bytes: Uint8Array): ReadonlyMap<string, string> {
+  const keys = new Map<string, string>()
+  let at = 0
+  while (at < bytes.length) {
+    const blank = bytes.indexOf(0x20, at)
+    const length = blank < 0 ? Number.NaN : Number(latin1(bytes, at, blank - at))
+    if (!Number.isSafeInteger(length) || length < 5) break
+    const line = latin1(bytes, blank + 1, at + length - 1 - blank - 1)
+    const equals = line.indexOf('=')
+    if (equals > 0) keys.set(line.slice(0, equals), line.slice(equals + 1))
+    at += length
+  }
+  return keys
+}
+
+/** Text up to the first NUL. */
+function latin1(bytes: Uint8Array, at: number, length: number): string {
+  const text = Buffer.from(
+    bytes.buffer,
+    bytes.byteOffset + at,
+    Math.max(0, Math.min(length, bytes.length - at)),
+  )
+  const nul = text.indexOf(0)
+  return text.toString('latin1', 0, nul < 0 ? text.length : nul)
+}
