@@ -84,6 +84,11 @@ function adviceFor(error: ImageError): string | undefined {
       return 'See which images there are: disk-image image list'
     case 'GLANCE_CONNECTION_FAILED':
       return 'Is it running, and is its address right? See --glance URL, --cloud NAME and the OS_* variables.'
+    case 'IDENTITY_UNREACHABLE':
+      return 'Is the identity service running, and is auth_url right? See --cloud NAME and the OS_* variables.'
+    case 'CONFIGURATION':
+    case 'AUTHENTICATION_FAILED':
+    case 'NOT_AUTHORIZED':
     case 'IMAGE_NOT_AUTHORIZED':
       return 'Check the account and its project: --cloud NAME, OS_CLOUD, or the OS_* variables.'
     case 'IMAGE_UNACCEPTABLE':

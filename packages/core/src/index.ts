@@ -61,6 +61,7 @@ export type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from './port
 export { printable, printableAscii, printableJson, printableLines } from './printable.ts'
 export type { CallOptions, Progress, ProgressListener, ProgressStage } from './progress.ts'
 export type { ImageSnapshot, QemuImgInfo } from './qemu-img-info.ts'
+export { recordProblem } from './record-problem.ts'
 export { redact } from './redact.ts'
 export { accepted } from './refusal.ts'
 export type { Refusal, Verdict } from './refusal.ts'

@@ -72,6 +72,7 @@ export function resolveTimeouts(options: Partial<Timeouts>): Timeouts {
   const names = [
     'connectTimeoutMs',
     'headersTimeoutMs',
+    'callTimeoutMs',
     'idleTimeoutMs',
     'stallTimeoutMs',
     'storeTimeoutMs',

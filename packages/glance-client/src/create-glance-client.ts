@@ -9,17 +9,21 @@ import { aboutImage, fieldError, plainError } from './data/image-errors.ts'
 import { readThroughSink } from './data/read-images.ts'
 import { readRange } from './data/read-range.ts'
 import { upload } from './data/upload.ts'
+import { GlanceAnswerError } from './errors/glance-answer-error.ts'
 import { GlanceHttpError } from './errors/glance-http-error.ts'
 import type { GlanceImage } from './glance-image.ts'
 import { createByteThreads } from './hashing/byte-threads.ts'
 import { createSlotPool } from './hashing/slot-pool.ts'
 import { toNodeHashName } from './hashing/hash-names.ts'
-import { listImages, parseObject } from './list-images.ts'
+import { listImages } from './list-images.ts'
+import { maximumBytes, readImage, readList, readLocations } from './read-answers.ts'
 import { fixedSession, withEndpoints } from './session/fixed-session.ts'
 import { createApi } from './transport/api.ts'
 import type { Api, ApiCall } from './transport/api.ts'
 import { createConnectionPool } from './transport/connection-pool.ts'
 import { createHttp } from './transport/http.ts'
+import type { HttpResponse } from './transport/http.ts'
+import { readObject } from './transport/read-json.ts'
 import { waitForImport } from './wait-for-import.ts'
 
 /** How Glance wants a JSON patch announced. */
@@ -76,52 +80,52 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
     hashAlgorithm ??= await findHashAlgorithm(api, options)
     return hashAlgorithm
   }
-  const send = async (call: ApiCall, options: GlanceCallOptions = {}): Promise<string> => {
+  const send = async (call: ApiCall, options: GlanceCallOptions = {}): Promise<HttpResponse> => {
     try {
-      return (await api.call({ ...call, context: options.context, signal: options.signal })).text
+      return await api.call({ ...call, context: options.context, signal: options.signal })
     } catch (error) {
       throw plainError(error)
     }
   }
   const object = async <T>(call: ApiCall, options?: GlanceCallOptions): Promise<T> =>
-    parseObject<T>(await send(call, options), call.path)
+    readObject<T>(await send(call, options))
   const image = async (
     imageId: string,
     call: Omit<ApiCall, 'path'>,
     options: GlanceCallOptions = {},
     suffix = '',
-  ): Promise<string> =>
-    aboutImage(imageId, async () => {
-      const all = { ...call, path: pathOf(imageId, suffix), context: options.context, signal: options.signal }
-      return (await api.call(all)).text
-    })
+  ): Promise<HttpResponse> =>
+    aboutImage(imageId, () =>
+      api.call({ ...call, path: pathOf(imageId, suffix), context: options.context, signal: options.signal }),
+    )
   const imageObject = async <T>(
     imageId: string,
     call: Omit<ApiCall, 'path'>,
     options?: GlanceCallOptions,
     suffix = '',
-  ): Promise<T> => parseObject<T>(await image(imageId, call, options, suffix), pathOf(imageId, suffix))
+  ): Promise<T> => readObject<T>(await image(imageId, call, options, suffix))
   const member = (memberId: string): string => `/members/${encodeURIComponent(memberId)}`
 
   const client: GlanceClient = {
     versions: async (options) =>
-      (await object<{ versions: ApiVersion[] }>({ method: 'GET', path: '/versions' }, options)).versions,
-    schema: (name, options) =>
-      object({ method: 'GET', path: `/v2/schemas/${encodeURIComponent(name)}` }, options),
+      readList<ApiVersion>(await send({ method: 'GET', path: '/versions' }, options), 'versions', ['id']),
+    schema: (name, options) => {
+      const path = `/v2/schemas/${encodeURIComponent(name)}`
+      return object({ method: 'GET', path, maximumBytes: maximumBytes.schema }, options)
+    },
 
     list: (options = {}) => translated(listImages(api, options)),
     show: (imageId, options = {}) => aboutImage(imageId, () => showImage(api, imageId, options)),
     create: async (fields, { context, signal } = {}) => {
       const path = '/v2/images'
       try {
-        const { text } = await api.call({ method: 'POST', path, body: fields, context, signal })
-        return parseObject<GlanceImage>(text, path)
+        return readImage(await api.call({ method: 'POST', path, body: fields, context, signal }))
       } catch (error) {
         throw fieldError(error)
       }
     },
-    patch: (imageId, patches, options) =>
-      imageObject(imageId, { method: 'PATCH', body: patches, contentType: patchType }, options),
+    patch: async (imageId, patches, options) =>
+      readImage(await image(imageId, { method: 'PATCH', body: patches, contentType: patchType }, options)),
     update: async (imageId, fields, options = {}) => {
       const present = options.present ?? (await client.show(imageId, options))
       const patches = patchesFor(present, fields, options.remove ?? [])
@@ -139,8 +143,11 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
       void (await image(imageId, { method: 'DELETE' }, options, `/tags/${encodeURIComponent(tag)}`)),
 
     listMembers: async (imageId, options) =>
-      (await imageObject<{ members: ImageMember[] }>(imageId, { method: 'GET' }, options, '/members'))
-        .members,
+      readList<ImageMember>(
+        await image(imageId, { method: 'GET', maximumBytes: maximumBytes.list }, options, '/members'),
+        'members',
+        ['member_id'],
+      ),
     addMember: (imageId, memberId, options) =>
       imageObject(imageId, { method: 'POST', body: { member: memberId } }, options, '/members'),
     updateMember: (imageId, memberId, status, options) =>
@@ -148,11 +155,10 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
     removeMember: async (imageId, memberId, options) =>
       void (await image(imageId, { method: 'DELETE' }, options, member(memberId))),
 
-    getStores: (options) =>
-      object<{ stores: ImageStore[] }>(
-        { method: 'GET', path: `/v2/info/stores${options?.detail === true ? '/detail' : ''}` },
-        options,
-      ),
+    getStores: async (options) => {
+      const path = `/v2/info/stores${options?.detail === true ? '/detail' : ''}`
+      return { stores: readList<ImageStore>(await send({ method: 'GET', path }, options), 'stores', ['id']) }
+    },
     deleteFromStore: (imageId, storeId, options = {}) =>
       aboutImage(imageId, async () => {
         checkImageId(imageId)
@@ -170,9 +176,10 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
       void (await image(imageId, { method: 'POST', body: request }, options, '/import')),
     waitForImport: (imageId, options = {}) => waitForImport(client, imageId, options),
     tasks: async (imageId, options) =>
-      (await imageObject<{ tasks: ImageTask[] }>(imageId, { method: 'GET' }, options, '/tasks')).tasks,
+      readList<ImageTask>(await image(imageId, { method: 'GET' }, options, '/tasks'), 'tasks', ['id']),
 
-    listLocations: (imageId, options) => imageObject(imageId, { method: 'GET' }, options, '/locations'),
+    listLocations: async (imageId, options) =>
+      readLocations(await image(imageId, { method: 'GET' }, options, '/locations')),
     addImageLocation: async (imageId, url, validationData, options) => {
       const body = validationData === undefined ? { url } : { url, validation_data: validationData }
       await image(imageId, { method: 'POST', body }, options, '/locations')
@@ -211,14 +218,7 @@ async function showImage(
 ): Promise<GlanceImage> {
   const { context, signal } = options
   const path = pathOf(imageId)
-  const { text } = await api.call({
-    method: 'GET',
-    path,
-    context,
-    signal,
-    ...(retries === undefined ? {} : { retries }),
-  })
-  return parseObject<GlanceImage>(text, path)
+  return readImage(await api.call({ method: 'GET', path, context, signal, retries }))
 }
 
 /** A delete that is repeated because its answer was lost may find the image gone: that is a success. */
@@ -266,13 +266,13 @@ async function findHashAlgorithm(api: Api, options: GlanceCallOptions): Promise<
   ] as const
   try {
     const { context, signal } = options
-    const { text } = await api.call({ method: 'GET', path: '/v2/images', query, context, signal })
-    const { images } = parseObject<{ images?: GlanceImage[] }>(text, '/v2/images')
-    const name = images?.[0]?.os_hash_algo
+    const answer = await api.call({ method: 'GET', path: '/v2/images', query, context, signal })
+    const [image] = readList<GlanceImage>(answer, 'images', [])
+    const name = image?.os_hash_algo
     return typeof name === 'string' && toNodeHashName(name) !== undefined ? name : undefined
   } catch (error) {
     // An account that may not list can still upload.
-    if (error instanceof GlanceHttpError) return undefined
+    if (error instanceof GlanceHttpError || error instanceof GlanceAnswerError) return undefined
     throw error
   }
 }

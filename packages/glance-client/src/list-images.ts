@@ -1,31 +1,47 @@
-import { GlanceHttpError } from './errors/glance-http-error.ts'
+import { GlanceAnswerError } from './errors/glance-answer-error.ts'
 import { InvalidError } from '@disk-image/core'
 import type { ListImagesOptions } from './client-types.ts'
 import type { GlanceImage } from './glance-image.ts'
+import { checkedImage, maximumBytes } from './read-answers.ts'
 import type { Api, ApiCall } from './transport/api.ts'
+import { readObject } from './transport/read-json.ts'
+
+/** No cloud has as many; a service that invents images would go on for ever. */
+const maximumPages = 10_000
+const maximumListBytes = 128 * 1024 * 1024
+const maximumLink = 4096
 
 /** Follows the pages of a listing; it ends also where a service's pages go round in circles. */
 export async function* listImages(api: Api, options: ListImagesOptions): AsyncGenerator<GlanceImage> {
   let query: readonly (readonly [string, string])[] = listQuery(options)
   const seen = new Set<string>()
   let left = options.limit ?? Number.POSITIVE_INFINITY
-  while (left > 0) {
+  let bytes = 0
+  for (let pages = 1; left > 0; pages += 1) {
     const call: ApiCall = {
       method: 'GET',
       path: '/v2/images',
       query,
       context: options.context,
       signal: options.signal,
+      maximumBytes: maximumBytes.page,
     }
-    const { text } = await api.call(call)
-    const page = JSON.parse(text) as { images?: unknown; next?: unknown }
-    const images = Array.isArray(page.images) ? (page.images as GlanceImage[]) : []
+    const answer = await api.call(call)
+    const page = readObject<{ images?: unknown; next?: unknown }>(answer)
+    const wrong = (reason: string): GlanceAnswerError => new GlanceAnswerError({ url: answer.url, reason })
+    if (!Array.isArray(page.images)) throw wrong('it has no list of images')
+    const images: unknown[] = page.images
+    bytes += answer.text.length
+    if (pages > maximumPages || bytes > maximumListBytes) {
+      throw wrong('its pages don’t end; ask for fewer images with a limit and a marker')
+    }
     for (const image of images) {
-      yield image
+      yield checkedImage(answer, image)
       left -= 1
       if (left <= 0) return
     }
     if (typeof page.next !== 'string' || images.length === 0 || seen.has(page.next)) return
+    if (page.next.length > maximumLink) throw wrong('the link to its next page is too long')
     seen.add(page.next)
     // Only the query of `next` is used: its host and path may be those of a proxy's inside.
     const next = page.next.indexOf('?')
@@ -57,16 +73,4 @@ function listQuery(options: ListImagesOptions): [string, string][] {
   }
   if (options.sortKeys === undefined) for (const direction of directions) query.push(['sort_dir', direction])
   return query
-}
-
-/** A reply's JSON object. @throws {GlanceHttpError} where it is none */
-// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller names the reply's shape
-export function parseObject<T>(text: string, url: string): T {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null) return value as T
-  } catch {
-    // Said below.
-  }
-  throw new GlanceHttpError({ status: 502, method: 'GET', url, detail: 'the answer is not a JSON object' })
 }

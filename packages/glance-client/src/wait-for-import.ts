@@ -1,3 +1,4 @@
+import { printable } from '@disk-image/core'
 import { ImageImportFailedError } from './errors/image-import-failed-error.ts'
 import type { GlanceClient, ImageTask, ImportProgress, WaitForImportOptions } from './client-types.ts'
 import type { GlanceImage } from './glance-image.ts'
@@ -72,6 +73,6 @@ async function tasksOf(
 
 function messageOf(task: ImageTask | undefined): string {
   return typeof task?.message === 'string' && task.message !== ''
-    ? ` The service says: ${task.message.slice(0, 300)}`
+    ? ` The service says: ${printable(task.message, 300)}`
     : ''
 }

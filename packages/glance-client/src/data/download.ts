@@ -142,7 +142,7 @@ async function fetchAll(transfer: Download): Promise<void> {
       from: pipe.received,
       size,
       take: async (bytes) => {
-        watch.progress()
+        watch.progress(bytes.length)
         await pipe.push(bytes)
       },
     })
@@ -249,7 +249,7 @@ function takerFor(
       skip -= bytes.length - part.length
       if (part.length === 0) return undefined
       const wait = pipe.push(part)
-      watch.progress()
+      watch.progress(part.length)
       if (wait === undefined) return undefined
       watch.pause()
       return wait.finally(() => watch.resume())

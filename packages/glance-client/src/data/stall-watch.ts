@@ -1,9 +1,11 @@
+import type { Timeouts } from '../transport/timeouts.ts'
+
 /** Ends a transfer that gets nowhere, over all its tries, or takes too long. */
 export interface StallWatch extends Disposable {
   /** Aborted with the caller's reason, or with a {@link TransferLimitError}. */
   readonly signal: AbortSignal
-  /** The transfer got further. */
-  progress(): void
+  /** The transfer got further, by so many bytes; without a number, for good. */
+  progress(bytes?: number): void
   /** The delay is our own side's. */
   pause(): void
   resume(): void
@@ -16,7 +18,7 @@ export class TransferLimitError extends Error {
 
 /** Starts watching. */
 export function watchStall(
-  limits: { readonly stallTimeoutMs: number; readonly totalTimeoutMs: number | undefined },
+  limits: Pick<Timeouts, 'stallTimeoutMs' | 'totalTimeoutMs' | 'minimumBytesPerSecond'>,
   callerSignal: AbortSignal | undefined,
 ): StallWatch {
   const controller = new AbortController()
@@ -40,8 +42,9 @@ export function watchStall(
   else callerSignal?.addEventListener('abort', onAbort, { once: true })
   return {
     signal: controller.signal,
-    progress: () => {
-      last = performance.now()
+    // Bytes that drip buy no more time than they may take.
+    progress: (bytes = Number.POSITIVE_INFINITY) => {
+      last = Math.min(performance.now(), last + (bytes / limits.minimumBytesPerSecond) * 1000)
     },
     pause: () => {
       paused = true

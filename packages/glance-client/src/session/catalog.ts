@@ -1,5 +1,6 @@
-import { InvalidError } from '@disk-image/core'
+import { printable } from '@disk-image/core'
 import { normalizeEndpoint } from '../client-options.ts'
+import { ConfigurationError } from '../errors/configuration-error.ts'
 
 /** A service of Keystone's catalog. */
 export interface CatalogService {
@@ -27,7 +28,7 @@ export interface EndpointChoice {
 /**
  * The URL of a service, from the catalog.
  *
- * @throws {InvalidError} where nothing fits, with what there is
+ * @throws {ConfigurationError} where nothing fits, with what there is
  */
 export function endpointFromCatalog(catalog: readonly CatalogService[], choice: EndpointChoice): string {
   const services = catalog.filter(
@@ -36,8 +37,8 @@ export function endpointFromCatalog(catalog: readonly CatalogService[], choice: 
   )
   if (services.length === 0) {
     const types = [...new Set(catalog.map(({ type }) => type))].toSorted()
-    throw new InvalidError({
-      reason: `The cloud's catalog has no service of type ${choice.serviceType}; it has: ${types.join(', ') || 'nothing'}`,
+    throw new ConfigurationError({
+      reason: `The cloud's catalog has no service of type ${choice.serviceType}; it has: ${listed(types, 'nothing')}`,
     })
   }
   const endpoints = services.flatMap((service) => service.endpoints ?? [])
@@ -46,8 +47,8 @@ export function endpointFromCatalog(catalog: readonly CatalogService[], choice: 
     (endpoint) => choice.region === undefined || regionOf(endpoint) === choice.region,
   )
   if (inRegion.length === 0) {
-    throw new InvalidError({
-      reason: `The ${choice.serviceType} service is not in the region ${choice.region ?? '?'}; it is in: ${regions.join(', ') || 'none'}`,
+    throw new ConfigurationError({
+      reason: `The ${choice.serviceType} service is not in the region ${choice.region ?? '?'}; it is in: ${listed(regions, 'none')}`,
     })
   }
   for (const wanted of choice.interfaces) {
@@ -55,8 +56,8 @@ export function endpointFromCatalog(catalog: readonly CatalogService[], choice: 
     if (found?.url !== undefined) return normalizeEndpoint(found.url)
   }
   const interfaces = [...new Set(inRegion.map((endpoint) => plainInterface(endpoint.interface)))]
-  throw new InvalidError({
-    reason: `The ${choice.serviceType} service has no ${choice.interfaces.join(' or ')} interface; it has: ${interfaces.join(', ')}`,
+  throw new ConfigurationError({
+    reason: `The ${choice.serviceType} service has no ${choice.interfaces.join(' or ')} interface; it has: ${listed(interfaces, 'none')}`,
   })
 }
 
@@ -69,4 +70,40 @@ function regionOf(endpoint: {
 
 function plainInterface(name: string | undefined): string {
   return (name ?? '').replace(/URL$/, '')
+}
+
+/** What of a token's catalog is one: entries whose fields have other types are left out. */
+export function readCatalog(value: unknown): CatalogService[] {
+  return objectsOf(value).flatMap(({ type, name, endpoints }) =>
+    typeof type === 'string'
+      ? [{ type, name: textOf(name), endpoints: objectsOf(endpoints).map(endpointOf) }]
+      : [],
+  )
+}
+
+function endpointOf(
+  fields: Readonly<Record<string, unknown>>,
+): NonNullable<CatalogService['endpoints']>[number] {
+  return {
+    interface: textOf(fields['interface']),
+    region: textOf(fields['region']),
+    region_id: textOf(fields['region_id']),
+    url: textOf(fields['url']),
+  }
+}
+
+function objectsOf(value: unknown): readonly Readonly<Record<string, unknown>>[] {
+  if (!Array.isArray(value)) return []
+  return value.filter((one): one is Record<string, unknown> => typeof one === 'object' && one !== null)
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+const longestList = 500
+
+/** What a service chose, as it may be told. */
+function listed(names: readonly string[], none: string): string {
+  return names.length === 0 ? none : printable(names.join(', '), longestList)
 }

@@ -1,5 +1,5 @@
-import { InvalidError } from '@disk-image/core'
 import { normalizeEndpoint, resolveTimeouts } from '../client-options.ts'
+import { ConfigurationError } from '../errors/configuration-error.ts'
 import { createHttp } from '../transport/http.ts'
 import type { ProxyOptions } from '../transport/proxy.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
@@ -36,13 +36,13 @@ export interface SessionOptions extends Partial<Timeouts> {
 /**
  * Makes a session. Nothing is sent before the first call that needs it.
  *
- * @throws {InvalidError} where the auth type is not known or lacks something
+ * @throws {ConfigurationError} where the auth type is not known or lacks something
  */
 export function createSession(options: SessionOptions): Session {
   const name = options.authType ?? 'password'
   const type = toAuthType(name)
   if (type === undefined) {
-    throw new InvalidError({
+    throw new ConfigurationError({
       reason: `The auth type ${JSON.stringify(name)} is not supported; these are: ${authTypes.join(', ')}`,
     })
   }
@@ -53,7 +53,7 @@ export function createSession(options: SessionOptions): Session {
     endpoints: async (serviceType) => {
       const url = overrides[serviceType] ?? auth.endpoint
       if (url !== undefined) return [normalizeEndpoint(url)]
-      throw new InvalidError({
+      throw new ConfigurationError({
         reason: `The auth type ${name} has no catalog: it needs the endpoint of the ${serviceType} service`,
       })
     },
@@ -65,8 +65,10 @@ export function createSession(options: SessionOptions): Session {
     const basic = Buffer.from(`${user}:${need(name, 'password', auth.password)}`).toString('base64')
     return fixed({ Authorization: `Basic ${basic}` })
   }
+  const timeouts = resolveTimeouts(options)
   return createTokenSession({
-    http: createHttp(resolveTimeouts(options), options),
+    callTimeoutMs: timeouts.callTimeoutMs,
+    http: createHttp(timeouts, options),
     type,
     auth,
     retries: options.retries ?? 3,
@@ -81,5 +83,5 @@ export function createSession(options: SessionOptions): Session {
 
 function need(type: string, name: string, value: string | undefined): string {
   if (value !== undefined && value !== '') return value
-  throw new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+  throw new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

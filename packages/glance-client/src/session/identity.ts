@@ -1,4 +1,4 @@
-import { InvalidError } from '@disk-image/core'
+import { ConfigurationError } from '../errors/configuration-error.ts'
 import { toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 
@@ -13,20 +13,20 @@ type Method = readonly [name: string, body: object]
 /**
  * Whether a sign-in with Keystone has all that it needs, before anything is sent.
  *
- * @throws {InvalidError} naming what is missing
+ * @throws {ConfigurationError} naming what is missing
  */
 export function checkSignIn(name: string, auth: AuthOptions): void {
   const type = toAuthType(name)
   if (type === undefined || ['none', 'admin_token', 'http_basic'].includes(type)) return
   if (!/^https?:\/\//i.test(auth.authUrl ?? '') || !URL.canParse(auth.authUrl ?? '')) {
-    throw new InvalidError({ reason: 'Signing in needs auth_url, an http or https URL' })
+    throw new ConfigurationError({ reason: 'Signing in needs auth_url, an http or https URL' })
   }
   if (!type.startsWith('v3oidc')) keystoneIdentity(type, auth)
   // An application credential has its scope already, whatever else is left over in the settings.
   if (type !== 'v3applicationcredential') tokenScope(auth)
 }
 
-/** Builds the identity of the methods that need nothing but Keystone. @throws {InvalidError} naming what is missing */
+/** Builds the identity of the methods that need nothing but Keystone. @throws {ConfigurationError} naming what is missing */
 export function keystoneIdentity(type: string, auth: AuthOptions): Identity {
   const methods = type === 'v3multifactor' ? multifactor(auth) : [method(type, auth)]
   return { methods: methods.map(([name]) => name), ...Object.fromEntries(methods) }
@@ -51,7 +51,7 @@ function method(type: string, auth: AuthOptions): Method {
     case 'applicationcredential':
       return ['application_credential', applicationCredential(auth)]
     default:
-      throw new InvalidError({ reason: `The auth method ${JSON.stringify(type)} is not known` })
+      throw new ConfigurationError({ reason: `The auth method ${JSON.stringify(type)} is not known` })
   }
 }
 
@@ -88,15 +88,15 @@ function need(type: string, name: string, value: string | undefined): string {
   return value
 }
 
-function missing(type: string, name: string): InvalidError {
-  return new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+function missing(type: string, name: string): ConfigurationError {
+  return new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }
 
 /**
  * The `scope` part of a token request.
  *
  * @returns undefined where none is asked for
- * @throws {InvalidError} where several are given
+ * @throws {ConfigurationError} where several are given
  */
 export function tokenScope(auth: AuthOptions): object | 'unscoped' | undefined {
   const project =
@@ -112,7 +112,7 @@ export function tokenScope(auth: AuthOptions): object | 'unscoped' | undefined {
   if (domain !== undefined) scopes.push(['domain', { domain }])
   if (auth.systemScope !== undefined) scopes.push(['system', { system: { all: true } }])
   if (scopes.length > 1) {
-    throw new InvalidError({
+    throw new ConfigurationError({
       reason: `A token has one scope, but several are given: ${scopes.map(([name]) => name).join(', ')}`,
     })
   }
@@ -125,5 +125,5 @@ function projectDomain(auth: AuthOptions): object {
     auth.projectDomainName ?? auth.defaultDomainName,
   )
   if (domain !== undefined) return domain
-  throw new InvalidError({ reason: 'The project_name needs project_domain_name or project_domain_id' })
+  throw new ConfigurationError({ reason: 'The project_name needs project_domain_name or project_domain_id' })
 }

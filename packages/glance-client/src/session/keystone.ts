@@ -1,14 +1,18 @@
-import { InvalidError } from '@disk-image/core'
-import { AuthenticationFailedError } from '../errors/authentication-failed-error.ts'
+import { ConfigurationError } from '../errors/configuration-error.ts'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { IdentityUnreachableError } from '../errors/identity-unreachable-error.ts'
 import { delay } from '../transport/delay.ts'
-import { errorText } from '../transport/error-text.ts'
 import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
+import { readJson } from '../transport/read-json.ts'
 import { isPassing, retryAfterMs } from '../transport/retry-after.ts'
 import type { AuthOptions, AuthType } from './auth-options.ts'
-import type { CatalogService } from './catalog.ts'
+import { type CatalogService, readCatalog } from './catalog.ts'
+import { identityRefusal, secretsOfAccount } from './identity-refusal.ts'
 import { keystoneIdentity, tokenScope } from './identity.ts'
 import { oidcAccessToken } from './oidc.ts'
+
+/** A catalog of many regions has some hundred KiB. */
+const maximumTokenBytes = 4 * 1024 * 1024
 
 /** A token and what came with it. */
 export interface KeystoneToken {
@@ -24,10 +28,19 @@ export interface KeystoneOptions {
   readonly type: AuthType
   readonly auth: AuthOptions
   readonly retries: number
+  /** How long signing in may take, with all repeats. */
+  readonly callTimeoutMs: number
 }
 
-/** Signs in. @throws {AuthenticationFailedError} {@link InvalidError} where something is missing */
-export async function requestToken(options: KeystoneOptions, signal?: AbortSignal): Promise<KeystoneToken> {
+/**
+ * Signs in.
+ *
+ * @throws {AuthenticationFailedError} where the account is not accepted
+ * @throws {IdentityUnreachableError} where nobody could be asked
+ * @throws {ConfigurationError} where something is missing, or what answers is no Keystone
+ */
+export async function requestToken(given: KeystoneOptions, signal?: AbortSignal): Promise<KeystoneToken> {
+  const options = { ...given, endMs: performance.now() + given.callTimeoutMs }
   const { auth, type } = options
   const base = await versionedUrl(options, signal)
   if (!type.startsWith('v3oidc')) {
@@ -61,28 +74,32 @@ function post(url: string, body?: object): Omit<HttpRequest, 'signal'> {
     url: new URL(url),
     headers: { accept: 'application/json', 'content-type': 'application/json' },
     body: body === undefined ? '' : JSON.stringify(body),
+    maximumBytes: maximumTokenBytes,
   }
 }
 
+interface TimedOptions extends KeystoneOptions {
+  /** When signing in is given up, as `performance.now()`. */
+  readonly endMs: number
+}
+
+/** Sends one request until it is answered. */
 async function send(
-  { http, retries }: KeystoneOptions,
+  { http, retries, endMs }: TimedOptions,
   request: Omit<HttpRequest, 'signal'>,
   signal: AbortSignal | undefined,
 ): Promise<HttpResponse> {
   for (let attempt = 0; ; attempt += 1) {
     let waitMs = Math.min(500 * 2 ** attempt, 8000)
+    const isLast = (): boolean => attempt >= retries || performance.now() + waitMs >= endMs
     try {
-      const response = await http.send({ ...request, signal })
-      if (!isPassing(response.status) || attempt >= retries) return response
+      const response = await http.send({ ...request, signal, limitMs: endMs - performance.now() })
+      if (!isPassing(response.status)) return response
       waitMs = Math.min(retryAfterMs(response.headers.get('retry-after'), Date.now()) ?? waitMs, 30_000)
+      if (isLast()) return response
     } catch (error) {
       if (!(error instanceof ConnectionBrokenError)) throw error
-      if (error.fatal || attempt >= retries) {
-        throw new AuthenticationFailedError({
-          reason: `the identity service failed: ${error.message}`,
-          cause: error,
-        })
-      }
+      if (error.fatal || isLast()) throw new IdentityUnreachableError({ reason: error.message, cause: error })
     }
     await delay(waitMs, signal)
   }
@@ -91,30 +108,26 @@ async function send(
 function readToken(response: HttpResponse, { auth }: KeystoneOptions, accessToken?: string): KeystoneToken {
   const id = response.headers.get('x-subject-token')
   if (response.status >= 300 || id === undefined) {
-    const { password, token, passcode, applicationCredentialSecret, clientSecret } = auth
-    const secrets = [password, token, passcode, applicationCredentialSecret, clientSecret, accessToken]
-    const text = errorText(
-      response.text,
-      secrets.filter((secret) => secret !== undefined),
-    )
-    throw new AuthenticationFailedError({
-      reason: `the identity service answered ${response.status}${text === '' ? '' : `: ${text}`}`,
-    })
+    const secrets = secretsOfAccount(auth, accessToken === undefined ? [] : [accessToken])
+    throw identityRefusal(response, { who: 'identity service', option: 'auth_url', secrets })
   }
-  const { token } = parse(response.text) as { token?: { expires_at?: string; catalog?: CatalogService[] } }
-  const expires = Date.parse(token?.expires_at ?? '')
+  const { token } = parse(response.text) as { token?: { expires_at?: unknown; catalog?: unknown } | null }
+  const expires = typeof token?.expires_at === 'string' ? Date.parse(token.expires_at) : Number.NaN
   return {
     id,
     expiresAtMs: Number.isNaN(expires) ? Number.POSITIVE_INFINITY : expires,
-    catalog: Array.isArray(token?.catalog) ? token.catalog : [],
+    catalog: readCatalog(token?.catalog),
   }
 }
 
 /** The identity service's v3 URL: as it was given, or as the service tells, or with `/v3` behind. */
-async function versionedUrl({ http, auth }: KeystoneOptions, signal?: AbortSignal): Promise<string> {
+async function versionedUrl(
+  { http, auth, callTimeoutMs }: KeystoneOptions,
+  signal?: AbortSignal,
+): Promise<string> {
   const given = (auth.authUrl ?? '').replace(/\/+$/, '')
   if (!/^https?:\/\//i.test(given) || !URL.canParse(given)) {
-    throw new InvalidError({ reason: 'Signing in needs auth_url, an http or https URL' })
+    throw new ConfigurationError({ reason: 'Signing in needs auth_url, an http or https URL' })
   }
   if (given.endsWith('/v3')) return given
   const fallback = `${given.replace(/\/v2\.0$/, '')}/v3`
@@ -124,6 +137,8 @@ async function versionedUrl({ http, auth }: KeystoneOptions, signal?: AbortSigna
       url: new URL(`${given.replace(/\/v2\.0$/, '')}/`),
       headers: { accept: 'application/json' },
       signal,
+      // What is left is for the token itself.
+      limitMs: callTimeoutMs / 4,
     })
     if (status !== 200 && status !== 300) return fallback
     return discovered(parse(text), given) ?? fallback
@@ -138,10 +153,13 @@ function discovered(document: object, given: string): string | undefined {
   const versions = (document as { versions?: { values?: unknown } | unknown[] }).versions
   const values: unknown = Array.isArray(versions) ? versions : versions?.values
   if (!Array.isArray(values)) return undefined
-  for (const version of values as { id?: unknown; links?: { rel?: string; href?: string }[] }[]) {
-    if (typeof version.id !== 'string' || !version.id.startsWith('v3')) continue
-    const href = version.links?.find(({ rel }) => rel === 'self')?.href
-    if (href === undefined || !URL.canParse(href)) continue
+  for (const version of values as ({ id?: unknown; links?: unknown } | null)[]) {
+    if (typeof version?.id !== 'string' || !version.id.startsWith('v3')) continue
+    const links = Array.isArray(version.links)
+      ? (version.links as ({ rel?: unknown; href?: unknown } | null)[])
+      : []
+    const href = links.find((link) => link?.rel === 'self')?.href
+    if (typeof href !== 'string' || !URL.canParse(href)) continue
     if (new URL(href).origin === new URL(given).origin) return href.replace(/\/+$/, '')
   }
   return undefined
@@ -149,7 +167,7 @@ function discovered(document: object, given: string): string | undefined {
 
 function parse(text: string): object {
   try {
-    const value: unknown = JSON.parse(text)
+    const value = readJson(text)
     return typeof value === 'object' && value !== null ? value : {}
   } catch {
     return {}
@@ -158,5 +176,5 @@ function parse(text: string): object {
 
 function need(type: string, name: string, value: string | undefined): string {
   if (value !== undefined && value !== '') return value
-  throw new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+  throw new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

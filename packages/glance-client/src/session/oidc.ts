@@ -1,8 +1,9 @@
-import { InvalidError } from '@disk-image/core'
-import { AuthenticationFailedError } from '../errors/authentication-failed-error.ts'
-import { errorText } from '../transport/error-text.ts'
+import { printable } from '@disk-image/core'
+import { ConfigurationError } from '../errors/configuration-error.ts'
+import { readJson } from '../transport/read-json.ts'
 import type { Http } from '../transport/http.ts'
 import type { AuthOptions } from './auth-options.ts'
+import { identityRefusal, secretsOfAccount } from './identity-refusal.ts'
 
 /**
  * An access token of an OpenID Connect provider.
@@ -29,7 +30,7 @@ export async function oidcAccessToken(
     'base64',
   )
   const url = await tokenEndpoint(http, type, auth, signal)
-  const { status, text } = await http.send({
+  const response = await http.send({
     method: 'POST',
     url,
     headers: {
@@ -41,14 +42,10 @@ export async function oidcAccessToken(
     signal,
   })
   const kind = auth.accessTokenType === 'id_token' ? 'id_token' : 'access_token'
-  const token = status === 200 ? member(text, kind) : undefined
+  const token = response.status === 200 ? member(response.text, kind) : undefined
   if (token !== undefined) return token
-  // Also as they were sent: some providers repeat the request.
-  const plain = [auth.password ?? '', auth.clientSecret ?? '']
-  const secrets = [basic, ...plain.map((secret) => formEncode(secret)), ...plain]
-  throw new AuthenticationFailedError({
-    reason: `the identity provider answered ${status}${status === 200 ? ` without ${kind}` : `: ${errorText(text, secrets)}`}`,
-  })
+  const secrets = secretsOfAccount(auth, [basic])
+  throw identityRefusal(response, { who: 'identity provider', option: 'access_token_endpoint', secrets })
 }
 
 async function tokenEndpoint(
@@ -59,24 +56,23 @@ async function tokenEndpoint(
 ): Promise<URL> {
   if (auth.accessTokenEndpoint !== undefined) return toUrl(auth.accessTokenEndpoint)
   const discovery = need(type, 'access_token_endpoint or discovery_endpoint', auth.discoveryEndpoint)
-  const { status, text } = await http.send({
+  const response = await http.send({
     method: 'GET',
     url: toUrl(discovery),
     headers: { accept: 'application/json' },
     signal,
   })
-  const endpoint = status === 200 ? member(text, 'token_endpoint') : undefined
+  const endpoint = response.status === 200 ? member(response.text, 'token_endpoint') : undefined
   if (endpoint === undefined) {
-    throw new AuthenticationFailedError({
-      reason: `the discovery_endpoint answered ${status} without a token_endpoint`,
-    })
+    const secrets = secretsOfAccount(auth)
+    throw identityRefusal(response, { who: 'identity provider', option: 'discovery_endpoint', secrets })
   }
   return toUrl(endpoint)
 }
 
 function toUrl(text: string): URL {
   if (/^https?:\/\//i.test(text) && URL.canParse(text)) return new URL(text)
-  throw new InvalidError({ reason: `${JSON.stringify(text.slice(0, 200))} is no http or https URL` })
+  throw new ConfigurationError({ reason: `${printable(JSON.stringify(text), 200)} is no http or https URL` })
 }
 
 function formEncode(text: string): string {
@@ -85,7 +81,7 @@ function formEncode(text: string): string {
 
 function member(text: string, name: string): string | undefined {
   try {
-    const value = (JSON.parse(text) as Record<string, unknown>)[name]
+    const value = (readJson(text) as Record<string, unknown>)[name]
     return typeof value === 'string' ? value : undefined
   } catch {
     return undefined
@@ -94,5 +90,5 @@ function member(text: string, name: string): string | undefined {
 
 function need(type: string, name: string, value: string | undefined): string {
   if (value !== undefined && value !== '') return value
-  throw new InvalidError({ reason: `The auth type ${type} needs ${name}` })
+  throw new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

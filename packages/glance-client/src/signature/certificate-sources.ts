@@ -7,6 +7,7 @@ import type { GlanceClientOptions } from '../client-options.ts'
 import { fixedSession, withEndpoints } from '../session/fixed-session.ts'
 import { createApi } from '../transport/api.ts'
 import { createHttp } from '../transport/http.ts'
+import { readObject } from '../transport/read-json.ts'
 
 /** Certificates from a function: a database, a vault, a constant. */
 export function certificatesFrom(
@@ -62,8 +63,8 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
   })
   const source = certificatesFrom(async (certificateId, context, { signal }) => {
     const secret = `/v1/secrets/${encodeURIComponent(certificateId)}`
-    const { text } = await api.call({ method: 'GET', path: secret, context, signal })
-    const type = (JSON.parse(text) as { secret_type?: unknown }).secret_type
+    const answer = await api.call({ method: 'GET', path: secret, context, signal })
+    const { secret_type: type } = readObject<{ secret_type?: unknown }>(answer)
     if (type !== 'certificate') {
       throw new InvalidError({
         reason: `The secret is of the type ${JSON.stringify(type)}, not a certificate`,

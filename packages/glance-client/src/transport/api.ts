@@ -6,9 +6,11 @@ import { limitExceeded } from '../data/image-errors.ts'
 import type { Authorization, Session } from '../session/session.ts'
 import { delay } from './delay.ts'
 import { errorText, headerText } from './error-text.ts'
+import { plainUrl } from './http.ts'
 import type { Http, HttpRequest, HttpResponse } from './http.ts'
 import { secretsOf } from './mask-secrets.ts'
 import { isPassing, retryAfterMs } from './retry-after.ts'
+import type { Timeouts } from './timeouts.ts'
 
 /** One call of a service's REST interface. */
 export interface ApiCall {
@@ -29,6 +31,8 @@ export interface ApiCall {
   /** Repeats instead of the configured number. */
   readonly retries?: number | undefined
   readonly timeoutMs?: number | undefined
+  /** The longest answer. @default 1 MiB */
+  readonly maximumBytes?: number | undefined
 }
 
 /** Settings of an {@link Api}. */
@@ -41,6 +45,7 @@ export interface ApiOptions {
   readonly retryDelayMs: number
   /** The longest wait that a service may ask for. */
   readonly maximumRetryDelayMs: number
+  readonly timeouts: Pick<Timeouts, 'callTimeoutMs'>
   readonly logger: Logger
   /** Orders the endpoints at the beginning. */
   readonly shuffle: (endpoints: readonly string[]) => readonly string[]
@@ -87,10 +92,13 @@ export function createApi(options: ApiOptions): Api {
     return { headers: { ...headers, ...contextHeaders(context), ...options.requestHeaders?.(context ?? {}) } }
   }
 
-  const once = async (call: ApiCall, renewed: boolean): Promise<HttpResponse> => {
+  const once = async (call: ApiCall, budget: { endMs: number }, renewed: boolean): Promise<HttpResponse> => {
+    const begunMs = performance.now()
     const base = await endpoint(call.signal)
     const url = apiUrl(base, call)
     const authorization = await authorize(call.context, call.signal)
+    // Signing in has a time of its own.
+    budget.endMs += performance.now() - begunMs
     const response = await follow(http, {
       method: call.method,
       url,
@@ -103,10 +111,12 @@ export function createApi(options: ApiOptions): Api {
       body: call.body === undefined ? undefined : JSON.stringify(call.body),
       signal: call.signal,
       timeoutMs: call.timeoutMs,
+      limitMs: budget.endMs - performance.now(),
+      maximumBytes: call.maximumBytes,
     })
     logger.debug('Called the service', { method: call.method, path: call.path, status: response.status })
     if (response.status === 401 && !renewed && (await session.renew(authorization, call.signal))) {
-      return once(call, true)
+      return once(call, budget, true)
     }
     if (response.status >= 300) {
       throw httpError(call.method, url, response, secretsOf(authorization.headers))
@@ -116,17 +126,18 @@ export function createApi(options: ApiOptions): Api {
 
   const call = async (request: ApiCall): Promise<HttpResponse> => {
     const repeatable = request.repeatable ?? (request.method !== 'POST' && request.method !== 'PATCH')
+    const budget = { endMs: performance.now() + options.timeouts.callTimeoutMs }
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await once(request, false)
+        return await once(request, budget, false)
       } catch (error) {
         if (request.goneIsDone === true && attempt > 0 && isGone(error)) {
-          return { status: 204, headers: new Map(), text: '' }
+          return { status: 204, headers: new Map(), text: '', url: '' }
         }
         const again = attempt < (request.retries ?? options.retries) && mayRepeat(error, repeatable)
-        if (!again) throw finalError(error)
-        turn += 1
         const wait = waitMs(attempt, error instanceof GlanceHttpError ? error.retryAfterMs : undefined)
+        if (!again || performance.now() + wait >= budget.endMs) throw finalError(error)
+        turn += 1
         logger.warn('A call is repeated', { path: request.path, attempt: attempt + 1, waitMs: wait, error })
         await delay(wait, request.signal)
       }
@@ -189,7 +200,7 @@ export function apiUrl(base: string, call: Pick<ApiCall, 'path' | 'query'>): URL
 export function httpError(
   method: string,
   url: URL,
-  response: HttpResponse,
+  response: Omit<HttpResponse, 'url'>,
   secrets: readonly string[],
 ): GlanceHttpError {
   const { status, headers, text } = response
@@ -197,7 +208,7 @@ export function httpError(
   return new GlanceHttpError({
     status,
     method,
-    url: `${url.origin}${url.pathname}`,
+    url: plainUrl(url),
     detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
     requestId: headerText(headers.get('x-openstack-request-id'), secrets),
     proxy: givenProxy(response) ?? proxyOf(status, headers, secrets),
@@ -206,7 +217,7 @@ export function httpError(
 }
 
 /** A proxy that answers itself leaves out what every service of OpenStack sends. */
-function givenProxy({ proxy, headers }: HttpResponse): string | undefined {
+function givenProxy({ proxy, headers }: Pick<HttpResponse, 'proxy' | 'headers'>): string | undefined {
   if (proxy === undefined || headers.has('x-openstack-request-id')) return undefined
   return `the proxy ${proxy} or the server behind it`
 }

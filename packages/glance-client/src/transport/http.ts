@@ -18,6 +18,8 @@ export interface HttpRequest {
   readonly body?: string | undefined
   readonly signal?: AbortSignal | undefined
   readonly timeoutMs?: number | undefined
+  /** What is left of the time for all tries. */
+  readonly limitMs?: number | undefined
   /** The longest answer, decoded. @default 1 MiB */
   readonly maximumBytes?: number | undefined
 }
@@ -29,6 +31,8 @@ export interface HttpResponse {
   readonly text: string
   /** The origin of the proxy that the request was handed to. The answer may be its own. */
   readonly proxy?: string | undefined
+  /** Who answered, without what may be secret. */
+  readonly url: string
 }
 
 /** Requests whose bodies are small: everything but images' data. */
@@ -84,7 +88,7 @@ async function send(
 ): Promise<HttpResponse> {
   options.signal?.throwIfAborted()
   // One limit over everything: slow headers, endless headers and bodies that trickle.
-  const limitMs = options.timeoutMs ?? timeouts.headersTimeoutMs
+  const limitMs = limitOf(options, timeouts)
   const limit = AbortSignal.timeout(limitMs)
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
   try {
@@ -108,12 +112,14 @@ async function send(
       if (!body.take(part)) break
     }
     const text = body.text(headers)
-    return { status: response.statusCode, headers, text }
+    return { status: response.statusCode, headers, text, url: plainUrl(options.url) }
   } catch (error) {
     options.signal?.throwIfAborted()
     if (error instanceof ConnectionBrokenError) throw error
     const phase = connectCodes.test(codeOf(error)) ? 'connect' : 'headers'
-    const reason = limit.aborted ? `no answer within ${limitMs / 1000} s` : connectionReason(error)
+    const reason = limit.aborted
+      ? `no answer within ${(limitMs / 1000).toFixed(1).replace('.0', '')} s`
+      : connectionReason(error)
     throw new ConnectionBrokenError(phase, connectionText(options.url, phase, reason), { cause: error })
   }
 }
@@ -123,9 +129,9 @@ async function read(
   request: HttpRequest,
   { timeouts, route, connections }: { timeouts: Timeouts; route: Route; connections: ConnectionPool },
 ): Promise<HttpResponse> {
-  const { url, headers, signal: caller, timeoutMs } = request
+  const { url, headers, signal: caller } = request
   caller?.throwIfAborted()
-  const limitMs = timeoutMs ?? timeouts.headersTimeoutMs
+  const limitMs = limitOf(request, timeouts)
   const limit = AbortSignal.timeout(limitMs)
   let body: Collector | undefined
   try {
@@ -145,13 +151,32 @@ async function read(
         return { take: (bytes) => void collector.take(bytes) }
       },
     })
-    return { status: head.status, headers: head.headers, text: body?.text(head.headers) ?? text, proxy }
+    return {
+      status: head.status,
+      headers: head.headers,
+      text: body?.text(head.headers) ?? text,
+      url: plainUrl(url),
+      proxy,
+    }
   } catch (error) {
     caller?.throwIfAborted()
     if (!limit.aborted) throw error
-    const reason = connectionText(url, 'headers', `no answer within ${limitMs / 1000} s`)
+    const reason = connectionText(
+      url,
+      'headers',
+      `no answer within ${(limitMs / 1000).toFixed(1).replace('.0', '')} s`,
+    )
     throw new ConnectionBrokenError('headers', reason, { cause: error })
   }
+}
+
+function limitOf({ timeoutMs, limitMs = Number.POSITIVE_INFINITY }: HttpRequest, timeouts: Timeouts): number {
+  return Math.max(1, Math.round(Math.min(timeoutMs ?? timeouts.headersTimeoutMs, limitMs)))
+}
+
+/** A URL as it may be told. */
+export function plainUrl({ origin, pathname }: URL): string {
+  return `${origin}${pathname}`
 }
 
 interface Collector {

@@ -4,7 +4,7 @@
  * @returns milliseconds, undefined where there is nothing usable
  */
 export function retryAfterMs(value: string | undefined, wallMs: number): number | undefined {
-  if (value === undefined) return undefined
+  if (value === undefined || value.length > 64) return undefined
   if (/^\d{1,9}$/.test(value)) return Number(value) * 1000
   const date = Date.parse(value)
   return Number.isNaN(date) ? undefined : Math.max(0, date - wallMs)

@@ -88,7 +88,7 @@ describe('TLS', () => {
       retries: 0,
     })
     await expect(session.authorize(undefined)).rejects.toMatchObject({
-      code: 'AUTHENTICATION_FAILED',
+      code: 'IDENTITY_UNREACHABLE',
       message: expect.stringMatching(/https:\/\/127\.0\.0\.1:\d+ could not be reached.*cacert/) as string,
     })
   })

@@ -200,7 +200,7 @@ describe('OpenID Connect', () => {
     }
     const session = createSession({ authType: 'v3oidcclientcredentials', auth, retries: 0 })
     const error = await tokenOf(session).catch((error: unknown) => error as Error)
-    expect(error).toMatchObject({ code: 'AUTHENTICATION_FAILED' })
+    expect(error).toMatchObject({ code: 'IDENTITY_UNREACHABLE', kind: 'failed' })
     expect((error as Error).message).toMatch(/http:\/\/127\.0\.0\.1:9 could not be reached: ECONNREFUSED/)
     expect((error as Error).message).not.toContain('hidden')
   })

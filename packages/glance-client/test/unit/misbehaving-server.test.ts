@@ -285,3 +285,181 @@ describe('what a service says about an error', () => {
     expect(moved.message).not.toMatch(/token=/)
   })
 })
+
+describe('JSON', () => {
+  const bytesOf = async (act: () => Promise<unknown>): Promise<number> => {
+    const before = process.memoryUsage().rss
+    await act()
+    return process.memoryUsage().rss - before
+  }
+
+  it.each([
+    ['deep', `{"id":"a","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`, /nested more than 64/],
+    ['deep in objects', `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`, /nested more than 64/],
+    ['of very many values', `{"id":"a","x":[${'[],'.repeat(300_000)}1]}`, /more than 400000 values/],
+    ['too long', `{"id":"a","x":"${'y'.repeat(2 << 20)}"}`, /more than 1048576 bytes/],
+    ['cut', '{"id":"a","na', /no JSON/],
+    ['HTML', '<html>\u001b[2J</html>', /no JSON/],
+    ['a list', '[1]', /no JSON object/],
+    ['a text', '"a"', /no JSON object/],
+    ['nothing', '', /no JSON/],
+  ])('a record that is %s is refused in few words', async (_, text, words) => {
+    const client = await against(() => reply(text))
+    const grown = await bytesOf(async () => {
+      const error = await failure(client.show('a'))
+      expect(error.message).toMatch(words)
+      expect(error.message.length).toBeLessThan(300)
+      expect(['GLANCE_ANSWER', 'GLANCE_CONNECTION_FAILED']).toContain(error.code)
+    })
+    expect(grown).toBeLessThan(200 << 20)
+  })
+
+  it('brackets in texts are no nesting', async () => {
+    const client = await against(() => reply(JSON.stringify({ ...record, name: '[{"\\'.repeat(100) })))
+    expect((await client.show('a')).name).toBe('[{"\\'.repeat(100))
+  })
+
+  it('a body of one-byte chunks costs no more than its bytes', async () => {
+    const text = JSON.stringify({ ...record, name: 'x'.repeat(900_000) })
+    const chunks = Array.from(text, (one) => `1\r\n${one}\r\n`).join('')
+    const client = await against(
+      () => `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}0\r\n\r\n`,
+    )
+    expect(await bytesOf(() => client.show('a'))).toBeLessThan(150 << 20)
+  })
+
+  it.each([
+    ['size', '"10"'],
+    ['size', '-1'],
+    ['size', '1.5'],
+    ['size', '1e300'],
+    ['size', '9007199254740993'],
+    ['size', '[3]'],
+    ['virtual_size', '"1"'],
+    ['min_disk', '"x"'],
+    ['id', '7'],
+    ['id', 'null'],
+    ['status', '{}'],
+    ['name', '["a"]'],
+    ['os_hash_value', '1'],
+    ['tags', '"a"'],
+  ])('a record whose %s is %s is refused by show, list, create and download', async (name, value) => {
+    const fields = Object.entries({ ...record, [name]: null }).map(([key, one]) =>
+      key === name ? `"${key}":${value}` : `"${key}":${JSON.stringify(one)}`,
+    )
+    const bad = `{${fields.join(',')}}`
+    const client = await against(({ path, method }) =>
+      reply(path === '/v2/images' && method === 'GET' ? `{"images":[${bad}]}` : bad),
+    )
+    const all = async (): Promise<void> => {
+      for await (const image of client.list()) expect(image).toBeUndefined()
+    }
+    for (const call of [
+      () => client.show('a'),
+      all,
+      () => client.create({}),
+      () => client.download('a', { write: () => undefined }),
+    ]) {
+      const error = await failure(call())
+      expect(error.code).toBe('GLANCE_ANSWER')
+      expect(error.message).toContain(`its ${name} is `)
+    }
+  })
+
+  it('lists of stores, members and tasks have objects with an id', async () => {
+    const client = await against(({ path }) =>
+      reply(path.endsWith('stores') ? '{"stores":[{"id":1}]}' : '{"members":7,"tasks":[null]}'),
+    )
+    for (const call of [() => client.getStores(), () => client.listMembers('a'), () => client.tasks('a')]) {
+      expect((await failure(call())).code).toBe('GLANCE_ANSWER')
+    }
+  })
+})
+
+describe('pages', () => {
+  const collect = async (client: GlanceClient): Promise<number> => {
+    let count = 0
+    for await (const image of client.list()) count += image.id.length > 0 ? 1 : 0
+    return count
+  }
+  const page = (next: unknown, ids: readonly string[] = ['a']): Buffer =>
+    reply(JSON.stringify({ images: ids.map((id) => ({ id })), next }))
+
+  it('that lead round in circles, are empty, or lead nowhere end', async () => {
+    for (const next of ['/v2/images?marker=a', 7, null, {}]) {
+      expect(await collect(await against(() => page(next)))).toBeLessThanOrEqual(2)
+    }
+    let asked = 0
+    const empty = await against(() => page(`/v2/images?marker=${(asked += 1)}`, []))
+    expect(await collect(empty)).toBe(0)
+  })
+
+  it('of another origin are asked for at this one', async () => {
+    const paths: string[] = []
+    const client = await against(({ path }) => {
+      paths.push(path)
+      return page(paths.length === 1 ? 'http://169.254.169.254/latest?marker=a' : undefined)
+    })
+    await collect(client)
+    expect(paths).toEqual(['/v2/images', '/v2/images?marker=a'])
+  })
+
+  it('without end are given up', { timeout: 60_000 }, async () => {
+    let asked = 0
+    const client = await against(() => page(`/v2/images?marker=${(asked += 1)}`))
+    const error = await failure(collect(client))
+    expect([error.code, asked]).toEqual(['GLANCE_ANSWER', 10_001])
+    const ids = Array.from({ length: 200 }, (_, index) => `${index}`.padEnd(250, 'x'))
+    const large = await against(() =>
+      page(`/v2/images?marker=${(asked += 1)}`, [...ids, ...ids, ...ids, ...ids]),
+    )
+    expect((await failure(collect(large))).message).toMatch(/pages don’t end/)
+  })
+})
+
+describe('a frozen server', () => {
+  it('is given up within the time of a call, with all repeats', async () => {
+    const options = { headersTimeoutMs: 400, callTimeoutMs: 600, glanceNumRetries: 5, retryDelayMs: 10 }
+    const client = await against(() => undefined, options)
+    const begun = performance.now()
+    const error = await failure(client.show('a'))
+    expect(performance.now() - begun).toBeLessThan(1500)
+    expect([error.code, error.kind]).toEqual(['GLANCE_CONNECTION_FAILED', 'failed'])
+    const posting = performance.now()
+    await failure(client.create({}))
+    expect(performance.now() - posting).toBeLessThan(1500)
+  })
+
+  it.each([
+    '99999999999999',
+    '999999999',
+    '-5',
+    'Fri, 31 Dec 9999 23:59:59 GMT',
+    'soon',
+    '1e9',
+    'x'.repeat(9999),
+  ])('Retry-After: %.20s is not obeyed for longer than that', async (value) => {
+    const client = await against(() => reply('', `Retry-After: ${value}\r\n`, '503 Service Unavailable'), {
+      callTimeoutMs: 500,
+      glanceNumRetries: 3,
+    })
+    const begun = performance.now()
+    await failure(client.show('a'))
+    expect(performance.now() - begun).toBeLessThan(1500)
+  })
+
+  it('that drips data is given up, too', async () => {
+    const client = await against(
+      ({ path }, socket) => {
+        if (!path.endsWith('/file')) return reply(JSON.stringify({ ...record, size: 1_000_000 }))
+        const timer = setInterval(() => socket.write('x'), 20)
+        socket.on('close', () => clearInterval(timer))
+        return 'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n'
+      },
+      { idleTimeoutMs: 300, stallTimeoutMs: 1000, glanceNumRetries: 50 },
+    )
+    const begun = performance.now()
+    await failure(client.download('a', { write: () => undefined }))
+    expect(performance.now() - begun).toBeLessThan(4000)
+  })
+})

@@ -1,6 +1,13 @@
 import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { checkImageId, ImageNotFoundError, type ImageRecord, InvalidError, jsonDepth } from '@disk-image/core'
+import {
+  checkImageId,
+  ImageNotFoundError,
+  type ImageRecord,
+  InvalidError,
+  jsonDepth,
+  recordProblem,
+} from '@disk-image/core'
 import { isTemporaryName, openSource } from '@disk-image/host'
 import { createPartial } from './partial.ts'
 
@@ -94,35 +101,6 @@ function checkId(imageId: string): string {
   return imageId
 }
 
-type Field = readonly [holds: (value: unknown) => boolean, words: string]
-
-const isCount: Field = [(value) => Number.isSafeInteger(value) && (value as number) >= 0, 'a whole number']
-const isText: Field = [(value) => typeof value === 'string', 'a text']
-const isFlag: Field = [(value) => typeof value === 'boolean', 'true or false']
-
-/** What others rely on; absent and null are fine. */
-const fields: Readonly<Record<string, Field>> = {
-  ...Object.fromEntries(['size', 'virtual_size', 'min_disk', 'min_ram'].map((name) => [name, isCount])),
-  ...Object.fromEntries(
-    [
-      'name',
-      'status',
-      'visibility',
-      'owner',
-      'disk_format',
-      'container_format',
-      'checksum',
-      'os_hash_algo',
-      'os_hash_value',
-      'created_at',
-      'updated_at',
-    ].map((name) => [name, isText]),
-  ),
-  protected: isFlag,
-  os_hidden: isFlag,
-  tags: [(value) => Array.isArray(value) && value.every((tag) => typeof tag === 'string'), 'a list of texts'],
-}
-
 function parseRecord(text: string, imageId: string, file: string): ImageRecord {
   let value: unknown
   if (jsonDepth(text) > deepestRecord) {
@@ -144,12 +122,10 @@ function parseRecord(text: string, imageId: string, file: string): ImageRecord {
       reason: `${file} has properties that are none: repair it, or delete the image.`,
     })
   }
-  for (const [name, [holds, words]] of Object.entries(fields)) {
-    const found: unknown = Object.hasOwn(record, name) ? Reflect.get(record, name) : undefined
-    if (found === undefined || found === null || holds(found)) continue
-    throw new InvalidError({
-      reason: `${file} does not describe an image, its ${name} is not ${words}: repair it, or delete the image.`,
-    })
-  }
-  return { ...record, id: imageId, properties: properties as ImageRecord['properties'] }
+  const checked = { ...record, id: imageId, properties: properties as ImageRecord['properties'] }
+  const problem = recordProblem(checked)
+  if (problem === undefined) return checked
+  throw new InvalidError({
+    reason: `${file} does not describe an image, ${problem}: repair it, or delete the image.`,
+  })
 }

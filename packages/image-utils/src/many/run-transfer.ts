@@ -8,6 +8,7 @@ import { estimateTransfer, transferMemoryBytes } from './estimate.ts'
 import type { SharedImage } from './shared-image.ts'
 import type { SharedImages } from './shared-images.ts'
 import type { Transfer, TransferOutcome, TransferReport } from './transfer.ts'
+import { showRecord } from '../show-record.ts'
 
 /** What a transfer runs with. */
 export interface TransferTools {
@@ -45,7 +46,7 @@ async function perform(
   }
   const image = images.of(transfer)
   if (image?.refusal !== undefined) throw image.refusal.error
-  const record = await imageService.show(request.context ?? {}, imageId, { signal })
+  const record = await showRecord(imageService, request.context ?? {}, imageId, { signal })
   const verifiesSignatures = imageUtils.options.verifyGlanceSignatures === 'enabled'
   const estimate = estimateTransfer(record, request, verifiesSignatures)
   const fileBytes = record.size ?? 0

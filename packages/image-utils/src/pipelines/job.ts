@@ -16,6 +16,7 @@ import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkEncryption } from './check-encryption.ts'
 import { checkDestination, isWritable } from './destination.ts'
 import type { ImageToVolumeRequest } from './request.ts'
+import { showRecord } from '../show-record.ts'
 
 /** How the image's data is wrapped. */
 export type Wrapping = 'none' | 'gzip' | 'xenserver'
@@ -75,8 +76,7 @@ export async function prepareJob(
   const throughHelper = await needsRootHelper(toolbox, request)
   if (!throughHelper) await checkDestination(request.volume)
   if (purpose !== 'plan') imageService.prepareDownload?.()
-  const record = await imageService.show(context, imageId, { signal: request.signal })
-  checkRecord(record)
+  const record = await showRecord(imageService, context, imageId, { signal: request.signal })
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   if (purpose !== 'fetch') {
     const { passphraseFile, sourcePassphraseFile } = request
@@ -113,24 +113,6 @@ export async function prepareJob(
   }
   if (purpose !== 'plan') checkRawFits(job)
   return job
-}
-
-/**
- * What is judged by must be what it should be: a size that is no number limits nothing, a format that is no text
- * claims nothing.
- *
- * @throws {InvalidError}
- */
-function checkRecord({ id, size, disk_format, container_format }: ImageRecord): void {
-  const wrong = (field: string, value: unknown): InvalidError =>
-    new InvalidError({
-      reason: `The record of image ${id} is damaged: its ${field} is ${JSON.stringify(value)?.slice(0, 60) ?? typeof value}.`,
-    })
-  const whole = Number.isSafeInteger(size) && (size as number) >= 0
-  if (size !== undefined && size !== null && !whole) throw wrong('size', size)
-  for (const [field, value] of Object.entries({ disk_format, container_format })) {
-    if (value !== undefined && value !== null && typeof value !== 'string') throw wrong(field, value)
-  }
 }
 
 /** @throws {ImageUnacceptableError} where the image is compressed, and the operator has not allowed that */
