@@ -13,15 +13,6 @@ const texts: Check = [
   (value) => Array.isArray(value) && value.every((one) => typeof one === 'string'),
   'a list of texts',
 ]
-const locations: Check = [
-  (value) =>
-    Array.isArray(value) &&
-    value.every(
-      (one: unknown) => typeof one === 'object' && one !== null && 'url' in one && text[0](one.url),
-    ),
-  'a list of objects with a url',
-]
-
 /** Fields that somebody calculates, compares or opens by. What is absent or null is not known. */
 const checks: Readonly<Record<string, Check>> = {
   name: text,
@@ -43,7 +34,6 @@ const checks: Readonly<Record<string, Check>> = {
   created_at: time,
   updated_at: time,
   direct_url: text,
-  locations,
   stores: text,
   os_glance_importing_to_stores: text,
   os_glance_failed_import: text,

@@ -44,8 +44,9 @@ export function readList<T>(answer: Answer, name: string, text: readonly string[
   throw new GlanceAnswerError({ url: answer.url, reason: `its ${name} are no list of objects${fields}` })
 }
 
-/** An image's locations, which stand alone. @throws {GlanceAnswerError} */
-export function readLocations({ text, url }: Answer): ImageLocation[] {
-  const { locations } = checkedImage({ text, url }, { id: '-', locations: readAnswer({ text, url }) })
-  return [...((locations ?? []) as readonly ImageLocation[])]
+/** An image's locations, which stand alone; what is none among them is left to who uses them. @throws {GlanceAnswerError} */
+export function readLocations(answer: Answer): ImageLocation[] {
+  const value = readAnswer(answer)
+  if (Array.isArray(value)) return value as ImageLocation[]
+  throw new GlanceAnswerError({ url: answer.url, reason: 'it is no list of locations' })
 }

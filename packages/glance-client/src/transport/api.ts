@@ -238,7 +238,7 @@ export function proxyOf(
   secrets: readonly string[],
 ): string | undefined {
   if (![407, 502, 504].includes(status)) return undefined
-  const names = [headers.get('via'), headers.get('server')].filter((name) => name !== undefined)
+  const names = [headers.get('via'), headers.get('server')].filter((name) => (name ?? '') !== '')
   const name = headerText(names.join(', '), secrets)
   return `a proxy on the way${name === undefined ? '' : ` (${name})`}`
 }

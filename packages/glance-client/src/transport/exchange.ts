@@ -11,7 +11,7 @@ import { watchIdle } from './idle-watch.ts'
 import type { IdleWatch } from './idle-watch.ts'
 import { chooseProxy } from './proxy.ts'
 import type { Proxy, ProxyOptions } from './proxy.ts'
-import { proxyRefusal, throughProxy } from './proxy-errors.ts'
+import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
 import { framingOf, maximumHeadBytes, parseResponseHead } from './response-head.ts'
 import type { ResponseHead } from './response-head.ts'
 import { requestHead } from './request-head.ts'
@@ -120,6 +120,7 @@ function runExchange(request: Hop, connection: Connection, isKept: boolean): Pro
       settled = true
       clearTimeout(timer)
       idle?.stop()
+      goAhead?.()
       signal?.removeEventListener('abort', onAbort)
       if (reusable && request.connections !== undefined) request.connections.keep(request.url, connection)
       else socket.destroy()
@@ -147,9 +148,9 @@ function runExchange(request: Hop, connection: Connection, isKept: boolean): Pro
     }
     const done = (): void => {
       if (head === undefined) return
+      const words = taker === textTaker ? wordsOf(collected, head) : ''
       const result = {
-        head,
-        text: taker === textTaker ? wordsOf(collected, head) : '',
+        ...withoutLogin(request.proxy, head, words),
         bodyStarted,
         bodySent,
         proxy: request.proxy?.url.origin,

@@ -7,7 +7,7 @@ import type { ConnectionPool } from './connection-pool.ts'
 import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
 import { exchange } from './exchange.ts'
 import { chooseProxy } from './proxy.ts'
-import { proxyRefusal, throughProxy } from './proxy-errors.ts'
+import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
 import type { Timeouts } from './timeouts.ts'
 
 /** A small request. */
@@ -72,7 +72,8 @@ export function createHttp(timeouts: Timeouts, route: Route, connections?: Conne
         const response = await send(agent, timeouts, options)
         if (proxy === undefined) return response
         if (response.status === 407) throw proxyRefusal(options.url, proxy, 407)
-        return { ...response, proxy: proxy.url.origin }
+        const { head, text } = withoutLogin(proxy, response, response.text)
+        return { ...head, text, proxy: proxy.url.origin }
       } catch (error) {
         throw proxy === undefined ? error : throughProxy(error, options.url, proxy)
       }

@@ -1,6 +1,8 @@
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { connectionReason, connectionText } from './connection-reason.ts'
+import { maskSecrets, secretsOf } from './mask-secrets.ts'
 import type { Proxy } from './proxy.ts'
+import type { ResponseHead } from './response-head.ts'
 
 /** A proxy that does not let a request through: why, and what to do. */
 export function proxyRefusal(
@@ -30,4 +32,16 @@ export function throughProxy(error: unknown, target: URL, { url: { origin } }: P
       ? connectionText(target, 'connect', `the proxy ${origin}: ${connectionReason(cause)}`)
       : `${error.message} (through the proxy ${origin})`
   return new ConnectionBrokenError(phase, message, { cause, fatal })
+}
+
+/** An error's words and headers without what the proxy was given: it may repeat that. */
+export function withoutLogin<Head extends Pick<ResponseHead, 'status' | 'headers'>>(
+  proxy: Proxy | undefined,
+  head: Head,
+  text: string,
+): { readonly head: Head; readonly text: string } {
+  if (proxy?.authorization === undefined || head.status < 300) return { head, text }
+  const secrets = secretsOf({ 'Proxy-Authorization': proxy.authorization })
+  const headers = [...head.headers].map(([name, value]) => [name, maskSecrets(value, secrets)] as const)
+  return { head: { ...head, headers: new Map(headers) }, text: maskSecrets(text, secrets) }
 }

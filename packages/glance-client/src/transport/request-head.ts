@@ -1,3 +1,4 @@
+import { InvalidError } from '@disk-image/core'
 import type { Proxy } from './proxy.ts'
 
 /** What a request begins with. */
@@ -15,7 +16,7 @@ export interface RequestHead {
 /**
  * Request line and headers, as they are sent. After a body the connection is closed.
  *
- * @throws {TypeError} where a header has a forbidden character
+ * @throws {InvalidError} where a header has a forbidden character
  */
 export function requestHead({ url, method, headers, body, proxy }: RequestHead, keepAlive: boolean): string {
   const all: Record<string, string> = {
@@ -32,7 +33,7 @@ export function requestHead({ url, method, headers, body, proxy }: RequestHead, 
   }
   const lines = Object.entries(all).map(([name, value]) => {
     if (/[^\t\u0020-\u007e\u0080-\u00ff]/.test(value))
-      throw new TypeError(`The header ${name} has a forbidden character`)
+      throw new InvalidError({ reason: `The header ${name} has a character that no header may have` })
     return `${name}: ${value}\r\n`
   })
   const path = `${url.pathname}${url.search}`

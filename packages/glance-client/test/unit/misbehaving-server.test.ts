@@ -267,6 +267,33 @@ describe('what a service says about an error', () => {
     expect((await failure(client.show('a'))).message).toMatch(/a \[2J\\u202eb/)
   })
 
+  it('has no login of a proxy in it either', async () => {
+    const login = 'hunter2 & co'
+    const echo: Answer = ({ head }) => {
+      const [, basic = ''] = /^proxy-authorization: basic (\S+)/im.exec(head) ?? []
+      const plain = Buffer.from(basic, 'base64').toString()
+      return reply(
+        `${basic} ${plain} ${encodeURIComponent(plain)}`,
+        `Via: ${plain}\r\n`,
+        '504 Gateway Timeout',
+      )
+    }
+    const direct = await against(echo)
+    const proxy = (await failure(direct.show('a'))).message.match(/127\.0\.0\.1:\d+/)?.[0] ?? ''
+    const client = createGlanceClient({
+      endpoint: 'http://glance.example',
+      proxy: { http: `http://user:${encodeURIComponent(login)}@${proxy}` },
+      glanceNumRetries: 0,
+    })
+    for (const call of [() => client.show('a'), () => client.create({})]) {
+      const error = await failure(call())
+      expect(`${error.stack} ${String((error.cause as Error).stack)}`).not.toMatch(/hunter2|aHVudGVyM|bnRlcj/)
+      expect(error.message).toContain('***')
+      expect(error.message).toContain(`the proxy http://${proxy}`)
+    }
+    await client.close()
+  })
+
   it('names the proxy that answered, and where a redirect leads', async () => {
     const gateway = await against(() =>
       reply('', 'Server: nginx/1.22\r\nVia: 1.1 cache\r\n', '502 Bad Gateway'),
