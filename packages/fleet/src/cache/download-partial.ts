@@ -84,6 +84,7 @@ async function* readHead(handle: FileHandle, bytes: number): AsyncIterable<Uint8
 async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < chunk.length;) {
     const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done)
+    if (bytesWritten === 0) throw Object.assign(new Error('Nothing could be written'), { code: 'ENOSPC' })
     done += bytesWritten
   }
 }

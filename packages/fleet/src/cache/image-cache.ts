@@ -189,9 +189,11 @@ export class ImageCache {
       properties: {},
     }
     check()
-    await writeFile(this.#file(name, '.json.partial'), JSON.stringify(kept), { mode: 0o600 })
-    await rename(this.#file(name, '.json.partial'), this.#file(name, '.json'))
+    // The record comes last: with it the image counts as there.
     await rename(partial, this.#file(name, '.data'))
+    const recordPartial = this.#file(name, '.json.partial')
+    await writeFile(recordPartial, JSON.stringify(kept), { mode: 0o600, flush: true })
+    await rename(recordPartial, this.#file(name, '.json'))
     const folder = await open(this.directory, 'r')
     try {
       await folder.sync()

@@ -1,4 +1,4 @@
-import { rename, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import {
   checkImageId,
@@ -9,7 +9,7 @@ import {
   recordProblem,
 } from '@disk-image/core'
 import { isTemporaryName, openSource } from '@disk-image/host'
-import { createPartial } from './partial.ts'
+import { createPartial, replaceWith } from './partial.ts'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
 const largestSidecar = 1024 * 1024
@@ -62,7 +62,7 @@ export class Sidecar {
       } finally {
         await partial.handle.close()
       }
-      await rename(partial.path, file)
+      await replaceWith(partial, file)
     } catch (error) {
       await rm(partial.path, { force: true })
       throw error

@@ -1,9 +1,9 @@
-import { type FileHandle, rename, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
 import { createStreamHash } from '@disk-image/glance-client/hashing'
-import { spaceError } from '@disk-image/host'
-import { createPartial, type PartialFile } from './partial.ts'
+import { spaceError, writeFully } from '@disk-image/host'
+import { createPartial, type PartialFile, replaceWith } from './partial.ts'
 
 /** What is recorded of an image's data. */
 export interface StoredData {
@@ -30,7 +30,7 @@ export async function storeData(
     try {
       for await (const chunk of source.open()) {
         options.signal?.throwIfAborted()
-        await Promise.all([hash.write(chunk), writeAll(handle, chunk, size)])
+        await Promise.all([hash.write(chunk), writeFully(handle, chunk, size)])
         size += chunk.length
         options.onProgress?.({ stage: 'upload', completed: size, total: source.size, unit: 'bytes' })
       }
@@ -42,7 +42,7 @@ export async function storeData(
       throw new InvalidError({ reason: `The data had ${size} bytes where ${source.size} were announced.` })
     }
     const digests = await hash.digest()
-    await rename(partial.path, file)
+    await replaceWith(partial, file)
     return { size, os_hash_algo: 'sha512', os_hash_value: digests['sha512'] ?? '' }
   } catch (error) {
     if (partial !== undefined) await rm(partial.path, { force: true })
@@ -55,13 +55,5 @@ export async function storeData(
     )
   } finally {
     await hash.close()
-  }
-}
-
-async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  let done = 0
-  while (done < chunk.length) {
-    const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done)
-    done += bytesWritten
   }
 }

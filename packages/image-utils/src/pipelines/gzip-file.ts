@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { promisify } from 'node:util'
 import type { CallOptions } from '@disk-image/core'
-import { spaceError } from '@disk-image/host'
+import { spaceError, writeFully } from '@disk-image/host'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 
 /**
@@ -26,11 +26,8 @@ export async function gzipFile(
     const writeNext = async (): Promise<void> => {
       const member = await inFlight.shift()
       if (member === undefined) return
-      for (let done = 0; done < member.length;) {
-        const { bytesWritten } = await handle.write(member, done, member.length - done, position)
-        done += bytesWritten
-        position += bytesWritten
-      }
+      await writeFully(handle, member, position)
+      position += member.length
     }
     for await (const chunk of readFileInChunks(source, options)) {
       const member = compress(new Uint8Array(chunk))

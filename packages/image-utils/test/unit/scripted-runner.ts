@@ -1,7 +1,9 @@
 import { readFileSync, readlinkSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { stat, truncate, writeFile } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
 import { type Command, ProcessExecutionError, type ProcessRunner, type RunOptions } from '@disk-image/core'
+import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import { inspectFile } from '../../src/operations/qemu-info.ts'
 import type { ScriptedAnswer, Vector } from './vector.ts'
 
 /** A command that ours ran. */
@@ -19,6 +21,14 @@ export function fixture(name: string): Buffer {
   const packed = all[name]
   if (packed === undefined) throw new Error(`no fixture ${name}`)
   return gunzipSync(Buffer.from(packed, 'base64'))
+}
+
+/** What a conversion makes of a disk of that size. */
+export function converted(format: 'qcow2' | 'vmdk', sizeBytes: number): Buffer {
+  const image = fixture(format)
+  if (format === 'qcow2') image.writeBigUInt64BE(BigInt(sizeBytes), 24)
+  else image.writeBigUInt64LE(BigInt(sizeBytes / 512), 12)
+  return image
 }
 
 /** What a command is, so that the same question gets the same answer whoever asks, and however often. */
@@ -55,15 +65,19 @@ export function scriptedRunner(vector: Vector): { readonly runner: ProcessRunner
       const endReason = exit === 127 ? 'not-installed' : 'exit'
       throw new ProcessExecutionError({ command: words, exitCode: exit, stdout, stderr, endReason })
     }
-    if (kind === 'convert') await makeTarget(words)
+    if (kind === 'convert') await makeTarget(args)
     return { stdout, stderr, durationMs: 1 }
   }
   return { runner: { run }, calls }
 }
 
-/** A source is given by a handle that is held for the call; the vectors know its name. */
+/**
+ * A source is given by a handle that is held for the call, and a new file has another name until it is whole; the vectors
+ * know their own.
+ */
 function named(word: string): string {
-  return word.replaceAll(/\/proc\/\d+\/fd\/\d+/g, (link) => {
+  const final = word.replace(/\/\.([^/]*)\.disk-image-[^/]*\.partial$/, '/$1')
+  return final.replaceAll(/\/proc\/\d+\/fd\/\d+/g, (link) => {
     const name = readlinkSync(link)
     return word.includes('filename=') ? name.replaceAll(',', ',,') : name
   })
@@ -72,8 +86,19 @@ function named(word: string): string {
 /** What is answered where only ours asks: how large the disk is. */
 const someInfo: ScriptedAnswer = { stdout: '{"format": "raw", "virtual-size": 1073741824}' }
 
+/** As large as the disk that is read, where that is told by a path. */
 async function makeTarget(words: readonly string[]): Promise<void> {
   const format = words[words.indexOf('-O') + 1]
-  const data = format === 'qcow2' || format === 'vmdk' ? fixture(format) : Buffer.alloc(1024)
-  await writeFile(words.at(-1) ?? '', data)
+  const target = words.at(-1) ?? ''
+  const source = words.at(-2) ?? ''
+  const inspection = source.startsWith('/') ? await inspectFile(source) : undefined
+  const isRaw = words[words.indexOf('-f') + 1] === 'raw'
+  const sizeBytes = inspection === undefined ? 1024 : await sizeOf(source, isRaw ? undefined : inspection)
+  const data = format === 'qcow2' || format === 'vmdk' ? converted(format, sizeBytes) : Buffer.alloc(0)
+  await writeFile(target, data)
+  if (data.length === 0) await truncate(target, sizeBytes)
+}
+
+async function sizeOf(source: string, inspection: InspectionResult | undefined): Promise<number> {
+  return inspection?.virtualSizeBytes ?? (await stat(source)).size
 }

@@ -1,5 +1,5 @@
 import { realpath, stat, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { CallOptions } from '@disk-image/core'
 import { openDisk } from '../chain/disk.ts'
 import { VhdError } from '../errors/vhd-error.ts'
@@ -47,7 +47,9 @@ export async function extractXenserverArchive(
   const writer = new MemberWriter(directory, limits)
   try {
     const names = await unpack(source, writer, limits, options)
-    return await judge(directory, names, limits)
+    const extracted = await judge(directory, names, limits, (name) => writer.temporaryPathOf(name))
+    await writer.nameAll(extracted.chain.map((path) => basename(path)))
+    return extracted
   } catch (error) {
     await writer.undo()
     throw error
@@ -121,6 +123,7 @@ async function judge(
   directory: string,
   names: ReadonlySet<string>,
   limits: ResolvedLimits,
+  pathOf: (name: string) => string,
 ): Promise<ExtractedArchive> {
   const expected = [...names].map((_, index) => `${index}.vhd`)
   const missing = expected.find((name) => !names.has(name))
@@ -137,7 +140,7 @@ async function judge(
   }
   const members: OpenMember[] = []
   try {
-    for (const name of expected) members.push({ name, disk: await openMember(directory, name) })
+    for (const name of expected) members.push({ name, disk: await openMember(pathOf(name), name) })
     const warnings = await judgeMembers(members, limits)
     return {
       chain: expected.map((name) => join(directory, name)),
@@ -150,9 +153,9 @@ async function judge(
   }
 }
 
-async function openMember(directory: string, name: string): Promise<OpenMember['disk']> {
+async function openMember(path: string, name: string): Promise<OpenMember['disk']> {
   try {
-    return await openDisk(join(directory, name))
+    return await openDisk(path)
   } catch (error) {
     if (!(error instanceof VhdError)) throw error
     const { rule, reason, found, offset, accepted } = error

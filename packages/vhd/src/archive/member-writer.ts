@@ -4,17 +4,22 @@ import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
 import { footerBytes } from '../format/constants.ts'
 import { decodeFooter } from '../format/footer.ts'
 import { createTarget, type FileTarget } from '../io/file-target.ts'
+import { giveName, isThere, temporaryPathOf } from '../io/new-file.ts'
 import { isZero } from '../io/zeroes.ts'
 import { largestFile, type ResolvedLimits } from './limits.ts'
 
 /** Zeros are left out in steps of this many bytes: the file gets holes. */
 const granuleBytes = 65_536
 
-/** Writes one member after the other into a folder, and takes all of them back when asked to. */
+/**
+ * Writes one member after the other into a folder, under temporary names until all of them are judged, and takes all of
+ * them back when asked to.
+ */
 export class MemberWriter {
   readonly #directory: string
   readonly #limits: ResolvedLimits
-  readonly #created: string[] = []
+  readonly #temporary = new Map<string, string>()
+  readonly #named: string[] = []
   #current: { readonly name: string; readonly target: FileTarget; readonly size: number } | undefined
   #written = 0
   #head: Uint8Array = new Uint8Array()
@@ -27,15 +32,10 @@ export class MemberWriter {
   /** @throws {XenserverArchiveError} rule `target-exists` */
   async begin(name: string, size: number): Promise<void> {
     const path = join(this.#directory, name)
-    let target: FileTarget
-    try {
-      target = await createTarget(path)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      const reason = 'there is a file of that name in the folder already'
-      throw new XenserverArchiveError({ member: name, rule: 'target-exists', reason, cause: error })
-    }
-    this.#created.push(path)
+    if (await isThere(path)) throw existsError(name)
+    const temporary = temporaryPathOf(path)
+    const target = await createTarget(temporary)
+    this.#temporary.set(name, temporary)
     this.#current = { name, target, size }
     this.#written = 0
     this.#head = new Uint8Array()
@@ -71,11 +71,35 @@ export class MemberWriter {
     await current.target.close()
   }
 
+  /** Where a member is until it has its name. */
+  temporaryPathOf(name: string): string {
+    return this.#temporary.get(name) ?? join(this.#directory, name)
+  }
+
+  /**
+   * Gives the members their names, the leaf last: without it there is no chain.
+   *
+   * @param names leaf first
+   * @throws {XenserverArchiveError} rule `target-exists`
+   */
+  async nameAll(names: readonly string[]): Promise<void> {
+    for (const name of names.toReversed()) {
+      const path = join(this.#directory, name)
+      try {
+        await giveName(this.temporaryPathOf(name), path)
+      } catch (error) {
+        throw (error as NodeJS.ErrnoException).code === 'EEXIST' ? existsError(name, error) : error
+      }
+      this.#named.push(path)
+    }
+  }
+
   /** Removes everything that was made. */
   async undo(): Promise<void> {
     await this.#current?.target.close()
     this.#current = undefined
-    for (const path of this.#created) await rm(path, { force: true })
+    for (const path of [...this.#named.toReversed(), ...this.#temporary.values()])
+      await rm(path, { force: true })
   }
 
   // A dynamic disk says at its start how large it is: a bomb is known before it is unpacked.
@@ -103,4 +127,9 @@ export class MemberWriter {
       })
     }
   }
+}
+
+function existsError(member: string, cause?: unknown): XenserverArchiveError {
+  const reason = 'there is a file of that name in the folder already'
+  return new XenserverArchiveError({ member, rule: 'target-exists', reason, cause })
 }

@@ -38,6 +38,7 @@ export async function openTarget(path: string, flags: number = constants.O_RDWR)
       let done = 0
       while (done < bytes.length) {
         const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done)
+        if (bytesWritten === 0) throw Object.assign(new Error('Nothing could be written'), { code: 'ENOSPC' })
         done += bytesWritten
       }
     },

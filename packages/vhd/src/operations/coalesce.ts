@@ -1,10 +1,10 @@
-import { rename, rm } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 import { findParent } from '../chain/find-parent.ts'
 import { openDisk, type RawSource } from '../chain/disk.ts'
 import { openDiskChain, type ChainRules, type DiskChain } from '../chain/open-chain.ts'
 import { VhdError } from '../errors/vhd-error.ts'
 import { openTarget, type OpenTarget } from '../io/file-target.ts'
+import { replaceFile } from '../io/new-file.ts'
 import { copyFile } from '../io/copy-file.ts'
 import type { MergeOptions } from '../merge/merge-options.ts'
 import { mergeInto } from '../merge/merge-into.ts'
@@ -101,13 +101,8 @@ async function coalesceOpened(
     await merge(basePath)
     return
   }
-  const copy = `${basePath}.${crypto.randomUUID()}.tmp`
-  try {
+  await replaceFile(basePath, async (copy) => {
     await copyFile(base.source, copy, options.signal)
     await merge(copy)
-    await rename(copy, basePath)
-  } catch (error) {
-    await rm(copy, { force: true })
-    throw error
-  }
+  })
 }

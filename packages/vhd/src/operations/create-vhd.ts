@@ -1,10 +1,10 @@
-import { rm } from 'node:fs/promises'
 import { InvalidError, MiB } from '@disk-image/core'
 import { openDisk } from '../chain/disk.ts'
 import { VhdError } from '../errors/vhd-error.ts'
 import { maximumDiskBytes, roundUp, sectorBytes, zeroUuid } from '../format/constants.ts'
 import { layOut, type NewDisk, type VhdStyle } from '../format/new-disk.ts'
 import { createTarget, type FileTarget } from '../io/file-target.ts'
+import { makeNewFile } from '../io/new-file.ts'
 import { setVhdParent } from './set-vhd-parent.ts'
 
 /** Options of {@link createVhd}. */
@@ -47,7 +47,9 @@ export async function createVhd(path: string, options: CreateVhdOptions): Promis
   ) {
     throw new InvalidError({ reason: 'uniqueId is not a uuid' })
   }
-  await writeEmpty(path, { type, style, sizeBytes, blockSizeBytes, uniqueId })
+  await makeNewFile(path, (temporary) =>
+    writeEmpty(temporary, { type, style, sizeBytes, blockSizeBytes, uniqueId }),
+  )
 }
 
 /** Options of {@link createSnapshot}. */
@@ -80,13 +82,10 @@ export async function createSnapshot(
     const found = `${wanted} bytes on ${parent.sizeBytes}`
     throw new VhdError({ path, rule: 'child-smaller', reason: 'it would be smaller than its parent', found })
   }
-  await writeEmpty(path, { type: 'differencing', style: 'xenserver', sizeBytes: wanted, uniqueId })
-  try {
-    await setVhdParent(path, parentPath, { parentFormat })
-  } catch (error) {
-    await rm(path, { force: true })
-    throw error
-  }
+  await makeNewFile(path, async (temporary) => {
+    await writeEmpty(temporary, { type: 'differencing', style: 'xenserver', sizeBytes: wanted, uniqueId })
+    await setVhdParent(temporary, parentPath, { parentFormat })
+  })
 }
 
 function checkSize(sizeBytes: number, alignBytes: number): number {
@@ -106,11 +105,8 @@ async function writeEmpty(path: string, disk: NewDisk): Promise<void> {
   const target = await createTarget(path)
   try {
     await writeMetadata(target, disk)
+  } finally {
     await target.close()
-  } catch (error) {
-    await target.close()
-    await rm(path, { force: true })
-    throw error
   }
 }
 

@@ -1,10 +1,10 @@
-import { rm } from 'node:fs/promises'
 import { InvalidError, type CallOptions } from '@disk-image/core'
 import { defaultBlockBytes, maximumDiskBytes, roundUp, sectorBytes } from '../format/constants.ts'
 import { createBufferPool } from '../io/buffer-pool.ts'
 import { createTarget, type FileTarget } from '../io/file-target.ts'
 import { abortable } from '../io/abortable.ts'
 import { createGate } from '../io/gate.ts'
+import { makeNewFile } from '../io/new-file.ts'
 import { openVhdChain, type VhdChain } from '../operations/open-vhd-chain.ts'
 import type { ChainRules } from '../chain/open-chain.ts'
 import type { ChainSource } from '../chain/disk.ts'
@@ -121,14 +121,14 @@ export async function writeDynamicVhd(
   })
 }
 
-async function writeNew(path: string, write: (target: FileTarget) => Promise<void>): Promise<void> {
-  const target = await createTarget(path)
-  try {
-    await write(target)
-    await target.close()
-  } catch (error) {
-    await target.close()
-    await rm(path, { force: true })
-    throw error
-  }
+function writeNew(path: string, write: (target: FileTarget) => Promise<void>): Promise<void> {
+  return makeNewFile(path, async (temporary) => {
+    const target = await createTarget(temporary)
+    try {
+      await write(target)
+      await target.sync()
+    } finally {
+      await target.close()
+    }
+  })
 }

@@ -1,0 +1,112 @@
+import { constants } from 'node:fs'
+import { link, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+
+/** Whoever writes has written something since. */
+const staleMs = 3_600_000
+
+/**
+ * Has a new file made under a temporary name beside it, and gives it its own when it is whole and on the disk. What was
+ * left of the same file an hour ago is removed.
+ *
+ * @param make makes the file
+ * @throws EEXIST where there is a file of that name, also one that came meanwhile
+ */
+export async function makeNewFile(
+  path: string,
+  make: (temporaryPath: string) => Promise<void>,
+): Promise<void> {
+  if (await isThere(path)) throw existsError(path)
+  await removeStale(path)
+  const temporary = temporaryPathOf(path)
+  try {
+    await make(temporary)
+    await syncFile(temporary)
+    await giveName(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  await syncFolderOf(path)
+}
+
+/** The same for what takes the place of a file that is there, in one step. */
+export async function replaceFile(
+  path: string,
+  make: (temporaryPath: string) => Promise<void>,
+): Promise<void> {
+  await removeStale(path)
+  const temporary = temporaryPathOf(path)
+  try {
+    await make(temporary)
+    await syncFile(temporary)
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  await syncFolderOf(path)
+}
+
+function prefixOf(path: string): string {
+  return `.${basename(path).slice(0, 60)}.`
+}
+
+export function temporaryPathOf(path: string): string {
+  return join(dirname(path), `${prefixOf(path)}${crypto.randomUUID()}.partial`)
+}
+
+async function removeStale(path: string): Promise<void> {
+  const prefix = prefixOf(path)
+  for (const name of await readdir(dirname(path)).catch(() => [])) {
+    const isOurs = name.startsWith(prefix) && /^[\da-f-]{36}\.partial$/.test(name.slice(prefix.length))
+    const file = join(dirname(path), name)
+    const found = isOurs ? await stat(file).catch(() => undefined) : undefined
+    if (found !== undefined && Date.now() - found.mtimeMs > staleMs) await rm(file, { force: true })
+  }
+}
+
+/** A link replaces nothing, as a renaming would. @throws EEXIST */
+export async function giveName(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to)
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') throw existsError(to)
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(code)) throw error
+    // No links on this file system: an empty file takes the name, and is what the renaming replaces.
+    await (await open(to, 'wx', 0o600)).close()
+    await rename(from, to)
+    return
+  }
+  await rm(from, { force: true })
+}
+
+export async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+function existsError(path: string): Error {
+  return Object.assign(new Error(`EEXIST: file already exists, '${path}'`), { code: 'EEXIST', path })
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  try {
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function syncFolderOf(path: string): Promise<void> {
+  const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined)
+  try {
+    await folder?.sync()
+  } finally {
+    await folder?.close()
+  }
+}
