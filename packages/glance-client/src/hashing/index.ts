@@ -1,5 +1,6 @@
 export { isHexDigest, toNodeHashName } from './hash-names.ts'
-export type { ExpectedImage } from './hash-plan.ts'
+export { planHash } from './hash-plan.ts'
+export type { ExpectedImage, HashPlan } from './hash-plan.ts'
 export { createSinkWrites } from './sink-writes.ts'
 export type { SinkWrites } from './sink-writes.ts'
 export { createStreamHash } from './stream-hash.ts'

@@ -1,12 +1,16 @@
-import { ImageError, MiB, type Refusal } from '@disk-image/core'
+import { ImageError, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
+import { planHash } from '@disk-image/glance-client/hashing'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { GzipDecoder } from '@disk-image/vhd'
 import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
 import type { Toolbox } from '../dependencies.ts'
+import { driverOf } from '../operations/drivers.ts'
+import { explain } from './explain.ts'
 import { checkCompression, checkRawFits, type Job, prepareJob } from './job.ts'
 import { checkInspection } from './judge.ts'
+import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
 /** What a transfer would do, and what it would need. */
@@ -43,19 +47,25 @@ export async function planImageToVolume(
   const refusals: Refusal[] = []
   const job = await prepareJob(toolbox, request, 'plan')
   const head = await lookAtHead(job)
-  for (const check of [
+  const checks: readonly (() => unknown)[] = [
     () =>
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
         disabled: toolbox.options.imageConversionDisable,
       }),
     () => checkCompression(toolbox, job.record),
     () => checkRawFits(job),
+    () => planHash(job.record, request.verify ?? 'fallback'),
+    async () => {
+      const format = head === undefined ? job.claimedFormat : toQemuFormat(driverOf(head))
+      if (needsQemuImg(job, format)) await checkQemuImg(toolbox, request.signal)
+    },
     () => head && checkInspection(toolbox, job, head, head.complete ? 'whole' : 'head'),
-  ]) {
+  ]
+  for (const check of checks) {
     try {
-      check()
+      await check()
     } catch (error) {
-      refusals.push(toRefusal(error))
+      refusals.push(toRefusal(explain(job.imageId, error)))
     }
   }
   const size = job.record.size ?? 0

@@ -93,6 +93,8 @@ describe('a record whose hash no bytes can have', () => {
       await expect(fetch()).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED' })
       expect(existsSync(volume)).toBe(false)
     }
+    const { refusals } = await imageUtils.planImageToVolume({ imageId, volume })
+    expect(refusals.map(({ rule }) => rule)).toEqual(['image-download-failed'])
     expect(handedOver).toBe(0)
     // Who wants no verification gets none.
     await imageUtils.imageToVolume({ imageId, volume, verify: 'none' })
@@ -255,6 +257,8 @@ describe('without qemu-img', () => {
     const volume = work.file('volume')
     const fetched = imageUtils.imageToVolume({ imageId, volume, volumeFormat, ...more })
     await expect(fetched).rejects.toMatchObject({ rule: 'qemu-img-installed', code: 'IMAGE_UNACCEPTABLE' })
+    const { refusals } = await imageUtils.planImageToVolume({ imageId, volume, volumeFormat, ...more })
+    expect(refusals.map(({ rule }) => rule)).toContain('qemu-img-installed')
     expect(handedOver).toBe(0)
     expect(existsSync(volume)).toBe(false)
   })
