@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import { ImageError } from '@disk-image/core'
+import { formatNames, ImageError, toQemuFormat } from '@disk-image/core'
 import { describe, expect, test } from 'vitest'
 import { checkEnvelope, checkJob } from './check-job.ts'
 import { destinationsOf, jobIdOf } from './identity.ts'
@@ -40,6 +40,8 @@ test.each([
   [{ ...job, connections: 0.5 }, 'The field connections'],
   [{ ...job, volumeSizeGiB: -1 }, 'The field volumeSizeGiB'],
   [{ ...job, volumeFormat: '-O' }, 'The field volumeFormat'],
+  [{ ...job, volumeFormat: 'frob' }, 'that can be written: raw, iso'],
+  [{ ...job, volumeFormat: 'dmg' }, 'that can be written: raw, iso'],
   [{ ...job, hash: { algorithm: 'sha512', value: 'AB' } }, 'The field hash'],
   [{ type: 'coalesce', chain: [] }, 'The field chain'],
   [{ type: 'coalesce', chain: ['/a', 'rbd:pool/b'] }, 'The field chain'],
@@ -49,6 +51,23 @@ test.each([
   ],
 ])('%j is refused', (value, words) => {
   expect(() => checkJob(value)).toThrow(words)
+})
+
+test('every name of a format is taken, and names of one format ask for the same work', () => {
+  for (const name of formatNames('write')) {
+    const named = checkJob({ ...job, volumeFormat: name })
+    expect(jobIdOf(named)).toBe(jobIdOf({ ...job, volumeFormat: toQemuFormat(name) }))
+  }
+  for (const sourceFormat of formatNames('read')) {
+    const convert = {
+      type: 'convert',
+      source: '/s',
+      sourceFormat,
+      volume: '/v',
+      volumeFormat: 'vhd',
+    } as const
+    expect(checkJob(convert)).toEqual(convert)
+  }
 })
 
 describe('hostile names of volumes', () => {

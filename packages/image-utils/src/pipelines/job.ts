@@ -135,9 +135,11 @@ function checkVolumeSize(volumeSizeGiB: unknown): void {
   if (volumeSizeGiB === undefined) return
   if (typeof volumeSizeGiB === 'number' && volumeSizeGiB > 0 && volumeSizeGiB <= largestGiB) return
   const shown =
-    typeof volumeSizeGiB === 'number'
+    typeof volumeSizeGiB === 'number' || volumeSizeGiB === null
       ? `${volumeSizeGiB}`
-      : (JSON.stringify(volumeSizeGiB) ?? typeof volumeSizeGiB)
+      : typeof volumeSizeGiB === 'string'
+        ? JSON.stringify(volumeSizeGiB)
+        : `of type ${typeof volumeSizeGiB}`
   throw new InvalidError({
     reason: `volumeSizeGiB must be a number of GiB above 0, ${largestGiB} at most; it is ${shown}.`,
   })

@@ -35,6 +35,20 @@ test('every function is there, and nothing else but what stands beside them', ()
   expect(Object.isFrozen(imageUtils)).toBe(true)
 })
 
+test.each(['10', null, Number.NaN, -1, 0, Infinity, 1e300, {}, true, 10n])(
+  'a volume of %s GiB is no size, and that is no refusal of the image',
+  async (volumeSizeGiB) => {
+    const imageUtils = createImageUtils({
+      imageService: createDirectoryImageService({ directory: '/nowhere' }),
+    })
+    const request = { imageId: 'image', volume: '/tmp/volume', volumeSizeGiB: volumeSizeGiB as number }
+    for (const answer of [imageUtils.imageToVolume(request), imageUtils.planImageToVolume(request)]) {
+      await expect(answer).rejects.toMatchObject({ code: 'INVALID', kind: 'invalid' })
+      await expect(answer).rejects.toThrow('volumeSizeGiB must be a number of GiB above 0')
+    }
+  },
+)
+
 test('a Glance is the default service, and is asked as often as the option says', async () => {
   let requests = 0
   const server = createServer((_request, response) => {
