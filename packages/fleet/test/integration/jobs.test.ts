@@ -166,6 +166,36 @@ test('a refusal is final, and what a job may not name is refused', async () => {
   expect(await fleet.wait((await fleet.submit(wrongHash)).id)).toMatchObject({ error: { code: 'INVALID' } })
 })
 
+test('volumes that are pipes or lead out fail at once, and stop nobody', async () => {
+  await using _worker = await createWorker({ ...options, limits: { jobs: 8, conversions: 8 } })
+  const image = await farm.addImage(MiB)
+  const precious = farm.file('precious')
+  await writeFile(precious, 'precious')
+  const jobs: FleetJob[] = []
+  for (let index = 0; index < 5; index += 1) {
+    const [pipe, link] = [volume(), volume()]
+    await run('mkfifo', [pipe])
+    await run('ln', ['-s', '../precious', link])
+    const convert = { type: 'convert', sourceFormat: 'raw', volumeFormat: 'raw' } as const
+    jobs.push(
+      { ...convert, source: pipe, volume: volume() },
+      { ...convert, source: link, volume: volume() },
+      { type: 'fetch', imageId: image.id, volume: pipe },
+      { type: 'fetch', imageId: image.id, volume: link },
+    )
+  }
+  const before = await readdir(farm.volumes)
+  const views = await Promise.all(jobs.map(async (job) => fleet.wait((await fleet.submit(job)).id)))
+  for (const view of views) expect(view).toMatchObject({ error: { code: 'INVALID', verdict: 'final' } })
+  expect((await readdir(farm.volumes)).toSorted()).toEqual(before.toSorted())
+  expect(await readFile(precious, 'utf8')).toBe('precious')
+  const target = volume()
+  const report = await done({ type: 'fetch', imageId: image.id, volume: target })
+  // What is reported is the volume's name, not the handle that it was opened by.
+  expect(report['destination']).toBe(target)
+  expect(await sha256(target)).toBe(image.sha256)
+})
+
 test('a broken service is tried again, with the attempts that were given', async () => {
   let tries = 0
   const image = await farm.addImage(MiB)
