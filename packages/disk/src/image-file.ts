@@ -22,6 +22,14 @@ export class ImageFile {
    * @throws {DiskFormatError} `FORMAT-truncated` where they don't all lie in the file
    */
   async read(offset: number, length: number, what: string): Promise<DataView> {
+    this.requireInside(offset, length, what)
+    const bytes = allocateBuffer(length)
+    await this.fill(offset, bytes)
+    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  /** @throws {DiskFormatError} `FORMAT-truncated` where the bytes don't all lie in the file */
+  requireInside(offset: number, length: number, what: string): void {
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.sizeBytes) {
       refuse(`${this.#format}-truncated`, `the file ends before the end of ${what}`, {
         found: `${this.sizeBytes} bytes`,
@@ -29,9 +37,6 @@ export class ImageFile {
         accepted: `at least ${offset + length} bytes`,
       })
     }
-    const bytes = allocateBuffer(length)
-    await this.fill(offset, bytes)
-    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   /** Fills memory from a place whose bytes all lie in the file. */

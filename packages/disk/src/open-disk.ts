@@ -28,7 +28,7 @@ export const readableFormats: readonly ReadableFormat[] = Object.keys(readers) a
  * @throws {InvalidError} for a format that is not read here
  * @throws {DiskFormatError} or {@link Qcow2DecodeError} with the rule that the image breaks, here and on every read
  */
-export function openDisk(
+export async function openDisk(
   reader: RandomAccessReader,
   format: ReadableFormat,
   options: OpenDiskOptions = {},

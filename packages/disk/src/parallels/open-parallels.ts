@@ -24,7 +24,14 @@ export async function openParallels(
   options.signal?.throwIfAborted()
   const layout = await readParallelsLayout(reader)
   const file = new ImageFile(reader, 'parallels')
-  const { sizeBytes, clusterBytes: blockBytes, placeUnitBytes, tableOffset, entries } = layout
+  const {
+    sizeBytes,
+    clusterBytes: blockBytes,
+    placeUnitBytes,
+    tableOffset,
+    entries,
+    extensionOffset,
+  } = layout
   const tableEnd = tableOffset + entries * 4
 
   function placeOf(entry: number, entryOffset: number): number {
@@ -46,7 +53,7 @@ export async function openParallels(
     placeUnitBytes,
     placesFrom: 0,
     // Each place is compared with the table where it is read.
-    reserved: [],
+    reserved: extensionOffset === undefined ? [] : [{ offset: extensionOffset, length: blockBytes }],
     load: createEntryTable(file, { offset: tableOffset, blocks: Math.ceil(sizeBytes / blockBytes) }, placeOf),
   }
   return { layout, ...createBlockDisk(file, map, options.signal) }

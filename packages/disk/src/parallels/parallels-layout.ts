@@ -3,8 +3,10 @@ import { refuse } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 
 const headerBytes = 64
+const extensionHeaderBytes = 24
 const mostClusterSectors = 0x7fffffff / 513
 const mostEntries = 0x7fffffff / 4
+const extensionMagic = 0xab234cef23dcea87n
 
 /** What one parse of a Parallels header yields. Offsets and sizes in bytes. */
 export interface ParallelsLayout {
@@ -17,6 +19,8 @@ export interface ParallelsLayout {
   readonly tableOffset: number
   /** What an entry of the table is multiplied with. */
   readonly placeUnitBytes: number
+  /** The cluster with dirty bitmaps and the like, where there is one. */
+  readonly extensionOffset: number | undefined
 }
 
 /**
@@ -64,6 +68,8 @@ export async function readParallelsLayout(reader: RandomAccessReader): Promise<P
     })
   }
   const clusterBytes = clusterSectors * 512
+  const extension = Number(view.getBigUint64(56, true)) * 512
+  if (extension !== 0) await checkExtension(file, extension, clusterBytes)
   return Object.freeze({
     format: 'parallels',
     magic,
@@ -72,5 +78,27 @@ export async function readParallelsLayout(reader: RandomAccessReader): Promise<P
     entries,
     tableOffset: headerBytes,
     placeUnitBytes: extended ? clusterBytes : 512,
+    extensionOffset: extension === 0 ? undefined : extension,
+  })
+}
+
+/** What it has is about backups, and no part of the disk. Readers give up on one that is damaged. */
+async function checkExtension(file: ImageFile, offset: number, length: number): Promise<void> {
+  // A cluster can have a GiB, so it is read in parts.
+  const { createHash } = process.getBuiltinModule('node:crypto')
+  const hash = createHash('md5')
+  const head = await file.read(offset, extensionHeaderBytes, 'the format extension')
+  const bytes = new Uint8Array(Math.min(length, 1024 ** 2))
+  for (let at = extensionHeaderBytes; at < length; at += bytes.length) {
+    const part = bytes.subarray(0, Math.min(bytes.length, length - at))
+    file.requireInside(offset + at, part.length, 'the format extension')
+    await file.fill(offset + at, part)
+    hash.update(part)
+  }
+  const sum = Buffer.from(head.buffer, head.byteOffset + 8, 16)
+  if (head.getBigUint64(0, true) === extensionMagic && hash.digest().equals(sum)) return
+  refuse('parallels-extension', 'the format extension is not where the header says, or damaged', {
+    offset,
+    accepted: 'a cluster with the magic of an extension and its MD5',
   })
 }

@@ -29,6 +29,7 @@ export async function readVmdkDescriptor(
     .slice(0, indexOrEnd(text, '\0'))
     .split('\n')
     .map((line) => line.trim())
+  requireIdentities(lines, offset)
   requireNoParent(lines, offset)
   const extents = lines.filter((line) => /^(RW|RDONLY|NOACCESS) /.test(line))
   if (extents.length !== 1 || !/^(RW|RDONLY) \d+ SPARSE( |$)/.test(extents[0] ?? '')) {
@@ -48,6 +49,17 @@ export async function readVmdkDescriptor(
     })
   }
   return type.toLowerCase() === 'streamoptimized' ? 'streamOptimized' : 'monolithicSparse'
+}
+
+/** Readers look for these texts anywhere, and give up without them. */
+function requireIdentities(lines: readonly string[], offset: number): void {
+  const own = lines.find((line) => line.includes('CID='))
+  if (lines.some((line) => line.includes('parentCID=')) && /^.*?CID=[0-9a-f]/i.test(own ?? '')) return
+  refuse('vmdk-descriptor', 'the descriptor lacks the identity of its content or of its parent', {
+    found: printable(own ?? 'no CID'),
+    offset,
+    accepted: 'CID and parentCID, in hexadecimal digits',
+  })
 }
 
 function requireNoParent(lines: readonly string[], offset: number): void {

@@ -44,7 +44,8 @@ export interface ConvertImageOptions extends CallOptions {
 
 /**
  * Converts a disk. What the source is, is what was given and what the inspector finds: where the two differ it is
- * refused. VHD and VHDX are read by our own readers, everything else by qemu-img, told both formats.
+ * refused. VHD, VHDX, VMDK, VDI and Parallels are read by our own readers, everything else by qemu-img, told both
+ * formats.
  *
  * @throws {ImageUnacceptableError} where the source is not what was claimed, or not acceptable
  * @throws {ProcessExecutionError}

@@ -28,5 +28,5 @@ export function driverOf(inspection: Pick<InspectionResult, 'format'>): string {
 
 /** Whether qemu-img is kept from reading a disk of this format, under any of its names: our own readers do. */
 export function isReadByUs(format: string): boolean {
-  return ['vpc', 'vhdx'].includes(toQemuFormat(format))
+  return ['vpc', 'vhdx', 'vmdk', 'vdi', 'parallels'].includes(toQemuFormat(format))
 }

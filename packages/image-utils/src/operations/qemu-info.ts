@@ -16,7 +16,7 @@ import type { Toolbox } from '../dependencies.ts'
 import { qemuImgMissing } from '../pipelines/judge.ts'
 import { withFileReader } from '../sources/file-reader.ts'
 import { withSource } from '../sources/with-source.ts'
-import { driverOf, hasDriver, isReadByUs } from './drivers.ts'
+import { driverOf, hasDriver } from './drivers.ts'
 
 /** Keywords of {@link qemuImgInfo}. */
 export interface QemuImgInfoOptions extends CallOptions {
@@ -83,7 +83,7 @@ async function infoOf(toolbox: Toolbox, path: string, options: QemuImgInfoOption
     if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: path })
   }
   const format = toQemuFormat(claimed ?? driverOf(inspection))
-  if (isReadByUs(format)) return infoOfOurs(path, format)
+  if (format === 'vpc' || format === 'vhdx') return infoOfOurs(path, format)
   const call = {
     forceShare: forceShare ?? false,
     asRoot: options.runAsRoot ?? true,

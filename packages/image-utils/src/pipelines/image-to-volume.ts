@@ -99,7 +99,7 @@ async function convert(
   const { format } = received
   try {
     const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
-    // Raw is whatever it is, and VHD and VHDX are read by our own readers: qemu-img isn't asked about them.
+    // Raw is whatever it is, and what our own readers read qemu-img isn't asked about.
     const virtualSizeBytes =
       format === 'raw' || isReadByUs(format)
         ? (judgedBytes ?? received.bytes)

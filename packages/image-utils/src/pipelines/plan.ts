@@ -6,7 +6,7 @@ import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { GzipDecoder } from '@disk-image/vhd'
 import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
 import type { Toolbox } from '../dependencies.ts'
-import { driverOf } from '../operations/drivers.ts'
+import { driverOf, isReadByUs } from '../operations/drivers.ts'
 import { explain } from './explain.ts'
 import { checkCompression, checkRawFits, type Job, prepareJob } from './job.ts'
 import { checkInspection } from './judge.ts'
@@ -71,8 +71,7 @@ export async function planImageToVolume(
   const size = job.record.size ?? 0
   const inPass = job.volumeFormat === 'raw' && !job.strict && !job.throughTool && job.wrapping !== 'xenserver'
   const streamed = inPass && job.claimedFormat === 'raw'
-  const flattened =
-    ['vhd', 'vhdx'].includes(head?.format ?? '') && (job.volumeFormat !== 'raw' || job.throughTool)
+  const flattened = isReadByUs(head?.format ?? '') && (job.volumeFormat !== 'raw' || job.throughTool)
   const temporaryBytes = (streamed ? 0 : size) + (flattened ? (head?.virtualSizeBytes ?? 0) : 0)
   const volumeBytes = head?.virtualSizeBytes ?? (streamed ? size : undefined)
   const freeTemporaryBytes = await freeSpace(toolbox.temporaryFiles.directory)

@@ -1,6 +1,6 @@
 import { stat, truncate } from 'node:fs/promises'
-import type { RandomAccessReader } from '@disk-image/core'
-import { openVhdx } from '@disk-image/disk'
+import type { Disk, RandomAccessReader } from '@disk-image/core'
+import { openDisk, type ReadableFormat } from '@disk-image/disk'
 import {
   isBlockDevice,
   openVolume,
@@ -75,8 +75,8 @@ export async function writeVolume(
 /**
  * The one way from a judged disk file onto a destination: a fetch's second half, a conversion, what an upload sends.
  *
- * qemu-img never reads a VHD or a VHDX. The size of a VHD is its footer's, not what its geometry comes to, and its
- * sector bitmaps count; of a large VHDX with little in it, qemu-img reads every byte.
+ * What {@link isReadByUs} is never read by qemu-img: one parse says what the disk is and where it lies, and no second
+ * one can see another disk.
  */
 export async function putDisk(
   toolbox: Toolbox,
@@ -142,8 +142,7 @@ async function copyRaw(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise
 }
 
 /**
- * A VHD or VHDX, read by our own reader. For another format than raw it is laid out as raw first, in a file of
- * holes.
+ * A disk that our own readers read. For another format than raw it is laid out as raw first, in a file of holes.
  */
 async function flattenFirst(
   toolbox: Toolbox,
@@ -186,36 +185,31 @@ async function flatten(
     await copyDisk(job, disk, sink)
     checkSameSize(job.imageId, sink.offset, disk.virtualSizeBytes)
     await job.confirm?.()
-    await volume.finish(sink.offset)
+    await volume.finish(Math.ceil(sink.offset / 512) * 512)
     return sink.written
   } finally {
     await volume.close()
   }
 }
 
-/** Puts the disk of a VHD, of a chain of them, or of a VHDX into a sink, from its start to its end. */
+/** Puts a disk that is read by us into a sink, from its start to its end. */
 async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promise<void> {
   const receiver = {
     data: (_offset: number, bytes: Uint8Array) => sink.write(bytes),
     zero: (_offset: number, length: number) => sink.skip(length),
   }
-  if (disk.format === 'vhdx') {
-    const copy = async (reader: RandomAccessReader): Promise<void> => {
-      await using opened = await openVhdx(reader)
-      await opened.copyTo(receiver, job.call)
-    }
-    await (disk.reader === undefined ? withFileReader(disk.path, copy) : copy(disk.reader))
-    return
+  const copy = async (opening: Promise<Disk>): Promise<void> => {
+    await using opened = await opening
+    await opened.copyTo(receiver, job.call)
   }
-  // The archive's file names say who belongs to whom, whatever the disks themselves note.
-  const chain = await openVhdChain(disk.chain ?? [disk.reader ?? disk.path], {
-    checkParentIds: disk.chain === undefined,
-  })
-  try {
-    await chain.copyTo(receiver, job.call)
-  } finally {
-    await chain.close()
+  if (disk.format === 'vpc') {
+    // The archive's file names say who belongs to whom, whatever the disks themselves note.
+    const rules = { checkParentIds: disk.chain === undefined }
+    return copy(openVhdChain(disk.chain ?? [disk.reader ?? disk.path], rules))
   }
+  const format = disk.format as ReadableFormat
+  if (disk.reader !== undefined) return copy(openDisk(disk.reader, format))
+  return withFileReader(disk.path, (reader) => copy(openDisk(reader, format)))
 }
 
 /** What every volume is opened with. */

@@ -244,8 +244,8 @@ describe('without qemu-img', () => {
   }
 
   test.each([
-    ['vmdk', 'raw', {}],
-    ['vdi', 'raw', {}],
+    ['vmdk', 'qcow2', {}],
+    ['vdi', 'raw', { throttle: { prefix: ['nice'] } }],
     ['raw', 'qcow2', {}],
     ['raw', 'vpc', {}],
     ['qcow2', 'qcow2', {}],
@@ -264,23 +264,26 @@ describe('without qemu-img', () => {
   })
 
   test('an image that claims nothing is refused at its head', async () => {
-    const imageId = await work.add(await convert('vmdk'), { disk_format: 'ami', container_format: 'ami' })
-    const fetched = imageUtils.imageToVolume({ imageId, volume: work.file('volume') })
+    const imageId = await work.add(await convert('qcow2'), { disk_format: 'ami', container_format: 'ami' })
+    const fetched = imageUtils.imageToVolume({ imageId, volume: work.file('volume'), disableSparse: true })
     await expect(fetched).rejects.toMatchObject({ rule: 'qemu-img-installed' })
     expect(handedOver).toBeLessThanOrEqual(MiB)
   })
 
   test('what is kept for several volumes is refused before it is fetched', async () => {
-    const imageId = await work.add(await convert('vmdk'), { disk_format: 'vmdk', container_format: 'bare' })
+    const imageId = await work.add(await convert('qcow2'), { disk_format: 'qcow2', container_format: 'bare' })
     const fetched = imageUtils.TemporaryImages.fetch(counting, {}, imageId)
     await expect(fetched).rejects.toMatchObject({ rule: 'qemu-img-installed' })
     expect(handedOver).toBe(0)
   })
 
-  test.each(['raw', 'qcow2', 'vpc', 'vhdx'])('%s onto a raw volume needs none', async (format) => {
-    const disk_format = format === 'vpc' ? 'vhd' : format
-    const imageId = await work.add(await convert(format), { disk_format, container_format: 'bare' })
-    await imageUtils.imageToVolume({ imageId, volume: work.file('volume') })
-    await tool('cmp', '-n', `${3 * MiB}`, raw, work.file('volume'))
-  })
+  test.each(['raw', 'qcow2', 'vpc', 'vhdx', 'vmdk', 'vdi', 'parallels'])(
+    '%s onto a raw volume needs none',
+    async (format) => {
+      const disk_format = { vpc: 'vhd', parallels: 'ploop' }[format] ?? format
+      const imageId = await work.add(await convert(format), { disk_format, container_format: 'bare' })
+      await imageUtils.imageToVolume({ imageId, volume: work.file('volume') })
+      await tool('cmp', '-n', `${3 * MiB}`, raw, work.file('volume'))
+    },
+  )
 })

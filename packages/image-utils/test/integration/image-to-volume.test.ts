@@ -322,7 +322,7 @@ describe('bad destinations', () => {
   })
 })
 
-test('without qemu-img raw and qcow2 work in full, everything else says what to install', async () => {
+test('without qemu-img every format is read, and another than raw is not written', async () => {
   const empty = work.file('empty-path')
   await mkdir(empty)
   const { createProcessRunner } = await import('@disk-image/host')
@@ -335,15 +335,19 @@ test('without qemu-img raw and qcow2 work in full, everything else says what to 
   const native = [
     [raw, 'raw'],
     [await convert('qcow2', 'image.qcow2'), 'qcow2'],
+    [await convert('vmdk', 'image.vmdk'), 'vmdk'],
+    [await convert('vdi', 'image.vdi'), 'vdi'],
   ] as const
   for (const [file, format] of native) {
     await imageUtils.imageToVolume({ imageId: await add(file, format), volume })
     expect(await sha256(volume)).toBe(rawHash)
     await rm(volume)
   }
-  for (const format of ['vdi', 'vmdk']) {
-    const imageId = await add(await convert(format, `image.${format}`), format)
-    const error = await imageUtils.imageToVolume({ imageId, volume }).catch((thrown: unknown) => thrown)
+  for (const volumeFormat of ['qcow2', 'vmdk']) {
+    const imageId = await add(work.file('image.vdi'), 'vdi')
+    const error = await imageUtils
+      .imageToVolume({ imageId, volume, volumeFormat })
+      .catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(ImageUnacceptableError)
     expect(String(error)).toContain('qemu-img is not installed')
     expect((error as ImageUnacceptableError).accepted).toContain('apt-get install qemu-utils')

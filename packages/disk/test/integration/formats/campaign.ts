@@ -1,0 +1,81 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { DiskFormatError, openDisk, type ReadableFormat } from '@disk-image/disk'
+import { Qcow2DecodeError } from '@disk-image/disk/qcow2'
+import { Random } from '../../random.ts'
+import { mutate } from './mutate.ts'
+import { convertToRaw, createFolder, makeDisk, openReader, readInto, tool } from './tools.ts'
+
+const MiB = 1024 ** 2
+/** Larger disks are read, but not compared: what makes them large is zero. */
+const mostComparedBytes = 256 * MiB
+
+const options: Readonly<Record<string, readonly [string, ...string[]]>> = {
+  vmdk: ['subformat=monolithicSparse', 'subformat=streamOptimized', 'zeroed_grain=on', 'compat6=on'],
+  vdi: ['static=off', 'static=off', 'static=on'],
+  parallels: ['cluster_size=64k', 'cluster_size=1M', 'cluster_size=4k'],
+  vhdx: ['block_size=1M', 'block_size=2M', 'subformat=fixed', 'block_state_zero=off'],
+}
+
+/** The formats that are changed. */
+export const campaignFormats = ['vmdk', 'vdi', 'parallels', 'vhdx'] as const
+
+/** How many images were read, and refused. */
+export interface Tally {
+  read: number
+  refused: number
+  readonly rules: Map<string, number>
+}
+
+/**
+ * Makes one image, damages it several times, and compares what is read of it with what qemu-img reads.
+ *
+ * @throws where an image is read that qemu-img does not read, or reads otherwise
+ */
+export async function runCampaign(
+  format: (typeof campaignFormats)[number],
+  seed: number,
+  mutants: number,
+  tally: Tally,
+): Promise<void> {
+  const random = new Random(seed)
+  await using folder = await createFolder()
+  const [raw, good, image] = [folder.file('raw'), folder.file('good'), folder.file('image')]
+  await makeDisk(random, raw, 512 * (1 + random.below(random.pick([100, 10_000, 40_000]))))
+  const choice = random.pick(options[format] as [string])
+  await tool('qemu-img', 'convert', '-f', 'raw', '-O', format, '-o', choice, raw, good)
+  const bytes = await readFile(good)
+  for (let count = 0; count <= mutants; count += 1) {
+    const mutant = count === 0 ? { bytes, what: 'nothing' } : mutate(random, format, bytes)
+    await writeFile(image, mutant.bytes)
+    try {
+      await compare(format, image, [folder.file('ours'), folder.file('theirs')], tally)
+    } catch (error) {
+      throw new Error(`${format} ${choice}, seed ${seed}, mutant ${count}: ${mutant.what}`, { cause: error })
+    }
+  }
+}
+
+async function compare(
+  format: ReadableFormat,
+  image: string,
+  [ours, theirs]: readonly [string, string],
+  tally: Tally,
+): Promise<void> {
+  try {
+    await using reader = await openReader(image)
+    const disk = await openDisk(reader, format)
+    if (disk.size > mostComparedBytes) {
+      await disk.copyTo({ data: () => undefined, zero: () => undefined })
+      return
+    }
+    await readInto(format, image, ours)
+  } catch (error) {
+    if (!(error instanceof DiskFormatError) && !(error instanceof Qcow2DecodeError)) throw error
+    tally.refused += 1
+    tally.rules.set(error.rule, (tally.rules.get(error.rule) ?? 0) + 1)
+    return
+  }
+  tally.read += 1
+  if (!(await convertToRaw(format, image, theirs))) throw new Error('qemu-img does not read it')
+  await tool('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', ours, theirs)
+}

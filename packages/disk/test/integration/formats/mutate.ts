@@ -1,0 +1,94 @@
+import type { ReadableFormat } from '@disk-image/disk'
+import type { Random } from '../../random.ts'
+
+/** A part of an image that says where its data is. */
+interface Region {
+  readonly offset: number
+  readonly length: number
+  /** Bytes of an entry. */
+  readonly unit: 1 | 4 | 8
+}
+
+const MiB = 1024 ** 2
+
+function regionsOf(format: ReadableFormat, image: Buffer): Region[] {
+  const u32 = (at: number): number => image.readUInt32LE(at)
+  switch (format) {
+    case 'vmdk': {
+      const entries = Math.ceil(
+        Number(image.readBigUInt64LE(12)) / (Number(image.readBigUInt64LE(20)) * u32(44)),
+      )
+      const directory = u32(56) * 512
+      const table = u32(directory) * 512
+      const grain = u32(table) * 512
+      return [
+        { offset: 0, length: 80, unit: 1 },
+        { offset: 512, length: 400, unit: 1 },
+        { offset: directory, length: entries * 4, unit: 4 },
+        { offset: table, length: 512, unit: 4 },
+        { offset: table, length: 512, unit: 4 },
+        { offset: grain, length: 16, unit: 1 },
+      ]
+    }
+    case 'vdi':
+      return [
+        { offset: 0x40, length: 0x190, unit: 1 },
+        { offset: u32(0x154), length: u32(0x180) * 4, unit: 4 },
+      ]
+    case 'parallels':
+      return [
+        { offset: 0, length: 64, unit: 1 },
+        { offset: 64, length: u32(32) * 4, unit: 4 },
+      ]
+    default:
+      // qemu-img writes log, table and metadata in this order; the checksums leave the rest to chance.
+      return [
+        { offset: 64 * 1024, length: 128, unit: 1 },
+        { offset: 192 * 1024, length: 128, unit: 1 },
+        ...[2, 3].flatMap((place) => [
+          { offset: place * MiB, length: 256, unit: 8 as const },
+          { offset: place * MiB + 65_536, length: 64, unit: 1 as const },
+        ]),
+      ]
+  }
+}
+
+const numbers = [
+  0, 1, 2, 127, 128, 255, 256, 511, 512, 2048, 0x10000, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff,
+]
+
+/** Damages a copy of a good image in one to three ways. */
+export function mutate(
+  random: Random,
+  format: ReadableFormat,
+  image: Buffer,
+): { bytes: Buffer; what: string } {
+  if (random.chance(0.1)) {
+    const length = random.chance(0.5) ? random.below(image.length) : image.length - random.below(8192)
+    return { bytes: image.subarray(0, Math.max(0, length)), what: `cut to ${length}` }
+  }
+  const bytes = Buffer.from(image)
+  const regions = regionsOf(format, image).filter(
+    ({ offset, length }) => length > 0 && offset + length <= image.length,
+  )
+  const what: string[] = []
+  for (let count = random.pick([1, 1, 2, 3]); count > 0; count -= 1) {
+    const { offset, length, unit } = random.pick(regions as [Region, ...Region[]])
+    const at = offset + random.below(Math.floor(length / unit)) * unit
+    if (unit === 1 || random.chance(0.2)) {
+      bytes.writeUInt8(bytes.readUInt8(at) ^ (1 << random.below(8)), at)
+      what.push(`bit at ${at}`)
+    } else if (random.chance(0.4)) {
+      const from = offset + random.below(Math.floor(length / unit)) * unit
+      bytes.copy(bytes, at, from, from + unit)
+      what.push(`entry ${from} to ${at}`)
+    } else {
+      const value = random.chance(0.5)
+        ? random.pick(numbers as [number, ...number[]])
+        : (bytes.readUInt32LE(at) + random.pick([1, -1, 8, 128, 2048, -128])) >>> 0
+      bytes.writeUInt32LE(value, at)
+      what.push(`${value} at ${at}`)
+    }
+  }
+  return { bytes, what: what.join(', ') }
+}
