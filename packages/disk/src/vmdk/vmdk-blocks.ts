@@ -13,8 +13,7 @@ const keptTables = 64
 
 /** Grains as blocks: directory and tables are read where they are needed. */
 export function createVmdkBlocks(file: ImageFile, layout: VmdkLayout): BlockMap {
-  const { tableEntries, directoryEntries, directoryOffset, marksZero, compressed } = layout
-  const metadataEnd = layout.descriptorOffset + layout.descriptorSectors * sector
+  const { tableEntries, directoryEntries, directoryOffset, marksZero, compressed, metadataEnd } = layout
   const pages = new Recent<DataView>(keptPages)
   const tables = new Recent<BlockTable>(keptTables)
 

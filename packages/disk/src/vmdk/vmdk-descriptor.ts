@@ -4,17 +4,23 @@ import type { ImageFile } from '../image-file.ts'
 const mostDescriptorBytes = 1024 ** 2 - 1
 const createTypes: ReadonlySet<string> = new Set(['monolithicsparse', 'streamoptimized'])
 
+/** What an embedded descriptor says. */
+export interface VmdkDescriptor {
+  readonly createType: 'monolithicSparse' | 'streamOptimized'
+  /** Byte of the file behind the text, in whole sectors: no grain lies before. */
+  readonly endOffset: number
+}
+
 /**
- * What the embedded descriptor says the image is. Names in it are never opened.
+ * What the embedded descriptor says the image is. It ends at its first NUL. Names in it are never opened.
  *
- * @returns `monolithicSparse` or `streamOptimized`
  * @throws {DiskFormatError} for every other kind, a parent, or an extent that is another file
  */
 export async function readVmdkDescriptor(
   file: ImageFile,
   offset: number,
   sectors: number,
-): Promise<'monolithicSparse' | 'streamOptimized'> {
+): Promise<VmdkDescriptor> {
   if (offset !== 512 || sectors === 0) {
     refuse('vmdk-descriptor', 'the image has no descriptor in it: it is one of several parts of a disk', {
       found: `${sectors} sectors at byte ${offset}`,
@@ -25,8 +31,9 @@ export async function readVmdkDescriptor(
   const length = Math.min(sectors * 512, mostDescriptorBytes, file.sizeBytes - offset)
   const view = await file.read(offset, Math.max(0, length), 'the descriptor')
   const text = Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString('latin1')
+  const end = indexOrEnd(text, '\0')
   const lines = text
-    .slice(0, indexOrEnd(text, '\0'))
+    .slice(0, end)
     .split('\n')
     .map((line) => line.trim())
   requireIdentities(lines, offset)
@@ -48,7 +55,10 @@ export async function readVmdkDescriptor(
       accepted: 'monolithicSparse or streamOptimized',
     })
   }
-  return type.toLowerCase() === 'streamoptimized' ? 'streamOptimized' : 'monolithicSparse'
+  return {
+    createType: type.toLowerCase() === 'streamoptimized' ? 'streamOptimized' : 'monolithicSparse',
+    endOffset: offset + Math.ceil(end / 512) * 512,
+  }
 }
 
 /** Readers look for these texts anywhere, and give up without them. */

@@ -7,6 +7,8 @@ import { readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 export interface VmdkLayout extends VmdkHeader {
   readonly format: 'vmdk'
   readonly createType: 'monolithicSparse' | 'streamOptimized'
+  /** Behind header and descriptor. */
+  readonly metadataEnd: number
 }
 
 /**
@@ -17,6 +19,10 @@ export interface VmdkLayout extends VmdkHeader {
 export async function readVmdkLayout(reader: RandomAccessReader): Promise<VmdkLayout> {
   const file = new ImageFile(reader, 'vmdk')
   const header = await readVmdkHeader(file)
-  const createType = await readVmdkDescriptor(file, header.descriptorOffset, header.descriptorSectors)
-  return Object.freeze({ format: 'vmdk', createType, ...header })
+  const { createType, endOffset } = await readVmdkDescriptor(
+    file,
+    header.descriptorOffset,
+    header.descriptorSectors,
+  )
+  return Object.freeze({ format: 'vmdk', createType, metadataEnd: endOffset, ...header })
 }

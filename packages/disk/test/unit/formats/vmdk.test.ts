@@ -73,9 +73,17 @@ describe('monolithicSparse', () => {
     )
   })
 
+  test('whose descriptor is shorter than the header says has grains behind the text', async () => {
+    const image = buildVmdk(sparse)
+    for (const sectors of [20, 2 ** 31, 2 ** 52]) {
+      new DataView(image.buffer).setBigUint64(36, BigInt(sectors), true)
+      expect(await read(image)).toEqual(expected)
+    }
+  })
+
   test.each([
     ['a mark for zero without its flag', { ...sparse.at, 4: words(1, 8, 0, 0) }, 'vmdk-grain-outside-file'],
-    ['a grain in the descriptor', { ...sparse.at, 4: words(0, 2, 0, 0) }, 'vmdk-grain-outside-file'],
+    ['a grain in the descriptor', { ...sparse.at, 4: words(0, 1, 0, 0) }, 'vmdk-grain-outside-file'],
     ['a grain behind the end', { ...sparse.at, 4: words(0, 40, 0, 0) }, 'vmdk-grain-outside-file'],
     ['one grain twice', { ...sparse.at, 5: words(0, 8, 0, 0) }, 'vmdk-block-used-twice'],
     ['grains that overlap', { ...sparse.at, 5: words(0, 15, 0, 0) }, 'vmdk-block-used-twice'],
