@@ -145,7 +145,8 @@ test('an image that names another file is refused with 3', async () => {
     'evil.qcow2',
     '--quiet',
   ]
-  const id = (await run(folder, create)).stdout.trim()
+  expect(await run(folder, create)).toMatchObject({ exitCode: 3, stdout: '' })
+  const id = (await run(folder, [...create, '--no-inspect'])).stdout.trim()
   expect(await json(folder, ['fetch', id, 'volume.raw'])).toMatchObject({
     exitCode: 3,
     error: { code: 'IMAGE_UNACCEPTABLE', rule: 'qcow2-backing-file', found: '/etc/passwd' },

@@ -131,7 +131,18 @@ test('an image that names another file is refused with 3, its rule and its place
 test('an image that is not what its record says is refused', async () => {
   await using folder = await openWorkbench()
   execFileSync(qemuImg, ['create', '-q', '-f', 'qcow2', folder.path('disk.qcow2'), '1M'])
-  const create = ['image', 'create', '--name', 'x', '--disk-format', 'raw', '--file', 'disk.qcow2', '--quiet']
+  const create = [
+    'image',
+    'create',
+    '--name',
+    'x',
+    '--disk-format',
+    'raw',
+    '--file',
+    'disk.qcow2',
+    '--quiet',
+    '--no-inspect',
+  ]
   const id = (await run(folder, create)).stdout.trim()
   expect((await run(folder, ['fetch', id, 'volume.raw'])).exitCode).toBe(3)
   expect(await readdir(folder.folder)).not.toContain('volume.raw')
