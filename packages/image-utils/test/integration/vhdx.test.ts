@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from 'node:crypto'
-import { open, stat } from 'node:fs/promises'
+import { open, readFile, stat, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createImageUtils } from '../../src/index.ts'
 import { fingerprint } from './corpus.ts'
@@ -70,4 +70,24 @@ describe('a disk of 1 TiB with little in it costs what is in it', () => {
     },
     60_000,
   )
+})
+
+test('logical sectors of 4096 bytes, which qemu-img does not read, are read', async () => {
+  const [disk, image] = [work.file('4k.raw'), work.file('4k.vhdx')]
+  await makeScatteredDisk(disk, 8 * MiB)
+  await tool('qemu-img', 'convert', '-q', '-f', 'raw', '-O', 'vhdx', disk, image)
+  const bytes = await readFile(image)
+  // The table of metadata names each item by its identity, then its place behind the table's start.
+  const entry = bytes.indexOf(Buffer.from('1dbf41816fa90947ba47f233a8faab5f', 'hex'))
+  bytes.writeUInt32LE(4096, bytes.lastIndexOf('metadata', entry) + bytes.readUInt32LE(entry + 16))
+  await writeFile(image, bytes)
+  await expect(tool('qemu-img', 'info', '-f', 'vhdx', image)).rejects.toThrow(/not supported/i)
+  const imageId = await work.add(image, { disk_format: 'vhdx', container_format: 'bare' })
+  const imageUtils = createImageUtils(
+    { imageService: work.store },
+    { imageConversionDir: work.conversionDir },
+  )
+  const volume = work.file('4k.volume')
+  await imageUtils.imageToVolume({ imageId, volume })
+  expect(await sha256(volume)).toBe(await sha256(disk))
 })
