@@ -8,7 +8,8 @@ import { readObject } from './transport/read-json.ts'
 
 /** No cloud has as many; a service that invents images would go on for ever. */
 const maximumPages = 10_000
-const maximumListBytes = 128 * 1024 * 1024
+/** Some twenty thousand images. Whoever collects them needs up to ten times their text. */
+const maximumListBytes = 32 * 1024 * 1024
 const maximumLink = 4096
 
 /** Follows the pages of a listing; it ends also where a service's pages go round in circles. */

@@ -5,7 +5,7 @@ import type { HttpResponse } from './http.ts'
 /** No answer of these services is as deep. */
 const maximumDepth = 64
 /** Values take up to a hundred times the memory of their text: as many as a page of a thousand images has, and more. */
-const maximumValues = 400_000
+const maximumValues = 200_000
 
 /** Nesting and number of values are bounded before anything is made of the text. @throws {SyntaxError} */
 export function readJson(text: string): unknown {
