@@ -1,4 +1,4 @@
-import type { ImageRecord, ImageService } from '@disk-image/core'
+import { type ImageRecord, type ImageService, ImageTooBigError } from '@disk-image/core'
 import { createFormatPolicy, createInspector } from '@disk-image/image-utils/inspector'
 import type { FetchJob } from '../jobs/job.ts'
 import type { VolumeStream } from '../worker/options.ts'
@@ -40,6 +40,7 @@ export async function streamRaw(
     ...imageUtils.options.formatRules,
     vmdkAllowedTypes: imageUtils.options.vmdkAllowedTypes,
   })
+  const sizeBytes = execution.record?.size ?? Infinity
   let bytes = 0
   let headJudged = false
   try {
@@ -55,6 +56,13 @@ export async function streamRaw(
             policy.check(imageId, { claimedFormat: 'raw', inspection: head, volumeSizeGiB })
           headJudged ||= head !== undefined
           if (volumeSizeGiB !== undefined) imageUtils.checkVirtualSize(bytes, volumeSizeGiB, imageId)
+          // Whatever the service sends: no more than the record says reaches the volume.
+          if (bytes > sizeBytes) {
+            throw new ImageTooBigError({
+              imageId,
+              reason: `${bytes} bytes came where ${sizeBytes} were announced`,
+            })
+          }
           await stream.write(chunk)
         },
       },

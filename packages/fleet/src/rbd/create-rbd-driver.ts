@@ -1,10 +1,13 @@
 import { stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { InvalidError, ProcessExecutionError, type ProcessRunner } from '@disk-image/core'
+import { InvalidError, MiB, ProcessExecutionError, type ProcessRunner } from '@disk-image/core'
 import type { RbdName } from '../jobs/volume-name.ts'
 import type { DriverCall, VolumeDriver } from '../worker/options.ts'
 import { openImport } from './import-stream.ts'
-import { partialOf, type RbdAccess, RbdCommands } from './rbd-commands.ts'
+import { type Part, partialOf, type RbdAccess, RbdCommands } from './rbd-commands.ts'
+
+/** Where signatures of disks are, and a little more. */
+const headBytes = 4 * MiB + 64 * 1024
 
 /** rbd's exit code where there is no such volume: ENOENT. */
 const noSuchVolume = 2
@@ -78,7 +81,9 @@ export function createRbdDriver(
           reason: `The volume ${volume} has ${there} bytes, and the disk needs ${size}.`,
         })
       }
-      await runner.run(commands.overwrite(file, name), { signal: call.signal })
+      for (const { from, part } of overwriting(file, size, there)) {
+        if (part.length > 0) await runner.run(commands.overwrite(from, name, part), { signal: call.signal })
+      }
     },
     openNew: async (volume, call) => {
       const name = commands.nameOf(volume)
@@ -90,4 +95,27 @@ export function createRbdDriver(
       await runner.run(commands.read(commands.nameOf(volume), file), { signal })
     },
   }
+}
+
+/**
+ * What is written in which order: both ends are zeroed first, and written last, so that what a killed worker leaves is
+ * nothing that can be taken for a disk.
+ */
+function overwriting(
+  file: string,
+  fileBytes: number,
+  volumeBytes: number,
+): readonly { readonly from: string | undefined; readonly part: Part }[] {
+  const end = Math.ceil(fileBytes / 512) * 512
+  const whole = volumeBytes - (volumeBytes % 512)
+  const headEnd = Math.min(headBytes, whole)
+  const tailStart = Math.max(headEnd, whole - MiB)
+  const part = (start: number, stop: number): Part => ({ offset: start, length: Math.max(0, stop - start) })
+  return [
+    { from: undefined, part: part(0, headEnd) },
+    { from: undefined, part: part(tailStart, whole) },
+    { from: file, part: part(headEnd, Math.min(end, tailStart)) },
+    { from: file, part: part(tailStart, Math.min(end, whole)) },
+    { from: file, part: part(0, Math.min(end, headEnd)) },
+  ]
 }

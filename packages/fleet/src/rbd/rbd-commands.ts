@@ -9,6 +9,12 @@ export interface RbdAccess {
   readonly configuration?: string | undefined
 }
 
+/** A part of a disk, in bytes. */
+export interface Part {
+  readonly offset: number
+  readonly length: number
+}
+
 /** What a volume is called until it is whole. */
 export function partialOf({ pool, image }: RbdName): RbdName {
   return { pool, image: `${image}.partial` }
@@ -69,11 +75,28 @@ export class RbdCommands {
     return this.#rbd('rm', '--no-progress', '--pool', pool, '--image', image)
   }
 
-  /** A raw disk into a volume that is there: every byte of its length, holes as zeroes. */
-  overwrite(file: string, name: RbdName): Command {
+  /** A part of a raw disk into the same part of a volume that is there; without a file zeros. Whole sectors. */
+  overwrite(file: string | undefined, { pool, image }: RbdName, { offset, length }: Part): Command {
+    const { id, configuration } = this.#access
+    const below =
+      file === undefined
+        ? ['file.driver=null-co', 'file.read-zeroes=on', `file.size=${offset + length}`]
+        : ['file.driver=raw', 'file.file.driver=file', `file.file.filename=${file.replaceAll(',', ',,')}`]
+    const part = ['driver=raw', `offset=${offset}`, `size=${length}`]
+    const volume = [
+      'file.driver=rbd',
+      `file.pool=${pool}`,
+      `file.image=${image}`,
+      ...(id === undefined ? [] : [`file.user=${id}`]),
+      ...(configuration === undefined ? [] : [`file.conf=${configuration}`]),
+    ]
+    const options = [
+      [...part, ...below],
+      [...part, ...volume],
+    ].map((list) => list.join(','))
     return {
       file: 'qemu-img',
-      args: ['convert', '-n', '-f', 'raw', '-O', 'raw', '-t', 'writeback', file, this.qemuName(name)],
+      args: ['convert', '-n', '--image-opts', '--target-image-opts', '-t', 'writeback', ...options],
     }
   }
 

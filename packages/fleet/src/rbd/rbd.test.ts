@@ -58,8 +58,8 @@ describe('the command lines', () => {
     ],
     [words(commands.remove(name)), `${access} rm --no-progress --pool volumes --image volume-1`],
     [
-      words(commands.overwrite('/tmp/disk', name)),
-      'qemu-img convert -n -f raw -O raw -t writeback /tmp/disk rbd:volumes/volume-1:id=cinder:conf=/etc/ceph/other.conf',
+      words(commands.overwrite('/tmp/di,sk', name, { offset: 512, length: 1024 })),
+      'qemu-img convert -n --image-opts --target-image-opts -t writeback driver=raw,offset=512,size=1024,file.driver=raw,file.file.driver=file,file.file.filename=/tmp/di,,sk driver=raw,offset=512,size=1024,file.driver=rbd,file.pool=volumes,file.image=volume-1,file.user=cinder,file.conf=/etc/ceph/other.conf',
     ],
     [
       words(new RbdCommands().read(name, '/tmp/disk')),
@@ -107,11 +107,15 @@ test('a broken import leaves nothing', async () => {
   expect(volumes).toEqual({})
 })
 
-test('a volume that is there is overwritten where it is large enough', async () => {
+test('a volume that is there is overwritten where it is large enough, its ends last', async () => {
   const { runner, lines } = ceph({ 'p/i': 4096, 'p/small': 512 })
   const driver = createRbdDriver({ runner })
   await driver.write(file, 'rbd:p/i', { signal })
-  expect(lines.at(-1)).toBe(`qemu-img convert -n -f raw -O raw -t writeback ${file} rbd:p/i`)
+  // Zeros first, the disk's head last.
+  expect(lines.slice(1).map((line) => line.includes('null-co'))).toEqual([true, false])
+  expect(lines.at(-1)).toContain(
+    `offset=0,size=4096,file.driver=raw,file.file.driver=file,file.file.filename=${file}`,
+  )
   await expect(driver.write(file, 'rbd:p/small', { signal })).rejects.toThrow('512 bytes')
   await driver.read('rbd:p/i', file, { signal })
   expect(lines.at(-1)).toBe(`qemu-img convert -f raw -O raw rbd:p/i ${file}`)

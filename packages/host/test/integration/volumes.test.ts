@@ -15,6 +15,7 @@ import {
 import { requireTool } from '@disk-image/testing'
 import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createRootHandle } from '../../src/volume/root-handle.ts'
 import { attachLoopDevice } from './loop-device.ts'
 
 for (const tool of ['losetup', 'mke2fs', 'setpriv']) requireTool(tool)
@@ -199,4 +200,24 @@ test('the owner is changed for the time of the work, and put back after it', asy
   }
   await expect(work()).rejects.toThrow('inside')
   expect((await stat(file)).uid).toBe(0)
+})
+
+test('what only root may write is written by dd, each change in one piece and nothing beside it', async () => {
+  const runner = createProcessRunner({ rootHelper: ['sudo', '-n'] })
+  const file = path.join(folder, 'volume')
+  await writeFile(file, Buffer.alloc(3 * MiB, 'o'))
+  const handle = createRootHandle(file, runner)
+  const chunk = Buffer.alloc(MiB + 4096, 'n')
+  expect(await handle.write(chunk, 0, chunk.length, 512)).toMatchObject({ bytesWritten: chunk.length })
+  await handle.datasync()
+  const expected = Buffer.alloc(3 * MiB, 'o').fill('n', 512, 512 + chunk.length)
+  expect((await readFile(file)).equals(expected)).toBe(true)
+  await handle.truncate(0)
+  await handle.truncate(MiB + 7)
+  expect((await readFile(file)).equals(Buffer.alloc(MiB + 7))).toBe(true)
+  // Neither makes what is not there.
+  await rm(file)
+  await expect(handle.write(chunk, 0, 512, 0)).rejects.toThrow()
+  await expect(handle.truncate(5)).rejects.toThrow()
+  await expect(stat(file)).rejects.toThrow('ENOENT')
 })
