@@ -1,8 +1,8 @@
-import { deflateRawSync, zstdCompressSync } from 'node:zlib'
+import { deflateRawSync, deflateSync, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
-import { createRawInflater, inflateAnew, type RawInflater } from './raw-inflater.ts'
+import { createInflater, createInflaterAnew, type Inflater } from '../inflate/inflater.ts'
 
 const compress = { zlib: deflateRawSync, zstd: zstdCompressSync } as const
 const clusterSize = 4096
@@ -80,7 +80,7 @@ describe('ClusterInflater', () => {
 })
 
 /** What becomes of a stream: of two that fill their room only one keeps what there was room for. */
-function told(inflateRaw: RawInflater, input: Uint8Array, room: number): unknown {
+function told(inflateRaw: Inflater, input: Uint8Array, room: number): unknown {
   const output = new Uint8Array(room)
   const answer = inflateRaw(input, output)
   if (typeof answer === 'string') return answer
@@ -88,13 +88,15 @@ function told(inflateRaw: RawInflater, input: Uint8Array, room: number): unknown
   return { ...answer, content: output.subarray(0, answer.producedBytes) }
 }
 
-describe('createRawInflater', () => {
+describe.each(['raw', 'zlib'] as const)('createInflater, %s', (kind) => {
+  const anew = createInflaterAnew(kind)
+
   test('keeps one engine in this Node.js', () => {
-    expect(createRawInflater()).not.toBe(inflateAnew)
+    expect(createInflater(kind).toString()).not.toBe(anew.toString())
   })
 
   test('answers as the public call does, whatever came before', () => {
-    const kept = createRawInflater()
+    const kept = createInflater(kind)
     const content = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
       fc.nat(3000).map((length) => new Uint8Array(length).fill(7)),
@@ -106,11 +108,11 @@ describe('createRawInflater', () => {
     fc.assert(
       fc.property(streams, fc.integer({ min: 64, max: 400 }), (list, room) => {
         for (const item of list) {
-          const whole = deflateRawSync(item.content)
+          const whole = (kind === 'raw' ? deflateRawSync : deflateSync)(item.content)
           const { at = whole.byteLength, by = 0 } = item.damage ?? {}
           if (at < whole.byteLength) whole[at] = (whole[at] ?? 0) ^ by
           const input = whole.subarray(0, whole.byteLength - item.cut)
-          const expected = told(inflateAnew, input, room)
+          const expected = told(anew, input, room)
           // Where there is no room left, damage that comes behind it need not be seen.
           expect(typeof expected === 'string' ? [expected, 'full'] : [expected]).toContainEqual(
             told(kept, input, room),

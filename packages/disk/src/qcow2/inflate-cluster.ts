@@ -1,5 +1,5 @@
-import { freeBuffer } from './free-buffer.ts'
-import { createRawInflater, type RawInflated } from './raw-inflater.ts'
+import { freeBuffer } from '../inflate/free-buffer.ts'
+import { createInflater, type Inflated } from '../inflate/inflater.ts'
 import { maximumWindowLog, measureZstdFrame } from './zstd-frame.ts'
 
 /** Room behind the cluster, so that one call also sees the end of the stream. */
@@ -8,7 +8,7 @@ export const inflateSlackBytes = 64
 /** Inflates compressed clusters of one disk, one after the other. */
 export class ClusterInflater {
   readonly #clusterSize: number
-  readonly #inflate: (input: Uint8Array, output: Uint8Array) => RawInflated | string
+  readonly #inflate: (input: Uint8Array, output: Uint8Array) => Inflated | string
 
   constructor(compression: 'zlib' | 'zstd', clusterSize: number) {
     this.#clusterSize = clusterSize
@@ -34,15 +34,15 @@ export class ClusterInflater {
   }
 }
 
-function createZlibInflater(): (input: Uint8Array, output: Uint8Array) => RawInflated | string {
-  const inflate = createRawInflater()
+function createZlibInflater(): (input: Uint8Array, output: Uint8Array) => Inflated | string {
+  const inflate = createInflater('raw')
   return (input, output) => {
     const result = inflate(input, output)
     return typeof result === 'string' ? damaged(result) : result
   }
 }
 
-function inflateZstd(input: Uint8Array, output: Uint8Array): RawInflated | string {
+function inflateZstd(input: Uint8Array, output: Uint8Array): Inflated | string {
   const { constants, zstdDecompressSync } = process.getBuiltinModule('node:zlib')
   const frameBytes = measureZstdFrame(input)
   if (frameBytes === undefined) return 'holds no whole Zstandard frame that the decoder takes'

@@ -1,17 +1,17 @@
 import type { BlockRange, ReadRanges } from '../blocks/block-disk.ts'
-import { Recent } from '../blocks/recent.ts'
 import { refuse } from '../disk-format-error.ts'
+import { createInflater, type Inflater } from '../inflate/inflater.ts'
 import type { ImageFile } from '../image-file.ts'
-import { inflateZlib } from './inflate-zlib.ts'
 import type { VmdkLayout } from './vmdk-layout.ts'
 
 /** Sector of the disk and length, then the compressed bytes. */
 const markerBytes = 12
-const keptGrains = 4
 
-/** Reads compressed grains: neighbours in the file with one read, inflated several at once. */
+/** Reads compressed grains: neighbours in the file with one read. */
 export function createGrainReader(file: ImageFile, { grainBytes, sizeBytes }: VmdkLayout): ReadRanges {
-  const kept = new Recent<Uint8Array>(keptGrains)
+  // Room behind the grain, so that one call also sees the end of the stream.
+  const output = new Uint8Array(grainBytes + 64)
+  let inflater: Inflater | undefined
   // A grain that can't be compressed takes a little more than itself; more than twice is no grain.
   const usualBytes = markerBytes + grainBytes + Math.ceil(grainBytes / 64) + 64
   const mostBytes = 2 * grainBytes
@@ -21,21 +21,24 @@ export function createGrainReader(file: ImageFile, { grainBytes, sizeBytes }: Vm
     const end = Math.min(file.sizeBytes, (group.at(-1) as BlockRange).place + usualBytes)
     const view = await file.read(from, end - from, 'a grain')
     const record = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-    await Promise.all(
-      group.map(async ({ start, end: stop, place }) => {
-        const grain = Math.floor(start / grainBytes) * grainBytes
-        const whole = stop - start === Math.min(grainBytes, sizeBytes - grain)
-        const content = whole
-          ? await inflate(record.subarray(place - from), grain, place)
-          : await kept.get(place, () => inflate(record.subarray(place - from), grain, place))
-        bytes.set(content.subarray(start - grain, stop - grain), start - base)
-      }),
-    )
+    for (const range of group) {
+      const grain = Math.floor(range.start / grainBytes) * grainBytes
+      const data = await dataOf(record.subarray(range.place - from), grain, range.place)
+      inflateInto(
+        bytes.subarray(range.start - base, range.end - base),
+        range.start - grain,
+        data,
+        grain,
+        range.place,
+      )
+    }
   }
 
-  async function inflate(record: Uint8Array, grain: number, place: number): Promise<Uint8Array> {
-    if (record.length < markerBytes)
+  /** The compressed bytes of a record. */
+  async function dataOf(record: Uint8Array, grain: number, place: number): Promise<Uint8Array> {
+    if (record.length < markerBytes) {
       refuse('vmdk-truncated', 'a grain is cut off by the end of the file', { offset: place })
+    }
     const view = new DataView(record.buffer, record.byteOffset, record.byteLength)
     const sector = view.getBigUint64(0, true)
     const length = view.getUint32(8, true)
@@ -46,19 +49,31 @@ export function createGrainReader(file: ImageFile, { grainBytes, sizeBytes }: Vm
         accepted: `sector ${grain / 512}, at most ${mostBytes} bytes`,
       })
     }
-    const data =
-      markerBytes + length <= record.length
-        ? record.subarray(markerBytes, markerBytes + length)
-        : bytesOf(await file.read(place + markerBytes, length, 'a grain'))
-    const content = await inflateZlib(data, grainBytes)
+    if (markerBytes + length <= record.length) return record.subarray(markerBytes, markerBytes + length)
+    const rest = await file.read(place + markerBytes, length, 'a grain')
+    return new Uint8Array(rest.buffer, rest.byteOffset, rest.byteLength)
+  }
+
+  /** Without a wait between: the next grain is inflated into the same memory. */
+  function inflateInto(
+    target: Uint8Array,
+    from: number,
+    data: Uint8Array,
+    grain: number,
+    place: number,
+  ): void {
+    inflater ??= createInflater('zlib')
+    const result = inflater(data, output)
+    const produced = typeof result === 'string' ? 0 : result.producedBytes
     const wanted = Math.min(grainBytes, sizeBytes - grain)
-    if (typeof content !== 'string' && content.length >= wanted) return content
-    const found = typeof content === 'string' ? content : `${content.length} bytes`
-    return refuse('vmdk-grain-data', 'a compressed grain is damaged', {
-      found,
-      offset: place,
-      accepted: `${wanted} bytes`,
-    })
+    if (produced < wanted || produced > grainBytes) {
+      refuse('vmdk-grain-data', 'a compressed grain is damaged', {
+        found: typeof result === 'string' ? result : `${produced} bytes`,
+        offset: place,
+        accepted: `${wanted} bytes`,
+      })
+    }
+    target.set(output.subarray(from, from + target.length))
   }
 
   return async (ranges, bytes, base) => {
@@ -75,8 +90,4 @@ export function createGrainReader(file: ImageFile, { grainBytes, sizeBytes }: Vm
     }
     if (group.length > 0) await readGroup(group, bytes, base)
   }
-}
-
-function bytesOf(view: DataView): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 }

@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -16,13 +16,15 @@ test('inflates in place where the worker is missing, as in a bundled program', a
       'limits',
       'gather',
       'inflate-cluster',
-      'raw-inflater',
-      'free-buffer',
+      '../inflate/inflater',
+      '../inflate/free-buffer',
       'zstd-frame',
     ]) {
-      await copyFile(path.join(source, `${name}.ts`), path.join(directory, `${name}.ts`))
+      const copy = path.join(directory, 'qcow2', `${name}.ts`)
+      await mkdir(path.dirname(copy), { recursive: true })
+      await copyFile(path.join(source, `${name}.ts`), copy)
     }
-    const url = pathToFileURL(path.join(directory, 'worker-pool.ts')).href
+    const url = pathToFileURL(path.join(directory, 'qcow2', 'worker-pool.ts')).href
     const { WorkerPool } = (await import(/* @vite-ignore */ url)) as typeof Pool
     const file = path.join(directory, 'content')
     await writeFile(file, 'ab'.repeat(512))

@@ -1,19 +1,22 @@
 import { freeBuffer } from './free-buffer.ts'
 
-/** What a raw deflate stream was and became, in bytes. */
-export interface RawInflated {
+/** What a stream was and became, in bytes. */
+export interface Inflated {
   /** Of the input; whatever follows the stream was left. */
   readonly consumedBytes: number
   /** Into the output. All of it: there may have been more. */
   readonly producedBytes: number
 }
 
+/** What a stream is wrapped in: nothing, or zlib's header and checksum. */
+export type StreamKind = 'raw' | 'zlib'
+
 /**
- * Inflates raw deflate streams into given memory, one after the other.
+ * Inflates deflate streams of one kind into given memory, one after the other.
  *
  * @returns a code of zlib, where the stream is damaged or cut short
  */
-export type RawInflater = (input: Uint8Array, output: Uint8Array) => RawInflated | string
+export type Inflater = (input: Uint8Array, output: Uint8Array) => Inflated | string
 
 /** What is used of the object behind a stream of `node:zlib`. */
 interface Engine {
@@ -35,15 +38,16 @@ interface Engine {
  * it and a buffer for each cluster: a seventh of the time. No public one keeps them, so Node.js' own is used, as
  * npm's `minizlib` does, where it is found to work as it is known to; elsewhere it's the public call.
  */
-export function createRawInflater(): RawInflater {
-  const inflate = createReusingInflater()
-  return inflate !== undefined && works(inflate) ? inflate : inflateAnew
+export function createInflater(kind: StreamKind): Inflater {
+  const inflate = createReusingInflater(kind)
+  return inflate !== undefined && works(inflate, kind) ? inflate : createInflaterAnew(kind)
 }
 
-function createReusingInflater(): RawInflater | undefined {
+function createReusingInflater(kind: StreamKind): Inflater | undefined {
   // Not imported: it takes 2 ms to load, and most images have nothing compressed.
-  const { constants, createInflateRaw } = process.getBuiltinModule('node:zlib')
-  const { _handle: engine, _writeState: left } = createInflateRaw() as unknown as {
+  const { constants, createInflate, createInflateRaw } = process.getBuiltinModule('node:zlib')
+  const create = kind === 'raw' ? createInflateRaw : createInflate
+  const { _handle: engine, _writeState: left } = create() as unknown as {
     readonly _handle?: Partial<Engine>
     /** Room left of the output, and bytes left of the input. */
     readonly _writeState?: unknown
@@ -70,15 +74,21 @@ function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
   return typeof engine?.reset === 'function' && typeof engine.writeSync === 'function'
 }
 
+/** The letters abc as a stored block, and a byte behind the stream. */
+const samples: Readonly<Record<StreamKind, Uint8Array>> = {
+  raw: Uint8Array.of(1, 3, 0, 252, 255, 97, 98, 99, 7),
+  zlib: Uint8Array.of(0x78, 1, 1, 3, 0, 252, 255, 97, 98, 99, 2, 0x4d, 1, 0x27, 7),
+}
+
 /** Tries what matters: the end of a stream, more than there is room for, damage, and streams after each other. */
-function works(inflate: RawInflater): boolean {
-  // The letters abc as a stored block, and a byte behind the stream.
-  const stream = Uint8Array.of(1, 3, 0, 252, 255, 97, 98, 99, 7)
+function works(inflate: Inflater, kind: StreamKind): boolean {
+  const stream = samples[kind]
+  const whole = stream.length - 1
   const attempts: readonly (readonly [input: Uint8Array, roomBytes: number])[] = [
     [stream, 4],
     [stream, 2],
-    [Uint8Array.of(255), 4],
-    [stream.subarray(0, 7), 4],
+    [Uint8Array.of(255, 255), 4],
+    [stream.subarray(0, whole - 1), 4],
     [stream, 4],
   ]
   const attempt = ([input, roomBytes]: (typeof attempts)[number]): string => {
@@ -89,21 +99,28 @@ function works(inflate: RawInflater): boolean {
       ? result
       : `${result.consumedBytes}:${result.producedBytes}:${output.join('.')}`
   }
+  const read = `${whole}:3:97.98.99.0`
+  // Behind the letters stands the checksum, which is not read where there is no room for them.
+  const full = `${kind === 'raw' ? 7 : 9}:2:97.98`
   try {
-    const results = attempts.map(attempt).join(' ')
-    return results === '8:3:97.98.99.0 7:2:97.98 Z_DATA_ERROR Z_BUF_ERROR 8:3:97.98.99.0'
+    return attempts.map(attempt).join(' ') === [read, full, 'Z_DATA_ERROR', 'Z_BUF_ERROR', read].join(' ')
   } catch {
     return false
   }
 }
 
 /** The same with the public call. */
-export function inflateAnew(input: Uint8Array, output: Uint8Array): RawInflated | string {
-  const { inflateRawSync } = process.getBuiltinModule('node:zlib')
+export function createInflaterAnew(kind: StreamKind): Inflater {
+  return (input, output) => inflateAnew(kind, input, output)
+}
+
+function inflateAnew(kind: StreamKind, input: Uint8Array, output: Uint8Array): Inflated | string {
+  const { inflateRawSync, inflateSync } = process.getBuiltinModule('node:zlib')
+  const inflate = kind === 'raw' ? inflateRawSync : inflateSync
   const chunkSize = Math.max(64, output.byteLength)
   try {
     // With `info`, Node returns the buffer and the engine, whose counter is of input bytes.
-    const { buffer, engine } = inflateRawSync(input, {
+    const { buffer, engine } = inflate(input, {
       chunkSize,
       maxOutputLength: output.byteLength,
       info: true,
