@@ -17,26 +17,21 @@ export function createVmdkBlocks(file: ImageFile, layout: VmdkLayout): BlockMap 
   const pages = new Recent<DataView>(keptPages)
   const tables = new Recent<BlockTable>(keptTables)
 
-  async function tableOf(index: number): Promise<number> {
-    const first = Math.floor(index / directoryPage) * directoryPage
-    const view = await pages.get(first, () =>
-      file.read(
-        directoryOffset + first * 4,
-        Math.min(directoryPage, directoryEntries - first) * 4,
-        'the grain directory',
-      ),
-    )
-    return view.getUint32((index - first) * 4, true) * sector
+  function pageOf(first: number): Promise<DataView> {
+    const count = Math.min(directoryPage, directoryEntries - first)
+    return pages.get(first, () => file.read(directoryOffset + first * 4, count * 4, 'the grain directory'))
   }
 
   async function load(block: number): Promise<BlockTable> {
     const index = Math.floor(block / tableEntries)
-    const offset = await tableOf(index)
+    const first = Math.floor(index / directoryPage) * directoryPage
+    const page = await pageOf(first)
+    const offset = page.getUint32((index - first) * 4, true) * sector
     if (offset !== 0) return tables.get(index, () => readTable(index, offset))
     // Directories of large disks are mostly empty: what follows on this page is known as well.
     let behind = index + 1
-    const pageEnd = Math.min(directoryEntries, (Math.floor(index / directoryPage) + 1) * directoryPage)
-    while (behind < pageEnd && (await tableOf(behind)) === 0) behind += 1
+    const end = first + page.byteLength / 4
+    while (behind < end && page.getUint32((behind - first) * 4, true) === 0) behind += 1
     return { first: index * tableEntries, count: (behind - index) * tableEntries }
   }
 
