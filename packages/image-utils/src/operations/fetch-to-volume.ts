@@ -43,6 +43,6 @@ export async function fetchToVolumeFormat(
 ): Promise<void> {
   const { size, runAsRoot = true, userId, projectId, ...rest } = options
   const request = { ...rest, context, imageService, imageId, volumeFormat, runAsRoot }
-  const report = await imageToVolume(toolbox, { ...request, volume: destination, volumeSizeGiB: size }, false)
+  const report = await imageToVolume(toolbox, { ...request, volume: destination, volumeSizeGiB: size }, true)
   toolbox.logger.info('Image written to volume', { ...report, userId, projectId })
 }

@@ -1,10 +1,9 @@
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
-import { isReadByUs } from '../operations/drivers.ts'
 import { explain } from './explain.ts'
 import { type Job, prepareJob } from './job.ts'
 import { crossCheck } from './judge.ts'
-import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
+import { asksQemuImg, checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
 import { receiveImage, type Received } from './receive.ts'
 import { receiveTemporaryImage } from './receive-temporary-image.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
@@ -19,7 +18,8 @@ import { writeVolume } from './write-volume.ts'
  *
  * When this rejects, nothing temporary is left, and the volume holds nothing that could be taken for an image.
  *
- * @param lengthens whether a file becomes as large as `volumeSizeGiB` says; to the original, that is only a limit
+ * @param asCinder as the original: `volumeSizeGiB` is only a limit, which leaves a file as long as its disk, and
+ *   qemu-img is asked about VMDK, VDI and Parallels
  * @throws {ImageUnacceptableError} refused, with the rule, the place and what would be accepted
  * @throws {ImageTooBigError} no room, with the folder and the figures
  * @throws {ImageDownloadFailedError} the data could not be had whole and right
@@ -28,10 +28,10 @@ import { writeVolume } from './write-volume.ts'
 export function imageToVolume(
   toolbox: Toolbox,
   request: ImageToVolumeRequest,
-  lengthens = true,
+  asCinder = false,
 ): Promise<ImageToVolumeReport> {
   return observe(toolbox.telemetry, 'image_to_volume', request, async (heard, operation) => {
-    const report = await transfer(toolbox, { request: heard, lengthens }, operation)
+    const report = await transfer(toolbox, heard, asCinder, operation)
     // Not the whole report: it names the image and the volume.
     const { format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
     const { resumes, signatureVerified } = report
@@ -43,12 +43,13 @@ export function imageToVolume(
 
 async function transfer(
   toolbox: Toolbox,
-  { request, lengthens }: { readonly request: ImageToVolumeRequest; readonly lengthens: boolean },
+  request: ImageToVolumeRequest,
+  asCinder: boolean,
   operation: Operation,
 ): Promise<ImageToVolumeReport> {
   const stopwatch = new Stopwatch(toolbox.clock, operation)
   const prepared = await prepareJob(toolbox, request)
-  const job = lengthens ? prepared : { ...prepared, fileLengthBytes: 0 }
+  const job = asCinder ? { ...prepared, asCinder, fileLengthBytes: 0 } : prepared
   return Cleanup.around(toolbox.logger, async (cleanup) => {
     const received = await stopwatch.time('download', () => receive(toolbox, job, cleanup))
     const onVolume =
@@ -99,9 +100,8 @@ async function convert(
   const { format } = received
   try {
     const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
-    // Raw is whatever it is, and what our own readers read qemu-img isn't asked about.
     const virtualSizeBytes =
-      format === 'raw' || isReadByUs(format)
+      format === 'raw' || !asksQemuImg(job, format)
         ? (judgedBytes ?? received.bytes)
         : (
             await crossCheck(toolbox, {

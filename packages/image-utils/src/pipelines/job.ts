@@ -44,6 +44,8 @@ export interface Job {
   readonly throughTool: boolean
   /** Whether the disk inside is read, and the image not only stored as it is. */
   readonly opensImage: boolean
+  /** Whether one of Cinder's functions was called, which do as the original. */
+  readonly asCinder: boolean
   /** A volume's file becomes at least so long. */
   readonly fileLengthBytes: number
   readonly call: CallOptions
@@ -108,6 +110,7 @@ export async function prepareJob(
     throughHelper,
     throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
     opensImage: purpose !== 'fetch',
+    asCinder: false,
     fileLengthBytes: Math.ceil(((request.volumeSizeGiB ?? 0) * GiB) / 512) * 512,
     call,
   }

@@ -13,7 +13,15 @@ export function needsQemuImg(job: Job, format: string | undefined): boolean {
   if (job.wrapping === 'xenserver' || format === undefined) return false
   if (format === 'qcow2') return job.strict || job.request.disableSparse === true
   // An encrypted container is carried as raw bytes.
-  return format !== 'raw' && format !== 'luks' && !isReadByUs(format)
+  return format !== 'raw' && format !== 'luks' && asksQemuImg(job, format)
+}
+
+/**
+ * Whether qemu-img is asked what it makes of a disk before it is written. Of what our own readers read it is not; but
+ * Cinder's functions ask it about VMDK, VDI and Parallels all the same, as the original does.
+ */
+export function asksQemuImg({ asCinder }: Pick<Job, 'asCinder'>, format: string): boolean {
+  return !isReadByUs(format) || (asCinder && format !== 'vpc' && format !== 'vhdx')
 }
 
 /**

@@ -343,6 +343,12 @@ test('without qemu-img every format is read, and another than raw is not written
     expect(await sha256(volume)).toBe(rawHash)
     await rm(volume)
   }
+  for (const format of ['vmdk', 'vdi']) {
+    const imageId = await add(work.file(`image.${format}`), format)
+    const fetched = imageUtils.fetchToRaw({}, undefined, imageId, volume, '1M')
+    await expect(fetched, 'Cinder’s function asks it').rejects.toThrow('qemu-img is not installed')
+    expect(existsSync(volume)).toBe(false)
+  }
   for (const volumeFormat of ['qcow2', 'vmdk']) {
     const imageId = await add(work.file('image.vdi'), 'vdi')
     const error = await imageUtils
