@@ -50,7 +50,6 @@ export async function readParallelsLayout(reader: RandomAccessReader): Promise<P
     clusterSectors > 0 &&
     clusterSectors <= mostClusterSectors &&
     entries <= mostEntries &&
-    sectors > 0n &&
     sectors <= BigInt(Number.MAX_SAFE_INTEGER) / 512n &&
     BigInt(entries) * BigInt(clusterSectors) >= sectors
   if (!fits) {

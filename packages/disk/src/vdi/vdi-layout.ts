@@ -50,12 +50,7 @@ export async function readVdiLayout(reader: RandomAccessReader): Promise<VdiLayo
   demand(dataOffset % 512 === 0, 0x158, 'the data is not where it can be', 'whole sectors')
   const blocks = number(0x180)
   const size = view.getBigUint64(0x170, true)
-  if (
-    kind === undefined ||
-    blocks > mostBlocks ||
-    size === 0n ||
-    BigInt(blocks) * BigInt(blockBytes) < size
-  ) {
+  if (kind === undefined || blocks > mostBlocks || BigInt(blocks) * BigInt(blockBytes) < size) {
     return refuse('vdi-size', "kind, block map and size of the disk don't fit together", {
       found: `kind ${number(0x4c)}, ${blocks} blocks for ${size} bytes`,
       offset: 0x170,

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { DiskFormatError, openDisk, type ReadableFormat } from '@disk-image/disk'
 import { Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import { Random } from '../../random.ts'
+import { buildByHand } from './by-hand.ts'
 import { mutate } from './mutate.ts'
 import { convertToRaw, createFolder, makeDisk, openReader, readInto, tool } from './tools.ts'
 
@@ -39,11 +40,10 @@ export async function runCampaign(
 ): Promise<void> {
   const random = new Random(seed)
   await using folder = await createFolder()
-  const [raw, good, image] = [folder.file('raw'), folder.file('good'), folder.file('image')]
-  await makeDisk(random, raw, 512 * (1 + random.below(random.pick([100, 10_000, 40_000]))))
-  const choice = random.pick(options[format] as [string])
-  await tool('qemu-img', 'convert', '-f', 'raw', '-O', format, '-o', choice, raw, good)
-  const bytes = await readFile(good)
+  const image = folder.file('image')
+  const byHand = random.chance(0.3) ? buildByHand(random, format) : undefined
+  const choice = byHand === undefined ? random.pick(options[format] as [string]) : 'by hand'
+  const bytes = byHand ?? (await makeImage(random, format, choice, folder))
   for (let count = 0; count <= mutants; count += 1) {
     const mutant = count === 0 ? { bytes, what: 'nothing' } : mutate(random, format, bytes)
     await writeFile(image, mutant.bytes)
@@ -53,6 +53,18 @@ export async function runCampaign(
       throw new Error(`${format} ${choice}, seed ${seed}, mutant ${count}: ${mutant.what}`, { cause: error })
     }
   }
+}
+
+async function makeImage(
+  random: Random,
+  format: string,
+  choice: string,
+  folder: { file(name: string): string },
+): Promise<Buffer> {
+  const [raw, good] = [folder.file('raw'), folder.file('good')]
+  await makeDisk(random, raw, 512 * (1 + random.below(random.pick([100, 10_000, 40_000]))))
+  await tool('qemu-img', 'convert', '-f', 'raw', '-O', format, '-o', choice, raw, good)
+  return readFile(good)
 }
 
 async function compare(

@@ -18,7 +18,9 @@ function regionsOf(format: ReadableFormat, image: Buffer): Region[] {
       const entries = Math.ceil(
         Number(image.readBigUInt64LE(12)) / (Number(image.readBigUInt64LE(20)) * u32(44)),
       )
-      const directory = u32(56) * 512
+      // Where it is behind the grains, the footer says where.
+      const isAtEnd = u32(56) === 0xffffffff
+      const directory = u32(isAtEnd ? image.length - 1024 + 56 : 56) * 512
       const table = u32(directory) * 512
       const grain = u32(table) * 512
       return [
@@ -28,6 +30,7 @@ function regionsOf(format: ReadableFormat, image: Buffer): Region[] {
         { offset: table, length: 512, unit: 4 },
         { offset: table, length: 512, unit: 4 },
         { offset: grain, length: 16, unit: 1 },
+        ...(isAtEnd ? [{ offset: image.length - 1536, length: 1536, unit: 1 as const }] : []),
       ]
     }
     case 'vdi':

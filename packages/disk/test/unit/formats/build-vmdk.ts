@@ -27,7 +27,25 @@ export function descriptor(
   more = '',
   extent = 'RW 64 SPARSE "disk.vmdk"',
 ): string {
-  return `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="${createType}"\n\n${extent}\n${more}\n`
+  const lines = [
+    '# Disk DescriptorFile',
+    'version=1',
+    'CID=fffffffe',
+    'parentCID=ffffffff',
+    `createType="${createType}"`,
+  ]
+  lines.push(
+    '',
+    '# Extent description',
+    extent,
+    more,
+    '# The Disk Data Base',
+    '#DDB',
+    '',
+    'ddb.adapterType = "ide"',
+    '',
+  )
+  return lines.join('\n')
 }
 
 /** Little-endian numbers of 32 bits. */
@@ -47,6 +65,7 @@ function header(parts: VmdkParts, directory: bigint): Uint8Array {
   view.setUint32(44, parts.tableEntries ?? 4, true)
   view.setBigUint64(56, directory, true)
   view.setBigUint64(64, 6n, true)
+  for (const [index, byte] of [0x0a, 0x20, 0x0d, 0x0a].entries()) view.setUint8(73 + index, byte)
   view.setUint16(77, parts.compression ?? ((parts.flags ?? 1) === streamFlags ? 1 : 0), true)
   return new Uint8Array(view.buffer)
 }

@@ -103,7 +103,6 @@ describe('parallels', () => {
     ['another magic', { fields: { 0: 1 } }, 'parallels-header'],
     ['no cluster size', { tracks: 0 }, 'parallels-size'],
     ['huge clusters', { tracks: 0x7fffffff }, 'parallels-size'],
-    ['no size', { sectors: 0 }, 'parallels-size'],
     ['too few entries', { sectors: 25 }, 'parallels-size'],
     ['a table behind the end', { fields: { 32: 0x1000000 } }, 'parallels-truncated'],
     ['a cluster behind the end', { entries: [1, 0, 32] }, 'parallels-block-outside-file'],
@@ -193,6 +192,15 @@ describe('vhdx', () => {
   ] as const)('%s is refused', async (_, parts, rule) => {
     expect(await ruleOf('vhdx', buildVhdx(parts))).toBe(rule)
   })
+})
+
+test.each([
+  ['vdi', buildVdi({ sizeBytes: 0 })],
+  ['parallels', buildParallels({ sectors: 0 })],
+] as const)('a disk of no size is empty: %s', async (format, image) => {
+  const disk = await openDisk(readerOf(image), format)
+  expect(disk.size).toBe(0)
+  expect(await readAll(disk)).toEqual(Buffer.alloc(0))
 })
 
 describe('openDisk', () => {

@@ -215,9 +215,26 @@ test('an abort ends reading with its reason', async () => {
   await expect(readAll(disk)).rejects.toThrow('enough')
 })
 
-test('a hostile table takes no time and no memory', async () => {
-  // 2^27 entries of a directory that the file does not have.
+test('a hostile directory takes no time and no memory', async () => {
+  // 2^27 entries that the file does not have.
   expect(await ruleOf('vmdk', buildVmdk({ capacity: 2 ** 32, grain: 8, tableEntries: 4 }))).toBe(
     'vmdk-directory',
   )
+  // As many that it has, in a hole: a disk of 256 TiB.
+  const head = buildVmdk({ capacity: 2 ** 39, tableEntries: 512, directory: 2048 })
+  let largestRead = 0
+  const reader = {
+    size: 2048 * 512 + 2 ** 29,
+    read: (offset: number, length: number) => {
+      largestRead = Math.max(largestRead, length)
+      const bytes = new Uint8Array(length)
+      if (offset < head.length) bytes.set(head.subarray(offset, offset + length))
+      return Promise.resolve(bytes)
+    },
+  }
+  const disk = await openVmdk(reader)
+  const extents = []
+  for await (const extent of disk.extents()) extents.push(extent)
+  expect(extents).toEqual([{ offset: 0, length: 2 ** 48, kind: 'hole' }])
+  expect(largestRead).toBeLessThanOrEqual(65_536)
 })
