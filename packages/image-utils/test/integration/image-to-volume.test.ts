@@ -129,6 +129,8 @@ describe('onto a raw volume', () => {
     const report = await imageUtils.imageToVolume({ imageId, volume, volumeSizeGiB: 1 })
     expect(report.format).toBe(diskFormat)
     expect(report.virtualSizeBytes).toBe(40 * MiB)
+    expect((await stat(volume)).size, 'as large as was asked for').toBe(1024 * MiB)
+    await truncate(volume, 40 * MiB)
     expect(await sha256(volume)).toBe(rawHash)
   })
 
