@@ -3,29 +3,34 @@ import { checkInsideFile } from './check-inside-file.ts'
 import { bytesPerL2Table, type Qcow2Header } from './header.ts'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 import type { ClusterEntry } from './l2-entry.ts'
-import { visitL2Table } from './l2-table.ts'
+import { clusterKinds, parseL2Table, type ParsedL2Table } from './parsed-l2-table.ts'
 import { refuse } from './qcow2-decode-error.ts'
 
 /** Bytes of L2 tables that are kept; one table at least. */
 const keptTableBytes = 4 * 1024 ** 2
 const keptClusters = 2
 
-/** A table's entries, parsed once, in three flat arrays. */
-interface Table {
-  readonly kinds: Uint8Array
-  readonly hostOffsets: Float64Array
-  readonly hostLengths: Uint32Array
+/** What is known of a {@link DiskReader}'s unit. */
+export interface UnitEntry extends ClusterEntry {
+  /** Byte at which it begins in what is inflated. */
+  readonly inflatedStart: number
 }
 
-const kinds: readonly ClusterEntry['kind'][] = ['unallocated', 'zero', 'plain', 'compressed']
-const noCluster: ClusterEntry = { kind: 'unallocated', hostOffset: 0, hostLength: 0 }
+const subclusters = 32
+const noUnit: UnitEntry = { kind: 'unallocated', hostOffset: 0, hostLength: 0, inflatedStart: 0 }
 
-/** Finds and reads guest clusters, with small caches of tables and inflated clusters. */
+/**
+ * Finds and reads guest units, which are clusters, or subclusters where the image has them; with small caches of
+ * tables and inflated clusters.
+ */
 export class DiskReader {
   readonly header: Qcow2Header
   readonly #file: RandomAccessReader
   readonly #l1: Float64Array
-  readonly #tables = new Map<number, Promise<Table>>()
+  /** Bytes of a unit. */
+  readonly unitBytes: number
+  readonly unitsPerTable: number
+  readonly #tables = new Map<number, Promise<ParsedL2Table>>()
   #inflater: ClusterInflater | undefined
   readonly #inflated = new Map<number, Promise<Uint8Array>>()
 
@@ -33,28 +38,25 @@ export class DiskReader {
     this.#file = file
     this.header = header
     this.#l1 = l1
+    this.unitBytes = header.extendedL2 ? header.clusterSize / subclusters : header.clusterSize
+    this.unitsPerTable = bytesPerL2Table(header) / this.unitBytes
   }
 
-  /** What is known of a guest cluster. */
-  async find(cluster: number): Promise<ClusterEntry> {
-    const perTable = this.header.clusterSize / 8
-    const index = Math.floor(cluster / perTable)
-    if ((this.#l1[index] ?? 0) === 0) return noCluster
+  /** What is known of a guest unit. */
+  async find(unit: number): Promise<UnitEntry> {
+    const index = Math.floor(unit / this.unitsPerTable)
+    if ((this.#l1[index] ?? 0) === 0) return noUnit
     const table = await this.#table(index)
-    const position = cluster % perTable
-    return {
-      kind: kinds[table.kinds[position] ?? 0] ?? 'unallocated',
-      hostOffset: table.hostOffsets[position] ?? 0,
-      hostLength: table.hostLengths[position] ?? 0,
-    }
+    const position = unit % this.unitsPerTable
+    return this.header.extendedL2 ? subclusterOf(table, position, this.unitBytes) : clusterOf(table, position)
   }
 
-  /** The same; a plain cluster with those behind it that continue it in the file, up to `lastCluster`. */
-  async findRun(cluster: number, lastCluster: number): Promise<ClusterEntry> {
-    const first = await this.find(cluster)
+  /** The same; a plain unit with those behind it that continue it in the file, up to `lastUnit`. */
+  async findRun(unit: number, lastUnit: number): Promise<UnitEntry> {
+    const first = await this.find(unit)
     if (first.kind !== 'plain') return first
     let { hostLength } = first
-    for (let next = cluster + 1; next <= lastCluster; next += 1) {
+    for (let next = unit + 1; next <= lastUnit; next += 1) {
       const entry = await this.find(next)
       if (entry.kind !== 'plain' || entry.hostOffset !== first.hostOffset + hostLength) break
       hostLength += entry.hostLength
@@ -62,31 +64,31 @@ export class DiskReader {
     return { ...first, hostLength }
   }
 
-  /** Whether a whole L2 table is missing, so that its clusters need not be asked for one by one. */
-  isTableMissing(cluster: number): boolean {
-    return (this.#l1[Math.floor(cluster / (this.header.clusterSize / 8))] ?? 0) === 0
+  /** Whether a whole L2 table is missing, so that its units need not be asked for one by one. */
+  isTableMissing(unit: number): boolean {
+    return (this.#l1[Math.floor(unit / this.unitsPerTable)] ?? 0) === 0
   }
 
-  /** Fills `destination`, which is zero, with bytes of one cluster or run, from its byte `start`. */
-  async readRun(entry: ClusterEntry, start: number, destination: Uint8Array): Promise<void> {
+  /** Fills `destination`, which is zero, with bytes of one unit or run, from its byte `start`. */
+  async readRun(entry: UnitEntry, start: number, destination: Uint8Array): Promise<void> {
     if (entry.kind === 'unallocated' || entry.kind === 'zero') return
     const { hostOffset, hostLength } = entry
-    const { clusterSize } = this.header
     checkInsideFile(
       { kind: entry.kind, hostOffset, hostLength, guestLength: 0 },
       this.#file.size,
-      clusterSize,
+      this.unitBytes,
     )
     if (entry.kind === 'compressed') {
       const content = await this.#inflate(entry)
-      destination.set(content.subarray(start, start + destination.byteLength))
+      const from = entry.inflatedStart + start
+      destination.set(content.subarray(from, from + destination.byteLength))
       return
     }
     const readable = Math.max(0, Math.min(destination.byteLength, this.#file.size - hostOffset - start))
     destination.set(await this.#readFully(hostOffset + start, readable))
   }
 
-  #table(index: number): Promise<Table> {
+  #table(index: number): Promise<ParsedL2Table> {
     const known = this.#tables.get(index)
     if (known !== undefined) {
       this.#tables.delete(index)
@@ -98,7 +100,7 @@ export class DiskReader {
     return table
   }
 
-  async #readTable(index: number): Promise<Table> {
+  async #readTable(index: number): Promise<ParsedL2Table> {
     const { header } = this
     const offset = this.#l1[index] ?? 0
     const l1End = header.l1Offset + header.l1Entries * 8
@@ -109,23 +111,7 @@ export class DiskReader {
       refuse('qcow2-cluster-used-twice', 'an L2 table lies in the L1 table', offset)
     }
     const bytes = await this.#readFully(offset, header.clusterSize)
-    const entries = header.clusterSize / 8
-    const table: Table = {
-      kinds: new Uint8Array(entries),
-      hostOffsets: new Float64Array(entries),
-      hostLengths: new Uint32Array(entries),
-    }
-    const guestStart = index * bytesPerL2Table(header)
-    visitL2Table(bytes, header, index, offset, (guestOffset, first, clusters) => {
-      const start = (guestOffset - guestStart) / header.clusterSize
-      const { hostOffset, hostLength } = first
-      table.kinds.fill(kinds.indexOf(first.kind), start, start + clusters)
-      table.hostLengths.fill(hostLength, start, start + clusters)
-      for (let behind = 0; behind < clusters; behind += 1) {
-        table.hostOffsets[start + behind] = hostOffset + behind * hostLength
-      }
-    })
-    return table
+    return parseL2Table(bytes, header, index, offset)
   }
 
   #inflate(entry: ClusterEntry): Promise<Uint8Array> {
@@ -153,6 +139,26 @@ export class DiskReader {
     if (bytes.byteLength !== length) throw new Error('the qcow2 file is shorter than was said')
     return bytes
   }
+}
+
+function clusterOf(table: ParsedL2Table, position: number): UnitEntry {
+  return {
+    kind: clusterKinds[table.kinds[position] ?? 0] ?? 'unallocated',
+    hostOffset: table.hostOffsets[position] ?? 0,
+    hostLength: table.hostLengths[position] ?? 0,
+    inflatedStart: 0,
+  }
+}
+
+function subclusterOf(table: ParsedL2Table, position: number, unitBytes: number): UnitEntry {
+  const cluster = Math.floor(position / subclusters)
+  const subcluster = position % subclusters
+  const entry = clusterOf(table, cluster)
+  const start = subcluster * unitBytes
+  if (entry.kind === 'compressed') return { ...entry, inflatedStart: start }
+  if ((((table.zeroed[cluster] ?? 0) >>> subcluster) & 1) === 1) return { ...noUnit, kind: 'zero' }
+  if ((((table.stored[cluster] ?? 0) >>> subcluster) & 1) === 0) return noUnit
+  return { ...entry, hostOffset: entry.hostOffset + start, hostLength: unitBytes }
 }
 
 /** Adds a value under way; it is dropped when it fails, and the oldest when there are too many. */

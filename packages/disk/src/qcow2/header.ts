@@ -6,6 +6,8 @@ export interface Qcow2Header {
   readonly clusterBits: number
   readonly clusterSize: number
   readonly compression: 'zlib' | 'zstd'
+  /** Whether L2 entries have 16 bytes, and tell of 32 subclusters each. */
+  readonly extendedL2: boolean
   readonly l1Offset: number
   /** Entries that the table has. */
   readonly l1Entries: number
@@ -17,7 +19,12 @@ export interface Qcow2Header {
   readonly snapshotsOffset: number
 }
 
+/** Entries of an L2 table, which has one cluster. */
+export function entriesPerL2Table({ clusterSize, extendedL2 }: Qcow2Header): number {
+  return clusterSize / (extendedL2 ? 16 : 8)
+}
+
 /** Guest bytes that one L2 table describes. */
 export function bytesPerL2Table(header: Qcow2Header): number {
-  return (header.clusterSize / 8) * header.clusterSize
+  return entriesPerL2Table(header) * header.clusterSize
 }

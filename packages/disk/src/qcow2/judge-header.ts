@@ -49,9 +49,10 @@ function readFields(view: DataView): Fields | undefined {
  * Judges the first bytes of a file: at least the header with its extensions, at most any number.
  * Every offset and count is bounded here, before anything is read or allocated by it.
  *
+ * @param allowExtendedL2 whether the reader knows extended L2 entries
  * @see https://www.qemu.org/docs/master/interop/qcow2.html
  */
-export function judgeHeader(head: Uint8Array): HeaderVerdict {
+export function judgeHeader(head: Uint8Array, allowExtendedL2 = false): HeaderVerdict {
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
   if (head.byteLength < version2HeaderBytes || view.getUint32(0) !== magic) {
     return { reason: 'it has no qcow2 header' }
@@ -66,12 +67,17 @@ export function judgeHeader(head: Uint8Array): HeaderVerdict {
     return { reason: `its cluster size is 2^${clusterBits} bytes, not 2^9 to 2^21` }
   }
   const reason =
-    findUnsupportedFeature(view, fields, clusterBits) ??
+    findUnsupportedFeature(view, fields, clusterBits, allowExtendedL2) ??
     findUnsupportedExtension(head, fields.headerLength, 2 ** clusterBits, fields.autoclear)
   return reason === undefined ? readGeometry(view, version, clusterBits, fields) : { reason }
 }
 
-function findUnsupportedFeature(view: DataView, fields: Fields, clusterBits: number): string | undefined {
+function findUnsupportedFeature(
+  view: DataView,
+  fields: Fields,
+  clusterBits: number,
+  allowExtendedL2: boolean,
+): string | undefined {
   const { headerLength, incompatible, compressionType } = fields
   if (view.getBigUint64(8) !== 0n || view.getUint32(16) !== 0) return 'it has a backing file'
   if (view.getUint32(32) !== 0) return 'it is encrypted'
@@ -82,8 +88,10 @@ function findUnsupportedFeature(view: DataView, fields: Fields, clusterBits: num
   if ((incompatible & dirty) !== 0n) return 'it was not closed cleanly'
   if ((incompatible & corrupt) !== 0n) return 'it is marked as corrupt'
   if ((incompatible & externalData) !== 0n) return 'it keeps its data in another file'
-  if ((incompatible & extendedL2) !== 0n) return 'it has extended L2 entries'
-  if ((incompatible & ~compressionField) !== 0n) return 'it has unknown incompatible features'
+  const extended = (incompatible & extendedL2) !== 0n
+  if (extended && !allowExtendedL2) return 'it has extended L2 entries'
+  if (extended && clusterBits < 14) return 'its clusters are too small for extended L2 entries'
+  if ((incompatible & ~(compressionField | extendedL2)) !== 0n) return 'it has unknown incompatible features'
   if ((fields.autoclear & rawExternalData) !== 0n) return 'it claims a raw external data file'
   if (fields.refcountOrder > 6) return `its refcount order is ${fields.refcountOrder}`
   if (compressionType > 1) return `its compression type is ${compressionType}`
@@ -120,6 +128,7 @@ function readGeometry(view: DataView, version: 2 | 3, clusterBits: number, field
     clusterBits,
     clusterSize,
     compression: fields.compressionType === 1 ? 'zstd' : 'zlib',
+    extendedL2: (fields.incompatible & extendedL2) !== 0n,
     l1Offset: l1.offset,
     l1Entries: l1.bytes / 8,
     l1EntriesUsed: 0,

@@ -53,7 +53,7 @@ const defaultChunkBytes = 1024 ** 2
 const extentKinds = { unallocated: 'hole', zero: 'zero', plain: 'data', compressed: 'data' } as const
 
 /**
- * Opens the active disk of a qcow2 file for reading anywhere. Only tables and clusters that a read touches are
+ * Opens the active disk of a qcow2 file for reading anywhere, also one with extended L2 entries. Only tables and clusters that a read touches are
  * read and checked; whether two clusters share their place is seen by {@link decodeQcow2} alone.
  * Memory: the L1 table (8 bytes for each 512 MiB of disk at 64 KiB clusters) and some 8 MiB.
  *
@@ -65,7 +65,7 @@ export async function openQcow2(
 ): Promise<Qcow2Disk> {
   const { signal } = options
   signal?.throwIfAborted()
-  const header = requireHeader(await reader.read(0, headBytes), options)
+  const header = requireHeader(await reader.read(0, headBytes), options, true)
   const tables = tableReader(reader)
   // Whether a place is used twice is for the decoder to see.
   const claim = (): void => undefined
@@ -92,6 +92,7 @@ function tableReader(reader: RandomAccessReader): TableReader {
 
 function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Disk {
   const { virtualSizeBytes, clusterSize } = disk.header
+  const { unitBytes, unitsPerTable } = disk
   let isClosed = false
   const requireOpen = (): void => {
     signal?.throwIfAborted()
@@ -109,12 +110,12 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
     }
     const bytes = allocateBuffer(end - offset)
     for (let position = offset; position < end;) {
-      const cluster = Math.floor(position / clusterSize)
-      const run = await disk.findRun(cluster, Math.floor((end - 1) / clusterSize))
-      const length = run.kind === 'plain' ? run.hostLength : clusterSize
-      const stop = Math.min(end, cluster * clusterSize + length)
+      const unit = Math.floor(position / unitBytes)
+      const run = await disk.findRun(unit, Math.floor((end - 1) / unitBytes))
+      const length = run.kind === 'plain' ? run.hostLength : unitBytes
+      const stop = Math.min(end, unit * unitBytes + length)
       const destination = bytes.subarray(position - offset, stop - offset)
-      await disk.readRun(run, position - cluster * clusterSize, destination)
+      await disk.readRun(run, position - unit * unitBytes, destination)
       requireOpen()
       position = stop
     }
@@ -122,23 +123,22 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
   }
 
   async function* extents(): AsyncGenerator<Extent> {
-    const perTable = clusterSize / 8
     let current: Extent | undefined
-    for (let cluster = 0; cluster * clusterSize < virtualSizeBytes;) {
+    for (let unit = 0; unit * unitBytes < virtualSizeBytes;) {
       requireOpen()
-      const missing = disk.isTableMissing(cluster)
-      const next = missing ? (Math.floor(cluster / perTable) + 1) * perTable : cluster + 1
-      const entry = missing ? undefined : await disk.find(cluster)
+      const missing = disk.isTableMissing(unit)
+      const next = missing ? (Math.floor(unit / unitsPerTable) + 1) * unitsPerTable : unit + 1
+      const entry = missing ? undefined : await disk.find(unit)
       const kind = entry === undefined ? 'hole' : extentKinds[entry.kind]
-      const offset = cluster * clusterSize
-      const end = Math.min(virtualSizeBytes, next * clusterSize)
+      const offset = unit * unitBytes
+      const end = Math.min(virtualSizeBytes, next * unitBytes)
       if (current?.kind === kind) {
         current = { offset: current.offset, length: end - current.offset, kind }
       } else {
         if (current !== undefined) yield current
         current = { offset, length: end - offset, kind }
       }
-      cluster = next
+      unit = next
     }
     if (current !== undefined) yield current
   }

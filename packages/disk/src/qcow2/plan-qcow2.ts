@@ -61,8 +61,12 @@ export async function planQcow2(
 }
 
 /** The header, for those who then act on it. */
-export function requireHeader(head: Uint8Array, options: PlanQcow2Options): Qcow2Header {
-  const verdict = judge(head, options)
+export function requireHeader(
+  head: Uint8Array,
+  options: PlanQcow2Options,
+  allowExtendedL2 = false,
+): Qcow2Header {
+  const verdict = judge(head, options, allowExtendedL2)
   if ('header' in verdict) return verdict.header
   throw new Qcow2DecodeError({
     rule: 'qcow2-unsupported',
@@ -74,8 +78,12 @@ export function requireHeader(head: Uint8Array, options: PlanQcow2Options): Qcow
 function judge(
   head: Uint8Array,
   options: PlanQcow2Options,
+  allowExtendedL2 = false,
 ): { readonly header: Qcow2Header } | { readonly reason: string } {
-  const verdict = judgeHeader(head.byteLength > headBytes ? head.subarray(0, headBytes) : head)
+  const verdict = judgeHeader(
+    head.byteLength > headBytes ? head.subarray(0, headBytes) : head,
+    allowExtendedL2,
+  )
   const limit = options.maximumVirtualSizeBytes
   if ('header' in verdict && limit !== undefined && verdict.header.virtualSizeBytes > limit) {
     return { reason: `its virtual size is ${verdict.header.virtualSizeBytes} bytes, more than ${limit}` }

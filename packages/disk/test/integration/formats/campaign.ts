@@ -14,11 +14,12 @@ const options: Readonly<Record<string, readonly [string, ...string[]]>> = {
   vmdk: ['subformat=monolithicSparse', 'subformat=streamOptimized', 'zeroed_grain=on', 'compat6=on'],
   vdi: ['static=off', 'static=off', 'static=on'],
   parallels: ['cluster_size=64k', 'cluster_size=1M', 'cluster_size=4k'],
+  qcow2: ['extended_l2=on', 'extended_l2=on,cluster_size=16k', 'cluster_size=4k'],
   vhdx: ['block_size=1M', 'block_size=2M', 'subformat=fixed', 'block_state_zero=off'],
 }
 
 /** The formats that are changed. */
-export const campaignFormats = ['vmdk', 'vdi', 'parallels', 'vhdx'] as const
+export const campaignFormats = ['vmdk', 'vdi', 'parallels', 'vhdx', 'qcow2'] as const
 
 /** How many images were read, and refused. */
 export interface Tally {

@@ -43,6 +43,16 @@ function regionsOf(format: ReadableFormat, image: Buffer): Region[] {
         { offset: 0, length: 64, unit: 1 },
         { offset: 64, length: u32(32) * 4, unit: 4 },
       ]
+    case 'qcow2': {
+      const l1 = Number(image.readBigUInt64BE(40))
+      const l2 = Number(image.readBigUInt64BE(l1) & 0x00ff_ffff_ffff_fe00n)
+      return [
+        { offset: 0, length: 80, unit: 1 },
+        { offset: l1, length: image.readUInt32BE(36) * 8, unit: 8 },
+        { offset: l2, length: 4096, unit: 8 },
+        { offset: l2, length: 512, unit: 8 },
+      ]
+    }
     default:
       // qemu-img writes log, table and metadata in this order; the checksums leave the rest to chance.
       return [

@@ -33,6 +33,9 @@ const cases: readonly (readonly [format: ReadableFormat, sizeBytes: number, opti
   // Bitmaps stand between the blocks of a large disk.
   ['vhdx', 9 * GiB + 4096, 'block_size=1M'],
   ['qcow2', 40 * MiB + 512, 'cluster_size=4k'],
+  ['qcow2', 40 * MiB + 512, 'extended_l2=on'],
+  ['qcow2', 5 * GiB + 512, 'extended_l2=on,cluster_size=16k'],
+  ['qcow2', 40 * MiB, 'extended_l2=on,cluster_size=2M'],
 ]
 
 describe('our own reader gives what qemu-img does', () => {
@@ -67,6 +70,7 @@ describe('reads anywhere what it reads in order', () => {
     ['parallels', 'cluster_size=4k'],
     ['vhdx', 'block_size=1M'],
     ['qcow2', 'cluster_size=512'],
+    ['qcow2', 'extended_l2=on'],
   ] as const)('%s, %s', async (format, options) => {
     await using folder = await createFolder()
     const [raw, image] = [folder.file('raw'), folder.file('image')]
@@ -87,4 +91,31 @@ describe('reads anywhere what it reads in order', () => {
     await disk.close()
     await expect(disk.read(0, 1)).rejects.toThrow('closed')
   })
+})
+
+test('a compressed qcow2 with subclusters, written over, marked as zero and discarded in parts', async () => {
+  await using folder = await createFolder()
+  const [raw, image] = [folder.file('raw'), folder.file('image')]
+  const random = new Random(32)
+  await makeDisk(random, raw, 9 * MiB + 512)
+  await tool('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', 'extended_l2=on', raw, image)
+  const commands = Array.from({ length: 60 }, () => {
+    const offset = random.below((8 * MiB) / 512) * 512
+    const length = 512 * (1 + random.below(300))
+    return [`write -P ${random.below(256)}`, 'write -z', 'write -z -u', 'discard'].map(
+      (command) => `${command} ${offset} ${length}`,
+    )[random.below(4)] as string
+  })
+  await tool(
+    'qemu-io',
+    '-f',
+    'qcow2',
+    '-d',
+    'unmap',
+    ...commands.flatMap((command) => ['-c', command]),
+    image,
+  )
+  expect(await convertToRaw('qcow2', image, folder.file('theirs'))).toBe(true)
+  await readInto('qcow2', image, folder.file('ours'))
+  await tool('cmp', folder.file('ours'), folder.file('theirs'))
 })
