@@ -17,7 +17,7 @@ const shownOutputLines = 5
  * What an error means for the command.
  *
  * - a cancelled run: 130, whatever the operation made of it
- * - a wrong command line: 2
+ * - a wrong command line or configuration: 2
  * - an image refused by a rule, or too big: 3
  * - no such image or store: 4
  * - the account, or this user, may not: 5
@@ -49,7 +49,9 @@ function ofImageError(error: ImageError): Failure {
   }
 }
 
-function exitCodeOf({ kind }: ImageError): ExitCode {
+function exitCodeOf({ kind, code }: ImageError): ExitCode {
+  // As where it is found before anything is sent.
+  if (code === 'CONFIGURATION') return exitCodes.usage
   switch (kind) {
     case 'refused':
       return exitCodes.refused

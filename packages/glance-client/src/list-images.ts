@@ -6,8 +6,8 @@ import { checkedImage, maximumBytes } from './read-answers.ts'
 import type { Api, ApiCall } from './transport/api.ts'
 import { readObject } from './transport/read-json.ts'
 
-/** No cloud has as many; a service that invents images would go on for ever. */
-const maximumPages = 10_000
+/** Pages of 25 images, as Glance makes them, reach the limit of bytes before. Smaller ones would go on for minutes. */
+const maximumPages = 2000
 /** Some twenty thousand images. Whoever collects them needs up to ten times their text. */
 const maximumListBytes = 32 * 1024 * 1024
 const maximumLink = 4096

@@ -219,6 +219,7 @@ describe('configuration files', () => {
     const error = await loadSession({ environment: {}, directories: [folder] }).catch(
       (error: unknown) => error,
     )
+    expect((error as { code?: string }).code).toBe('CONFIGURATION')
     expect((error as Error).message).toBe(
       `The auth type password needs password (the cloud "a", in ${folder}/clouds.yaml, line 2)`,
     )

@@ -1,5 +1,6 @@
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
+import { ConfigurationError } from '../errors/configuration-error.ts'
 import { configDirectories, readConfigFile } from './config-files.ts'
 import type { ConfigFile, ConfigPlaces, Environment } from './config-files.ts'
 import { isMapping, toMapping } from './config-yaml.ts'
@@ -70,10 +71,9 @@ export async function loadCloud(options: LoadCloudOptions): Promise<CloudSetting
 /** Says where the cloud of an error is described. */
 export function withOrigin(error: unknown, name: string, origin: string): unknown {
   if (!(error instanceof InvalidError)) return error
-  return new InvalidError({
-    reason: `${error.reason} (the cloud ${JSON.stringify(name)}, ${origin})`,
-    cause: error,
-  })
+  const reason = `${error.reason} (the cloud ${JSON.stringify(name)}, ${origin})`
+  const init = { reason, cause: error }
+  return error instanceof ConfigurationError ? new ConfigurationError(init) : new InvalidError(init)
 }
 
 async function findEntry(wanted: string | undefined, places: ConfigPlaces): Promise<Entry> {

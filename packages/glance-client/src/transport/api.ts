@@ -226,7 +226,9 @@ function givenProxy({ proxy, headers }: Pick<HttpResponse, 'proxy' | 'headers'>)
 export function redirectText(url: URL, location: string, secrets: readonly string[]): string {
   const target = URL.canParse(location, url.href) ? new URL(location, url) : undefined
   const origin = headerText(target?.origin, secrets)
-  if (target === undefined || origin === undefined) return 'it redirects to what is no URL'
+  if (target === undefined || origin === undefined || !/^https?:$/.test(target.protocol)) {
+    return 'it redirects to what is no http or https URL'
+  }
   if (target.origin === url.origin) return `it redirects to another path of ${origin}, which is not followed`
   return `it redirects to ${origin}, where nothing secret is sent: is that the address to give?`
 }

@@ -60,7 +60,7 @@ export interface ExchangeResult {
 
 const maximumTextBytes = 64 * 1024
 /** More interim answers (1xx) than this are no conversation any more. */
-const maximumInterimAnswers = 256
+export const maximumInterimAnswers = 256
 
 /** A connection that was kept turned out to be closed before anything came of the answer. */
 class StaleConnectionError extends Error {}

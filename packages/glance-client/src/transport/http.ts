@@ -5,7 +5,7 @@ import type { OpenAgent, Route } from './agent.ts'
 import { collectBody } from './collected-body.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
-import { exchange } from './exchange.ts'
+import { exchange, maximumInterimAnswers } from './exchange.ts'
 import { chooseProxy } from './proxy.ts'
 import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
 import type { Timeouts } from './timeouts.ts'
@@ -91,7 +91,10 @@ async function send(
   // One limit over everything: slow headers, endless headers and bodies that trickle.
   const limitMs = limitOf(options, timeouts)
   const limit = AbortSignal.timeout(limitMs)
-  const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
+  const flood = new AbortController()
+  const signals = [limit, flood.signal]
+  const signal = AbortSignal.any(options.signal === undefined ? signals : [options.signal, ...signals])
+  let interimAnswers = 0
   try {
     const { dispatcher } = await agent
     const { request } = await import('undici')
@@ -103,6 +106,10 @@ async function send(
       headersTimeout: 0,
       bodyTimeout: 0,
       signal,
+      onInfo: () => {
+        interimAnswers += 1
+        if (interimAnswers > maximumInterimAnswers) flood.abort()
+      },
     })
     const headers = new Map<string, string>()
     for (const [name, value] of Object.entries(response.headers)) {
@@ -118,10 +125,15 @@ async function send(
     options.signal?.throwIfAborted()
     if (error instanceof ConnectionBrokenError) throw error
     const phase = connectCodes.test(codeOf(error)) ? 'connect' : 'headers'
-    const reason = limit.aborted
-      ? `no answer within ${(limitMs / 1000).toFixed(1).replace('.0', '')} s`
-      : connectionReason(error)
-    throw new ConnectionBrokenError(phase, connectionText(options.url, phase, reason), { cause: error })
+    const reason = flood.signal.aborted
+      ? 'the answer has endless interim answers'
+      : limit.aborted
+        ? `no answer within ${(limitMs / 1000).toFixed(1).replace('.0', '')} s`
+        : connectionReason(error)
+    throw new ConnectionBrokenError(phase, connectionText(options.url, phase, reason), {
+      cause: error,
+      fatal: flood.signal.aborted,
+    })
   }
 }
 

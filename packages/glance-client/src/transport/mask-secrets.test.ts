@@ -34,6 +34,14 @@ const encodings: Readonly<Record<string, (secret: string) => string>> = {
   'behind a still longer user in base64': (secret) => base64(`somebody23:${secret}`),
   'in base64 of URLs': (secret) => Buffer.from(secret).toString('base64url'),
   'in hexadecimal': (secret) => Buffer.from(secret).toString('hex').toUpperCase(),
+  'in hexadecimal with colons': (secret) =>
+    (Buffer.from(secret).toString('hex').match(/../g) ?? []).join(':'),
+  'in bytes, as Python shows them': (secret) =>
+    [...Buffer.from(secret)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
+  'in characters of Latin-1, as Python shows them': (secret) =>
+    everyCharacter(secret, (code) => `\\x${code.toString(16).padStart(2, '0')}`),
+  'in octal': (secret) =>
+    [...Buffer.from(secret)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join(''),
   'wrapped over lines': (secret) => `${secret.slice(0, 5)}\r\n  ${secret.slice(5)}`,
 }
 

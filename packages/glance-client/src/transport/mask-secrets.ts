@@ -55,7 +55,8 @@ function needlesOf(secret: string): string[] {
     const core = encoded.slice(shift === 0 ? 0 : shift + 1, (bytes.length + shift) % 3 === 0 ? undefined : -1)
     return core.length < 6 ? [] : [core]
   })
-  const hex = bytes.length < 4 ? [] : [bytes.toString('hex')]
+  const pairs = bytes.length < 4 ? [] : (bytes.toString('hex').match(/../g) ?? [])
+  const hex = pairs.length === 0 ? [] : [pairs.join(''), pairs.join(':')]
   return [secret, ...inBase64, ...hex]
     .map(canonicalText)
     .filter((needle) => needle !== '')
@@ -110,7 +111,7 @@ function mark({ text, start, end }: Placed, needles: readonly string[], masked: 
 }
 
 const encoded =
-  /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]{2,6}));?|((?:%[0-9a-f]{2})+)|\\u\{?([0-9a-f]{4,6})\}?|\\x([0-9a-f]{2})|\\([^ux])/gi
+  /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]{2,6}));?|((?:%[0-9a-f]{2})+)|\\u\{?([0-9a-f]{4,6})\}?|((?:\\x[0-9a-f]{2}|\\[0-3][0-7]{2})+)|\\([^ux])/gi
 const entities: Readonly<Record<string, string>> = {
   quot: '"',
   amp: '&',
@@ -158,11 +159,9 @@ function decoded({ text, start, end }: Placed): Placed | undefined {
   let done = 0
   let changed = false
   for (const match of text.matchAll(encoded)) {
-    const [whole, decimal, hex, name, percent, unicode, byte, escaped] = match
-    const character =
-      percent === undefined
-        ? one(decimal, hex ?? unicode ?? byte, name, escaped)
-        : Buffer.from(percent.replaceAll('%', ''), 'hex').toString('utf8')
+    const [whole, decimal, hex, name, percent, unicode, escapedBytes, escaped] = match
+    const bytes = percent ?? escapedBytes
+    const character = bytes === undefined ? one(decimal, hex ?? unicode, name, escaped) : textOfBytes(bytes)
     if (character === undefined) continue
     copy(done, match.index)
     done = match.index + whole.length
@@ -172,6 +171,16 @@ function decoded({ text, start, end }: Placed): Placed | undefined {
   if (!changed) return undefined
   copy(done, text.length)
   return { ...result, text: result.text.join('') }
+}
+
+/** `%NN`, `\\xNN` and `\\NNN` in octal: bytes of UTF-8, or where they are none of Latin-1. */
+function textOfBytes(escapes: string): string {
+  const hex = escapes.replace(/\\([0-3][0-7]{2})/g, (_, octal: string) =>
+    Number.parseInt(octal, 8).toString(16).padStart(2, '0'),
+  )
+  const bytes = Buffer.from(hex.replace(/%|\\x/gi, ''), 'hex')
+  const text = bytes.toString('utf8')
+  return text.includes('\ufffd') ? bytes.toString('latin1') : text
 }
 
 function one(

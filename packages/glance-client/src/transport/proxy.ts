@@ -1,5 +1,5 @@
 import net from 'node:net'
-import { InvalidError } from '@disk-image/core'
+import { ConfigurationError } from '../errors/configuration-error.ts'
 
 /** Through which proxies servers are reached. */
 export interface ProxyOptions {
@@ -44,7 +44,7 @@ export function proxyFromEnvironment(
 /**
  * The proxy on the way to a server; undefined where there is none.
  *
- * @throws {InvalidError} where it is no http or https proxy; without its user name and password
+ * @throws {ConfigurationError} where it is no http or https proxy; without its user name and password
  */
 export function chooseProxy(options: ProxyOptions | undefined, target: URL): Proxy | undefined {
   const scheme = target.protocol === 'https:' ? 'https' : 'http'
@@ -52,12 +52,12 @@ export function chooseProxy(options: ProxyOptions | undefined, target: URL): Pro
   if (given === undefined || given === '' || isExcepted(target, options?.noProxy ?? '')) return undefined
   const text = given.includes('://') ? given : `http://${given}`
   if (!URL.canParse(text))
-    throw new InvalidError({
+    throw new ConfigurationError({
       reason: `The proxy for servers on ${scheme} is no URL such as http://proxy.example:3128`,
     })
   const { protocol, host, hostname, username, password } = new URL(text)
   if ((protocol !== 'http:' && protocol !== 'https:') || hostname === '') {
-    throw new InvalidError({
+    throw new ConfigurationError({
       reason: `The proxy ${protocol}//${host} for servers on ${scheme} is not supported: name an http or https proxy, or the server in no_proxy`,
     })
   }

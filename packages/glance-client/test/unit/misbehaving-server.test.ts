@@ -95,6 +95,18 @@ describe('interim answers', () => {
     },
   )
 
+  it('a flood is no answer to what is written either, and it is not asked for again', async () => {
+    let asked = 0
+    const client = await against(() => {
+      asked += 1
+      return 'HTTP/1.1 102 Processing\r\n\r\n'.repeat(200_000)
+    })
+    for (const call of [() => client.create({}), () => client.delete('a')]) {
+      expect((await failure(call())).message).toMatch(/endless interim answers/)
+    }
+    expect(asked).toBe(2)
+  })
+
   it('a slow flood ends with the time for an answer', async () => {
     const client = await against(
       (_, socket) => {
@@ -310,6 +322,12 @@ describe('what a service says about an error', () => {
       /301: it redirects to https:\/\/other\.example, where nothing secret is sent/,
     )
     expect(moved.message).not.toMatch(/token=/)
+    for (const target of ['javascript:alert(1)', 'file:///etc/passwd', 'http://[']) {
+      const nowhere = await against(() => reply('', `Location: ${target}\r\n`, '302 Found'))
+      expect((await failure(nowhere.show('a'))).message).toMatch(
+        /302: it redirects to what is no http or https URL/,
+      )
+    }
   })
 })
 
@@ -435,7 +453,7 @@ describe('pages', () => {
     let asked = 0
     const client = await against(() => page(`/v2/images?marker=${(asked += 1)}`))
     const error = await failure(collect(client))
-    expect([error.code, asked]).toEqual(['GLANCE_ANSWER', 10_001])
+    expect([error.code, asked]).toEqual(['GLANCE_ANSWER', 2001])
     const ids = Array.from({ length: 200 }, (_, index) => `${index}`.padEnd(250, 'x'))
     const large = await against(() =>
       page(`/v2/images?marker=${(asked += 1)}`, [...ids, ...ids, ...ids, ...ids]),
