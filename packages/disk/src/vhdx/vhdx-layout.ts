@@ -13,13 +13,15 @@ const fileParameters = '3767a1ca36fa434db3b633f0aa44e76b'
 const virtualDiskSize = '2442a52f1bcd7648b2115dbed83bf4b8'
 const logicalSectorSize = '1dbf41816fa90947ba47f233a8faab5f'
 const parentLocator = '2d5fd3a80bb34d45abf7d3d84834ab0c'
-const furtherItems = ['ab12cabee6b2234593efc309e000c746', 'c748a3cd5d4471449cc9e9885251c556']
+const page83 = 'ab12cabee6b2234593efc309e000c746'
+const physicalSectorSize = 'c748a3cd5d4471449cc9e9885251c556'
 const knownItems = new Set([
   fileParameters,
   virtualDiskSize,
   logicalSectorSize,
   parentLocator,
-  ...furtherItems,
+  page83,
+  physicalSectorSize,
 ])
 
 /** What one parse of a VHDX's header, regions and metadata yields. Offsets and sizes in bytes. */
@@ -67,6 +69,9 @@ export async function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLa
   const blockBytes = parameters.getUint32(0, true)
   const sizeBytes = Number((await item(virtualDiskSize, 8)).getBigUint64(0, true))
   const sectorBytes = (await item(logicalSectorSize, 4)).getUint32(0, true)
+  // Readers give up without them.
+  await item(physicalSectorSize, 4)
+  await item(page83, 16)
   const blocksPerRun = (sectorBytes * 2 ** 23) / blockBytes
   const blocks = Math.ceil(sizeBytes / blockBytes)
   if (

@@ -4,7 +4,7 @@ const MiB = 1024 ** 2
 function put(bytes: Buffer, offset: number, size: number, value: number | bigint): void {
   const view = new DataView(new ArrayBuffer(8))
   view.setBigUint64(0, BigInt.asUintN(64, BigInt(value)), true)
-  bytes.set(new Uint8Array(view.buffer, 0, size), offset)
+  bytes.set(new Uint8Array(view.buffer).subarray(0, size), offset)
 }
 
 /** What a VDI by hand is made of. */
@@ -80,6 +80,8 @@ export interface VhdxParts {
   readonly blockBytes?: number
   readonly sectorBytes?: number
   readonly hasParent?: boolean
+  /** Metadata items that are counted, of five. */
+  readonly items?: number
   /** Entries of the block allocation table: a state, and a MiB of the file. */
   readonly bat?: readonly (readonly [state: number, place: number])[]
   readonly fileMiB?: number
@@ -93,6 +95,7 @@ export function buildVhdx({
   blockBytes = MiB,
   sectorBytes = 512,
   hasParent = false,
+  items: itemCount = 5,
   bat = [
     [6, 5],
     [2, 0],
@@ -138,13 +141,15 @@ export function buildVhdx({
     ['3767a1ca36fa434db3b633f0aa44e76b', 8, blockBytes + (hasParent ? 2 ** 33 : 0)],
     ['2442a52f1bcd7648b2115dbed83bf4b8', 8, sizeBytes],
     ['1dbf41816fa90947ba47f233a8faab5f', 4, sectorBytes],
+    ['c748a3cd5d4471449cc9e9885251c556', 4, 4096],
+    ['ab12cabee6b2234593efc309e000c746', 16, 1],
   ] as const
-  put(metadata, 10, 2, items.length)
+  put(metadata, 10, 2, itemCount)
   for (const [index, [identity, length, value]] of items.entries()) {
     metadata.set(Buffer.from(identity, 'hex'), 32 + index * 32)
-    put(metadata, 48 + index * 32, 4, 65_536 + index * 8)
+    put(metadata, 48 + index * 32, 4, 65_536 + index * 16)
     put(metadata, 52 + index * 32, 4, length)
-    put(metadata, 65_536 + index * 8, length, value)
+    put(metadata, 65_536 + index * 16, length, value)
   }
   for (const [index, [state, place]] of bat.entries()) {
     put(bytes, 3 * MiB + index * 8, 8, (BigInt(place) << 20n) | BigInt(state))

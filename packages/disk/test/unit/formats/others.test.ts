@@ -167,6 +167,8 @@ describe('vhdx', () => {
     ['a log to replay, in the only header', { headers: [[1, 9]] }, 'vhdx-log'],
     ['no header', { headers: [] }, 'vhdx-header'],
     ['a parent', { hasParent: true }, 'vhdx-parent'],
+    ['no size of physical sectors', { items: 3 }, 'vhdx-metadata'],
+    ['no identity of the disk', { items: 4 }, 'vhdx-metadata'],
     ['sectors of 1024 bytes', { sectorBytes: 1024 }, 'vhdx-size'],
     ['blocks of 3 MiB', { blockBytes: 3 * MiB }, 'vhdx-size'],
     ['blocks of 512 MiB', { blockBytes: 512 * MiB }, 'vhdx-size'],
