@@ -1,4 +1,6 @@
 import type { Command } from 'commander'
+import { ImageUnacceptableError, toQemuFormat } from '@disk-image/core'
+import type { ImageUtils } from '@disk-image/image-utils'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -51,4 +53,24 @@ export async function judgeUpload(
       ? `Say with --disk-format FORMAT what is inside of the container (${containerFormat}).`
       : 'Without an inspection, say with --disk-format FORMAT what the file is.',
   )
+}
+
+/**
+ * Refuses an archive or compressed file in the place of a raw volume, before an image is made for it. Nothing else is
+ * looked for in a raw volume: whatever its guest wrote there is its bytes.
+ *
+ * @throws {ImageUnacceptableError} rule `disk-image`
+ */
+export async function refuseArchive(
+  imageUtils: ImageUtils,
+  { path, name }: { readonly path: string; readonly name: string },
+  volumeFormat: string,
+): Promise<void> {
+  if (toQemuFormat(volumeFormat) !== 'raw') return
+  try {
+    await imageUtils.checkImageFile(path, { diskFormat: 'raw', imageId: name })
+  } catch (error) {
+    // What can't be read here is read through the root helper, or refused by the upload itself.
+    if (error instanceof ImageUnacceptableError && error.rule === 'disk-image') throw error
+  }
 }

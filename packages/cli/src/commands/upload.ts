@@ -6,7 +6,7 @@ import type { Place } from '../place.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { holdOperand } from './file-source.ts'
-import { withArchiveOption } from './judge-upload.ts'
+import { refuseArchive, withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId } from './store-id.ts'
 import { takeBack } from './take-back.ts'
@@ -93,6 +93,7 @@ async function upload(
   await using source = await holdOperand(session, operand(operands, 0))
   const volume = source.name
   const imageUtils = await session.imageUtils()
+  await refuseArchive(imageUtils, source, flags.volumeFormat)
   const place = await session.place(withoutStoreId(flags))
   const target =
     image === undefined

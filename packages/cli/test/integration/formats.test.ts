@@ -111,6 +111,8 @@ test.each([
     ['convert', 'file', 'out', '--from', 'iso', '--to', 'raw'],
     ['convert', 'file', 'out', '--from', found, '--to', 'raw'],
     ['upload', 'file', '--name', 'a', '--volume-format', 'qcow2'],
+    ['upload', 'file', '--name', 'a'],
+    ['upload', 'file', '--name', 'a', '--disk-format', 'qcow2'],
     ['image', 'create', '--name', 'a', '--file', 'file'],
     ['image', 'create', '--name', 'a', '--file', 'file', '--disk-format', 'raw'],
   ]

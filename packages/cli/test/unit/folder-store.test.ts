@@ -218,14 +218,27 @@ test('an upload prints the id, and its image is the volume', async () => {
   expect((await readFile(bench.path('volume.raw'))).equals(data)).toBe(true)
 })
 
-test('a raw volume that begins like an archive is uploaded, with a warning', async () => {
+test('an archive in the place of a raw volume is refused before an image is made, unless it is allowed', async () => {
   await using bench = await openWorkbench()
   await writeFile(bench.path('disk.raw'), Buffer.concat([Buffer.from('1f8b0800', 'hex'), Buffer.alloc(4092)]))
+  for (const format of ['raw', 'qcow2']) {
+    const upload = ['upload', 'disk.raw', '--name', 'disk', '--disk-format', format]
+    expect(await bench.json(upload)).toMatchObject({
+      exitCode: 3,
+      error: { rule: 'disk-image', found: 'gzip', offset: 0, accepted: expect.any(String) as unknown },
+    })
+  }
+  expect(await bench.json(['image', 'list'])).toMatchObject({ images: [] })
+  const allowed = ['upload', 'disk.raw', '--name', 'disk', '--allow-archives-as-raw']
+  expect(await bench.json(allowed)).toMatchObject({ exitCode: 0, warnings: [] })
+})
+
+test('whatever else a raw volume begins with is uploaded, with a warning', async () => {
+  await using bench = await openWorkbench()
+  const begin = Buffer.from('514649fb00000003', 'hex')
+  await writeFile(bench.path('disk.raw'), Buffer.concat([begin, Buffer.alloc(4088)]))
   const report = await bench.json(['upload', 'disk.raw', '--name', 'disk'])
-  expect(report).toMatchObject({
-    exitCode: 0,
-    warnings: [{ found: expect.stringContaining('gzip') as unknown }],
-  })
+  expect(report).toMatchObject({ exitCode: 0, warnings: [{ found: 'qcow2' }] })
 })
 
 test('an image without data is filled once', async () => {
