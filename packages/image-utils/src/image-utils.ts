@@ -76,9 +76,9 @@ export interface ImageUtils {
   getQemuImgVersion(): Promise<number[] | undefined>
   checkQemuImgVersion(minimumVersion: string): Promise<void>
   convertImage(source: string, dest: string, outFormat: string, options?: ConvertImageOptions): Promise<void>
-  /** Grows a disk to `size` GiB. */
   /** Judges a file that is to become an image; resolves with its `disk_format`. Not in the original. */
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>
+  /** Grows a disk to `size` GiB. */
   resizeImage(
     source: string,
     size: number,
