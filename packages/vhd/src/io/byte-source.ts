@@ -29,12 +29,11 @@ export interface ByteSource {
 /**
  * Opens a source for reading. A path's file is closed by `close`; what was given open stays open.
  *
- * @throws {VhdError} rule `not-a-file` where the path is a folder, a device or a pipe
+ * @throws {VhdError} rule `not-a-file` where the path is a folder, a device, a pipe or a socket
  */
 export async function openSource(source: VhdSource): Promise<ByteSource> {
   if (typeof source === 'string') {
-    // A pipe with nobody behind it would keep a plain open waiting for ever.
-    const handle = await open(source, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
+    const handle = await openWithoutWaiting(source, constants.O_RDONLY)
     try {
       return await fileSource(handle, source, () => handle.close())
     } catch (error) {
@@ -53,15 +52,31 @@ export async function openSource(source: VhdSource): Promise<ByteSource> {
   }
 }
 
+/**
+ * Opens a path, and never waits: a pipe with nobody behind it would keep a plain open waiting for ever.
+ *
+ * @throws {VhdError} rule `not-a-file` for what can't be opened at all, such as a socket
+ */
+export async function openWithoutWaiting(path: string, flags: number, mode?: number): Promise<FileHandle> {
+  try {
+    return await open(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY, mode)
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    throw ['ENXIO', 'ENODEV', 'EISDIR'].includes(code) ? notAFile(path) : error
+  }
+}
+
+function notAFile(path: string | undefined): VhdError {
+  return new VhdError({ path, rule: 'not-a-file', reason: 'it is not a regular file' })
+}
+
 async function fileSource(
   handle: FileHandle,
   path: string | undefined,
   close: () => Promise<void>,
 ): Promise<ByteSource> {
   const stat = await handle.stat({ bigint: true })
-  if (!stat.isFile()) {
-    throw new VhdError({ path, rule: 'not-a-file', reason: 'it is not a regular file' })
-  }
+  if (!stat.isFile()) throw notAFile(path)
   return {
     size: Number(stat.size),
     path,

@@ -1,7 +1,6 @@
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { VhdError } from '../errors/vhd-error.ts'
-import { readFully, type ByteSource } from './byte-source.ts'
+import { openWithoutWaiting, readFully, type ByteSource } from './byte-source.ts'
 
 /** A file that is written in place. Every write is whole or the call fails. */
 export interface FileTarget extends ByteSource {
@@ -22,7 +21,7 @@ export type OpenTarget = (path: string) => Promise<FileTarget>
  * @throws {VhdError} rule `not-a-file`
  */
 export async function openTarget(path: string, flags: number = constants.O_RDWR): Promise<FileTarget> {
-  const handle = await open(path, flags | constants.O_NONBLOCK, 0o600)
+  const handle = await openWithoutWaiting(path, flags, 0o600)
   const stat = await handle.stat({ bigint: true })
   if (!stat.isFile()) {
     await handle.close()

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   mkdirSync,
   readFileSync,
@@ -9,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import {
@@ -233,6 +235,18 @@ describe('parents', () => {
     await expect(getVhdSize(pipe)).rejects.toMatchObject({ rule: 'not-a-file' })
     await expect(coalesceChain([pipe, pipe])).rejects.toMatchObject({ rule: 'not-a-file' })
     await expect(discoverVhdChain(path.dirname(pipe))).rejects.toMatchObject({ rule: 'not-a-file' })
+  })
+
+  test('a socket, which nobody can open, and a folder to be written are no files either', async () => {
+    const directory = temporaryDirectory()
+    const socket = path.join(directory, '0.vhd')
+    const server = createServer().listen(socket)
+    await once(server, 'listening')
+    for (const name of [socket, directory]) {
+      await expect(getVhdInfo(name)).rejects.toMatchObject({ rule: 'not-a-file' })
+      await expect(resizeVhd(name, 1024 * 1024)).rejects.toMatchObject({ rule: 'not-a-file' })
+    }
+    server.close()
   })
 })
 
