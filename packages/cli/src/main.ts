@@ -11,6 +11,8 @@ const mostMsOpen = 500
 
 const controller = new AbortController()
 
+// A file that may not become larger (ulimit -f) is an error of the write then, and not the end without cleaning up.
+process.on('SIGXFSZ', () => undefined)
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => {
     // The second time somebody means it: nothing is waited for, and children die with this process.

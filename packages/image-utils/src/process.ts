@@ -7,6 +7,7 @@ export {
   openSource,
   pathOnly,
   preparePrivateFolder,
+  spaceError,
 } from '@disk-image/host'
 export type { HeldFile, HoldOptions, OpenSource, ProcessRunnerOptions } from '@disk-image/host'
 export { renameInError } from './sources/with-source.ts'

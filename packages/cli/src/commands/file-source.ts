@@ -199,6 +199,7 @@ async function spool(session: Session, stream: AsyncIterable<Uint8Array>): Promi
     }
   } catch (error) {
     await temporary[Symbol.asyncDispose]()
-    throw error
+    const { spaceError } = await import('@disk-image/image-utils/process')
+    throw (await spaceError(error, { path: temporary.path, imageId: 'on standard input' })) ?? error
   }
 }

@@ -1,4 +1,4 @@
-import { printable } from '@disk-image/core'
+import { formatBytes, MiB, printable } from '@disk-image/core'
 import type { ImageToVolumeRequest } from '@disk-image/image-utils'
 import { createDestinationIdentifier } from '@disk-image/image-utils/many'
 import { readInput } from '../commands/file-source.ts'
@@ -17,6 +17,8 @@ export interface ListedTransfer {
 
 /** Most images in one list. */
 const maximumEntries = 100_000
+/** Most bytes of a list: several times what so many images take, and read within a second. */
+const maximumListBytes = 64 * MiB
 /** Wrong lines that are told in full. */
 const maximumProblems = 20
 /** Destinations that are looked at together. */
@@ -35,7 +37,7 @@ export async function readList(
 ): Promise<ListedTransfer[]> {
   const problems = new Problems(file)
   const entries: ListEntry[] = []
-  for await (const { number, text, problem } of readLines(readInput(session, file))) {
+  for await (const { number, text, problem } of readLines(bounded(session, file))) {
     session.io.signal.throwIfAborted()
     if (text === undefined) problems.add(number, `${problem}.`)
     else {
@@ -51,6 +53,18 @@ export async function readList(
   problems.check()
   if (transfers.length === 0) throw new UsageError(`${nameOf(file)} has no image in it.`)
   return transfers
+}
+
+/** What is named by mistake, a disk or an endless stream, is not read to its end. */
+async function* bounded(session: Session, file: string): AsyncGenerator<Uint8Array> {
+  let bytes = 0
+  for await (const chunk of readInput(session, file)) {
+    bytes += chunk.length
+    if (bytes > maximumListBytes) {
+      throw new UsageError(`${nameOf(file)} has more than ${formatBytes(maximumListBytes)}: is it a list?`)
+    }
+    yield chunk
+  }
 }
 
 async function toTransfers(

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
@@ -282,3 +282,31 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     expect(await readdir(folder.folder)).toEqual(['disk.raw'])
   },
 )
+
+test('where no file may become large, every command says so and leaves nothing; tools still run', async () => {
+  await using folder = await openWorkbench()
+  await makeDisk(folder)
+  const kibibytes = 2000
+  const limited = (argv: readonly string[]): ReturnType<typeof spawnSync> =>
+    spawnSync('sh', ['-c', `ulimit -f ${kibibytes * 2}; exec "$@"`, 'sh', ...commandLine(argv)], {
+      cwd: folder.folder,
+      encoding: 'utf8',
+      input: randomBytes(kibibytes * 1024 + 1),
+      env: { PATH: process.env['PATH'] ?? '', HOME: folder.folder, NODE_DISABLE_COMPILE_CACHE: '1' },
+    })
+  const common = ['--store', 'store', '--conversion-dir', 'conversion', '--quiet']
+  for (const argv of [
+    ['upload', 'disk.raw', '--name', 'disk'],
+    ['convert', 'disk.raw', 'out.vhd', '--from', 'raw', '--to', 'vhd', '--subformat', 'fixed'],
+    ['image', 'create', '--name', 'disk', '--disk-format', 'raw', '--file', '-'],
+  ]) {
+    const { status, signal, stderr } = limited([...argv, ...common])
+    expect({ status, signal }, `${argv[0]}: ${stderr}`).toEqual({ status: 3, signal: null })
+    expect(stderr).toContain('takes no file of that size')
+  }
+  expect(await readdir(folder.path('store'))).toEqual([])
+  await expectNothingTemporary(folder)
+  const small = limited(['convert', 'disk.raw', 'out.qcow2', '--from', 'raw', '--to', 'qcow2', ...common])
+  expect(small.status, `${small.stderr}`).toBe(0)
+  expect((await readdir(folder.folder)).filter((name) => name.includes('out'))).toEqual(['out.qcow2'])
+})

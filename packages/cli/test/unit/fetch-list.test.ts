@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { link, mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
@@ -55,6 +55,23 @@ test('a list is fetched, each line told, one image only once', async () => {
     expect((await readFile(bench.path(name))).equals(data)).toBe(true)
   }
   expect(await readdir(bench.path('conversion'))).toEqual([])
+})
+
+test('what is named as a list by mistake is not read to its end: a disk, an endless stream', async () => {
+  await using bench = await openWorkbench()
+  await writeFile(bench.path('disk'), '')
+  await truncate(bench.path('disk'), 2 ** 40)
+  const disk = await bench.run(['fetch', '--list', 'disk'])
+  expect(disk.stderr).toMatch(/The list disk has more than 64 MiB: is it a list\?/)
+  expect(disk.exitCode).toBe(2)
+  const endless = Readable.from(
+    (function* () {
+      for (;;) yield Buffer.alloc(1024 * 1024, '\n')
+    })(),
+  )
+  const stream = await bench.run(['fetch', '--list', '-'], { stdin: endless })
+  expect(stream.stderr).toContain('The list on standard input has more than 64 MiB')
+  expect(stream.exitCode).toBe(2)
 })
 
 test('a list on standard input; with --json an object for each event', async () => {

@@ -20,6 +20,7 @@ import { defaultSearchPath, findExecutable } from './executable.ts'
 import { launch } from './launch.ts'
 import { findLaunchers } from './launchers.ts'
 import type { Launchers } from './launchers.ts'
+import { ownHardLimits, withinLimits } from './own-limits.ts'
 import type { HelperKill } from './process-group.ts'
 import { openDescriptors, prepareFiles, sandboxCommand, withDescriptors } from './sandbox.ts'
 import type { Binding } from './sandbox.ts'
@@ -201,6 +202,8 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
       sandbox === 'off' || runOptions.files === undefined
         ? undefined
         : await enterSandbox(runOptions.files, throughHelper, file, variables)
+    const { limits: wanted } = runOptions
+    const limits = wanted === undefined ? undefined : withinLimits(wanted, await ownHardLimits())
     const wrapped = entered !== undefined || throughHelper
     const watched = wrapped && shell !== undefined
     const argv = wrapCommand({
@@ -211,7 +214,7 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
       prefix: wrappedPrefix ?? [],
       setpriv: entered === undefined ? setpriv : undefined,
       prlimit,
-      limits: runOptions.limits,
+      limits,
       sandbox: entered?.argv ?? [],
       command: [file, ...command.args],
     })
@@ -219,7 +222,7 @@ export function createProcessRunner(options: ProcessRunnerOptions = {}): Process
     try {
       const kill = throughHelper ? helperKill : undefined
       const prepared = { argv, shown, environment: variables, wrapped, watched, helperKill: kill }
-      return await launch(prepared, runOptions)
+      return await launch(prepared, { ...runOptions, limits })
     } catch (error) {
       // A file that was only made to be bound must not be taken for the command's result.
       await Promise.all((entered?.created ?? []).map((name) => rm(name, { force: true })))

@@ -2,7 +2,7 @@ import { formatBytes, ImageTooBigError, InvalidError } from '@disk-image/core'
 import { BackgroundSync } from './background-sync.ts'
 import { DirectWrites } from './direct-writes.ts'
 import type { Partial } from '../temporary/partial.ts'
-import { HeldRanges, heldRangesOf } from './held-ranges.ts'
+import { HeldRanges } from './held-ranges.ts'
 import type { VolumeHandle } from './root-handle.ts'
 import { spaceError } from './space-error.ts'
 import type { Volume, VolumeTarget } from './volume.ts'
@@ -103,17 +103,20 @@ export function createVolume(init: VolumeInit): Volume {
     if (closed !== undefined || finished) return
     try {
       if (partial !== undefined) await partial.discard()
-      else if (touched) await wipeEnds()
+      else if (touched) await wipeContent()
     } catch {
       // Best effort: whatever failed before is what the caller has to hear of.
     }
   }
-  const wipeEnds = async (): Promise<void> => {
-    const isFile = target.kind === 'file'
-    const size = isFile ? Math.max(end, target.sizeBytes) : target.sizeBytes
-    if (isFile) await handle.truncate(size)
-    for (const { start, end: stop } of heldRangesOf(size)) await writeZeros(handle, start, stop - start)
-    // Also of what needn't be durable: its data may be on the disk by now, and these ends must not be the old ones.
+  const wipeContent = async (): Promise<void> => {
+    if (target.kind === 'file') {
+      // Also where the disk is full: zeros that are written would need room, and this gives some back.
+      await handle.truncate(0)
+      await handle.truncate(Math.max(end, target.sizeBytes))
+    } else {
+      for (const { start, end: stop } of target.held) await writeZeros(handle, start, stop - start)
+    }
+    // Also of what needn't be durable: its data may be on the disk by now, and what was there must be gone.
     if (!temporary) await handle.datasync()
   }
   const shut = async (): Promise<void> => {

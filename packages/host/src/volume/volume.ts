@@ -30,8 +30,8 @@ export interface Volume extends AsyncDisposable {
    */
   finish(totalBytes: number, check?: (path: string) => Promise<void>): Promise<void>
   /**
-   * Makes sure that nothing half-written can be taken for an image: a new file is removed, anything else gets its
-   * ends zeroed, where anything was written. Never throws.
+   * Makes sure that nothing half-written can be taken for an image: a new file is removed, one that was there
+   * becomes a hole, and a device gets its ends zeroed, where anything was written. Never throws.
    */
   wipe(): Promise<void>
   /** Closes it; wipes it first where it was touched and not finished. */
