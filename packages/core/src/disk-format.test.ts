@@ -38,9 +38,6 @@ test.each([
   ['gpt', 'raw'],
   ['mbr', 'raw'],
   ['qcow2', 'qcow2'],
-  ['VHD', 'vpc'],
-  ['QCOW2', 'qcow2'],
-  ['Iso', 'raw'],
   ['toString', 'toString'],
 ])('%s is %s to qemu-img', (name, qemu) => {
   expect(toQemuFormat(name)).toBe(qemu)
@@ -55,9 +52,6 @@ test.each([
   ['ami', 'ami'],
   ['raw', 'raw'],
   ['docker', 'docker'],
-  ['VPC', 'vhd'],
-  ['ISO', 'iso'],
-  ['GPT', 'raw'],
 ])('%s is %s to Glance', (name, glance) => {
   expect(toGlanceFormat(name)).toBe(glance)
 })

@@ -36,10 +36,6 @@ const byName: ReadonlyMap<string, Format> = new Map(
   formats.flatMap((format) => format.names.map((name): [string, Format] => [name, format])),
 )
 
-function formatOf(name: string): Format | undefined {
-  return byName.get(name) ?? byName.get(name.toLowerCase())
-}
-
 /** Every name of a format that can be read, or written; formats that can be written can be read. */
 export function formatNames(use: FormatUse): readonly string[] {
   return formats.filter((format) => use === 'read' || format.use === 'write').flatMap(({ names }) => names)
@@ -54,10 +50,10 @@ export function shownFormatNames(use: FormatUse): string {
 
 /**
  * Any name of a format as qemu-img's: `vhd` is `vpc`, `ploop` is `parallels`, and `iso`, `ami`, `gpt` and
- * everything else that is raw bytes is `raw`, in upper or lower case. A name that is not known is returned as it came.
+ * everything else that is raw bytes is `raw`. A name that is not known is returned as it came.
  */
 export function toQemuFormat(name: string): string {
-  return formatOf(name)?.qemu ?? name
+  return byName.get(name)?.qemu ?? name
 }
 
 /**
@@ -65,11 +61,8 @@ export function toQemuFormat(name: string): string {
  * and `ami` are names of Glance and stay.
  */
 export function toGlanceFormat(name: string): string {
-  const format = formatOf(name)
-  if (format === undefined) return name
-  const known = name.toLowerCase()
-  if (rawContents.includes(known)) return 'raw'
-  return format.qemu === 'raw' ? known : (format.names[0] ?? name)
+  if (rawContents.includes(name)) return 'raw'
+  return toQemuFormat(name) === 'raw' ? name : (byName.get(name)?.names[0] ?? name)
 }
 
 /** Whether two names are names of one format. */

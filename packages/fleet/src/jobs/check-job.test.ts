@@ -55,10 +55,8 @@ test.each([
 
 test('every name of a format is taken, and names of one format ask for the same work', () => {
   for (const name of formatNames('write')) {
-    for (const spelled of [name, name.toUpperCase()]) {
-      const named = checkJob({ ...job, volumeFormat: spelled })
-      expect(jobIdOf(named)).toBe(jobIdOf({ ...job, volumeFormat: toQemuFormat(name) }))
-    }
+    const named = checkJob({ ...job, volumeFormat: name })
+    expect(jobIdOf(named)).toBe(jobIdOf({ ...job, volumeFormat: toQemuFormat(name) }))
   }
   for (const sourceFormat of formatNames('read')) {
     const convert = {

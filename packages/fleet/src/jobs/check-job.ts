@@ -1,4 +1,4 @@
-import { formatNames, type FormatUse, InvalidError, shownFormatNames } from '@disk-image/core'
+import { formatNames, InvalidError, shownFormatNames } from '@disk-image/core'
 import type { FleetJob, JobEnvelope, JobType } from './job.ts'
 import { isVolumeName } from './volume-name.ts'
 
@@ -21,10 +21,8 @@ const optional = (holds: Field['holds'], words: string): Field => ({ required: f
 
 const isName = matching(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/)
 const isSubformat = matching(/^[A-Za-z0-9][A-Za-z0-9_]{0,31}$/)
-const isFormat = (use: FormatUse, value: unknown): boolean =>
-  typeof value === 'string' && formatNames(use).includes(value.toLowerCase())
-const isRead: Field['holds'] = (value) => isFormat('read', value)
-const isWritten: Field['holds'] = (value) => isFormat('write', value)
+const isRead: Field['holds'] = (value) => formatNames('read').includes(value as string)
+const isWritten: Field['holds'] = (value) => formatNames('write').includes(value as string)
 const isId = matching(/^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$/)
 const isBoolean: Field['holds'] = (value) => typeof value === 'boolean'
 const isPositive: Field['holds'] = (value) => typeof value === 'number' && Number.isFinite(value) && value > 0
