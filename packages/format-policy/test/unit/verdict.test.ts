@@ -47,3 +47,28 @@ test('a disk is safe or not', () => {
   expect(inspectBytes(buildQcow2()).verdict).toBe('safe')
   expect(inspectBytes(buildQcow2({ backingFile: '/etc/passwd' })).verdict).toBe('not-safe')
 })
+
+test('a part of a VMDK in several files says how one file is made of them', () => {
+  const header = (sectors: number): Bytes =>
+    new Bytes(65536)
+      .put(0, 'KDMV')
+      .le(4, 1, 4)
+      .le(8, 3, 4)
+      .le(12, 6144, 8)
+      .le(20, 128, 8)
+      .le(28, sectors === 0 ? 0 : 1, 8)
+      .le(36, sectors, 8)
+      .le(44, 512, 4)
+      .le(48, 21, 8)
+      .le(56, 26, 8)
+      .le(64, 128, 8)
+      .put(73, '\n \r\n')
+  for (const sectors of [0, 20]) {
+    const check = inspectBytes(header(sectors).end()).checks.find(({ name }) => name === 'descriptor')
+    expect(check).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining('one of several parts') as unknown,
+      accepted: expect.stringContaining('qemu-img convert -f vmdk') as unknown,
+    })
+  }
+})

@@ -1,4 +1,4 @@
-import { ImageError, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
+import { ImageError, ImageUnacceptableError, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { planHash } from '@disk-image/glance-client/hashing'
@@ -46,7 +46,11 @@ export async function planImageToVolume(
 ): Promise<ImageToVolumePlan> {
   const refusals: Refusal[] = []
   const job = await prepareJob(toolbox, request, 'plan')
-  const head = await lookAtHead(job)
+  const head = await lookAtHead(job).catch((error: unknown) => {
+    if (!(error instanceof ImageUnacceptableError)) throw error
+    refusals.push(toRefusal(error))
+    return undefined
+  })
   const checks: readonly (() => unknown)[] = [
     () =>
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
@@ -107,10 +111,11 @@ export async function planImageToVolume(
   }
 }
 
+/** @throws {ImageUnacceptableError} where what a gzip holds is an archive that is no disk */
 async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
   if (job.imageService.readRange === undefined || job.wrapping === 'xenserver') return undefined
   const stored = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
-  const unpacked = job.wrapping === 'gzip' ? await unpackHead(stored) : stored
+  const unpacked = job.wrapping === 'gzip' ? await unpackHead(stored, job.imageId) : stored
   const whole = stored.length < headBytes && unpacked.length <= headBytes
   const inspector = createInspector()
   inspector.write(unpacked.subarray(0, headBytes))
@@ -121,7 +126,7 @@ async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
  * The first MiB, and one byte more where there is more, that the first bytes of a gzip unpack to; nothing where
  * they are none. No more is unpacked than is asked for: a MiB of gzip can be a GiB.
  */
-async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
+async function unpackHead(stored: Uint8Array, imageId: string): Promise<Uint8Array> {
   const unpacked = new Uint8Array(headBytes + 1)
   let filled = 0
   const write = (bytes: Uint8Array): void => {
@@ -130,12 +135,14 @@ async function unpackHead(stored: Uint8Array): Promise<Uint8Array> {
     filled += part.length
     if (filled === unpacked.length) throw new RangeError('enough was unpacked')
   }
-  const disk = new TarDiskSink({ write }, { imageId: '', maxBytes: Number.MAX_SAFE_INTEGER })
+  const disk = new TarDiskSink({ write }, { imageId, maxBytes: Number.MAX_SAFE_INTEGER })
   const decoder = new GzipDecoder((bytes) => disk.write(bytes))
   // Whatever comes before a damage, or before the end of what was asked for, is looked at.
   await decoder.write(stored.subarray(0, headBytes)).then(
     () => disk.end().catch(() => undefined),
-    () => undefined,
+    (error: unknown) => {
+      if (error instanceof ImageUnacceptableError) throw error
+    },
   )
   decoder.destroy()
   return unpacked.subarray(0, filled)

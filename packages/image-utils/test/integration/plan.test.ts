@@ -129,6 +129,19 @@ describe('what would be refused', () => {
     expect(rules(refusals)).toEqual(['qcow2-backing-file'])
   })
 
+  test('a gzip of an archive that holds more than the disk, by the rule that refuses the fetch', async () => {
+    const folder = work.file('box')
+    await tool('mkdir', folder)
+    await tool('truncate', '-s', '64K', `${folder}/box.img`, `${folder}/metadata.json`)
+    const file = work.file('box.tar.gz')
+    await tool('tar', '-czf', file, '-C', folder, 'metadata.json', 'box.img')
+    const imageId = await work.add(file, { disk_format: 'raw', container_format: 'compressed' })
+    const request = { imageId, volume: work.file('volume') }
+    const { refusals } = await plan(request)
+    expect(rules(refusals)).toEqual(['compressed-tar'])
+    await expect(imageUtils.imageToVolume(request)).rejects.toMatchObject({ rule: 'compressed-tar' })
+  })
+
   test('a disk that is larger than the volume', async () => {
     const file = work.file('large')
     await tool('qemu-img', 'create', '-q', '-f', 'qcow2', file, '1025M')

@@ -123,23 +123,15 @@ function checkHeader(head: Fields, header: VmdkHeader, report: Report): void {
 }
 
 function checkDescriptor(head: Fields, header: VmdkHeader, report: Report): void {
-  if (header.descriptorSize === 0n) {
-    report.fail('descriptor', {
-      reason: 'The image has no descriptor: it is one of several parts of a disk',
-      offset: 36,
-      found: '0 sectors',
-      accepted: `one file: where you trust its descriptor, ${oneFile} makes one of all parts`,
-    })
-    return
-  }
   const claimed = header.descriptorSize > 2048n ? longestDescriptor : Number(header.descriptorSize) * 512
   const place = head.part(512, Math.min(claimed, longestDescriptor)).bytes
   if (place.length === 0 || place[0] === 0) {
+    // Some programs keep the sectors for it free in every part.
     report.fail('descriptor', {
-      reason: 'The descriptor is empty',
-      offset: 512,
-      found: 'nothing',
-      accepted: 'text',
+      reason: 'The image has no descriptor: it is one of several parts of a disk',
+      offset: claimed === 0 ? 36 : 512,
+      found: claimed === 0 ? '0 sectors' : 'an empty descriptor',
+      accepted: `one file: where you trust its descriptor, ${oneFile} makes one of all parts`,
     })
     return
   }
