@@ -68,7 +68,13 @@ export async function chownIfNeeded(name: string, options: ChownOptions): Promis
   }
 }
 
-async function holdToChown(file: string): Promise<HeldFile> {
+/**
+ * Holds what the root helper may be asked to give to this process: no link leads it to another file.
+ *
+ * @throws {InvalidError} as {@link chownIfNeeded} does
+ */
+export async function holdToChown(name: string): Promise<HeldFile> {
+  const file = path.resolve(name)
   const isDevice = await isDeviceName(file)
   const held = await holdFile(file, { followLink: isDevice || isHeldPath(file) })
   if (!isDevice || held.kind === 'block-device') return held

@@ -1,4 +1,4 @@
-export { chownIfNeeded } from './chown-if-needed.ts'
+export { chownIfNeeded, holdToChown } from './chown-if-needed.ts'
 export type { ChownOptions, FileOwnership } from './chown-if-needed.ts'
 export { createClock } from './clock.ts'
 export { heldFile, holdFile, openSource, pathOnly } from './files/hold-file.ts'

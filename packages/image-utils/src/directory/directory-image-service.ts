@@ -80,7 +80,7 @@ export class DirectoryImageService implements ImageService {
 
   async detail(_context: RequestContext, options: DetailOptions = {}): Promise<ImageRecord[]> {
     options.signal?.throwIfAborted()
-    const names = await readdir(this.#directory).catch(emptyWhereMissing)
+    const names = await readdir(this.#directory).catch(emptyWhereMissing).catch(noFolder(this.#directory))
     const ids = names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
     const records: ImageRecord[] = []
     for (const id of ids) {
@@ -104,7 +104,7 @@ export class DirectoryImageService implements ImageService {
     options: CallOptions & { readonly data?: UploadSource | undefined } = {},
   ): Promise<ImageRecord> {
     checkImageFormats(metadata, takenFormats)
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 }).catch(noFolder(this.#directory))
     const id = metadata.id ?? crypto.randomUUID()
     const existing = await this.#sidecar.read(id).catch((error: unknown) => {
       if (error instanceof ImageNotFoundError) return undefined
@@ -234,6 +234,15 @@ export class DirectoryImageService implements ImageService {
   /** Removes what killed uploads left, and leaves what running ones still write. */
   clean(): Promise<string[]> {
     return removePartials(this.#directory)
+  }
+}
+
+/** Names what is in the folder's place: a file, a pipe, a link to nothing. */
+function noFolder(directory: string): (error: unknown) => never {
+  return (error) => {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (!['EEXIST', 'ENOTDIR', 'ENOENT'].includes(code)) throw error
+    throw new InvalidError({ reason: `The image folder ${directory} is no folder.`, cause: error })
   }
 }
 

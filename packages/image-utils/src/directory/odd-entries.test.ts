@@ -96,6 +96,34 @@ test.each([
   expect((await store.detail({})).map(({ id }) => id)).toEqual(['good'])
 })
 
+test('an image with a folder in the place of its data is not half deleted', async () => {
+  await record('odd')
+  await mkdir(entry('odd.data'))
+  await expect(store.delete({}, 'odd')).rejects.toThrow('is a folder')
+  expect((await store.show({}, 'odd')).id).toBe('odd')
+  await rm(entry('odd.data'), { recursive: true })
+  await symlink(at('outside'), entry('odd.data'))
+  await store.delete({}, 'odd')
+  expect(await readFile(at('outside'), 'utf8')).toBe('a file of the host')
+})
+
+test.each(['a link to nothing', 'a pipe', 'a file'])(
+  '%s in the place of the folder is told so',
+  async (kind) => {
+    const directory = at('place')
+    if (kind === 'a file') await writeFile(directory, '')
+    else if (kind === 'a pipe') await promisify(execFile)('mkfifo', [directory])
+    else await symlink('nothing', directory)
+    const images = createDirectoryImageService({ directory })
+    await expect(images.create({}, {})).rejects.toThrow(`The image folder ${directory} is no folder.`)
+    // Behind a link to nothing there is nothing to list.
+    const listed = await images.detail({}).catch((error: unknown) => error)
+    expect(kind === 'a link to nothing' ? listed : listed instanceof InvalidError).toEqual(
+      kind === 'a link to nothing' ? [] : true,
+    )
+  },
+)
+
 test('a record that is far too large is refused unread', async () => {
   await writeFile(entry('large.json'), '{')
   await truncate(entry('large.json'), 2 ** 40)

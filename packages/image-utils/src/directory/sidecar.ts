@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { lstat, rm } from 'node:fs/promises'
 import path from 'node:path'
 import {
   checkImageId,
@@ -69,9 +69,15 @@ export class Sidecar {
     }
   }
 
+  /** @throws {InvalidError} where a folder is in the place of the data; nothing is removed then */
   async remove(imageId: string): Promise<void> {
+    const data = this.dataPath(imageId)
+    const found = await lstat(data).catch(() => undefined)
+    if (found?.isDirectory() === true) {
+      throw new InvalidError({ reason: `${data} is a folder, which no image has as its data: remove it.` })
+    }
     await rm(this.recordPath(imageId))
-    await rm(this.dataPath(imageId), { force: true })
+    await rm(data, { force: true })
   }
 }
 
@@ -109,23 +115,23 @@ function parseRecord(text: string, imageId: string, file: string): ImageRecord {
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new InvalidError({ reason: `${file} is not JSON: repair it, or delete the image.`, cause })
+    throw new InvalidError({ reason: `${file} is not JSON: repair or remove that file.`, cause })
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidError({ reason: `${file} does not describe an image: repair it, or delete the image.` })
+    throw new InvalidError({ reason: `${file} does not describe an image: repair or remove that file.` })
   }
   const record = value as Partial<ImageRecord>
   const properties: unknown = record.properties ?? {}
   // A signature may be among them: what can't be read is not the same as none.
   if (typeof properties !== 'object' || properties === null || Array.isArray(properties)) {
     throw new InvalidError({
-      reason: `${file} has properties that are none: repair it, or delete the image.`,
+      reason: `${file} has properties that are none: repair or remove that file.`,
     })
   }
   const checked = { ...record, id: imageId, properties: properties as ImageRecord['properties'] }
   const problem = recordProblem(checked)
   if (problem === undefined) return checked
   throw new InvalidError({
-    reason: `${file} does not describe an image, ${problem}: repair it, or delete the image.`,
+    reason: `${file} does not describe an image, ${problem}: repair or remove that file.`,
   })
 }

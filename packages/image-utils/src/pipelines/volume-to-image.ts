@@ -12,16 +12,17 @@ import {
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
-import { chownIfNeeded, type HeldFile } from '@disk-image/host'
+import { chownIfNeeded, type HeldFile, holdToChown } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { driverOf, isReadByUs } from '../operations/drivers.ts'
 import { inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
-import { checkContent, checkKey, crossCheck, judgeContent } from './judge.ts'
+import { checkContent, checkKey, crossCheck } from './judge.ts'
 import { checkUnchanged, withSource } from '../sources/with-source.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { uploadWarnings } from './upload-warnings.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
 import { type DiskFile, putDisk, type WriteJob } from './write-volume.ts'
@@ -97,10 +98,13 @@ async function transferHeld(
   request.signal?.throwIfAborted()
   // An open handle may belong to what this process may not open, or even name, itself.
   const name = volumeFd === undefined ? volume : `/proc/self/fd/${volumeFd.fd}`
-  return withSource(name, async (held) => {
+  const throughRoot = request.runAsRoot === true && toolbox.options.rootHelper.length > 0
+  const use = async (held: HeldFile): Promise<VolumeToImageReport> => {
     const report = await transfer(toolbox, { ...request, volume: held.path }, operation, held)
     return { ...report, volume }
-  })
+  }
+  // Root must not give away what a link of somebody else leads to.
+  return withSource(name, use, throughRoot && volumeFd === undefined ? holdToChown : undefined)
 }
 
 async function transfer(
@@ -135,7 +139,7 @@ async function transfer(
       prepareSource(toolbox, request, { volumeFormat, diskFormat, containerFormat }, cleanup),
     )
     await checkVolumeUnchanged()
-    const warnings = await warningsOf(toolbox, request, containerFormat)
+    const warnings = await uploadWarnings(toolbox, { image, volume, volumeFormat, containerFormat })
     const updated = await stopwatch.time('upload', () =>
       imageService.update(
         request.context ?? {},
@@ -167,30 +171,6 @@ async function transfer(
       },
     }
   })
-}
-
-/** What is wrong with a raw image's bytes in the eyes of who fetches it. They are uploaded all the same. */
-async function warningsOf(
-  toolbox: Toolbox,
-  request: VolumeToImageRequest,
-  containerFormat: string,
-): Promise<readonly Refusal[]> {
-  const { image, volume, volumeFormat = 'raw' } = request
-  const claimedFormat = toQemuFormat(image.disk_format ?? 'raw')
-  const wrapped = containerFormat !== 'bare' && containerFormat !== 'compressed'
-  if (claimedFormat !== 'raw' || toQemuFormat(volumeFormat) !== 'raw' || wrapped) return []
-  // An open handle may belong to what this process may not open itself.
-  const inspection = await inspectFile(volume).catch(() => undefined)
-  if (inspection === undefined) return []
-  const verdict = judgeContent(toolbox, { claimedFormat, inspection })
-  if (verdict.ok) return []
-  const { ok: _, ...refusal } = verdict
-  const warning = { ...refusal, accepted: `${refusal.accepted ?? 'a raw disk'}; or upload it as qcow2` }
-  toolbox.logger.warn('The image will be refused when it is fetched as raw', {
-    imageId: image.id,
-    ...warning,
-  })
-  return [warning]
 }
 
 /** With a root helper an unreadable volume changes hands for the time of the upload. */

@@ -5,13 +5,15 @@ import { type HeldFile, holdFile } from '@disk-image/host'
  * Holds a source while it is used: whoever judges it and whoever reads it, tools included, has the same file. Errors
  * call it by the name that it was given with.
  *
+ * @param hold looks the name up; by default links are followed
  * @throws {InvalidError} for a pipe, a socket, a terminal or a folder
  */
 export async function withSource<Result>(
   name: string,
   use: (source: HeldFile) => Promise<Result>,
+  hold: (name: string) => Promise<HeldFile> = holdFile,
 ): Promise<Result> {
-  await using source = await holdFile(name)
+  await using source = await hold(name)
   try {
     return await use(source)
   } catch (error) {

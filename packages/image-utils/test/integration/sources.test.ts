@@ -167,3 +167,19 @@ describe('a VMDK that would be more than one file', () => {
     expect(await readdir(work.directory)).toEqual(there)
   })
 })
+
+test('with a root helper no link is followed for an upload: root would give away what it leads to', async () => {
+  const volume = work.file('volume')
+  await makeRawDisk(volume, MiB)
+  await symlink(volume, work.file('link'))
+  const imageUtils = createImageUtils(
+    { imageService: work.store },
+    { imageConversionDir: work.conversionDir, rootHelper: ['sudo', '-n'] },
+  )
+  const upload = async (name: string): Promise<unknown> => {
+    const image = await work.store.create({}, { disk_format: 'raw', container_format: 'bare' })
+    return imageUtils.volumeToImage({ image, volume: work.file(name), runAsRoot: true })
+  }
+  await expect(upload('link')).rejects.toThrow(`${work.file('link')} is a link`)
+  await upload('volume')
+})
