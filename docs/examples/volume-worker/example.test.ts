@@ -56,6 +56,6 @@ test('jobs come in and volumes come out; a refusal is told from a failure, and s
     { event: 'error', code: 'IMAGE_NOT_FOUND', again: false },
     { event: 'available', imageId: good, volume, format: 'qcow2' },
   ])
-  expect((await stat(volume)).size).toBe(4 * 1024 ** 2)
+  expect((await stat(volume)).size, 'as large as the job says').toBe(1024 ** 3)
   await expect(stat(refused)).rejects.toThrow('ENOENT')
 })
