@@ -11,7 +11,10 @@ export interface DescriptorLine {
   readonly tooLong: boolean
 }
 
-/** The lines of a text up to its first NUL, one at a time, so that none but this one takes memory. */
+/**
+ * The lines of a text up to its first NUL, one at a time, so that none but this one takes memory. The byte order mark
+ * that an editor puts before the first comment is no part of it.
+ */
 export function* descriptorLines(fields: Fields, start: number, length: number): Generator<DescriptorLine> {
   const { bytes } = fields
   const limit = Math.min(start + length, bytes.length)
@@ -21,7 +24,7 @@ export function* descriptorLines(fields: Fields, start: number, length: number):
   while (at < end) {
     const newline = bytes.subarray(at, end).indexOf(0x0a)
     const stop = newline < 0 ? end : at + newline
-    let from = at
+    let from = at === start && isMarkedComment(bytes, at) ? at + 3 : at
     let to = stop
     while (from < to && isBlank(bytes[from])) from += 1
     while (to > from && isBlank(bytes[to - 1])) to -= 1
@@ -29,6 +32,11 @@ export function* descriptorLines(fields: Fields, start: number, length: number):
     yield { text: fields.text(from, Math.min(to - from, longestLine)), offset: from, tooLong }
     at = stop + 1
   }
+}
+
+/** A byte order mark in UTF-8, and `#`. */
+function isMarkedComment(bytes: Uint8Array, at: number): boolean {
+  return [0xef, 0xbb, 0xbf, 0x23].every((byte, index) => bytes[at + index] === byte)
 }
 
 function isBlank(byte: number | undefined): boolean {
