@@ -59,6 +59,16 @@ test('a pipe, a socket, a character device and a folder are refused at once, eac
   server.close()
 })
 
+test('a file that has no size and bytes all the same is no source; one that is empty is', async () => {
+  await expect(holdFile('/proc/self/status')).rejects.toThrow('/proc/self/status is made when it is read')
+  for (const name of ['/proc/version', '/proc/self/mem', '/proc/self/pagemap']) {
+    await expect(openSource(name)).rejects.toThrow(InvalidError)
+  }
+  await writeFile(at('empty'), '')
+  await using held = await holdFile(at('empty'))
+  expect(held.sizeBytes).toBe(0)
+})
+
 test('where no link is to be followed, a link is refused, also one to nothing', async () => {
   await writeFile(at('source'), '')
   await symlink('source', at('link'))

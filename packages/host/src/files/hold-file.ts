@@ -67,6 +67,11 @@ export async function heldFile(
     throw new InvalidError({ reason: `${name} is ${fileKind(found)}; it must be ${needed}.` })
   }
   const path = `/proc/${process.pid}/fd/${handle.fd}`
+  if (found.isFile() && found.size === 0 && (await hasUncountedBytes(path))) {
+    throw new InvalidError({
+      reason: `${name} is made when it is read, and has no size: save what is in it as a file.`,
+    })
+  }
   let closed: Promise<void> | undefined
   return {
     path,
@@ -79,6 +84,23 @@ export async function heldFile(
       closed ??= handle.close()
       return closed
     },
+  }
+}
+
+/** Whether a file of no size has bytes, as many in /proc have. Nothing can be told of one that can't be opened. */
+async function hasUncountedBytes(path: string): Promise<boolean> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined)
+  if (handle === undefined) return false
+  try {
+    // Some give nothing less than a record.
+    const { bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, 0)
+    // Somebody may have begun to write it meanwhile.
+    return bytesRead > 0 && (await handle.stat()).size === 0
+  } catch {
+    // An empty file has no byte that can't be read.
+    return true
+  } finally {
+    await handle.close()
   }
 }
 
