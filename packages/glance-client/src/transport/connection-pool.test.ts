@@ -65,7 +65,7 @@ async function get(url: URL, connections: ConnectionPool, taker?: BodyTaker): Pr
 }
 
 const whole = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 30))
+const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 200))
 
 test.each([
   ['a length', whole],
