@@ -69,7 +69,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   return createCalls(api, channel, async () => {
     connections.close()
     memory.close()
-    await threads.close()
+    await Promise.all([http.close(), threads.close()])
   })
 }
 

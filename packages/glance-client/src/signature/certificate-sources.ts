@@ -6,7 +6,6 @@ import { normalizeEndpoint, resolveClientOptions } from '../client-options.ts'
 import type { GlanceClientOptions } from '../client-options.ts'
 import { fixedSession, withEndpoints } from '../session/fixed-session.ts'
 import { createApi } from '../transport/api.ts'
-import { createConnectionPool } from '../transport/connection-pool.ts'
 import { createHttp } from '../transport/http.ts'
 import { readObject } from '../transport/read-json.ts'
 
@@ -48,8 +47,7 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
   const resolved = resolveClientOptions(options)
   const { endpoint, session } = options
   const endpoints = endpoint === undefined ? [] : [normalizeEndpoint(endpoint)]
-  const connections = createConnectionPool()
-  const http = createHttp(resolved.timeouts, resolved, connections)
+  const http = createHttp(resolved.timeouts, resolved)
   const api = createApi({
     ...resolved,
     http,
@@ -81,11 +79,5 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
     })
     return payload.text
   })
-  return {
-    ...source,
-    [Symbol.asyncDispose]: () => {
-      connections.close()
-      return Promise.resolve()
-    },
-  }
+  return { ...source, [Symbol.asyncDispose]: () => http.close() }
 }

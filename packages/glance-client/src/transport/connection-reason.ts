@@ -1,8 +1,9 @@
 import type { BrokenPhase } from '../errors/connection-broken-error.ts'
 
-/** Codes of Node and OpenSSL, in words that say what to do. */
+/** Codes of Node, OpenSSL and undici, in words that say what to do. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ECONNREFUSED$/, 'nothing listens there'],
+  [/^UND_ERR_SOCKET$/, 'the other side ended the connection'],
   [/^ENOTFOUND$/, 'no such host is known'],
   [
     /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+|CERT_UNTRUSTED|INVALID_CA)$/,
@@ -21,7 +22,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/, 'it does not speak TLS: is it http?'],
 ]
 
-/** The code of an error of Node, or what else tells it apart. */
+/** The code of an error of Node or undici, or what else tells it apart. */
 export function codeOf(error: unknown): string {
   const { code, message, name } = error as NodeJS.ErrnoException
   return code ?? (message === '' ? name : message)

@@ -29,10 +29,10 @@ export interface BodyTaker {
   room?(): Uint8Array | undefined
 }
 
-/** One request. */
+/** One request whose body or answer is an image's data. */
 export interface ExchangeRequest {
   readonly url: URL
-  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly method: 'GET' | 'PUT'
   readonly headers: Readonly<Record<string, string>>
   readonly timeouts: Timeouts
   readonly tls?: TlsOptions | undefined
@@ -60,7 +60,7 @@ export interface ExchangeResult {
 
 const maximumTextBytes = 64 * 1024
 /** More interim answers (1xx) than this are no conversation any more. */
-const maximumInterimAnswers = 256
+export const maximumInterimAnswers = 256
 
 /** A connection that was kept turned out to be closed before anything came of the answer. */
 class StaleConnectionError extends Error {}

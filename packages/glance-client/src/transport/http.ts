@@ -1,18 +1,14 @@
+import type { Dispatcher } from 'undici'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import { openAgent } from './agent.ts'
+import type { OpenAgent, Route } from './agent.ts'
 import { collectBody } from './collected-body.ts'
 import type { ConnectionPool } from './connection-pool.ts'
-import { connectionText } from './connection-reason.ts'
-import { exchange } from './exchange.ts'
-import type { ProxyOptions } from './proxy.ts'
-import type { RequestBody } from './send-body.ts'
+import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
+import { exchange, maximumInterimAnswers } from './exchange.ts'
+import { chooseProxy } from './proxy.ts'
+import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
 import type { Timeouts } from './timeouts.ts'
-import type { TlsOptions } from './tls-options.ts'
-
-/** The way to the servers. */
-export interface Route {
-  readonly tls?: TlsOptions | undefined
-  readonly proxy?: ProxyOptions | undefined
-}
 
 /** A small request. */
 export interface HttpRequest {
@@ -43,6 +39,7 @@ export interface HttpResponse {
 export interface Http {
   /** @throws {ConnectionBrokenError}; after an abort the signal's reason */
   send(request: HttpRequest): Promise<HttpResponse>
+  close(): Promise<void>
 }
 
 /** No answer is as long, but for those that say so. */
@@ -50,46 +47,115 @@ const defaultMaximumBytes = 1024 * 1024
 /** What a service says about an error needs no more, and what is left is not read. */
 const maximumErrorBytes = 64 * 1024
 
+/** Failures before the request was on its way. A broken record (`ERR_SSL_…BAD_RECORD_MAC`) may come after it. */
+const connectCodes =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|INVALID_CA|ERR_TLS_CERT|ERR_SSL_WRONG_VERSION|ERR_SSL_[\w/]*ALERT_(HANDSHAKE|PROTOCOL|CERTIFICATE|BAD_CERTIFICATE|UNKNOWN_CA))/
+
 /**
- * Small requests, each over a connection of its own.
+ * An undici agent of its own, so that no other user of the process is met.
  *
  * @param route for all requests
  * @param connections takes requests that only read: a download's record then comes over the connection that brings
- * its data
+ * its data, and a process that does nothing but download needs no undici, whose parser takes longer to compile
+ * than a small image to arrive
  */
 export function createHttp(timeouts: Timeouts, route: Route, connections?: ConnectionPool): Http {
-  return { send: (request) => send(request, { timeouts, route, connections }) }
+  let agent: Promise<OpenAgent> | undefined
+  return {
+    send: async (options) => {
+      if (options.method === 'GET' && connections !== undefined) {
+        return read(options, { timeouts, route, connections })
+      }
+      const proxy = options.url.protocol === 'http:' ? chooseProxy(route.proxy, options.url) : undefined
+      agent ??= openAgent(route, timeouts.connectTimeoutMs)
+      try {
+        const response = await send(agent, timeouts, options)
+        if (proxy === undefined) return response
+        if (response.status === 407) throw proxyRefusal(options.url, proxy, 407)
+        const { head, text } = withoutLogin(proxy, response, response.text)
+        return { ...head, text, proxy: proxy.url.origin }
+      } catch (error) {
+        throw proxy === undefined ? error : throughProxy(error, options.url, proxy)
+      }
+    },
+    close: async () => (await agent)?.close(),
+  }
 }
 
-interface Means {
-  readonly timeouts: Timeouts
-  readonly route: Route
-  readonly connections: ConnectionPool | undefined
-}
-
-async function send(request: HttpRequest, { timeouts, route, connections }: Means): Promise<HttpResponse> {
-  const { url, method, headers, signal: caller } = request
-  caller?.throwIfAborted()
+async function send(
+  agent: Promise<OpenAgent>,
+  timeouts: Timeouts,
+  options: HttpRequest,
+): Promise<HttpResponse> {
+  options.signal?.throwIfAborted()
   // One limit over everything: slow headers, endless headers and bodies that trickle.
+  const limitMs = limitOf(options, timeouts)
+  const limit = AbortSignal.timeout(limitMs)
+  const flood = new AbortController()
+  const signals = [limit, flood.signal]
+  const signal = AbortSignal.any(options.signal === undefined ? signals : [options.signal, ...signals])
+  let interimAnswers = 0
+  try {
+    const { dispatcher } = await agent
+    const { request } = await import('undici')
+    const response = await request(options.url, {
+      dispatcher,
+      method: options.method as Dispatcher.HttpMethod,
+      headers: { 'accept-encoding': 'identity', ...options.headers },
+      body: options.body ?? null,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      signal,
+      onInfo: () => {
+        interimAnswers += 1
+        if (interimAnswers > maximumInterimAnswers) flood.abort()
+      },
+    })
+    const headers = new Map<string, string>()
+    for (const [name, value] of Object.entries(response.headers)) {
+      if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
+    }
+    const body = createCollector(options, response.statusCode)
+    for await (const part of response.body as AsyncIterable<Buffer>) {
+      if (!body.take(part)) break
+    }
+    const text = body.text(headers)
+    return { status: response.statusCode, headers, text, url: plainUrl(options.url) }
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    if (error instanceof ConnectionBrokenError) throw error
+    const phase = connectCodes.test(codeOf(error)) ? 'connect' : 'headers'
+    const reason = flood.signal.aborted
+      ? 'the answer has endless interim answers'
+      : limit.aborted
+        ? `no answer within ${(limitMs / 1000).toFixed(1).replace('.0', '')} s`
+        : connectionReason(error)
+    throw new ConnectionBrokenError(phase, connectionText(options.url, phase, reason), {
+      cause: error,
+      fatal: flood.signal.aborted,
+    })
+  }
+}
+
+/** A request that only reads, over a connection of our own. */
+async function read(
+  request: HttpRequest,
+  { timeouts, route, connections }: { timeouts: Timeouts; route: Route; connections: ConnectionPool },
+): Promise<HttpResponse> {
+  const { url, headers, signal: caller } = request
+  caller?.throwIfAborted()
   const limitMs = limitOf(request, timeouts)
   const limit = AbortSignal.timeout(limitMs)
   let body: Collector | undefined
   try {
     const { head, text, proxy } = await exchange({
       url,
-      method,
+      method: 'GET',
       headers,
-      body: bodyOf(request),
-      timeouts: {
-        ...timeouts,
-        headersTimeoutMs: limitMs,
-        idleTimeoutMs: limitMs,
-        storeTimeoutMs: limitMs,
-      },
+      timeouts: { ...timeouts, headersTimeoutMs: limitMs, idleTimeoutMs: limitMs },
       tls: route.tls,
       proxy: route.proxy,
-      // What changes something must not be sent twice, which a kept connection may take.
-      connections: method === 'GET' ? connections : undefined,
+      connections,
       signal: caller === undefined ? limit : AbortSignal.any([caller, limit]),
       takeBody: ({ status }) => {
         if (status >= 300) return undefined
@@ -108,22 +174,12 @@ async function send(request: HttpRequest, { timeouts, route, connections }: Mean
   } catch (error) {
     caller?.throwIfAborted()
     if (!limit.aborted) throw error
-    const seconds = (limitMs / 1000).toFixed(1).replace('.0', '')
-    const reason = connectionText(url, 'headers', `no answer within ${seconds} s`)
+    const reason = connectionText(
+      url,
+      'headers',
+      `no answer within ${(limitMs / 1000).toFixed(1).replace('.0', '')} s`,
+    )
     throw new ConnectionBrokenError('headers', reason, { cause: error })
-  }
-}
-
-/** Sent at once: asking before costs a round trip, and more where nobody answers. */
-function bodyOf({ method, body }: HttpRequest): RequestBody | undefined {
-  if (body === undefined && (method === 'GET' || method === 'DELETE')) return undefined
-  const bytes = Buffer.from(body ?? '')
-  return {
-    size: bytes.length,
-    expectsContinue: false,
-    async *open() {
-      if (bytes.length > 0) yield bytes
-    },
   }
 }
 

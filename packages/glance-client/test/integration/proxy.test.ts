@@ -226,7 +226,7 @@ describe('a proxy on the way to a server on https', () => {
 })
 
 describe('a proxy that fails', () => {
-  /** What a small request that reads, one that writes, and data come to. */
+  /** What a small request over undici, one over our own connection, and an upload come to. */
   async function failures(proxyUrl: string, endpoint: string): Promise<string[]> {
     const options = { ...quick, connectTimeoutMs: 1000, headersTimeoutMs: 5000, glanceNumRetries: 0 }
     const proxy = both(proxyUrl.replace('http://', 'http://somebody:sesame@'))
