@@ -142,9 +142,9 @@ function runExchange(request: Hop, connection: Connection, isKept: boolean): Pro
       else broken(message, cause)
     }
     const onAbort = (): void => fail(signal?.reason)
-    const limit = (milliseconds: number, message: string): void => {
+    const limit = (milliseconds: number, message: string, fatal = false): void => {
       clearTimeout(timer)
-      timer = setTimeout(() => broken(message), milliseconds)
+      timer = setTimeout(() => broken(message, undefined, fatal), milliseconds)
     }
     const done = (): void => {
       if (head === undefined) return
@@ -272,7 +272,12 @@ function runExchange(request: Hop, connection: Connection, isKept: boolean): Pro
       if (settled || head !== undefined || !ended) return
       bodySent = true
       idle?.stop()
-      limit(timeouts.storeTimeoutMs, `no answer for ${timeouts.storeTimeoutMs / 1000} s after the last byte`)
+      // All of it once more would wait as long for each try.
+      limit(
+        timeouts.storeTimeoutMs,
+        `no answer for ${timeouts.storeTimeoutMs / 1000} s after the last byte`,
+        true,
+      )
     }
 
     connection.give({

@@ -493,6 +493,21 @@ describe('a frozen server', () => {
     expect(performance.now() - begun).toBeLessThan(1500)
   })
 
+  it('that takes all of an upload and does not answer is not sent it again', async () => {
+    let sent = 0
+    const client = await against(
+      ({ method }) => {
+        if (method !== 'PUT') return reply(JSON.stringify({ ...record, status: 'queued', size: null }))
+        sent += 1
+        return undefined
+      },
+      { storeTimeoutMs: 300, glanceNumRetries: 3 },
+    )
+    const error = await failure(upload(client, 1000))
+    expect([error.code, sent]).toEqual(['IMAGE_UPLOAD_FAILED', 1])
+    expect(error.message).toMatch(/no answer for 0.3 s after the last byte; the image is queued/)
+  })
+
   it('that drips data is given up, too', async () => {
     const client = await against(
       ({ path }, socket) => {
