@@ -38,8 +38,8 @@ export async function readVmdkDescriptor(
     .map((line) => line.trim())
   requireIdentities(lines, offset)
   requireNoParent(lines, offset)
-  const extents = lines.filter((line) => /^(RW|RDONLY|NOACCESS) /.test(line))
-  if (extents.length !== 1 || !/^(RW|RDONLY) \d+ SPARSE( |$)/.test(extents[0] ?? '')) {
+  const extents = lines.filter((line) => /^(RW|RDONLY|NOACCESS)[ \t]/i.test(line))
+  if (extents.length !== 1 || !/^(RW|RDONLY)[ \t]+\d+[ \t]+SPARSE([ \t]|$)/i.test(extents[0] ?? '')) {
     refuse('vmdk-extents', 'the disk is in other files than this one', {
       found: `${extents.length} extents: ${printable(extents[0] ?? '')}`,
       offset,

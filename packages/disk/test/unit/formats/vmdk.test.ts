@@ -73,6 +73,18 @@ describe('monolithicSparse', () => {
     )
   })
 
+  test.each(['RW  64  SPARSE  "disk.vmdk"', 'RW\t64\tSPARSE\t"disk.vmdk"', 'rw 64 sparse "disk.vmdk"'])(
+    'whose extent somebody edited to %j is read all the same',
+    async (extent) => {
+      const text = descriptor('monolithicSparse', '', extent)
+      expect(await read(buildVmdk({ ...sparse, descriptor: text }))).toEqual(expected)
+      const two = descriptor('monolithicSparse', 'rw\t1 flat "/etc/passwd" 0', extent)
+      await expect(read(buildVmdk({ ...sparse, descriptor: two }))).rejects.toMatchObject({
+        rule: 'vmdk-extents',
+      })
+    },
+  )
+
   test('whose descriptor is shorter than the header says has grains behind the text', async () => {
     const image = buildVmdk(sparse)
     for (const sectors of [20, 2 ** 31, 2 ** 52]) {
