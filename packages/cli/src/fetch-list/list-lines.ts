@@ -11,6 +11,7 @@ export interface ListLine {
 }
 
 const [lineFeed, carriageReturn] = [0x0a, 0x0d]
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * Cuts bytes into lines, whatever the bytes are: lines end with LF or CR LF, a byte order mark at the start is
@@ -53,7 +54,7 @@ function toLine(length: number, parts: readonly Uint8Array[], number: number): L
   const content = bytes.subarray(hasMark ? 3 : 0, end)
   if (content.includes(0)) return { number, text: undefined, problem: 'it has a NUL byte: this is no text' }
   try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(content)
+    const text = utf8.decode(content)
     return { number, text, problem: undefined }
   } catch {
     return { number, text: undefined, problem: 'it is not UTF-8' }

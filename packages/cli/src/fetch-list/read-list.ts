@@ -17,6 +17,8 @@ export interface ListedTransfer {
 
 /** Most images in one list. */
 const maximumEntries = 100_000
+/** Most lines of a list, those without an image included. */
+const maximumLines = 1_000_000
 /** Most bytes of a list: several times what so many images take, and read within a second. */
 const maximumListBytes = 64 * MiB
 /** Wrong lines that are told in full. */
@@ -39,6 +41,9 @@ export async function readList(
   const entries: ListEntry[] = []
   for await (const { number, text, problem } of readLines(bounded(session, file))) {
     session.io.signal.throwIfAborted()
+    if (number > maximumLines) {
+      throw new UsageError(`${nameOf(file)} has more than ${maximumLines} lines: is it a list?`)
+    }
     if (text === undefined) problems.add(number, `${problem}.`)
     else {
       const entry = problems.around(number, () => parseEntry(text, number))

@@ -64,14 +64,19 @@ test('what is named as a list by mistake is not read to its end: a disk, an endl
   const disk = await bench.run(['fetch', '--list', 'disk'])
   expect(disk.stderr).toMatch(/The list disk has more than 64 MiB: is it a list\?/)
   expect(disk.exitCode).toBe(2)
-  const endless = Readable.from(
-    (function* () {
-      for (;;) yield Buffer.alloc(1024 * 1024, '\n')
-    })(),
-  )
-  const stream = await bench.run(['fetch', '--list', '-'], { stdin: endless })
-  expect(stream.stderr).toContain('The list on standard input has more than 64 MiB')
-  expect(stream.exitCode).toBe(2)
+  for (const [text, most] of [
+    ['x', '64 MiB'],
+    ['\n', '1000000 lines'],
+  ] as const) {
+    const endless = Readable.from(
+      (function* () {
+        for (;;) yield Buffer.alloc(1024 * 1024, text)
+      })(),
+    )
+    const stream = await bench.run(['fetch', '--list', '-'], { stdin: endless })
+    expect(stream.stderr).toContain(`The list on standard input has more than ${most}`)
+    expect(stream.exitCode).toBe(2)
+  }
 })
 
 test('a list on standard input; with --json an object for each event', async () => {
