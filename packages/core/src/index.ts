@@ -32,6 +32,7 @@ export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } fr
 export type { CertificateSource } from './ports/certificates.ts'
 export type { Clock } from './ports/clock.ts'
 export type { Disk, DiskReceiver, Extent } from './ports/disk.ts'
+export type { Envelope } from './ports/envelope.ts'
 export type {
   ByteSink,
   DetailOptions,
@@ -41,11 +42,13 @@ export type {
   ImageMember,
   ImageService,
   ImageStore,
+  OverlappedSink,
   ResumePoint,
   UpdateOptions,
   UploadSource,
   VerifyPolicy,
 } from './ports/image-service.ts'
+export type { Layout } from './ports/layout.ts'
 export { adaptLogger, silentLogger } from './ports/logger.ts'
 export type { Logger } from './ports/logger.ts'
 export type {
@@ -57,6 +60,8 @@ export type {
   RunOptions,
 } from './ports/process-runner.ts'
 export type { RandomAccessReader } from './ports/random-access-reader.ts'
+export type { Source } from './ports/source.ts'
+export type { Target } from './ports/target.ts'
 export type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from './ports/temporary-files.ts'
 export { printable, printableAscii, printableJson, printableLines } from './printable.ts'
 export type { CallOptions, Progress, ProgressListener, ProgressStage } from './progress.ts'

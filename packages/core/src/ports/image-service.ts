@@ -18,6 +18,15 @@ export interface ByteSink {
   readonly concurrency?: number | undefined
 }
 
+/**
+ * A sink that takes several parts at once. Who bounds what is under way by its own memory calls `writeAt` instead of
+ * `write`, without waiting for the part before: calls begin in the order of the bytes, and may settle in any.
+ */
+export interface OverlappedSink extends ByteSink {
+  /** @param offset of the chunk's first byte in the whole */
+  writeAt(chunk: Uint8Array, offset: number): Promise<void>
+}
+
 /** What is demanded of a downloaded image's hash. */
 export type VerifyPolicy =
   /** `os_hash_*` must be there, be known, and match. */
