@@ -14,7 +14,7 @@ export interface VolumeInit {
   readonly handle: VolumeHandle
   readonly path: string
   readonly target: VolumeTarget
-  /** Of a new file: where it is until it is finished. */
+  /** Of a new file: where it is until it is committed. */
   readonly partial: Partial | undefined
   /** Nothing is written beyond it. */
   readonly boundBytes: number
@@ -27,13 +27,13 @@ export interface VolumeInit {
   readonly temporary: boolean
 }
 
-/** The life of a volume: prepared at the first change, then written, then finished or wiped, then closed. */
+/** The life of a volume: prepared at the first change, then written, then committed or abandoned, then closed. */
 export function createVolume(init: VolumeInit): Volume {
   const { handle, path, target, partial, boundBytes, fileLengthBytes, imageId, durable, temporary } = init
   const created = partial !== undefined
   let prepared: Promise<void> | undefined
   let touched = false
-  let finished = false
+  let committed = false
   let closed: Promise<void> | undefined
   let end = 0
   const written = new WrittenBlocks()
@@ -99,8 +99,8 @@ export function createVolume(init: VolumeInit): Volume {
     await sync()
   }
 
-  const wipe = async (): Promise<void> => {
-    if (closed !== undefined || finished) return
+  const abandon = async (): Promise<void> => {
+    if (closed !== undefined || committed) return
     try {
       if (partial !== undefined) await partial.discard()
       else if (touched) await wipeContent()
@@ -120,7 +120,7 @@ export function createVolume(init: VolumeInit): Volume {
     if (!temporary) await handle.datasync()
   }
   const shut = async (): Promise<void> => {
-    await wipe()
+    await abandon()
     await background?.settle().catch(() => undefined)
     await direct?.close()
     await handle.close()
@@ -155,7 +155,7 @@ export function createVolume(init: VolumeInit): Volume {
         background?.wrote(chunk.byteLength)
       })
     },
-    async skip(offset: number, length: number): Promise<void> {
+    async zero(offset: number, length: number): Promise<void> {
       claim(offset, length)
       await withSpace(offset + length, async () => {
         await prepare()
@@ -166,11 +166,11 @@ export function createVolume(init: VolumeInit): Volume {
         }
       })
     },
-    async finish(totalBytes: number, check?: (path: string) => Promise<void>): Promise<void> {
+    async commit(totalBytes: number, check?: (path: string) => Promise<void>): Promise<void> {
       claim(totalBytes, 0)
       if (totalBytes < end) {
         throw new InvalidError({
-          reason: `${path} has ${end} bytes written, and can't be finished with ${totalBytes}`,
+          reason: `${path} has ${end} bytes written, and can't be committed with ${totalBytes}`,
         })
       }
       await withSpace(totalBytes, async () => {
@@ -184,9 +184,9 @@ export function createVolume(init: VolumeInit): Volume {
       })
       await check?.(partial?.path ?? path)
       await partial?.publish({ durable })
-      finished = true
+      committed = true
     },
-    wipe,
+    abandon,
     close,
     [Symbol.asyncDispose]: close,
   })

@@ -20,13 +20,13 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-test('a new file: written, skipped, finished', async () => {
+test('a new file: written, zeroed, committed', async () => {
   const volume = await openVolume(file)
   expect(volume).toMatchObject({ kind: 'file', created: true, touched: false, path: file })
   await volume.write(Buffer.alloc(MiB, 'a'), 0)
-  await volume.skip(MiB, 8 * MiB)
+  await volume.zero(MiB, 8 * MiB)
   await volume.write(Buffer.from('end'), 9 * MiB)
-  await volume.finish(9 * MiB + 512)
+  await volume.commit(9 * MiB + 512)
   await volume.close()
   const expected = Buffer.alloc(9 * MiB + 512)
   expected.fill('a', 0, MiB)
@@ -45,7 +45,7 @@ test('a file that is held is filled, whatever has its name by now', async () => 
   await symlink('elsewhere', file)
   const volume = await openVolume(held.path)
   await volume.write(Buffer.alloc(512, 'n'), 0)
-  await volume.finish(512)
+  await volume.commit(512)
   await volume.close()
   expect((await reader.read(Buffer.alloc(512), 0, 512, 0)).buffer.toString()).toBe('n'.repeat(512))
   await reader.close()
@@ -59,7 +59,7 @@ test('a name in a folder that is held is never followed, and made where it is mi
   await expect(openVolume(at('link'))).rejects.toThrow('is a link')
   await using volume = await openVolume(at('new'))
   await volume.write(Buffer.alloc(512), 0)
-  await volume.finish(512)
+  await volume.commit(512)
   expect((await stat(path.join(folder, 'new'))).size).toBe(512)
   await held.close()
 })
@@ -68,9 +68,9 @@ test('nothing of what was in a file shows through', async () => {
   await writeFile(file, Buffer.alloc(4 * MiB, 'old'))
   await using volume = await openVolume(file)
   expect(volume.created).toBe(false)
-  await volume.skip(0, MiB)
+  await volume.zero(0, MiB)
   await volume.write(Buffer.from('new'), MiB)
-  await volume.finish(3 * MiB)
+  await volume.commit(3 * MiB)
   const bytes = await readFile(file)
   expect(bytes).toHaveLength(3 * MiB)
   expect(bytes.includes('old')).toBe(false)
@@ -80,9 +80,9 @@ test('skipping what was written in this pass makes it zeros, in whatever order',
   await using volume = await openVolume(file)
   await volume.write(Buffer.alloc(3 * MiB, 'x'), 0)
   await volume.write(Buffer.alloc(10, 'y'), 20 * MiB)
-  await volume.skip(MiB, MiB)
-  await volume.skip(10 * MiB, MiB)
-  await volume.finish(20 * MiB + 10)
+  await volume.zero(MiB, MiB)
+  await volume.zero(10 * MiB, MiB)
+  await volume.commit(20 * MiB + 10)
   const bytes = await readFile(file)
   expect(bytes.subarray(MiB, 2 * MiB).every((byte) => byte === 0)).toBe(true)
   expect(bytes.subarray(2 * MiB, 3 * MiB).every((byte) => byte === 120)).toBe(true)
@@ -92,12 +92,12 @@ test('skipping what was written in this pass makes it zeros, in whatever order',
 test('opening alone changes nothing', async () => {
   await writeFile(file, 'precious')
   const volume = await openVolume(file)
-  await volume.wipe()
+  await volume.abandon()
   await volume.close()
   expect(await readFile(file, 'utf8')).toBe('precious')
 })
 
-test('a file that was made and not finished is gone', async () => {
+test('a file that was made and not committed is gone', async () => {
   const volume = await openVolume(file)
   await volume.write(Buffer.from('half'), 0)
   await volume.close()
@@ -105,7 +105,7 @@ test('a file that was made and not finished is gone', async () => {
   await expect(stat(file)).rejects.toThrow('ENOENT')
 })
 
-test('a file that was there and not finished becomes a hole of the disk’s size, which takes no room', async () => {
+test('a file that was there and not committed becomes a hole of the disk’s size, which takes no room', async () => {
   await writeFile(file, 'old')
   {
     await using volume = await openVolume(file)
@@ -117,11 +117,11 @@ test('a file that was there and not finished becomes a hole of the disk’s size
   expect((await stat(file)).blocks).toBe(0)
 })
 
-test('a finished volume is not wiped any more', async () => {
+test('a committed volume is not abandoned any more', async () => {
   const volume = await openVolume(file)
   await volume.write(Buffer.from('done'), 0)
-  await volume.finish(4)
-  await volume.wipe()
+  await volume.commit(4)
+  await volume.abandon()
   await volume.close()
   expect(await readFile(file, 'utf8')).toBe('done')
 })
@@ -137,7 +137,7 @@ test('shared memory, many writes at once, sparse', async () => {
       writeSparsely(volume, memory.subarray(part * MiB, (part + 1) * MiB), part * MiB, detector),
     ),
   )
-  await volume.finish(4 * MiB)
+  await volume.commit(4 * MiB)
   expect((await readFile(file)).equals(Buffer.from(memory))).toBe(true)
   expect(written.map(({ dataBytes }) => dataBytes)).toEqual([0, 4096, 0, MiB])
 })
@@ -163,10 +163,10 @@ test('only files and block devices can be volumes', async () => {
 test('offsets that are none are refused', async () => {
   await using volume = await openVolume(file)
   await expect(volume.write(Buffer.from('x'), -1)).rejects.toThrow(InvalidError)
-  await expect(volume.skip(0.5, 1)).rejects.toThrow(InvalidError)
-  await expect(volume.skip(0, Number.MAX_SAFE_INTEGER + 1)).rejects.toThrow(InvalidError)
+  await expect(volume.zero(0.5, 1)).rejects.toThrow(InvalidError)
+  await expect(volume.zero(0, Number.MAX_SAFE_INTEGER + 1)).rejects.toThrow(InvalidError)
   await volume.write(Buffer.from('12345'), 0)
-  await expect(volume.finish(4)).rejects.toThrow(InvalidError)
+  await expect(volume.commit(4)).rejects.toThrow(InvalidError)
 })
 
 test('an aborted signal opens nothing', async () => {
@@ -177,24 +177,24 @@ test('an aborted signal opens nothing', async () => {
 test('a volume that need not be durable is complete all the same', async () => {
   await using volume = await openVolume(file, { durable: false })
   await volume.write(Buffer.alloc(MiB, 'x'), 0)
-  await volume.finish(2 * MiB)
+  await volume.commit(2 * MiB)
   expect((await stat(file)).size).toBe(2 * MiB)
 })
 
-test('a new file has its name when it is finished, and takes it from nobody', async () => {
+test('a new file has its name when it is committed, and takes it from nobody', async () => {
   const volume = await openVolume(file)
   await volume.write(Buffer.from('ours'), 0)
   const [unfinished = ''] = await readdir(folder)
   expect(unfinished).toMatch(/^\.volume\..*\.partial$/)
   await writeFile(file, 'theirs')
-  await expect(volume.finish(4)).rejects.toThrow(/made by somebody else/)
+  await expect(volume.commit(4)).rejects.toThrow(/made by somebody else/)
   await volume.close()
   expect(await readFile(file, 'utf8')).toBe('theirs')
   expect(await readdir(folder)).toEqual(['volume'])
   await expect(openVolume(path.join(folder, unfinished))).rejects.toThrow(/unfinished/)
 })
 
-test('what a check has against the whole is not finished', async () => {
+test('what a check has against the whole is not committed', async () => {
   const old = path.join(folder, 'old')
   await writeFile(old, 'before')
   for (const name of [file, old]) {
@@ -204,7 +204,7 @@ test('what a check has against the whole is not finished', async () => {
       expect(await readFile(whole, 'utf8')).toBe('content')
       throw new Error('no')
     }
-    await expect(volume.finish(7, check)).rejects.toThrow('no')
+    await expect(volume.commit(7, check)).rejects.toThrow('no')
   }
   expect(await readdir(folder)).toEqual(['old'])
   expect(await readFile(old)).toEqual(Buffer.alloc(7))
@@ -216,8 +216,8 @@ test('nothing is written beyond the announced size, whoever says so', async () =
     await using volume = await openVolume(name, { sizeBytes: MiB + 100 })
     await volume.write(Buffer.alloc(512), MiB)
     await expect(volume.write(Buffer.alloc(513), MiB)).rejects.toThrow(ImageTooBigError)
-    await expect(volume.skip(0, MiB + 513)).rejects.toThrow(ImageTooBigError)
-    await expect(volume.finish(MiB + 1024)).rejects.toThrow(ImageTooBigError)
+    await expect(volume.zero(0, MiB + 513)).rejects.toThrow(ImageTooBigError)
+    await expect(volume.commit(MiB + 1024)).rejects.toThrow(ImageTooBigError)
   }
 })
 
@@ -227,7 +227,7 @@ test('a link to a file is followed once; one to nothing, or into the devices, ma
   {
     await using volume = await openVolume(path.join(folder, 'link'))
     await volume.write(Buffer.from('new'), 0)
-    await volume.finish(3)
+    await volume.commit(3)
   }
   expect(await readFile(file, 'utf8')).toBe('new')
   await symlink('/dev', path.join(folder, 'devices'))
@@ -247,7 +247,7 @@ test('the next run removes what a killed one left of the same file, and nothing 
   for (const name of names) await writeFile(path.join(folder, name), 'half')
   {
     await using volume = await openVolume(file)
-    await volume.finish(0)
+    await volume.commit(0)
   }
   expect((await readdir(folder)).sort()).toEqual([...names.slice(1), 'volume'].sort())
 })

@@ -43,9 +43,9 @@ export interface OpenVolumeOptions {
 
 /**
  * Opens a file or block device to be filled in one pass. Nothing of its content changes until the first
- * `write`, `skip` or `finish`; then all old content goes, so that nothing of it can show through a hole.
+ * `write`, `zero` or `commit`; then all old content goes, so that nothing of it can show through a hole.
  *
- * A missing file is made, mode 0600, under a temporary name beside it until it is finished; a missing node under
+ * A missing file is made, mode 0600, under a temporary name beside it until it is committed; a missing node under
  * `/dev` is not. Of what is there the head is written last. Whenever the process is killed, there is the old content,
  * or nothing that a reader takes for an image, or the whole.
  *

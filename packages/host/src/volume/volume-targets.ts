@@ -17,7 +17,7 @@ const growthBytes = 64 * MiB
  * A regular file: cut to nothing first, so that every hole reads as zeros. A new one has its full length only at the
  * end; one that was there is longer until then.
  *
- * @param isOpenToAll whether others may look at it before it is finished
+ * @param isOpenToAll whether others may look at it before it is committed
  */
 export function fileTarget(handle: VolumeHandle, sizeBytes: number, isOpenToAll: boolean): VolumeTarget {
   let length = 0
@@ -62,7 +62,7 @@ export interface DeviceTargetInit {
 
 /**
  * A block device: zeroed as a whole before the first write where the device can do that by itself
- * (`blkdiscard -z`); otherwise every skipped range gets zeros written.
+ * (`blkdiscard -z`); otherwise every range to be zero gets zeros written.
  */
 export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
   const { capacity, handle, durable } = init

@@ -1,9 +1,9 @@
 import type { Volume } from './volume.ts'
 import type { ZeroDetector } from './zero-detector.ts'
 
-/** Writes a chunk's data and skips its zeros. */
+/** Writes a chunk's data and leaves its zeros out. */
 export async function writeSparsely(
-  volume: Pick<Volume, 'skip' | 'write'>,
+  volume: Pick<Volume, 'zero' | 'write'>,
   chunk: Uint8Array,
   offset: number,
   detector: ZeroDetector,
@@ -11,7 +11,7 @@ export async function writeSparsely(
   let dataBytes = 0
   for (const { start, end, zero } of detector.runs(chunk, offset)) {
     if (zero) {
-      await volume.skip(offset + start, end - start)
+      await volume.zero(offset + start, end - start)
       continue
     }
     await volume.write(

@@ -105,7 +105,7 @@ async function write(file: string, image: Buffer, announced: number | undefined)
     piece.set(image.subarray(offset, offset + piece.length))
     await writeSparsely(volume, piece, offset, detector)
   }
-  await volume.finish(image.length)
+  await volume.commit(image.length)
 }
 
 test.each([

@@ -37,7 +37,7 @@ async function directDescriptors(file: string): Promise<number> {
   let count = 0
   for (const name of await readdir('/proc/self/fd')) {
     const target = await readlink(`/proc/self/fd/${name}`).catch(() => '')
-    // A new file has another name until it is finished.
+    // A new file has another name until it is committed.
     if (target !== file && !target.startsWith(path.join(path.dirname(file), `.${path.basename(file)}.`)))
       continue
     const flags = /^flags:\s+(?<octal>[0-7]+)/m.exec(await readFile(`/proc/self/fdinfo/${name}`, 'latin1'))
@@ -84,7 +84,7 @@ async function fill(
   const work = async (lane: Uint8Array, index: number): Promise<void> => {
     for (const { offset, length, zero, aligned } of pieces) {
       if (zero) {
-        await volume.skip(offset, length)
+        await volume.zero(offset, length)
         continue
       }
       const bytes = aligned ? lane.subarray(0, length) : Buffer.alloc(length)
@@ -95,7 +95,7 @@ async function fill(
   }
   await Promise.all(lanes.map(work))
   const descriptors = await directDescriptors(file)
-  await volume.finish(sizeBytes)
+  await volume.commit(sizeBytes)
   return { expected, descriptors }
 }
 
@@ -132,10 +132,10 @@ test('a device that was zeroed through the page cache has what was written direc
   {
     const runner = { run: () => Promise.reject(new Error('no blkdiscard here')) }
     await using volume = await openVolume(device.path, { runner })
-    await volume.skip(0, 16 * MiB)
+    await volume.zero(0, 16 * MiB)
     if (piece !== undefined) await volume.write(piece, 5 * MiB)
     expect(await directDescriptors(device.path)).toBe(1)
-    await volume.finish(16 * MiB)
+    await volume.commit(16 * MiB)
   }
   const expected = Buffer.alloc(16 * MiB)
   expected.fill(7, 5 * MiB, 6 * MiB)
@@ -158,7 +158,7 @@ describe('the page cache is used', () => {
     await using volume = await openVolume(file, { sizeBytes: 8 * MiB, ...options })
     await volume.write(bytes, offset)
     expect(await directDescriptors(file)).toBe(0)
-    await volume.finish(8 * MiB)
+    await volume.commit(8 * MiB)
     const content = (await readFile(file)).subarray(offset, offset + bytes.length)
     expect(content.equals(Buffer.from(bytes))).toBe(true)
   })
@@ -181,7 +181,7 @@ test('a new file has its name and its length only when it is whole', async () =>
   const names = (await readdir(folder)).filter((name) => name !== 'lost+found')
   expect(names).toEqual([expect.stringMatching(/^\.volume\..*\.partial$/)])
   expect((await stat(path.join(folder, names[0] ?? ''))).size).toBeLessThan(8 * MiB)
-  await volume.finish(8 * MiB)
+  await volume.commit(8 * MiB)
   expect((await stat(file)).size).toBe(8 * MiB)
 })
 

@@ -59,11 +59,11 @@ describe('a block device', () => {
     {
       await using volume = await openVolume(device.path, { sizeBytes: 10 * MiB, runner })
       expect(volume).toMatchObject({ kind: 'block-device', sizeBytes: 16 * MiB, created: false })
-      await volume.skip(0, 3 * MiB)
+      await volume.zero(0, 3 * MiB)
       await volume.write(Buffer.alloc(MiB, 'n'), 3 * MiB)
-      await volume.skip(4 * MiB, 6 * MiB - 100)
+      await volume.zero(4 * MiB, 6 * MiB - 100)
       await volume.write(Buffer.alloc(100, 'e'), 10 * MiB - 100)
-      await volume.finish(10 * MiB)
+      await volume.commit(10 * MiB)
     }
     const expected = Buffer.alloc(10 * MiB)
     expected.fill('n', 3 * MiB, 4 * MiB)
@@ -74,7 +74,7 @@ describe('a block device', () => {
     expect(bytes.includes('old')).toBe(runner !== undefined)
   })
 
-  test('that was not finished loses both ends', async () => {
+  test('that was not committed loses both ends', async () => {
     const backing = path.join(folder, 'backing')
     await using device = await attachLoopDevice(backing, 8 * MiB)
     {
@@ -111,7 +111,7 @@ describe('a block device', () => {
     )
     await using volume = await openVolume(device.path)
     await expect(volume.write(Buffer.alloc(2), 4 * MiB - 1)).rejects.toThrow(ImageTooBigError)
-    await expect(volume.skip(0, 4 * MiB + 1)).rejects.toThrow(ImageTooBigError)
+    await expect(volume.zero(0, 4 * MiB + 1)).rejects.toThrow(ImageTooBigError)
   })
 
   test('that is mounted is refused', async () => {

@@ -101,7 +101,7 @@ async function intoPath<Result>(
     const result = await fill(sink).catch((error: unknown) => {
       throw signal?.aborted === true ? error : ioError(imageId, error)
     })
-    await volume.finish(sink.offset, check)
+    await volume.commit(sink.offset, check)
     await volume.close()
     return result
   })

@@ -113,7 +113,7 @@ export class OverlappedDecode {
     })
     this.#cleanup.onFailure(() => volume.close())
     // The decoder leaves out what is zero; of a device that has to be made true first.
-    await volume.skip(0, virtualSizeBytes)
+    await volume.zero(0, virtualSizeBytes)
     const zeroes = createZeroDetector()
     const pace = paceOf(this.#job)
     await written
@@ -142,7 +142,7 @@ export class OverlappedDecode {
     if (this.#decoding === undefined) return this.#file.finish(inspection)
     const { stream, volume } = this.#decoding
     const { virtualSizeBytes } = await stream.end()
-    await volume.finish(virtualSizeBytes)
+    await volume.commit(virtualSizeBytes)
     await volume.close()
     return { kind: 'on-volume', bytesWritten: this.#decoding.written, virtualSizeBytes }
   }

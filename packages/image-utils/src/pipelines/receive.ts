@@ -160,7 +160,7 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
     finish: async () => {
       // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
       const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512
-      await volume.finish(virtualSizeBytes)
+      await volume.commit(virtualSizeBytes)
       // Before all is said to be well: on a network file system closing can fail for what was written.
       await volume.close()
       return { kind: 'on-volume', bytesWritten: sink.written, virtualSizeBytes }
@@ -202,7 +202,7 @@ function intoFile({ path, volume }: TemporaryFile, options: { readonly sparse: b
     keep: (chunk, offset) => volume.write(chunk, offset),
     sink,
     finish: async () => {
-      await volume.finish(sink.offset)
+      await volume.commit(sink.offset)
       return { kind: 'in-file', path }
     },
   }

@@ -130,7 +130,7 @@ async function copy(toolbox: Toolbox, target: ToolTarget, file: string, sizeByte
   const sink = new SparseSink(volume, { sparse: true })
   for await (const chunk of readFileInChunks(file, { signal })) await sink.write(chunk)
   await target.confirm?.()
-  await volume.finish(sink.offset)
+  await volume.commit(sink.offset)
   return sink.written
 }
 
@@ -165,14 +165,14 @@ async function overwrite(
       : end
   const body = { offset: head.length, length: tailStart - head.length }
   // Nothing of the old content is left before the tool begins.
-  await volume.skip(0, 0)
+  await volume.zero(0, 0)
   if (body.length > 0) {
     await run({ path: file, range: body, into: 'part', isZero: volume.kind === 'file' })
   }
   await putEnd({ offset: tailStart, length: end - tailStart })
   await putEnd(head)
   await target.confirm?.()
-  await volume.finish(end)
+  await volume.commit(end)
   if (volume.kind === 'block-device') return sizeBytes
   return (await stat(file)).blocks * 512
 }

@@ -134,7 +134,7 @@ async function copyRaw(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise
       job.call.onProgress?.({ stage: 'write', completed: sink.offset, total: size, unit: 'bytes' })
     }
     await job.confirm?.()
-    await volume.finish(Math.ceil(size / 512) * 512)
+    await volume.commit(Math.ceil(size / 512) * 512)
     return sink.written
   } finally {
     await volume.close()
@@ -185,7 +185,7 @@ async function flatten(
     await copyDisk(job, disk, sink)
     checkSameSize(job.imageId, sink.offset, disk.virtualSizeBytes)
     await job.confirm?.()
-    await volume.finish(Math.ceil(sink.offset / 512) * 512)
+    await volume.commit(Math.ceil(sink.offset / 512) * 512)
     return sink.written
   } finally {
     await volume.close()

@@ -51,7 +51,7 @@ export class SparseSink implements ByteSink {
     if (this.#sparse) {
       const start = this.#offset
       this.#offset += length
-      await this.#volume.skip(start, length)
+      await this.#volume.zero(start, length)
       return
     }
     const zeroes = new Uint8Array(Math.min(length, MiB))
