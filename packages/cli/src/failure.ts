@@ -98,7 +98,7 @@ function adviceFor(error: ImageError): string | undefined {
         ? 'Where a raw disk holds just that, --allow-archives-as-raw takes it.'
         : undefined
     case 'IMAGE_DOWNLOAD_FAILED':
-      return (error as ImageError & { tainted?: boolean }).tainted === true
+      return (error as ImageError & { partial?: boolean }).partial === true
         ? 'What was written so far must not be used; run the command again.'
         : undefined
     default:

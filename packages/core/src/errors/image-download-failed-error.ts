@@ -4,8 +4,8 @@ import { ImageError } from './image-error.ts'
 export interface ImageDownloadFailedErrorInit {
   readonly imageId: string
   readonly reason: string
-  /** Whether bytes were already handed on: the target is then tainted and must not be used. */
-  readonly tainted?: boolean
+  /** Whether the sink got bytes: its target is then partial and must not be used. @default false */
+  readonly partial?: boolean
   readonly cause?: unknown
 }
 
@@ -19,7 +19,8 @@ export class ImageDownloadFailedError extends ImageError {
   readonly kind = 'failed'
   readonly imageId: string
   readonly reason: string
-  readonly tainted: boolean
+  /** Whether the sink got bytes: its target is then partial and must not be used. */
+  readonly partial: boolean
 
   constructor(init: ImageDownloadFailedErrorInit) {
     super({
@@ -28,6 +29,6 @@ export class ImageDownloadFailedError extends ImageError {
     })
     this.imageId = init.imageId
     this.reason = init.reason
-    this.tainted = init.tainted ?? false
+    this.partial = init.partial ?? false
   }
 }

@@ -62,7 +62,7 @@ export interface ResumePoint {
   read(): AsyncIterable<Uint8Array>
 }
 
-/** What a download came to. It is only returned when everything demanded was true. */
+/** The report of a download. It is only returned when everything that was demanded is true. */
 export interface DownloadReport {
   /** Bytes handed to the sink, without those before a resume point. */
   readonly bytes: number
@@ -71,7 +71,8 @@ export interface DownloadReport {
   readonly hash: DownloadHash | undefined
   /** Hex digests of the additional hashes. */
   readonly additionalHashes: Readonly<Record<string, string>>
-  readonly durationMs: number
+  /** From the call to the verified end, with all retries. */
+  readonly durationSeconds: number
 }
 
 /** The hash over the whole image, and whether it was compared with the record's. */

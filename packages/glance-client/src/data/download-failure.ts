@@ -18,9 +18,9 @@ export function failed({ image, pipe, answered }: Download, error: unknown): unk
   const translated = imageError(image.id, error)
   if (translated !== error) {
     const gone = translated instanceof ImageNotFoundError || translated instanceof ImageNotAuthorizedError
-    if (gone || !pipe.tainted) return translated
+    if (gone || !pipe.partial) return translated
   }
-  if (error instanceof GlanceHttpError && !pipe.tainted && !isPassing(error.status)) return error
+  if (error instanceof GlanceHttpError && !pipe.partial && !isPassing(error.status)) return error
   const passing = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
   if (passing && !answered) {
     return new GlanceConnectionFailedError({ reason: error.message, cause: error })
@@ -30,12 +30,12 @@ export function failed({ image, pipe, answered }: Download, error: unknown): unk
   return new ImageDownloadFailedError({
     imageId: image.id,
     reason: `${error === undefined ? 'the service could not continue it' : error.message}, after ${pipe.received} bytes.`,
-    tainted: pipe.tainted,
+    partial: pipe.partial,
     cause: error,
   })
 }
 
 /** The service's data are not the image's. */
 export function noData({ image, pipe }: Download, reason: string): ImageDownloadFailedError {
-  return new ImageDownloadFailedError({ imageId: image.id, reason, tainted: pipe.tainted })
+  return new ImageDownloadFailedError({ imageId: image.id, reason, partial: pipe.partial })
 }

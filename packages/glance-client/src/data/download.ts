@@ -98,7 +98,7 @@ export async function download(
     )
     options.signal?.throwIfAborted()
     const verified = late === undefined ? result : await compareLate(transfer, result, late)
-    return { ...verified, resumes: transfer.resumes, durationMs: performance.now() - start }
+    return { ...verified, resumes: transfer.resumes, durationSeconds: (performance.now() - start) / 1000 }
   } finally {
     await pipe.close()
   }
@@ -121,7 +121,7 @@ async function whileWatched<T>(
       throw new ImageDownloadFailedError({
         imageId,
         reason: reason.message,
-        tainted: pipe?.tainted ?? false,
+        partial: pipe?.partial ?? false,
         cause: error,
       })
     }
@@ -269,7 +269,7 @@ async function checkSameImage({ channel, image, options, pipe, watch }: Download
     throw new ImageDownloadFailedError({
       imageId: image.id,
       reason: `the image was replaced during the download: its ${changed} changed.`,
-      tainted: pipe.tainted,
+      partial: pipe.partial,
     })
   }
 }

@@ -48,7 +48,7 @@ describe('transferVerified', () => {
     wrong[4_000_000] = wrong[4_000_000]! ^ 1
     const error = await transferVerified(pieces(wrong), collect(), { image }).catch((error: unknown) => error)
     expect(error).toBeInstanceOf(ImageDownloadFailedError)
-    expect(error).toMatchObject({ tainted: true, code: 'IMAGE_DOWNLOAD_FAILED' })
+    expect(error).toMatchObject({ partial: true, code: 'IMAGE_DOWNLOAD_FAILED' })
   })
 
   it.each([-1, 1])(
@@ -105,7 +105,7 @@ describe('transferVerified', () => {
     const none = { ...image, os_hash_algo: null, os_hash_value: null }
     await expect(
       transferVerified(pieces(data), collect(), { image: none, verify: 'strict' }),
-    ).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: false })
+    ).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', partial: false })
     const md5 = createHash('md5').update(data).digest('hex')
     const report = await transferVerified(pieces(data), collect(), { image: { ...none, checksum: md5 } })
     expect(report.hash).toEqual({ algorithm: 'md5', value: md5, verified: true })

@@ -15,7 +15,7 @@ export interface TransferOptions extends VerifiedPipeOptions {
  *
  * The source is read on while the sink writes and other threads hash, up to the ring's 8 MiB.
  *
- * @throws {ImageDownloadFailedError} where size or hash is wrong; `tainted` says whether the sink got bytes
+ * @throws {ImageDownloadFailedError} where size or hash is wrong; `partial` says whether the sink got bytes
  * @throws what the source or the sink threw, as it is; after an abort the signal's reason
  */
 export async function transferVerified(
@@ -32,7 +32,7 @@ export async function transferVerified(
     await pushAll(pipe, source, signal)
     const result = await pipe.finish()
     signal?.throwIfAborted()
-    return { ...result, resumes: 0, durationMs: performance.now() - start }
+    return { ...result, resumes: 0, durationSeconds: (performance.now() - start) / 1000 }
   } finally {
     await pipe.close()
   }

@@ -49,7 +49,7 @@ export interface VerifiedPipe {
   /** Bytes taken so far, with those read again. */
   readonly received: number
   /** Whether bytes have been handed to the sink. */
-  readonly tainted: boolean
+  readonly partial: boolean
   /**
    * Free memory in which the next bytes may be put; {@link push} a view of its start, and nothing is copied.
    * Undefined where there is none at the moment.
@@ -178,7 +178,7 @@ export function createVerifiedPipe(
     get received() {
       return received
     },
-    get tainted() {
+    get partial() {
       return handedOver > 0
     },
     push(bytes, forSink = true) {
@@ -187,7 +187,7 @@ export function createVerifiedPipe(
         const error = new ImageDownloadFailedError({
           imageId: image.id,
           reason: `more data arrived than the image's ${total} bytes.`,
-          tainted: handedOver > 0,
+          partial: handedOver > 0,
         })
         fail(error)
         throw error
@@ -211,7 +211,7 @@ export function createVerifiedPipe(
       await settle()
       if (failure !== undefined) throw failure.error
       const wrong = (reason: string): ImageDownloadFailedError =>
-        new ImageDownloadFailedError({ imageId: image.id, reason, tainted: handedOver > 0 })
+        new ImageDownloadFailedError({ imageId: image.id, reason, partial: handedOver > 0 })
       if (total !== undefined && received !== total) {
         throw wrong(`${received} bytes arrived, the image has ${total}.`)
       }

@@ -80,7 +80,7 @@ describe('what a record says of its hash', () => {
     ]) {
       const sink = keeper()
       const taken = client.download(id, sink, { image: { ...image, ...fields } })
-      await expect(taken).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: false })
+      await expect(taken).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', partial: false })
       expect(sink.bytes()).toHaveLength(0)
     }
     const unknown = { ...image, os_hash_algo: 'unsupported_algo' }
@@ -114,7 +114,7 @@ describe('what a record says of its hash', () => {
         const taken = through.download(id, keeper(), { image: before })
         await expect(taken).rejects.toMatchObject({
           code: 'IMAGE_DOWNLOAD_FAILED',
-          tainted: true,
+          partial: true,
           message: expect.stringContaining(message) as unknown,
         })
       }
@@ -349,7 +349,7 @@ describe('Glance with several stores', () => {
     const start = performance.now()
     await expect(impatient.download(cut, keeper())).rejects.toMatchObject({
       code: 'IMAGE_DOWNLOAD_FAILED',
-      tainted: true,
+      partial: true,
     })
     expect(performance.now() - start).toBeLessThan(15_000)
     await impatient.close()

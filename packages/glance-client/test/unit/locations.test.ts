@@ -207,14 +207,14 @@ it('a record without a hash leaves the MD5 that comes with the data', async () =
       expect(await download()).toEqual({ algorithm: 'md5', value: hex, verified: true })
     }
     for (given of ['0'.repeat(32), 'wrong', hex.slice(1)]) {
-      await expect(download()).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: true })
+      await expect(download()).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', partial: true })
     }
     given = undefined
     expect(await download()).toMatchObject({ algorithm: 'sha512', verified: false })
     // A strict download wants a strong hash, before it takes anything.
     given = hex
     const strict = client.download(own, { write: () => undefined }, { verify: 'strict' })
-    await expect(strict).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', tainted: false })
+    await expect(strict).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', partial: false })
   } finally {
     glance.closeAllConnections()
     glance.close()

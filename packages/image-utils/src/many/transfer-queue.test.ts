@@ -32,7 +32,7 @@ function fake(wait: () => Promise<void>): { dependencies: TransferQueueDependenc
     }),
     download: async () => {
       await wait()
-      return { bytes: 1, resumes: 0, hash: undefined, additionalHashes: {}, durationMs: 1 }
+      return { bytes: 1, resumes: 0, hash: undefined, additionalHashes: {}, durationSeconds: 1 }
     },
   } as unknown as ImageService
   const imageToVolume = async (request: ImageToVolumeRequest): Promise<ImageToVolumeReport> => {

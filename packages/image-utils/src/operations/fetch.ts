@@ -76,7 +76,7 @@ export async function fetchImage(
   toolbox.logger.info('Image fetched', {
     imageId,
     bytes: report.bytes,
-    seconds: report.durationMs / 1000,
+    seconds: report.durationSeconds,
     userId: options.userId,
     projectId: options.projectId,
   })
@@ -168,5 +168,5 @@ function ioError(imageId: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('errno' in error) || !('code' in error) || ImageError.is(error))
     return error
   const reason = `IOError: ${String(error.errno)} ${error.message}`
-  return new ImageDownloadFailedError({ imageId, reason, tainted: true, cause: error })
+  return new ImageDownloadFailedError({ imageId, reason, partial: true, cause: error })
 }

@@ -64,7 +64,7 @@ export function serveFile(file: string, metadata: ImageMetadata, size: number): 
     show: async () => record,
     download: async (_context, _imageId, sink, options = {}) => {
       for await (const chunk of chunksOf(file, size, options.signal)) await sink.write(chunk)
-      return { bytes: size, resumes: 0, hash: undefined, additionalHashes: {}, durationMs: 0 }
+      return { bytes: size, resumes: 0, hash: undefined, additionalHashes: {}, durationSeconds: 0 }
     },
   }
   return service as ImageService

@@ -78,7 +78,7 @@ test('after a wrong hash both ends of the device are zeroed', async () => {
     .imageToVolume({ imageId, volume: loop.device })
     .catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(ImageDownloadFailedError)
-  expect((error as ImageDownloadFailedError).tainted).toBe(true)
+  expect((error as ImageDownloadFailedError).partial).toBe(true)
   for (const offset of [0, 31 * MiB]) {
     expect((await read(loop.device, offset, MiB)).every((byte) => byte === 0)).toBe(true)
   }

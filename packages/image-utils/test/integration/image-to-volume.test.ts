@@ -273,7 +273,7 @@ describe('what is refused, leaves nothing', () => {
     await handle.close()
     const error = await refusal(imageId)
     expect(error).toBeInstanceOf(ImageDownloadFailedError)
-    expect((error as ImageDownloadFailedError).tainted).toBe(true)
+    expect((error as ImageDownloadFailedError).partial).toBe(true)
   })
 
   test('stored data that was cut', async () => {
