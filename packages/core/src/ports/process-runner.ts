@@ -41,6 +41,11 @@ export interface RunOptions {
   readonly input?: string | Uint8Array | AsyncIterable<Uint8Array> | undefined
   /** Called for every line of standard output; lines end at `\n` or `\r`. */
   readonly onLine?: ((line: string) => void) | undefined
+  /**
+   * Takes standard output as it comes, in place of the result's `stdout`: the next part waits until the promise has
+   * settled, and an error ends the command and is passed on as it is. The bytes are lent.
+   */
+  readonly onOutput?: ((bytes: Uint8Array) => Promise<void> | void) | undefined
   /** Most bytes of output kept, of each stream; more of it ends the command. @default 16 MiB */
   readonly maxOutputBytes?: number | undefined
   /** What the command touches. A runner with a sandbox shows it nothing else. */

@@ -55,6 +55,53 @@ test('input that comes piece by piece is taken as the command takes it', async (
   expect(asked).toBeLessThan(64)
 })
 
+test('output is taken as it comes, and held back while its taker is busy', async () => {
+  let bytes = 0
+  let busy = 0
+  const many = 'for (let n = 0; n < 64; n += 1) require("node:fs").writeSync(1, Buffer.alloc(65536, n))'
+  const result = await node(many, {
+    maxOutputBytes: 10,
+    onOutput: async (part) => {
+      expect(busy).toBe(0)
+      busy += 1
+      bytes += part.length
+      await sleep(1)
+      busy -= 1
+    },
+  })
+  expect(bytes).toBe(4 * 1024 * 1024)
+  expect(result.stdout).toBe('')
+})
+
+test('what the taker of output throws ends the command', async () => {
+  const endless = 'for (;;) require("node:fs").writeSync(1, Buffer.alloc(65536))'
+  const taken: number[] = []
+  const full = new Error('enough')
+  const run = node(endless, {
+    onOutput: (part) => {
+      taken.push(part.length)
+      if (taken.length === 3) throw full
+    },
+  })
+  await expect(run).rejects.toBe(full)
+  expect(taken).toHaveLength(3)
+})
+
+test('output is taken whole from a command that fails, and not after an abort', async () => {
+  let text = ''
+  const failing = node('process.stdout.write("a".repeat(300000)); process.exitCode = 3', {
+    onOutput: (part) => void (text += Buffer.from(part).toString()),
+  })
+  expect(await failure(failing)).toMatchObject({ exitCode: 3 })
+  expect(text).toHaveLength(300_000)
+  const abort = new AbortController()
+  const never = node('for (;;) require("node:fs").writeSync(1, Buffer.alloc(65536))', {
+    signal: abort.signal,
+    onOutput: () => abort.abort(new Error('gone')),
+  })
+  await expect(never).rejects.toThrow('gone')
+})
+
 test('standard input is empty otherwise', async () => {
   const { stdout } = await node('process.stdin.on("data", () => {}).on("end", () => console.log("ended"))')
   expect(stdout).toBe('ended\n')

@@ -67,15 +67,22 @@ export async function launch(prepared: Launch, options: RunOptions): Promise<Pro
     stop()
   }
 
-  child.stdout?.on('data', (chunk: Buffer) => {
-    if (!stdout.add(chunk)) stopFor('output-limit')
-    try {
-      if (failure === undefined && stopped === undefined) lines?.add(chunk)
-    } catch (error) {
-      failure = { error }
-      stop()
-    }
-  })
+  const fail = (error: unknown): void => {
+    if (ending === undefined) failure ??= { error }
+    stop()
+  }
+  const { onOutput } = options
+  const passed = onOutput === undefined ? undefined : passOutput(child.stdout, onOutput).catch(fail)
+  if (passed === undefined) {
+    child.stdout?.on('data', (chunk: Buffer) => {
+      if (!stdout.add(chunk)) stopFor('output-limit')
+      try {
+        if (failure === undefined && stopped === undefined) lines?.add(chunk)
+      } catch (error) {
+        fail(error)
+      }
+    })
+  }
   child.stderr?.on('data', (chunk: Buffer) => {
     if (!stderr.add(chunk)) stopFor('output-limit')
   })
@@ -86,6 +93,7 @@ export async function launch(prepared: Launch, options: RunOptions): Promise<Pro
 
   try {
     const result = await child
+    await passed
     if (ending !== undefined) await ending
     // A leader that failed may leave others of its group behind.
     else if (result.failed && child.pid !== undefined) await killGroup(child.pid, prepared.helperKill)
@@ -130,6 +138,13 @@ function inputOf(input: NonNullable<RunOptions['input']>): string | Uint8Array |
   return typeof input === 'string' || input instanceof Uint8Array
     ? input
     : Readable.from(input, { objectMode: false })
+}
+
+async function passOutput(
+  stdout: AsyncIterable<Uint8Array> | null,
+  take: NonNullable<RunOptions['onOutput']>,
+): Promise<void> {
+  for await (const bytes of stdout ?? []) await take(bytes)
 }
 
 function startFailureOf(cause: unknown): ProcessEndReason | undefined {
