@@ -2,6 +2,7 @@ import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config
 
 const packages = [
   'core',
+  'io',
   'disk',
   'host',
   'qemu-img',

@@ -16,6 +16,7 @@ const order = [
   'disk',
   'qemu-img',
   'host',
+  'io',
   'core',
 ]
 

@@ -164,7 +164,7 @@ describe('no globals', () => {
     expect(
       problemsAfter({
         ...coreSource("export const names = new Set(['a', 'b'])"),
-        'packages/core/src/page-memory.ts': 'export const aligned = new WeakSet<object>()',
+        'packages/io/src/memory/page-memory.ts': 'export const aligned = new WeakSet<object>()',
       }),
     ).toEqual([])
   })

@@ -4,20 +4,21 @@ export const scope = '@disk-image/'
 /**
  * Who may import whom: a star, not a web.
  *
- * core knows nobody, siblings know core, the facade knows the siblings, the fleet knows the facade, the command
- * knows both.
+ * core knows nobody, io stands on core as the siblings' floor, siblings know core and io, the facade knows the
+ * siblings, the fleet knows the facade, the command knows both.
  */
 export const allowedPackages: Readonly<Record<string, readonly string[]>> = {
   core: [],
-  disk: ['core'],
-  host: ['core'],
+  io: ['core'],
+  disk: ['core', 'io'],
+  host: ['core', 'io'],
   'qemu-img': ['core'],
   'format-policy': ['core'],
-  'glance-client': ['core'],
-  vhd: ['core'],
-  'image-utils': ['core', 'disk', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
-  fleet: ['core', 'image-utils'],
-  cli: ['core', 'image-utils', 'fleet'],
+  'glance-client': ['core', 'io'],
+  vhd: ['core', 'io'],
+  'image-utils': ['core', 'io', 'disk', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
+  fleet: ['core', 'io', 'image-utils'],
+  cli: ['core', 'io', 'image-utils', 'fleet'],
 }
 
 /** Modules with an effect, and the only places that may import them. */
@@ -58,7 +59,7 @@ export const effectRules: readonly EffectRule[] = [
   },
   {
     modules: ['node:worker_threads'],
-    allowedIn: ['packages/glance-client/src/', 'packages/disk/src/qcow2/'],
+    allowedIn: ['packages/io/src/', 'packages/disk/src/qcow2/'],
     reason: 'worker threads are for hashing and for decoding qcow2',
   },
 ]
@@ -71,6 +72,6 @@ export const programs: readonly string[] = ['cli']
 
 /** Constants that hold state of the whole process, by file. @see docs/decisions/0014-state-of-a-process.md */
 export const processState: Readonly<Record<string, readonly string[]>> = {
-  'packages/core/src/page-memory.ts': ['aligned'],
+  'packages/io/src/memory/page-memory.ts': ['aligned'],
   'packages/host/src/volume/direct-writes.ts': ['underWayOfAll'],
 }

@@ -1,5 +1,3 @@
-export { allocateBuffer, allocateSharedBuffer, bufferOffset } from './buffers.ts'
-export { allocatePagePieces, isPageAligned, pageBytes } from './page-memory.ts'
 export {
   fixupDiskFormat,
   formatNames,

@@ -1,4 +1,5 @@
-import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
+import { type RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { refuse } from './disk-format-error.ts'
 
 /** An image file whose bytes are read only where the file has them. */

@@ -2,7 +2,8 @@ import { randomFillSync } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { allocatePagePieces, MiB } from '@disk-image/core'
+import { MiB } from '@disk-image/core'
+import { allocatePagePieces } from '@disk-image/io'
 
 const pieceBytes = 8 * MiB
 /** How many pieces are on their way at once where nothing lies between them and the disk. */

@@ -1,11 +1,5 @@
-import {
-  allocateBuffer,
-  type CallOptions,
-  type Disk,
-  type DiskReceiver,
-  type Extent,
-  InvalidError,
-} from '@disk-image/core'
+import { type CallOptions, type Disk, type DiskReceiver, type Extent, InvalidError } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { refuse } from '../disk-format-error.ts'
 import type { ImageFile } from '../image-file.ts'
 import { type BlockMap, type FileRange, holeBlock, zeroBlock } from './block-map.ts'

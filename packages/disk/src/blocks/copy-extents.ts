@@ -1,11 +1,11 @@
 import {
-  allocateBuffer,
   type CallOptions,
   type DiskReceiver,
   type Extent,
   MiB,
   type RandomAccessReader,
 } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 
 /** Reads that are under way before their turn. */
 const readAhead = 4

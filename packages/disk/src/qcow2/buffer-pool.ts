@@ -1,4 +1,4 @@
-import { allocatePagePieces } from '@disk-image/core'
+import { allocatePagePieces } from '@disk-image/io'
 
 /** Allocated together. What is never used takes no memory. */
 const buffersPerBlock = 4

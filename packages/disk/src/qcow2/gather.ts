@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs'
-import { allocateBuffer } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 
 /** One run to be put together in one buffer. Plain data, so that it can be sent to a worker. */

@@ -1,10 +1,5 @@
-import {
-  allocateBuffer,
-  type Disk,
-  type Extent,
-  InvalidError,
-  type RandomAccessReader,
-} from '@disk-image/core'
+import { type Disk, type Extent, InvalidError, type RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
 import { checkSnapshots, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'

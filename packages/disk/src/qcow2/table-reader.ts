@@ -1,4 +1,4 @@
-import { allocateBuffer } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import type { ClaimHost, TableReader } from './check-tables.ts'
 import { waitForBytes, type Qcow2Frontier } from './frontier.ts'
 import { refuse } from './qcow2-decode-error.ts'

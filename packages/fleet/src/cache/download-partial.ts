@@ -1,13 +1,13 @@
 import { constants } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import {
-  allocateBuffer,
   type CallOptions,
   ImageDownloadFailedError,
   type ImageRecord,
   type ImageService,
   type RequestContext,
 } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 
 const chunkBytes = 1024 * 1024
 

@@ -14,8 +14,7 @@ import type { RequestBody } from '../transport/send-body.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import type { GlanceImage } from '../glance-image.ts'
-import type { ByteThreads } from '../hashing/byte-threads.ts'
-import type { SlotPool } from '../hashing/slot-pool.ts'
+import type { ByteThreads, SlotPool } from '@disk-image/io'
 import type { GlanceHttpError } from '../errors/glance-http-error.ts'
 
 /** What data transfers need of their client. */

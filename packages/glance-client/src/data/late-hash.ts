@@ -1,9 +1,6 @@
 import { ImageDownloadFailedError } from '@disk-image/core'
 import type { GlanceImage } from '../glance-image.ts'
-import { toNodeHashName } from '../hashing/hash-names.ts'
-import { planHash } from '../hashing/hash-plan.ts'
-import type { HashPlan } from '../hashing/hash-plan.ts'
-import type { PipeResult } from '../hashing/verified-pipe.ts'
+import { toNodeHashName, planHash, type HashPlan, type PipeResult } from '@disk-image/io'
 import { noData } from './download-failure.ts'
 import type { Download } from './download-state.ts'
 

@@ -1,4 +1,5 @@
-import { allocateBuffer, type RequestContext } from '@disk-image/core'
+import { type RequestContext } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { isRequestedRange } from './content-range.ts'

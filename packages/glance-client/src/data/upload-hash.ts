@@ -1,7 +1,6 @@
 import type { CallOptions, UploadSource } from '@disk-image/core'
 import type { GlanceImage } from '../glance-image.ts'
-import { toNodeHashName } from '../hashing/hash-names.ts'
-import { createStreamHash } from '../hashing/stream-hash.ts'
+import { toNodeHashName, createStreamHash } from '@disk-image/io'
 import type { StallWatch } from './stall-watch.ts'
 
 /** What was sent in one try. */

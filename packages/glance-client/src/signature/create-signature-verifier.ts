@@ -1,5 +1,5 @@
 import type { ByteSink, CallOptions, CertificateSource, ImageRecord, RequestContext } from '@disk-image/core'
-import { createTaskStream } from '../hashing/stream-hash.ts'
+import { createTaskStream } from '@disk-image/io'
 import { checkCertificateChain } from './certificate-chain.ts'
 import { ImageSignatureVerificationError } from './image-signature-verification-error.ts'
 import { readSignatureProperties } from './signature-properties.ts'

@@ -1,5 +1,5 @@
 import type { KeyObject, X509Certificate } from 'node:crypto'
-import type { ByteTask } from '../hashing/byte-task.ts'
+import type { ByteTask } from '@disk-image/io'
 import { decodePythonBase64 } from './python-base64.ts'
 import type { SignatureProperties } from './signature-properties.ts'
 

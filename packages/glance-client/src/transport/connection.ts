@@ -1,7 +1,7 @@
 import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { allocateBuffer } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import type { Proxy } from './proxy.ts'
 import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'

@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
 import { open, statfs } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { isPageAligned, KiB, pageBytes } from '@disk-image/core'
+import { KiB } from '@disk-image/core'
+import { isPageAligned, pageBytes } from '@disk-image/io'
 import { DiskPace } from './disk-pace.ts'
 
 /** Shorter writes go through the page cache, which puts them together: each of these waits for the device. */

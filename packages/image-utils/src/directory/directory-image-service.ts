@@ -25,7 +25,7 @@ import {
   type UpdateOptions,
   type UploadSource,
 } from '@disk-image/core'
-import { transferVerified } from '@disk-image/glance-client/hashing'
+import { transferVerified } from '@disk-image/io'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { removePartials } from './partial.ts'
 import { withFileReader } from '../sources/file-reader.ts'

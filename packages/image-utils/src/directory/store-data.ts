@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
-import { createStreamHash } from '@disk-image/glance-client/hashing'
+import { createStreamHash } from '@disk-image/io'
 import { spaceError, writeFully } from '@disk-image/host'
 import { createPartial, type PartialFile, replaceWith } from './partial.ts'
 

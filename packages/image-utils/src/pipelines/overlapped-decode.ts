@@ -9,7 +9,7 @@ import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
 import { checkQemuImg } from './needs-qemu-img.ts'
 import { checkSameSize } from './same-size.ts'
-import { paceOf, volumeOptions } from './write-volume.ts'
+import { rateLimiterOf, volumeOptions } from './write-volume.ts'
 import type { FileTarget, InFile, Streamed } from './receive.ts'
 
 /** An image that the decoder takes, on its way onto the volume. */
@@ -115,7 +115,7 @@ export class OverlappedDecode {
     // The decoder leaves out what is zero; of a device that has to be made true first.
     await volume.zero(0, virtualSizeBytes)
     const zeroes = createZeroDetector()
-    const pace = paceOf(this.#job)
+    const rateLimiter = rateLimiterOf(this.#job)
     await written
     const stream = await decodeQcow2Stream({
       file: this.#file.path,
@@ -125,7 +125,7 @@ export class OverlappedDecode {
       target: {
         // Clusters of zeroes that the image has all the same become holes.
         write: async (chunk, offset) => {
-          await pace?.take(chunk.length)
+          await rateLimiter?.take(chunk.length)
           const { dataBytes } = await writeSparsely(volume, chunk, offset, zeroes)
           decoding.written += dataBytes
         },

@@ -1,7 +1,7 @@
 import { ImageError, ImageUnacceptableError, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import { planHash } from '@disk-image/glance-client/hashing'
+import { planHash } from '@disk-image/io'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { GzipDecoder } from '@disk-image/vhd'
 import { TarDiskSink } from '../sinks/tar-disk-sink.ts'

@@ -4,7 +4,7 @@ import { extractXenserverArchive } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { checkAvailableSpace } from '../operations/available-space.ts'
-import { Rendezvous } from '../sinks/rendezvous.ts'
+import { Channel } from '@disk-image/io'
 import { withFileReader } from '../sources/file-reader.ts'
 import { downloadInto } from './download-into.ts'
 import { checkFits, type Job } from './job.ts'
@@ -23,7 +23,7 @@ export async function receiveXenserverImage(toolbox: Toolbox, job: Job, cleanup:
   if (typeof job.record.size === 'number') {
     await checkAvailableSpace(temporaryFiles.directory, job.record.size, job.imageId)
   }
-  const bytes = new Rendezvous()
+  const bytes = new Channel()
   const need = { path: path.join(folder.path, '0.vhd'), imageId: job.imageId }
   const extracting = withSpace(need, () => extractXenserverArchive(bytes, folder.path, job.call)).finally(
     () => bytes.leave(new Error('The archive is not read any more')),

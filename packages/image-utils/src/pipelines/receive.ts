@@ -15,7 +15,7 @@ import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
 import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
-import { paceOf, volumeOptions } from './write-volume.ts'
+import { rateLimiterOf, volumeOptions } from './write-volume.ts'
 
 /** What an archive may have beside the disk in it: headers, and the map of a sparse file. */
 const archiveBytes = 16 * MiB
@@ -148,7 +148,10 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
     ...volumeOptions(toolbox, job),
   })
   cleanup.always(() => volume.close())
-  const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true, pace: paceOf(job) })
+  const sink = new SparseSink(volume, {
+    sparse: job.request.disableSparse !== true,
+    rateLimiter: rateLimiterOf(job),
+  })
   return {
     sink: {
       concurrency: sink.concurrency,

@@ -11,7 +11,7 @@ import {
 import { openVhdChain } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
-import { Pace } from '../sinks/pace.ts'
+import { RateLimiter } from '@disk-image/io'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { withFileReader } from '../sources/file-reader.ts'
@@ -128,7 +128,10 @@ async function copyRaw(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise
   const { size } = await stat(disk.path)
   const volume = await openVolume(job.request.volume, { sizeBytes: size, ...volumeOptions(toolbox, job) })
   try {
-    const sink = new SparseSink(volume, { sparse: job.request.disableSparse !== true, pace: paceOf(job) })
+    const sink = new SparseSink(volume, {
+      sparse: job.request.disableSparse !== true,
+      rateLimiter: rateLimiterOf(job),
+    })
     for await (const chunk of readFileInChunks(disk.path, { signal: job.call.signal })) {
       await sink.write(chunk)
       job.call.onProgress?.({ stage: 'write', completed: sink.offset, total: size, unit: 'bytes' })
@@ -181,7 +184,7 @@ async function flatten(
 ): Promise<number> {
   const volume = await openVolume(path, { ...options, sizeBytes: disk.virtualSizeBytes })
   try {
-    const sink = new SparseSink(volume, { sparse, pace: paceOf(job) })
+    const sink = new SparseSink(volume, { sparse, rateLimiter: rateLimiterOf(job) })
     await copyDisk(job, disk, sink)
     checkSameSize(job.imageId, sink.offset, disk.virtualSizeBytes)
     await job.confirm?.()
@@ -220,9 +223,9 @@ export function volumeOptions(toolbox: Toolbox, job: WriteJob): OpenVolumeOption
 }
 
 /** Keeps to the rate that the throttle asks for, where nothing but this process writes. */
-export function paceOf(job: WriteJob): Pace | undefined {
+export function rateLimiterOf(job: WriteJob): RateLimiter | undefined {
   const { rateBytesPerSecond } = job.throttle
-  return rateBytesPerSecond === undefined ? undefined : new Pace(rateBytesPerSecond, job.call.signal)
+  return rateBytesPerSecond === undefined ? undefined : new RateLimiter(rateBytesPerSecond, job.call.signal)
 }
 
 /** Everything else: qemu-img, told both formats. */

@@ -1,6 +1,6 @@
 import type { ByteSink } from '@disk-image/core'
 import type { InspectionResult, Inspector } from '@disk-image/format-policy/inspector'
-import { createSinkWrites, type SinkWrites } from '@disk-image/glance-client/hashing'
+import { createSinkWrites, type SinkWrites } from '@disk-image/io'
 
 /** Most bytes held back while the inspector makes up its mind; it knows well before. */
 const headLimit = 4 * 1024 * 1024

@@ -1,7 +1,7 @@
 import { type ByteSink, MiB } from '@disk-image/core'
 import { createZeroDetector, type Volume, writeSparsely } from '@disk-image/host'
 import { sinkConcurrency } from './intake-sink.ts'
-import type { Pace } from './pace.ts'
+import type { RateLimiter } from '@disk-image/io'
 
 /**
  * Writes a stream onto a volume from its start, leaving out what is zero: a hole in a file, safe zeroes on a
@@ -10,15 +10,18 @@ import type { Pace } from './pace.ts'
 export class SparseSink implements ByteSink {
   readonly #volume: Volume
   readonly #sparse: boolean
-  readonly #pace: Pace | undefined
+  readonly #rateLimiter: RateLimiter | undefined
   readonly #detector = createZeroDetector()
   readonly concurrency: number = sinkConcurrency
   #offset = 0
   #written = 0
 
-  constructor(volume: Volume, options: { readonly sparse: boolean; readonly pace?: Pace | undefined }) {
+  constructor(
+    volume: Volume,
+    options: { readonly sparse: boolean; readonly rateLimiter?: RateLimiter | undefined },
+  ) {
     this.#volume = volume
-    this.#pace = options.pace
+    this.#rateLimiter = options.rateLimiter
     this.#sparse = options.sparse
   }
 
@@ -36,7 +39,7 @@ export class SparseSink implements ByteSink {
     // Before anything is waited for: the next write may begin meanwhile.
     const start = this.#offset
     this.#offset += chunk.length
-    await this.#pace?.take(chunk.length)
+    await this.#rateLimiter?.take(chunk.length)
     if (this.#sparse) {
       const { dataBytes } = await writeSparsely(this.#volume, chunk, start, this.#detector)
       this.#written += dataBytes

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import { allocateBuffer, allocateSharedBuffer } from '@disk-image/core'
+import { allocateBuffer, allocateSharedBuffer } from '@disk-image/io'
 import { type HoldOptions, openSource } from '@disk-image/host'
 
 /** What of a file is read. */

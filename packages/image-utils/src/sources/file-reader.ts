@@ -1,4 +1,5 @@
-import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
+import { type RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { type HoldOptions, openSource } from '@disk-image/host'
 
 /** A file or block device that can be read anywhere. Close it. */

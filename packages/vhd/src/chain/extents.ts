@@ -1,4 +1,5 @@
-import { allocateBuffer, type CallOptions, type DiskReceiver, type Extent } from '@disk-image/core'
+import { type CallOptions, type DiskReceiver, type Extent } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { defaultBlockBytes } from '../format/constants.ts'
 import { createBufferPool, type BufferPool } from '../io/buffer-pool.ts'
 import { isZero } from '../io/zeroes.ts'

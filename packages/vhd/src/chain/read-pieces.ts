@@ -1,4 +1,4 @@
-import { allocateBuffer } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import type { BufferPool } from '../io/buffer-pool.ts'
 import type { Disk } from './disk.ts'
 import type { Piece } from './resolve.ts'

@@ -1,4 +1,4 @@
-import { allocateBuffer } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 
 /** Gives out buffers of one size and takes them back: memory stays flat however much is read. */
 export interface BufferPool {

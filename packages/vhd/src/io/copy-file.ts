@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { copyFile as copyNatively } from 'node:fs/promises'
-import { allocateBuffer, ImageError } from '@disk-image/core'
+import { ImageError } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import type { ByteSource } from './byte-source.ts'
 import { createTarget } from './file-target.ts'
 import { isZero } from './zeroes.ts'

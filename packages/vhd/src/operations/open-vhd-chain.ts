@@ -1,4 +1,5 @@
-import { allocateBuffer, type Disk, type DiskReceiver } from '@disk-image/core'
+import { type Disk, type DiskReceiver } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
 import { copyExtents, readExtents, type ReadOptions, type VhdExtent } from '../chain/extents.ts'
 import { openDiskChain, type ChainRules } from '../chain/open-chain.ts'
 import type { ChainSource } from '../chain/disk.ts'

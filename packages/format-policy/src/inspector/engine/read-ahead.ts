@@ -1,4 +1,4 @@
-import { allocateBuffer, type RandomAccessReader } from '@disk-image/core'
+import type { RandomAccessReader } from '@disk-image/core'
 import { readFully } from '../read-fully.ts'
 import type { Ahead, Range } from './steps.ts'
 
@@ -90,4 +90,9 @@ export class ReadAhead {
     bytes.catch(() => undefined)
     return { offset, length, bytes, room }
   }
+}
+
+/** Not at the start of its pages: what the kernel copies to there, some processors copy at a fifth of their speed. */
+function allocateBuffer(bytes: number): Uint8Array {
+  return new Uint8Array(new ArrayBuffer(64 + bytes), 64)
 }

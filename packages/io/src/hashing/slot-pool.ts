@@ -1,4 +1,4 @@
-import { allocatePagePieces } from '@disk-image/core'
+import { allocatePagePieces } from '../memory/page-memory.ts'
 
 /** A part of a pool's memory. */
 export interface Slot {

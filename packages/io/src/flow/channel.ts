@@ -4,7 +4,7 @@ import type { ByteSink } from '@disk-image/core'
  * Turns pushed chunks into pulled ones without keeping any: a write lasts until the reader has come back for
  * the next chunk.
  */
-export class Rendezvous implements ByteSink, AsyncIterable<Uint8Array> {
+export class Channel implements ByteSink, AsyncIterable<Uint8Array> {
   #offer:
     | { readonly chunk: Uint8Array; readonly taken: () => void; readonly refused: (error: unknown) => void }
     | undefined

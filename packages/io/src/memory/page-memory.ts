@@ -1,5 +1,12 @@
 import { allocateSharedBuffer } from './buffers.ts'
 
+/** The types of Node.js don't have it. */
+declare const WebAssembly: {
+  readonly Memory: new (options: { initial: number; maximum: number; shared: boolean }) => {
+    readonly buffer: SharedArrayBuffer
+  }
+}
+
 /** Bytes of a page. Direct I/O wants memory, offsets and lengths to be multiples of it, or of less. */
 export const pageBytes = 4096
 

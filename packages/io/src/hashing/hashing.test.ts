@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { ImageDownloadFailedError } from '@disk-image/core'
 import { describe, expect, it } from 'vitest'
-import { createStreamHash, toNodeHashName, transferVerified } from './index.ts'
+import { createStreamHash, toNodeHashName, transferVerified } from '../index.ts'
 
 const data = randomBytes(9 * 1024 * 1024 + 123)
 const sha512 = createHash('sha512').update(data).digest('hex')

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Lets bytes pass at a rate: whoever is early waits. */
-export class Pace {
+export class RateLimiter {
   readonly #bytesPerMs: number
   readonly #signal: AbortSignal | undefined
   #free = 0
