@@ -26,6 +26,8 @@ describe('manifest', () => {
     [{ files: ['dist', 'src'] }, "does not list '!**/*.test.ts' in files"],
     [{ sideEffects: undefined }, "does not say 'sideEffects'"],
     [{ repository: {} }, 'has the wrong repository.directory'],
+    [{ dependencies: { '@disk-image/host': 'workspace:*' } }, "write 'workspace:^'"],
+    [{ dependencies: { execa: 'catalog:' } }, 'takes execa from the catalog'],
   ])('%j is refused', (over, what) => {
     expect(problemsAfter(core(over)).join('\n')).toContain(what)
   })

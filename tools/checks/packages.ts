@@ -74,6 +74,14 @@ function checkFields(unit: WorkspacePackage, shared: Manifest): string[] {
   for (const entry of ['dist', 'src', '!**/*.test.ts']) {
     demand(files.includes(entry), `does not list '${entry}' in files`)
   }
+  for (const [name, range] of Object.entries(manifest.dependencies ?? {})) {
+    const own = name.startsWith('@disk-image/')
+    demand(!own || range === 'workspace:^', `asks for ${name} as '${range}'; write 'workspace:^'`)
+    demand(
+      !range.startsWith('catalog:'),
+      `takes ${name} from the catalog; a runtime dependency needs a literal range`,
+    )
+  }
   return problems
 }
 

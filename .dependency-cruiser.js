@@ -1,0 +1,159 @@
+/**
+ * The package graph, the effects at the rim and the circles, as rules for dependency-cruiser: it reads every import.
+ * What is declared but not used, and used but not declared, knip says.
+ */
+import { builtinModules } from 'node:module'
+
+/** Who may import whom: a floor, then a star. A path narrows it to a folder of that package. */
+const mayImport = {
+  core: [],
+  io: ['core'],
+  disk: ['core', 'io'],
+  host: ['core', 'io'],
+  'qemu-img': ['core'],
+  'format-policy': ['core', 'disk/src/layouts'],
+  'glance-client': ['core', 'io'],
+  vhd: ['core', 'io', 'disk'],
+  'image-utils': ['core', 'io', 'disk', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd'],
+  fleet: ['core', 'io', 'disk', 'host', 'qemu-img', 'format-policy', 'glance-client', 'vhd', 'image-utils'],
+  cli: [
+    'core',
+    'io',
+    'disk',
+    'host',
+    'qemu-img',
+    'format-policy',
+    'glance-client',
+    'vhd',
+    'image-utils',
+    'fleet',
+  ],
+}
+
+/** Modules with an effect: what they do, who alone may import them, what others do instead. */
+const effects = [
+  ['processes', 'execa child_process cluster', 'host/', 'only host starts processes; take a ProcessRunner'],
+  [
+    'network',
+    'undici http https http2 net tls dgram',
+    'glance-client/',
+    'only glance-client talks to the network; take an ImageService',
+  ],
+  ['queue', 'bullmq ioredis', 'fleet/', 'only fleet knows the queue'],
+  ['archives', 'tar', '(vhd|disk)/', 'only the readers of archives know tar'],
+  [
+    'telemetry',
+    '@opentelemetry/api',
+    '(image-utils/src/telemetry/|fleet/src/worker/metrics)',
+    'only the telemetry of the facade and the metrics of the fleet know OpenTelemetry; take a Telemetry',
+  ],
+  ['threads', 'worker_threads', '(io|disk)/', 'threads hash and decode; take a pool'],
+  [
+    'environment',
+    'process module',
+    'cli/',
+    'a library takes what it needs as a parameter, and imports by name',
+  ],
+]
+
+/** What runs where Node.js is not, a browser included, with all that it reaches. */
+const anywhere = '^packages/(core/src|format-policy/src|disk/src/layouts)[./]'
+
+/** Packages whose folders still stand in circles. Nothing may be added. */
+const withCircles = '(cli|fleet|format-policy|glance-client|host|image-utils|qemu-img|vhd)'
+
+/** What is not shipped, below a package's folder. */
+const ofTests = '((test|bench)/|.*\\.(test|test-d|bench)\\.ts$)'
+const test = `^packages/[^/]+/${ofTests}`
+
+/** Modules by their name, whether Node.js or another package has them. */
+const modules = (names) => `(^|/node_modules/)(node:)?(${names.replaceAll(' ', '|')})(/|$)`
+
+/** A package by its imports in what is shipped, and in its tests, which may have the others' test helpers too. */
+function graphRules([name, others]) {
+  const allowed = [name, ...others].map((other) => (other.includes('/') ? `${other}[./]` : `${other}/src/`))
+  const comment = `${name} may import only: ${others.join(', ') || 'nobody'}`
+  const from = `^packages/${name}/`
+  return [
+    {
+      name: `graph-${name}`,
+      severity: 'error',
+      comment,
+      from: { path: from, pathNot: test },
+      to: { path: '^(packages|tools|docs)/', pathNot: `^packages/(${allowed.join('|')})` },
+    },
+    {
+      name: `graph-${name}-tests`,
+      severity: 'error',
+      comment: `${comment}; its tests use those, @disk-image/testing and their test helpers`,
+      from: { path: from + ofTests },
+      to: {
+        path: '^(packages|tools|docs)/',
+        pathNot: `^(packages/${name}/|packages/(${others.join('|')})/(src|test/helpers)|tools/testing/)`,
+      },
+    },
+  ]
+}
+
+export default {
+  forbidden: [
+    ...Object.entries(mayImport).flatMap(graphRules),
+    {
+      name: 'graph-unknown-package',
+      severity: 'error',
+      comment: 'put the package into the graph of .dependency-cruiser.js',
+      from: { path: '^packages/', pathNot: `^packages/(${Object.keys(mayImport).join('|')})/` },
+      to: {},
+    },
+    ...effects.map(([what, names, where, comment]) => ({
+      name: `only-${what}`,
+      severity: 'error',
+      comment,
+      from: { path: '^packages/', pathNot: `^packages/${where}|${test}` },
+      to: { path: modules(names) },
+    })),
+    {
+      name: 'runs-anywhere',
+      severity: 'error',
+      comment: 'this package runs where Node.js is not, and so must all that it imports',
+      from: { path: anywhere, pathNot: test },
+      to: {
+        path: `^(node:)?(${builtinModules.map((name) => name.replace('node:', '')).join('|')})$`,
+        reachable: true,
+      },
+    },
+    {
+      name: 'not-of-tests',
+      severity: 'error',
+      comment: 'what is shipped imports no tool of the tests, and no test',
+      from: { path: '^packages/', pathNot: test },
+      to: { dependencyTypes: ['npm-dev'] },
+    },
+    {
+      name: 'resolves',
+      severity: 'error',
+      comment: 'no such module is installed, or no such file is there',
+      from: { path: '^packages/' },
+      to: { couldNotResolve: true },
+    },
+    {
+      name: 'no-circle-of-folders',
+      severity: 'error',
+      comment: 'two folders that need each other are one, or have a third beneath them',
+      scope: 'folder',
+      from: { path: '^packages/[^/]+/src', pathNot: `^packages/${withCircles}/` },
+      to: { circular: true },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules|/dist/' },
+    exclude: { path: '/(dist|fixtures|vectors)/' },
+    tsPreCompilationDeps: true,
+    detectProcessBuiltinModuleCalls: true,
+    combinedDependencies: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['@disk-image/source', 'node', 'import', 'types', 'default'],
+    },
+  },
+}
