@@ -3,6 +3,7 @@ const packages: ReadonlyMap<string, string> = new Map([
   ['blkdiscard', 'util-linux'],
   ['blockdev', 'util-linux'],
   ['bwrap', 'bubblewrap'],
+  ['bzip2', 'bzip2'],
   ['cgexec', 'cgroup-tools'],
   ['cryptsetup', 'cryptsetup-bin'],
   ['ionice', 'util-linux'],
@@ -13,6 +14,7 @@ const packages: ReadonlyMap<string, string> = new Map([
   ['qemu-io', 'qemu-utils'],
   ['qemu-nbd', 'qemu-utils'],
   ['sudo', 'sudo'],
+  ['xz', 'xz-utils'],
 ])
 
 /** How to get a program that is missing, as a sentence, where that is known. */
