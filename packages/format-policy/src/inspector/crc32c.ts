@@ -1,4 +1,4 @@
-import { viewOf } from './fields.ts'
+import { viewOf } from '@disk-image/disk/layouts'
 
 const polynomial = 0x82f63b78
 

@@ -1,3 +1,4 @@
+import type { Refusal } from '@disk-image/core'
 import type { Check, Finding, ImageDetails, InspectionVerdict } from './result.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -15,6 +16,11 @@ export class Report {
 
   fail(name: string, finding: Finding): void {
     if (!this.hasFailed(name)) this.#checks.set(name, { name, ok: false, ...finding })
+  }
+
+  /** Takes over what the parser of a layout found; its rules are named `FORMAT-CHECK`. */
+  failAll(problems: readonly Refusal[]): void {
+    for (const { rule, ...finding } of problems) this.fail(rule.slice(rule.indexOf('-') + 1), finding)
   }
 
   /** Whether a finding of this name is there: what else is found needs no words. */

@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 
 /** A magic at a place, for contents that one magic tells. */
 const magics: readonly (readonly [name: string, at: number, magic: string | readonly number[]])[] = [

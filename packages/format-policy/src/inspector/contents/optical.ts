@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { atEnd, type Steps } from '../engine/steps.ts'
 

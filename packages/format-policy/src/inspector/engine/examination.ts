@@ -1,7 +1,7 @@
 import { holdsGpt, holdsPartitionTable, holdsBootMark, notePartitions } from '../contents/partitions.ts'
 import { fileSystemName } from '../contents/file-systems.ts'
 import { opticalContent } from '../contents/optical.ts'
-import { Fields } from '../fields.ts'
+import { Fields } from '@disk-image/disk/layouts'
 import { examineDmg } from '../formats/banned.ts'
 import { type Signature, signatures } from '../formats/index.ts'
 import { hidesBootRecord } from '../formats/luks.ts'

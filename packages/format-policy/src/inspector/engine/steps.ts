@@ -1,8 +1,8 @@
-import type { Fields } from '../fields.ts'
+import { type Fields, layoutHeadBytes } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 
 /** Bytes of the head that are kept: a verdict is on its way when they have been seen. */
-export const headBytes: number = 1024 ** 2
+export const headBytes: number = layoutHeadBytes
 
 /** Bytes of the head that are read first where all can be read; for most formats they are enough. */
 export const firstBytes: number = 128 * 1024

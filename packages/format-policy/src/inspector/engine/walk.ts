@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 import type { Ahead, Answer, ImageEnd, Range, Request, Steps } from './steps.ts'
 
 /**

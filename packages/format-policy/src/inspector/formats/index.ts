@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 import { type Examiner, headBytes } from '../engine/steps.ts'
 import { examineOptical, startsAsOptical } from '../contents/optical.ts'
 import { examineBochs, examineCloop, examineQcow, examineQed } from './banned.ts'

@@ -1,5 +1,4 @@
-import type { Fields } from '../fields.ts'
-import { hex, printable } from '../printable.ts'
+import { type Fields, hex, printable } from '@disk-image/disk/layouts'
 import { Report } from '../report.ts'
 import type { Check } from '../result.ts'
 import { atEnd, type Steps } from '../engine/steps.ts'

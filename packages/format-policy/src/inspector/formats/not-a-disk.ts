@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 import type { Examiner } from '../engine/steps.ts'
 import { isOva, isTar, tarMagicAt } from './tar.ts'
 

@@ -1,4 +1,4 @@
-import { Fields, viewOf } from '../fields.ts'
+import { Fields, viewOf } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'

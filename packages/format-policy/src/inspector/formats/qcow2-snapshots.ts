@@ -1,7 +1,6 @@
-import { viewOf } from '../fields.ts'
+import { type Qcow2Layout, viewOf } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import type { Steps } from '../engine/steps.ts'
-import type { Qcow2Header } from './qcow2-header.ts'
 
 const entryBytes = 40
 const mostExtraBytes = 1024
@@ -57,11 +56,11 @@ class Entries {
  *
  * @see https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.rst "Snapshots"
  */
-export function* walkSnapshots(header: Qcow2Header, report: Report): Steps<void> {
-  const start = Number(header.snapshotsOffset)
-  const entries = new Entries(header.snapshots)
+export function* walkSnapshots(layout: Qcow2Layout, report: Report): Steps<void> {
+  const start = Number(layout.snapshotsOffset)
+  const entries = new Entries(layout.snapshotCount)
   // Never more than to the end of a cluster: what is behind the table must still be there for others.
-  const length = Math.min(header.clusterSize, 65536)
+  const length = Math.min(layout.clusterSize, 65536)
   let at = start
   let hasGoneBy = false
   while (!entries.isOver && at - start <= mostBytes) {
@@ -92,7 +91,7 @@ export function* walkSnapshots(header: Qcow2Header, report: Report): Steps<void>
       reason: 'The snapshot table lies behind the end of the file, so a part of the disk is missing',
       offset: 64,
       found: `${at} bytes`,
-      accepted: `the whole table of ${header.snapshots} snapshots`,
+      accepted: `the whole table of ${layout.snapshotCount} snapshots`,
     })
   }
 }

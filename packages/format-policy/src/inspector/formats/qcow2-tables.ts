@@ -1,11 +1,15 @@
-import { Fields, viewOf } from '../fields.ts'
-import { hex } from '../printable.ts'
+import {
+  checkBitmaps,
+  Fields,
+  hex,
+  mostSnapshots,
+  Problems,
+  type Qcow2Layout,
+  viewOf,
+} from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { type ImageEnd, piecesOf, read, scan, type Steps } from '../engine/steps.ts'
 import { headerBytes as luks1HeaderBytes, problemOfLuks1 } from './luks.ts'
-import { walkBitmaps } from './qcow2-bitmaps.ts'
-import type { Qcow2Extensions } from './qcow2-extensions.ts'
-import { mostSnapshots, type Qcow2Header } from './qcow2-header.ts'
 import { walkSnapshots } from './qcow2-snapshots.ts'
 
 /** L2 tables that are looked into; 32768 of them span 16 TiB with clusters of 64 KiB. */
@@ -29,11 +33,7 @@ export interface Furthest {
  * Goes over the active L1 table, the L2 tables that lie behind it and the snapshot table, for entries that no
  * healthy image has and for the furthest place that they name.
  */
-export function* walkTables(
-  header: Qcow2Header,
-  extensions: Qcow2Extensions,
-  report: Report,
-): Steps<Furthest> {
+export function* walkTables(layout: Qcow2Layout, report: Report): Steps<Furthest> {
   const furthest: Furthest = {
     end: 0,
     what: 'header',
@@ -42,20 +42,20 @@ export function* walkTables(
     compressedClusters: 0,
   }
   const sane =
-    header.clusterSize > 0 &&
-    header.l1Size * 8 <= 32 * 1024 ** 2 &&
-    header.l1Offset > 0n &&
-    header.l1Offset < 1n << 52n
-  const start = Number(header.l1Offset)
+    layout.clusterSize > 0 &&
+    layout.l1Entries * 8 <= 32 * 1024 ** 2 &&
+    layout.l1Offset > 0n &&
+    layout.l1Offset < 1n << 52n
+  const start = Number(layout.l1Offset)
   // In ascending order, because a stream goes by once.
-  const others = otherStructures(header, extensions, report)
+  const others = otherStructures(layout, report)
   yield* walkBefore(others, sane ? start : Infinity)
   if (!sane) return furthest
-  const most = Math.min(mostTables, mostTableBytes / header.clusterSize)
-  const tables = new Float64Array(Math.min(header.l1Size, most))
+  const most = Math.min(mostTables, mostTableBytes / layout.clusterSize)
+  const tables = new Float64Array(Math.min(layout.l1Entries, most))
   let count = 0
-  const withinCluster = header.clusterSize - 1
-  yield* scan(start, header.l1Size * 8, (piece, at) => {
+  const withinCluster = layout.clusterSize - 1
+  yield* scan(start, layout.l1Entries * 8, (piece, at) => {
     const view = viewOf(piece)
     for (let entry = 0; entry + 8 <= piece.length; entry += 8) {
       const high = view.getUint32(entry)
@@ -66,7 +66,7 @@ export function* walkTables(
         invalidEntry(report, 'L1', at + entry, high, low)
         continue
       }
-      reach(furthest, offset + header.clusterSize, 'L2 table', at + entry)
+      reach(furthest, offset + layout.clusterSize, 'L2 table', at + entry)
       if (count < tables.length) tables[count++] = offset
     }
   })
@@ -78,7 +78,7 @@ export function* walkTables(
     if (offset === before) {
       const high = Math.floor(offset / 2 ** 32)
       invalidEntry(report, 'L1 (shared L2 table)', start, high, offset % 2 ** 32)
-    } else yield* walkL2(found, index, header, report, furthest)
+    } else yield* walkL2(found, index, layout, report, furthest)
     before = offset
   }
   yield* walkBefore(others, Infinity)
@@ -96,22 +96,27 @@ function* walkBefore(structures: Structure[], offset: number): Steps<void> {
   while ((structures[0]?.offset ?? Infinity) < offset) yield* structures.shift()?.walk() ?? []
 }
 
-function otherStructures(
-  header: Qcow2Header,
-  { luks, bitmaps }: Qcow2Extensions,
-  report: Report,
-): Structure[] {
+function otherStructures(layout: Qcow2Layout, report: Report): Structure[] {
+  const { luks, bitmaps } = layout
   const found: Structure[] = []
-  const snapshots = snapshotsPlace(header)
-  if (snapshots < Infinity) found.push({ offset: snapshots, walk: () => walkSnapshots(header, report) })
+  const snapshots = snapshotsPlace(layout)
+  if (snapshots < Infinity) found.push({ offset: snapshots, walk: () => walkSnapshots(layout, report) })
   if (luks !== undefined && luks.offset < 1n << 52n) {
     const offset = Number(luks.offset)
     found.push({ offset, walk: () => lookAtLuks(offset, report) })
   }
-  if (bitmaps !== undefined && header.clusterSize > 0) {
-    found.push({ offset: bitmaps.offset, walk: () => walkBitmaps(bitmaps, header, report) })
+  if (bitmaps !== undefined && layout.clusterSize > 0) {
+    found.push({ offset: bitmaps.offset, walk: () => walkBitmaps(layout, report) })
   }
   return found.sort((a, b) => a.offset - b.offset)
+}
+
+function* walkBitmaps(layout: Qcow2Layout, report: Report): Steps<void> {
+  if (layout.bitmaps === undefined) return
+  const { offset, bytes } = layout.bitmaps
+  const problems = new Problems('qcow2')
+  checkBitmaps(yield* read(offset, bytes), layout.bitmaps, layout, problems)
+  report.failAll(problems.list)
 }
 
 /** The header of an encrypted image is one of LUKS 1. */
@@ -123,8 +128,8 @@ function* lookAtLuks(offset: number, report: Report): Steps<void> {
 }
 
 /** Where the snapshot table is; infinitely far where there is none, or none that can be looked at. */
-function snapshotsPlace({ snapshots, snapshotsOffset, clusterSize }: Qcow2Header): number {
-  if (snapshots === 0 || snapshots > mostSnapshots || clusterSize === 0) return Infinity
+function snapshotsPlace({ snapshotCount, snapshotsOffset, clusterSize }: Qcow2Layout): number {
+  if (snapshotCount === 0 || snapshotCount > mostSnapshots || clusterSize === 0) return Infinity
   const possible = snapshotsOffset > 0n && snapshotsOffset < 1n << 52n
   return possible && snapshotsOffset % BigInt(clusterSize) === 0n ? Number(snapshotsOffset) : Infinity
 }
@@ -133,15 +138,15 @@ function snapshotsPlace({ snapshots, snapshotsOffset, clusterSize }: Qcow2Header
 function* walkL2(
   tables: Float64Array,
   index: number,
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   report: Report,
   furthest: Furthest,
 ): Steps<void> {
-  if (header.hasDataFile) return
-  const length = header.clusterSize
+  if (layout.hasDataFile) return
+  const length = layout.clusterSize
   const first = index + 1
   const then = piecesOf(tables.length - first, length, (nth) => tables[first + nth] ?? 0)
-  const visit = (piece: Uint8Array, at: number): void => lookAtL2(piece, at, header, report, furthest)
+  const visit = (piece: Uint8Array, at: number): void => lookAtL2(piece, at, layout, report, furthest)
   yield* scan(tables[index] ?? 0, length, visit, then)
 }
 
@@ -152,16 +157,16 @@ function* walkL2(
 function lookAtL2(
   piece: Uint8Array,
   at: number,
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   report: Report,
   furthest: Furthest,
 ): void {
   const view = viewOf(piece)
   // Told that this is a whole number of 32 bits, the engine adds three times as fast.
-  const clusterSize = header.clusterSize | 0
-  const step = header.extendedL2 ? 16 : 8
+  const clusterSize = layout.clusterSize | 0
+  const step = layout.extendedL2 ? 16 : 8
   const last = piece.length - step
-  const compressedHighMask = 2 ** (62 - (header.clusterBits - 8) - 32) - 1
+  const compressedHighMask = 2 ** (62 - (layout.clusterBits - 8) - 32) - 1
   // Bits 0 to 8 are flags; the rest of what is within a cluster must be zero.
   const withinCluster = (clusterSize - 1) & ~0x1ff
   let mostHigh = 0
@@ -207,7 +212,7 @@ function lookAtL2(
 
 /** What the length of the file, known only at its end, says about offsets in header and tables. */
 export function checkAgainstLength(
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   furthest: Furthest,
   end: ImageEnd,
   report: Report,
@@ -220,12 +225,12 @@ export function checkAgainstLength(
       found: hex(place),
       accepted: `below ${hex(size)}`,
     })
-  if (header.l1Size > 0 && header.l1Offset + BigInt(header.l1Size) * 8n > size) {
-    outside('L1 table', 40, header.l1Offset)
-  } else if (header.refcountTableOffset >= size) {
-    outside('reference count table', 48, header.refcountTableOffset)
-  } else if (header.snapshots > 0 && header.snapshotsOffset + BigInt(header.snapshots) * 40n > size) {
-    outside('snapshot table', 64, header.snapshotsOffset)
+  if (layout.l1Entries > 0 && layout.l1Offset + BigInt(layout.l1Entries) * 8n > size) {
+    outside('L1 table', 40, layout.l1Offset)
+  } else if (layout.refcountTableOffset >= size) {
+    outside('reference count table', 48, layout.refcountTableOffset)
+  } else if (layout.snapshotCount > 0 && layout.snapshotsOffset + BigInt(layout.snapshotCount) * 40n > size) {
+    outside('snapshot table', 64, layout.snapshotsOffset)
   } else if (furthest.end > end.sizeBytes) {
     outside(furthest.what, furthest.entryOffset, BigInt(furthest.end))
   }

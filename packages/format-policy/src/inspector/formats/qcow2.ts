@@ -1,10 +1,7 @@
-import type { Fields } from '../fields.ts'
-import { hex, printable } from '../printable.ts'
+import { type Fields, hex, parseQcow2, qcow2HeadBytes, type Qcow2Layout } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { atEnd, firstBytes, headBytes, type ImageEnd, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
-import { readExtensions } from './qcow2-extensions.ts'
-import { checkQcow2Header, type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import { checkAgainstLength, walkTables } from './qcow2-tables.ts'
 
 const checks = [
@@ -29,8 +26,7 @@ export function startsAsQcow(head: Fields): boolean {
 
 /** What is in the first cluster, and a backing file's name wherever it is, is looked at in the head. */
 export function qcow2Head(head: Fields): number {
-  const { clusterSize, headerLength, backingOffset } = readQcow2Header(head)
-  return backingOffset === 0n && Math.max(clusterSize, headerLength) <= firstBytes ? 0 : headBytes
+  return head.u64be(8) === 0n && qcow2HeadBytes(head.bytes) <= firstBytes ? 0 : headBytes
 }
 
 /**
@@ -40,55 +36,46 @@ export function qcow2Head(head: Fields): number {
  */
 export function* examineQcow2(head: Fields, report: Report): Steps<void> {
   report.expect(...checks)
-  const header = readQcow2Header(head)
-  report.details.version = header.version
-  if (header.version !== 2 && header.version !== 3) {
-    report.fail('version', {
-      reason: `qcow2 version ${header.version} is not known`,
-      offset: 4,
-      found: `${header.version}`,
-      accepted: '2 or 3',
-    })
-    return
-  }
-  checkQcow2Header(head, header, report)
-  checkBackingFile(head, header, report)
-  const extensions = readExtensions(head, header, report)
-  const furthest = yield* walkTables(header, extensions, report)
+  const layout = parseQcow2(head.bytes)
+  report.details.version = layout.version
+  report.failAll(layout.problems)
+  if (layout.version !== 2 && layout.version !== 3) return
+  describe(layout, report)
+  const furthest = yield* walkTables(layout, report)
   const end = yield* atEnd()
-  checkAgainstLength(header, furthest, end, report)
+  checkAgainstLength(layout, furthest, end, report)
   const { clusters, compressedClusters } = furthest
-  const bytes = header.clusterSize
+  const bytes = layout.clusterSize
   checkShared({ name: 'clusters', count: clusters, bytes }, end.sizeBytes, report)
   const compressed = { name: 'compressed clusters', count: compressedClusters, bytes, compressed: true }
   checkShared(compressed, end.sizeBytes, report)
-  checkLuksHeader(extensions.luks, end, report)
+  checkLuksHeader(layout, end, report)
 }
 
-function checkBackingFile(head: Fields, header: Qcow2Header, report: Report): void {
-  if (header.backingOffset === 0n) return
-  const length = Math.min(header.backingLength, 1023)
-  const inside = header.backingOffset < BigInt(head.length)
-  const name = inside ? printable(head.text(Number(header.backingOffset), length)) : ''
-  report.details.backingFile = name
-  report.fail('backing-file', {
-    reason: 'The image has a backing file: a tool that opens it opens that file of the host too',
-    offset: 8,
-    found: name === '' ? `offset ${hex(header.backingOffset)}, ${header.backingLength} bytes` : name,
-    accepted: 'an image without a backing file (`qemu-img convert` makes one)',
-    reference: 'CVE-2015-5163',
-  })
+function describe(layout: Qcow2Layout, report: Report): void {
+  const { details } = report
+  report.virtualSize = layout.exactSizeBytes
+  if (layout.clusterSize !== 0) details.clusterSizeBytes = layout.clusterSize
+  if (layout.snapshotCount > 0) details.internalSnapshots = layout.snapshotCount
+  if (layout.extendedL2) details.extendedL2 = true
+  if (layout.isCompressionKnown) details.compressionType = layout.compression
+  const encryption = ['none', 'aes', 'luks'][layout.cryptMethod]
+  if (encryption !== undefined && encryption !== 'none') {
+    details.encryption = encryption
+    const reason = `The data is encrypted (${encryption})`
+    report.note('encryption', { reason, offset: 32, found: encryption })
+  }
+  if (layout.backingOffset !== 0n) details.backingFile = layout.backingFile
+  if (layout.backingFileFormat !== undefined) details.backingFileFormat = layout.backingFileFormat
+  if (layout.dataFile !== undefined) details.dataFile = layout.dataFile
+  if (layout.bitmapCount !== undefined) details.bitmaps = layout.bitmapCount
 }
 
-function checkLuksHeader(
-  range: { readonly offset: bigint; readonly length: bigint } | undefined,
-  end: ImageEnd,
-  report: Report,
-): void {
-  if (range === undefined || range.offset + range.length <= BigInt(end.sizeBytes)) return
+function checkLuksHeader({ luks }: Qcow2Layout, end: ImageEnd, report: Report): void {
+  if (luks === undefined || luks.offset + luks.length <= BigInt(end.sizeBytes)) return
   report.fail('truncated', {
     reason: 'The LUKS header of the encrypted image lies behind the end of the file',
-    found: `${hex(range.offset)}, ${range.length} bytes`,
+    found: `${hex(luks.offset)}, ${luks.length} bytes`,
     accepted: `within ${end.sizeBytes} bytes`,
   })
 }

@@ -1,5 +1,4 @@
-import { type Fields, viewOf } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { type Fields, viewOf, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'

@@ -1,5 +1,4 @@
-import type { Fields } from '../fields.ts'
-import { hex, printable } from '../printable.ts'
+import { type Fields, hex, printable } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 
 /** Bytes of a VHD footer, and of its copy at the start. */

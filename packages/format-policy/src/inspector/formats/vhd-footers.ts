@@ -1,6 +1,5 @@
 import type { ImageEnd } from '../engine/steps.ts'
-import { Fields } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { Fields, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { isVhdFooter, vhdFooterBytes } from './vhd-footer.ts'
 

@@ -1,5 +1,4 @@
-import { Fields, viewOf } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { Fields, viewOf, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checksum, checkVhdFooter, readVhdFooter, utf16be, type VhdFooter } from './vhd-footer.ts'

@@ -1,5 +1,4 @@
-import { Fields } from '../fields.ts'
-import { hex, printable } from '../printable.ts'
+import { Fields, hex, printable } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { read, type Steps } from '../engine/steps.ts'
 import { identityAt, type VhdxRegion } from './vhdx-regions.ts'

@@ -1,6 +1,5 @@
 import { crc32c } from '../crc32c.ts'
-import { type Fields, sameBytes } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { type Fields, sameBytes, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 
 const KiB = 1024

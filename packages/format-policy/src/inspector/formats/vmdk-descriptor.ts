@@ -1,5 +1,4 @@
-import type { Fields } from '../fields.ts'
-import { printable } from '../printable.ts'
+import { type Fields, printable } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { checkExtentName, controls, declaredEncoding } from './vmdk-names.ts'
 import { type DescriptorLine, descriptorLines } from './vmdk-lines.ts'

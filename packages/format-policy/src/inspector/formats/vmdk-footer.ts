@@ -1,5 +1,4 @@
-import { Fields } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { Fields, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import type { ImageEnd } from '../engine/steps.ts'
 import { atEndMark, readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'

@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 
 /** The fields of a VMDK sparse extent's header; sectors of 512 bytes. */
 export interface VmdkHeader {

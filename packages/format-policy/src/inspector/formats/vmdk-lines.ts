@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 
 /** Longest line that is looked at; VMware's own are a few hundred characters at most. */
 export const longestLine = 4096

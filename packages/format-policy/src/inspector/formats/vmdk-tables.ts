@@ -1,5 +1,4 @@
-import { viewOf } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { viewOf, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { scan, type Steps } from '../engine/steps.ts'
 import type { VmdkHeader } from './vmdk-header.ts'

@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { longestDescriptor, readDescriptor } from './vmdk-descriptor.ts'
 import { descriptorLines } from './vmdk-lines.ts'

@@ -1,5 +1,4 @@
-import type { Fields } from '../fields.ts'
-import { hex } from '../printable.ts'
+import { type Fields, hex } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { atEnd, firstBytes, headBytes, type Steps } from '../engine/steps.ts'
 import { checkVmdkFooter } from './vmdk-footer.ts'

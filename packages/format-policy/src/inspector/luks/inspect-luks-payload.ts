@@ -1,5 +1,5 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import { Fields } from '../fields.ts'
+import { Fields } from '@disk-image/disk/layouts'
 import { startsAsLuks } from '../formats/luks.ts'
 import { inspect, type InspectOptions } from '../inspect.ts'
 import { readFully } from '../read-fully.ts'

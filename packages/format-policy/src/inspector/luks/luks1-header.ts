@@ -1,4 +1,4 @@
-import type { Fields } from '../fields.ts'
+import type { Fields } from '@disk-image/disk/layouts'
 import { parseHash } from './key-derivation.ts'
 import { malformed } from './problem.ts'
 import { parseCipher } from './sector-cipher.ts'

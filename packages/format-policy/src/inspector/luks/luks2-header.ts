@@ -1,5 +1,5 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import { Fields } from '../fields.ts'
+import { Fields } from '@disk-image/disk/layouts'
 import { readFully } from '../read-fully.ts'
 import { digest } from './key-derivation.ts'
 import { LuksProblem, malformed } from './problem.ts'

@@ -1,4 +1,4 @@
-import { printable } from '../printable.ts'
+import { printable } from '@disk-image/disk/layouts'
 import type { LuksPayloadNotSeen } from './result.ts'
 
 /** What a problem has to say beyond its outcome. */

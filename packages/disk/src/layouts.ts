@@ -1,0 +1,7 @@
+export { Fields, sameBytes, viewOf } from './layouts/fields.ts'
+export { layoutHeadBytes } from './layouts/head.ts'
+export { hex, printable } from './layouts/printable.ts'
+export { type Finding, Problems } from './layouts/problems.ts'
+export { type BitmapDirectory, checkBitmaps } from './qcow2/layout-bitmaps.ts'
+export type { Qcow2Extensions } from './qcow2/layout-extensions.ts'
+export { mostSnapshots, parseQcow2, qcow2HeadBytes, type Qcow2Layout } from './qcow2/layout.ts'

@@ -1,0 +1,18 @@
+import type { Refusal } from '@disk-image/core'
+
+/** What is wrong, without the rule that says so. */
+export type Finding = Omit<Refusal, 'rule'>
+
+/** Collects what a layout's parser finds wrong. The rules are named `FORMAT-CHECK`. */
+export class Problems {
+  readonly list: Refusal[] = []
+  readonly #format: string
+
+  constructor(format: string) {
+    this.#format = format
+  }
+
+  add(check: string, finding: Finding): void {
+    this.list.push(Object.freeze({ rule: `${this.#format}-${check}`, ...finding }))
+  }
+}
