@@ -147,7 +147,7 @@ export default {
   ],
   options: {
     doNotFollow: { path: 'node_modules|/dist/' },
-    exclude: { path: '/(dist|fixtures|vectors)/' },
+    exclude: { path: '/(dist|fixtures|vectors)/|^packages/[^/]+/api/' },
     tsPreCompilationDeps: true,
     detectProcessBuiltinModuleCalls: true,
     combinedDependencies: true,

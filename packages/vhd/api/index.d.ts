@@ -1,79 +1,16 @@
-@disk-image/vhd: what others can use. Written by pnpm api:accept.
+import {
+  CallOptions,
+  Disk,
+  DiskReceiver,
+  Extent,
+  ImageError,
+  RandomAccessReader,
+  Refusal,
+} from "@disk-image/core";
 
-[.]
-ArchiveLimits: interface
-ArchiveWarning: interface
-ByteStream: interface
-ChainFile: type
-ChainRules: interface
-ChainSource: type
-CoalesceOptions: interface
-CreateSnapshotOptions: interface
-CreateVhdOptions: interface
-DecodedLocator: interface
-DiskGeometry: interface
-DynamicVhdOptions: interface
-ExamineOptions: interface
-ExtractOptions: interface
-ExtractedArchive: interface
-FixedVhdOptions: interface
-FlattenOptions: interface
-FooterOrigin: type
-GzipDecoder: class
-GzipError: class
-GzipProblem: type
-GzipTrailer: interface
-MergeOptions: interface
-RawSource: interface
-ReadOptions: interface
-RepairOptions: interface
-RepairReport: interface
-ResizeOptions: interface
-SetParentOptions: interface
-UnpackedReceiver: type
-VhdBlocksInfo: interface
-VhdChain: interface
-VhdError: class
-VhdErrorInit: interface
-VhdExtent: type
-VhdInfo: interface
-VhdIssue: interface
-VhdIssueSeverity: type
-VhdParentInfo: interface
-VhdRepair: interface
-VhdReport: interface
-VhdSource: type
-VhdStyle: type
-VhdType: type
-WriteDynamicOptions: interface
-XenserverArchiveError: class
-XenserverArchiveErrorInit: interface
-checkVhd: function
-coalesceChain: function
-coalesceVhd: function
-createSnapshot: function
-createVhd: function
-discoverVhdChain: function
-examineVhd: function
-extractXenserverArchive: function
-findVhdChain: function
-fixVhdChain: function
-flattenChain: function
-geometryOf: function
-getVhdInfo: function
-getVhdSize: function
-isXenserverFormat: function
-openVhdChain: function
-readChain: function
-repairVhd: function
-resizeVhd: function
-setVhdParent: function
-streamDynamicVhd: function
-streamFixedVhd: function
-streamRaw: function
-writeDynamicVhd: function
-
-[declarations]
+import {
+  FileHandle,
+} from "node:fs/promises";
 
 interface ArchiveLimits {
   readonly maxBytes?: number | undefined;
@@ -105,18 +42,18 @@ interface ChainRules {
 type ChainSource = VhdSource | RawSource;
 
 interface CoalesceOptions extends MergeOptions, ChainRules {
-  readonly mode?: 'in-place' | 'copy' | undefined;
+  readonly mode?: "in-place" | "copy" | undefined;
 }
 
 interface CreateSnapshotOptions {
   readonly sizeBytes?: number | undefined;
-  readonly parentFormat?: 'vhd' | 'raw' | undefined;
+  readonly parentFormat?: "vhd" | "raw" | undefined;
   readonly uniqueId?: string | undefined;
 }
 
 interface CreateVhdOptions {
   readonly sizeBytes: number;
-  readonly type?: 'fixed' | 'dynamic' | undefined;
+  readonly type?: "fixed" | "dynamic" | undefined;
   readonly style?: VhdStyle | undefined;
   readonly alignBytes?: number | undefined;
   readonly blockSizeBytes?: number | undefined;
@@ -148,8 +85,7 @@ interface ExamineOptions extends CallOptions {
   readonly nowMs?: number | undefined;
 }
 
-interface ExtractOptions extends ArchiveLimits, CallOptions {
-}
+interface ExtractOptions extends ArchiveLimits, CallOptions {}
 
 interface ExtractedArchive {
   readonly chain: string[];
@@ -163,14 +99,14 @@ interface FixedVhdOptions extends ReadOptions {
   readonly uniqueId?: string | undefined;
 }
 
-interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOptions, 'alignBytes'> {
-  readonly format?: 'raw' | 'fixed' | 'dynamic' | undefined;
-  readonly style?: DynamicVhdOptions['style'];
+interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOptions, "alignBytes"> {
+  readonly format?: "raw" | "fixed" | "dynamic" | undefined;
+  readonly style?: DynamicVhdOptions["style"];
 }
 
-type FooterOrigin = 'end' | 'end-511' | 'start';
+type FooterOrigin = "end" | "end-511" | "start";
 
-class GzipDecoder {
+export declare class GzipDecoder {
   #private;
   constructor(receive: UnpackedReceiver);
   write(chunk: Uint8Array): Promise<void>;
@@ -178,7 +114,7 @@ class GzipDecoder {
   destroy(): void;
 }
 
-class GzipError extends Error {
+export declare class GzipError extends Error {
   readonly problem: GzipProblem;
   readonly offset: number;
   readonly found: string | undefined;
@@ -193,10 +129,10 @@ class GzipError extends Error {
   });
 }
 
-type GzipProblem = 'not-gzip' | 'truncated' | 'damaged' | 'members' | 'trailing';
+type GzipProblem = "not-gzip" | "truncated" | "damaged" | "members" | "trailing";
 
 interface GzipTrailer {
-  readonly kind: 'zeros' | 'fwtool';
+  readonly kind: "zeros" | "fwtool";
   readonly offset: number;
   readonly bytes: number;
 }
@@ -207,7 +143,7 @@ interface MergeOptions extends CallOptions {
 
 interface RawSource {
   readonly source: VhdSource;
-  readonly format: 'raw';
+  readonly format: "raw";
 }
 
 interface ReadOptions extends CallOptions {
@@ -230,7 +166,7 @@ interface ResizeOptions extends CallOptions {
 }
 
 interface SetParentOptions {
-  readonly parentFormat?: 'vhd' | 'raw' | undefined;
+  readonly parentFormat?: "vhd" | "raw" | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -253,7 +189,7 @@ interface VhdChain extends Disk {
   close(): Promise<void>;
 }
 
-class VhdError extends ImageError {
+export declare class VhdError extends ImageError {
   readonly code = "VHD_REFUSED";
   readonly kind = "refused";
   readonly path: string | undefined;
@@ -272,10 +208,10 @@ interface VhdErrorInit extends Refusal {
 }
 
 type VhdExtent = (Extent & {
-  readonly kind: 'data';
+  readonly kind: "data";
   readonly data: Uint8Array;
 }) | (Extent & {
-  readonly kind: 'zero';
+  readonly kind: "zero";
   readonly data?: undefined;
 });
 
@@ -302,7 +238,7 @@ interface VhdIssue extends Refusal {
   readonly severity: VhdIssueSeverity;
 }
 
-type VhdIssueSeverity = 'fatal' | 'error' | 'warning';
+type VhdIssueSeverity = "fatal" | "error" | "warning";
 
 interface VhdParentInfo {
   readonly uniqueId: string;
@@ -326,15 +262,15 @@ interface VhdReport {
 
 type VhdSource = string | FileHandle | RandomAccessReader;
 
-type VhdStyle = 'xenserver' | 'windows';
+type VhdStyle = "xenserver" | "windows";
 
-type VhdType = 'fixed' | 'dynamic' | 'differencing';
+type VhdType = "fixed" | "dynamic" | "differencing";
 
 interface WriteDynamicOptions extends DynamicVhdOptions {
   readonly sizeBytes: number;
 }
 
-class XenserverArchiveError extends ImageError {
+export declare class XenserverArchiveError extends ImageError {
   readonly code = "XENSERVER_ARCHIVE_REFUSED";
   readonly kind = "refused";
   readonly member: string | undefined;
@@ -352,53 +288,99 @@ interface XenserverArchiveErrorInit extends Refusal {
   readonly cause?: unknown;
 }
 
-function checkVhd(vhd: VhdSource, options?: ExamineOptions): Promise<void>;
+export declare function checkVhd(vhd: VhdSource, options?: ExamineOptions): Promise<void>;
 
-function coalesceChain(vhdChain: readonly ChainFile[], options?: CoalesceOptions): Promise<string>;
+export declare function coalesceChain(vhdChain: readonly ChainFile[], options?: CoalesceOptions): Promise<string>;
 
-function coalesceVhd(vhdPath: string, options?: CoalesceOptions): Promise<void>;
+export declare function coalesceVhd(vhdPath: string, options?: CoalesceOptions): Promise<void>;
 
-function createSnapshot(path: string, parentPath: string, { sizeBytes, parentFormat, uniqueId }?: CreateSnapshotOptions): Promise<void>;
+export declare function createSnapshot(path: string, parentPath: string, { sizeBytes, parentFormat, uniqueId }?: CreateSnapshotOptions): Promise<void>;
 
-function createVhd(path: string, options: CreateVhdOptions): Promise<void>;
+export declare function createVhd(path: string, options: CreateVhdOptions): Promise<void>;
 
-function discoverVhdChain(directory: string): Promise<string[]>;
+export declare function discoverVhdChain(directory: string): Promise<string[]>;
 
-function examineVhd(vhd: VhdSource, options?: ExamineOptions): Promise<VhdReport>;
+export declare function examineVhd(vhd: VhdSource, options?: ExamineOptions): Promise<VhdReport>;
 
-function extractXenserverArchive(source: string | AsyncIterable<Uint8Array>, targetDirectory: string, options?: ExtractOptions): Promise<ExtractedArchive>;
+export declare function extractXenserverArchive(source: string | AsyncIterable<Uint8Array>, targetDirectory: string, options?: ExtractOptions): Promise<ExtractedArchive>;
 
-function findVhdChain(leafPath: string): Promise<string[]>;
+export declare function findVhdChain(leafPath: string): Promise<string[]>;
 
-function fixVhdChain(vhdChain: readonly string[], { signal }?: Pick<SetParentOptions, 'signal'>): Promise<void>;
+export declare function fixVhdChain(vhdChain: readonly string[], { signal }?: Pick<SetParentOptions, "signal">): Promise<void>;
 
-function flattenChain(sources: ChainSource | readonly ChainSource[], destinationPath: string, options?: FlattenOptions): Promise<void>;
+export declare function flattenChain(sources: ChainSource | readonly ChainSource[], destinationPath: string, options?: FlattenOptions): Promise<void>;
 
-function geometryOf(sizeBytes: number): DiskGeometry;
+export declare function geometryOf(sizeBytes: number): DiskGeometry;
 
-function getVhdInfo(vhd: VhdSource): Promise<VhdInfo>;
+export declare function getVhdInfo(vhd: VhdSource): Promise<VhdInfo>;
 
-function getVhdSize(vhd: VhdSource): Promise<number>;
+export declare function getVhdSize(vhd: VhdSource): Promise<number>;
 
-function isXenserverFormat(imageMeta: {
+export declare function isXenserverFormat(imageMeta: {
   readonly disk_format?: string | null | undefined;
   readonly container_format?: string | null | undefined;
 }): boolean;
 
-function openVhdChain(sources: ChainSource | readonly ChainSource[], rules?: ChainRules): Promise<VhdChain>;
+export declare function openVhdChain(sources: ChainSource | readonly ChainSource[], rules?: ChainRules): Promise<VhdChain>;
 
-function readChain(sources: ChainSource | readonly ChainSource[], options?: ReadOptions & ChainRules): AsyncGenerator<VhdExtent, void, void>;
+export declare function readChain(sources: ChainSource | readonly ChainSource[], options?: ReadOptions & ChainRules): AsyncGenerator<VhdExtent, void, void>;
 
-function repairVhd(path: string, { dryRun, assignUuid, signal }?: RepairOptions): Promise<RepairReport>;
+export declare function repairVhd(path: string, { dryRun, assignUuid, signal }?: RepairOptions): Promise<RepairReport>;
 
-function resizeVhd(vhdPath: string, sizeMiB: number, { signal, onProgress, exact }?: ResizeOptions): Promise<void>;
+export declare function resizeVhd(vhdPath: string, sizeMiB: number, { signal, onProgress, exact }?: ResizeOptions): Promise<void>;
 
-function setVhdParent(vhdPath: string, parentPath: string, { parentFormat, signal }?: SetParentOptions): Promise<void>;
+export declare function setVhdParent(vhdPath: string, parentPath: string, { parentFormat, signal }?: SetParentOptions): Promise<void>;
 
-function streamDynamicVhd(chain: VhdChain, options?: DynamicVhdOptions): Promise<ByteStream>;
+export declare function streamDynamicVhd(chain: VhdChain, options?: DynamicVhdOptions): Promise<ByteStream>;
 
-function streamFixedVhd(chain: VhdChain, options?: FixedVhdOptions): ByteStream;
+export declare function streamFixedVhd(chain: VhdChain, options?: FixedVhdOptions): ByteStream;
 
-function streamRaw(chain: VhdChain, options?: ReadOptions): ByteStream;
+export declare function streamRaw(chain: VhdChain, options?: ReadOptions): ByteStream;
 
-function writeDynamicVhd(source: AsyncIterable<Uint8Array>, destinationPath: string, options: WriteDynamicOptions): Promise<void>;
+export declare function writeDynamicVhd(source: AsyncIterable<Uint8Array>, destinationPath: string, options: WriteDynamicOptions): Promise<void>;
+
+export type {
+  ArchiveLimits,
+  ArchiveWarning,
+  ByteStream,
+  ChainFile,
+  ChainRules,
+  ChainSource,
+  CoalesceOptions,
+  CreateSnapshotOptions,
+  CreateVhdOptions,
+  DecodedLocator,
+  DiskGeometry,
+  DynamicVhdOptions,
+  ExamineOptions,
+  ExtractOptions,
+  ExtractedArchive,
+  FixedVhdOptions,
+  FlattenOptions,
+  FooterOrigin,
+  GzipProblem,
+  GzipTrailer,
+  MergeOptions,
+  RawSource,
+  ReadOptions,
+  RepairOptions,
+  RepairReport,
+  ResizeOptions,
+  SetParentOptions,
+  UnpackedReceiver,
+  VhdBlocksInfo,
+  VhdChain,
+  VhdErrorInit,
+  VhdExtent,
+  VhdInfo,
+  VhdIssue,
+  VhdIssueSeverity,
+  VhdParentInfo,
+  VhdRepair,
+  VhdReport,
+  VhdSource,
+  VhdStyle,
+  VhdType,
+  WriteDynamicOptions,
+  XenserverArchiveErrorInit,
+};

@@ -1,42 +1,11 @@
-@disk-image/io: what others can use. Written by pnpm api:accept.
-
-[.]
-ByteTask: type
-ByteThreads: interface
-Channel: class
-ExpectedImage: type
-HashPlan: interface
-PipeResult: interface
-RateLimiter: class
-SinkWrites: interface
-SlotPool: interface
-StreamHash: interface
-StreamHashOptions: interface
-TaskStream: interface
-TransferOptions: interface
-VerifiedPipe: interface
-VerifiedPipeOptions: interface
-allocateBuffer: function
-allocatePagePieces: function
-allocateSharedBuffer: function
-bufferOffset: const
-createByteThreads: function
-createSinkWrites: function
-createSlotPool: function
-createStreamHash: function
-createTaskStream: function
-createVerifiedPipe: function
-hasHash: function
-isHexDigest: function
-isPageAligned: function
-pageBytes: const
-planHash: function
-readAgain: function
-sizeOf: function
-toNodeHashName: function
-transferVerified: function
-
-[declarations]
+import {
+  ByteSink,
+  DownloadReport,
+  ImageRecord,
+  ProgressListener,
+  ResumePoint,
+  VerifyPolicy,
+} from "@disk-image/core";
 
 interface ByteConsumer {
   update(bytes: Uint8Array): Promise<void>;
@@ -46,10 +15,10 @@ interface ByteConsumer {
 }
 
 type ByteTask = {
-  readonly kind: 'hash';
+  readonly kind: "hash";
   readonly algorithm: string;
 } | {
-  readonly kind: 'signature';
+  readonly kind: "signature";
   readonly algorithm: string;
   readonly publicKey: string;
   readonly signature: Uint8Array;
@@ -62,7 +31,7 @@ interface ByteThreads {
   close(): Promise<void>;
 }
 
-class Channel implements ByteSink, AsyncIterable<Uint8Array> {
+export declare class Channel implements ByteSink, AsyncIterable<Uint8Array> {
   #private;
   get abandoned(): boolean;
   write(chunk: Uint8Array): Promise<void>;
@@ -71,7 +40,7 @@ class Channel implements ByteSink, AsyncIterable<Uint8Array> {
   [Symbol.asyncIterator](): AsyncGenerator<Uint8Array>;
 }
 
-type ExpectedImage = Pick<ImageRecord, 'id' | 'size' | 'os_hash_algo' | 'os_hash_value' | 'checksum'>;
+type ExpectedImage = Pick<ImageRecord, "id" | "size" | "os_hash_algo" | "os_hash_value" | "checksum">;
 
 interface HashPlan {
   readonly algorithm: string;
@@ -94,7 +63,7 @@ interface PipeResult {
   readonly additionalHashes: Readonly<Record<string, string>>;
 }
 
-class RateLimiter {
+export declare class RateLimiter {
   #private;
   constructor(bytesPerSecond: number, signal?: AbortSignal);
   take(bytes: number): Promise<void>;
@@ -164,40 +133,56 @@ interface VerifiedPipeOptions {
   readonly workerFromBytes?: number | undefined;
 }
 
-function allocateBuffer(bytes: number): Uint8Array;
+export declare function allocateBuffer(bytes: number): Uint8Array;
 
-function allocatePagePieces(count: number, bytes: number): Uint8Array[];
+export declare function allocatePagePieces(count: number, bytes: number): Uint8Array[];
 
-function allocateSharedBuffer(bytes: number): Uint8Array;
+export declare function allocateSharedBuffer(bytes: number): Uint8Array;
 
-const bufferOffset = 64;
+export declare const bufferOffset = 64;
 
-function createByteThreads(most?: number): ByteThreads;
+export declare function createByteThreads(most?: number): ByteThreads;
 
-function createSinkWrites(sink: ByteSink, mayBegin?: (bytes: number) => boolean): SinkWrites;
+export declare function createSinkWrites(sink: ByteSink, mayBegin?: (bytes: number) => boolean): SinkWrites;
 
-function createSlotPool(slotBytes?: number, most?: number): SlotPool;
+export declare function createSlotPool(slotBytes?: number, most?: number): SlotPool;
 
-function createStreamHash(algorithms: readonly string[], options?: StreamHashOptions, threads?: ByteThreads): StreamHash;
+export declare function createStreamHash(algorithms: readonly string[], options?: StreamHashOptions, threads?: ByteThreads): StreamHash;
 
-function createTaskStream(tasks: readonly ByteTask[], options?: StreamHashOptions, shared?: ByteThreads): TaskStream;
+export declare function createTaskStream(tasks: readonly ByteTask[], options?: StreamHashOptions, shared?: ByteThreads): TaskStream;
 
-function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions, shared?: PipeResources): VerifiedPipe;
+export declare function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions, shared?: PipeResources): VerifiedPipe;
 
-function hasHash({ os_hash_value, checksum, }: Pick<ExpectedImage, 'os_hash_value' | 'checksum'>): boolean;
+export declare function hasHash({ os_hash_value, checksum }: Pick<ExpectedImage, "os_hash_value" | "checksum">): boolean;
 
-function isHexDigest(name: string, value: string): boolean;
+export declare function isHexDigest(name: string, value: string): boolean;
 
-function isPageAligned(bytes: Uint8Array): boolean;
+export declare function isPageAligned(bytes: Uint8Array): boolean;
 
-const pageBytes = 4096;
+export declare const pageBytes = 4096;
 
-function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined;
+export declare function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined;
 
-function readAgain(pipe: VerifiedPipe, point: ResumePoint, signal: AbortSignal | undefined): Promise<void>;
+export declare function readAgain(pipe: VerifiedPipe, point: ResumePoint, signal: AbortSignal | undefined): Promise<void>;
 
-function sizeOf({ id, size }: ExpectedImage): number | undefined;
+export declare function sizeOf({ id, size }: ExpectedImage): number | undefined;
 
-function toNodeHashName(name: string): string | undefined;
+export declare function toNodeHashName(name: string): string | undefined;
 
-function transferVerified(source: AsyncIterable<Uint8Array>, sink: ByteSink, options: TransferOptions): Promise<DownloadReport>;
+export declare function transferVerified(source: AsyncIterable<Uint8Array>, sink: ByteSink, options: TransferOptions): Promise<DownloadReport>;
+
+export type {
+  ByteTask,
+  ByteThreads,
+  ExpectedImage,
+  HashPlan,
+  PipeResult,
+  SinkWrites,
+  SlotPool,
+  StreamHash,
+  StreamHashOptions,
+  TaskStream,
+  TransferOptions,
+  VerifiedPipe,
+  VerifiedPipeOptions,
+};

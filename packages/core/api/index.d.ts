@@ -1,99 +1,3 @@
-@disk-image/core: what others can use. Written by pnpm api:accept.
-
-[.]
-ByteSink: interface
-CallOptions: interface
-CertificateSource: interface
-Clock: interface
-Command: interface
-DetailOptions: interface
-Disk: interface
-DiskReceiver: interface
-DownloadHash: interface
-DownloadOptions: interface
-DownloadReport: interface
-Envelope: interface
-Extent: interface
-FormatUse: type
-GiB: const
-ImageDownloadFailedError: class
-ImageDownloadFailedErrorInit: interface
-ImageError: class
-ImageErrorInit: interface
-ImageErrorKind: type
-ImageFormats: interface
-ImageLocation: interface
-ImageMember: interface
-ImageMetadata: type
-ImageNotAuthorizedError: class
-ImageNotFoundError: class
-ImagePropertyValue: type
-ImageRecord: interface
-ImageService: interface
-ImageSnapshot: interface
-ImageStore: interface
-ImageTooBigError: class
-ImageTooBigErrorInit: interface
-ImageUnacceptableError: class
-ImageUnacceptableErrorInit: interface
-InvalidError: class
-InvalidErrorInit: interface
-KiB: const
-Layout: interface
-Logger: interface
-MiB: const
-NotSupportedOperationError: class
-OverlappedSink: interface
-ProcessEndReason: type
-ProcessExecutionError: class
-ProcessExecutionErrorInit: interface
-ProcessFileAccess: interface
-ProcessLimits: interface
-ProcessResult: interface
-ProcessRunner: interface
-Progress: interface
-ProgressListener: type
-ProgressStage: type
-QemuImgInfo: interface
-RandomAccessReader: interface
-Refusal: interface
-RequestContext: interface
-ResumePoint: interface
-RunOptions: interface
-Source: interface
-Target: interface
-TemporaryFileOptions: interface
-TemporaryFiles: interface
-TemporaryPath: interface
-UpdateOptions: interface
-UploadSource: interface
-Verdict: type
-VerifyPolicy: type
-accepted: const
-adaptLogger: function
-checkImageFormats: function
-checkImageId: function
-fixupDiskFormat: function
-formatBytes: function
-formatNames: function
-fromQemuFormat: function
-glanceFormats: const
-isSameFormat: function
-jsonDepth: function
-printable: function
-printableAscii: function
-printableJson: function
-printableLines: function
-recordProblem: function
-redact: function
-shownFormatNames: function
-silentLogger: const
-toGlanceFormat: function
-toQemuFormat: function
-toSafeNumber: function
-
-[declarations]
-
 interface ByteSink {
   write(chunk: Uint8Array): Promise<void> | void;
   readonly concurrency?: number | undefined;
@@ -124,7 +28,7 @@ interface DetailOptions extends CallOptions {
   readonly limit?: number | undefined;
   readonly pageSize?: number | undefined;
   readonly sortKeys?: readonly string[] | undefined;
-  readonly sortDirections?: readonly ('asc' | 'desc')[] | undefined;
+  readonly sortDirections?: readonly ("asc" | "desc")[] | undefined;
   readonly memberStatus?: string | undefined;
 }
 
@@ -170,14 +74,14 @@ interface Envelope extends ByteSink {
 interface Extent {
   readonly offset: number;
   readonly length: number;
-  readonly kind: 'data' | 'zero' | 'hole';
+  readonly kind: "data" | "zero" | "hole";
 }
 
-type FormatUse = 'read' | 'write';
+type FormatUse = "read" | "write";
 
-const GiB: number;
+export declare const GiB: number;
 
-class ImageDownloadFailedError extends ImageError {
+export declare class ImageDownloadFailedError extends ImageError {
   readonly code = "IMAGE_DOWNLOAD_FAILED";
   readonly kind = "failed";
   readonly imageId: string;
@@ -193,7 +97,7 @@ interface ImageDownloadFailedErrorInit {
   readonly cause?: unknown;
 }
 
-abstract class ImageError extends Error {
+export declare abstract class ImageError extends Error {
   abstract readonly code: string;
   abstract readonly kind: ImageErrorKind;
   constructor({ message, cause }: ImageErrorInit);
@@ -205,7 +109,7 @@ interface ImageErrorInit {
   readonly cause?: unknown;
 }
 
-type ImageErrorKind = 'refused' | 'not-found' | 'not-authorized' | 'invalid' | 'failed';
+type ImageErrorKind = "refused" | "not-found" | "not-authorized" | "invalid" | "failed";
 
 interface ImageFormats {
   readonly disk_format: readonly string[];
@@ -225,11 +129,11 @@ interface ImageMember {
   readonly status?: string | undefined;
 }
 
-type ImageMetadata = Partial<Omit<ImageRecord, 'properties'>> & {
-  readonly properties?: ImageRecord['properties'] | undefined;
+type ImageMetadata = Partial<Omit<ImageRecord, "properties">> & {
+  readonly properties?: ImageRecord["properties"] | undefined;
 };
 
-class ImageNotAuthorizedError extends ImageError {
+export declare class ImageNotAuthorizedError extends ImageError {
   readonly code = "IMAGE_NOT_AUTHORIZED";
   readonly kind = "not-authorized";
   readonly imageId: string;
@@ -240,7 +144,7 @@ class ImageNotAuthorizedError extends ImageError {
   });
 }
 
-class ImageNotFoundError extends ImageError {
+export declare class ImageNotFoundError extends ImageError {
   readonly code = "IMAGE_NOT_FOUND";
   readonly kind = "not-found";
   readonly imageId: string;
@@ -301,7 +205,7 @@ interface ImageService {
     readonly directUrl: string | undefined;
     readonly locations: readonly ImageLocation[];
   }>;
-  addLocation(context: RequestContext, imageId: string, url: string, metadata: ImageLocation['metadata'], options?: CallOptions): Promise<ImageRecord>;
+  addLocation(context: RequestContext, imageId: string, url: string, metadata: ImageLocation["metadata"], options?: CallOptions): Promise<ImageRecord>;
   listMembers(context: RequestContext, imageId: string, options?: CallOptions): Promise<ImageMember[]>;
   readRange?(context: RequestContext, imageId: string, offset: number, length: number, options?: CallOptions): Promise<Uint8Array>;
 }
@@ -316,12 +220,12 @@ interface ImageStore {
   readonly id: string;
   readonly description?: string | undefined;
   readonly default?: string | boolean | undefined;
-  readonly 'read-only'?: string | boolean | undefined;
+  readonly "read-only"?: string | boolean | undefined;
 }
 
-class ImageTooBigError extends InvalidError {
-  readonly code: string;
-  readonly kind: ImageErrorKind;
+export declare class ImageTooBigError extends InvalidError {
+  override readonly code: string;
+  override readonly kind: ImageErrorKind;
   readonly imageId: string;
   constructor(init: ImageTooBigErrorInit);
 }
@@ -332,9 +236,9 @@ interface ImageTooBigErrorInit {
   readonly cause?: unknown;
 }
 
-class ImageUnacceptableError extends InvalidError {
-  readonly code: string;
-  readonly kind: ImageErrorKind;
+export declare class ImageUnacceptableError extends InvalidError {
+  override readonly code: string;
+  override readonly kind: ImageErrorKind;
   readonly imageId: string;
   readonly rule: string | undefined;
   readonly found: string | undefined;
@@ -344,13 +248,13 @@ class ImageUnacceptableError extends InvalidError {
   constructor(init: ImageUnacceptableErrorInit);
 }
 
-interface ImageUnacceptableErrorInit extends Omit<Refusal, 'rule'> {
+interface ImageUnacceptableErrorInit extends Omit<Refusal, "rule"> {
   readonly imageId: string;
   readonly rule?: string | undefined;
   readonly cause?: unknown;
 }
 
-class InvalidError extends ImageError {
+export declare class InvalidError extends ImageError {
   readonly code: string;
   readonly kind: ImageErrorKind;
   readonly reason: string;
@@ -363,7 +267,7 @@ interface InvalidErrorInit {
   readonly cause?: unknown;
 }
 
-const KiB = 1024;
+export declare const KiB = 1024;
 
 interface Layout {
   readonly format: string;
@@ -378,10 +282,10 @@ interface Logger {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
-const MiB: number;
+export declare const MiB: number;
 
-class NotSupportedOperationError extends InvalidError {
-  readonly code: string;
+export declare class NotSupportedOperationError extends InvalidError {
+  override readonly code: string;
   readonly operation: string;
   constructor(init: {
     readonly operation: string;
@@ -394,9 +298,9 @@ interface OverlappedSink extends ByteSink {
   writeAt(chunk: Uint8Array, offset: number): Promise<void>;
 }
 
-type ProcessEndReason = 'exit' | 'not-installed' | 'not-permitted' | 'signal' | 'timeout' | 'cpu-limit' | 'memory-limit' | 'output-limit' | 'file-size-limit';
+type ProcessEndReason = "exit" | "not-installed" | "not-permitted" | "signal" | "timeout" | "cpu-limit" | "memory-limit" | "output-limit" | "file-size-limit";
 
-class ProcessExecutionError extends ImageError {
+export declare class ProcessExecutionError extends ImageError {
   readonly code = "PROCESS_EXECUTION_FAILED";
   readonly kind = "failed";
   readonly command: readonly string[];
@@ -448,13 +352,13 @@ interface Progress {
   readonly stage: ProgressStage;
   readonly completed: number;
   readonly total?: number | undefined;
-  readonly unit: 'bytes' | 'percent';
+  readonly unit: "bytes" | "percent";
   readonly resumes?: number;
 }
 
 type ProgressListener = (progress: Progress) => void;
 
-type ProgressStage = 'inspect' | 'download' | 'verify' | 'convert' | 'write' | 'upload' | 'coalesce' | 'extract';
+type ProgressStage = "inspect" | "download" | "verify" | "convert" | "write" | "upload" | "coalesce" | "extract";
 
 interface QemuImgInfo {
   readonly image?: string | undefined;
@@ -567,54 +471,110 @@ type Verdict = {
   readonly ok: false;
 } & Refusal);
 
-type VerifyPolicy =
-'strict'
- | 'fallback'
- | 'none';
+type VerifyPolicy = "strict" | "fallback" | "none";
 
-const accepted: Verdict;
+export declare const accepted: Verdict;
 
-function adaptLogger(logger: Logger | undefined): Logger;
+export declare function adaptLogger(logger: Logger | undefined): Logger;
 
-function checkImageFormats(metadata: {
+export declare function checkImageFormats(metadata: {
   readonly disk_format?: unknown;
   readonly container_format?: unknown;
 }, taken?: ImageFormats): void;
 
-function checkImageId(imageId: unknown): asserts imageId is string;
+export declare function checkImageId(imageId: unknown): asserts imageId is string;
 
-function fixupDiskFormat(diskFormat: string): string;
+export declare function fixupDiskFormat(diskFormat: string): string;
 
-function formatBytes(bytes: number): string;
+export declare function formatBytes(bytes: number): string;
 
-function formatNames(use: FormatUse): readonly string[];
+export declare function formatNames(use: FormatUse): readonly string[];
 
-function fromQemuFormat(format: string): string;
+export declare function fromQemuFormat(format: string): string;
 
-const glanceFormats: ImageFormats;
+export declare const glanceFormats: ImageFormats;
 
-function isSameFormat(one: string, other: string): boolean;
+export declare function isSameFormat(one: string, other: string): boolean;
 
-function jsonDepth(text: string): number;
+export declare function jsonDepth(text: string): number;
 
-function printable(text: string, longest?: number): string;
+export declare function printable(text: string, longest?: number): string;
 
-function printableAscii(text: string, longest: number): string;
+export declare function printableAscii(text: string, longest: number): string;
 
-function printableJson(value: unknown, indent?: number): string;
+export declare function printableJson(value: unknown, indent?: number): string;
 
-function printableLines(text: string): string;
+export declare function printableLines(text: string): string;
 
-function recordProblem(record: unknown): string | undefined;
+export declare function recordProblem(record: unknown): string | undefined;
 
-function redact(text: string): string;
+export declare function redact(text: string): string;
 
-function shownFormatNames(use: FormatUse): string;
+export declare function shownFormatNames(use: FormatUse): string;
 
-const silentLogger: Logger;
+export declare const silentLogger: Logger;
 
-function toGlanceFormat(name: string): string;
+export declare function toGlanceFormat(name: string): string;
 
-function toQemuFormat(name: string): string;
+export declare function toQemuFormat(name: string): string;
 
-function toSafeNumber(value: bigint, name: string): number;
+export declare function toSafeNumber(value: bigint, name: string): number;
+
+export type {
+  ByteSink,
+  CallOptions,
+  CertificateSource,
+  Clock,
+  Command,
+  DetailOptions,
+  Disk,
+  DiskReceiver,
+  DownloadHash,
+  DownloadOptions,
+  DownloadReport,
+  Envelope,
+  Extent,
+  FormatUse,
+  ImageDownloadFailedErrorInit,
+  ImageErrorInit,
+  ImageErrorKind,
+  ImageFormats,
+  ImageLocation,
+  ImageMember,
+  ImageMetadata,
+  ImagePropertyValue,
+  ImageRecord,
+  ImageService,
+  ImageSnapshot,
+  ImageStore,
+  ImageTooBigErrorInit,
+  ImageUnacceptableErrorInit,
+  InvalidErrorInit,
+  Layout,
+  Logger,
+  OverlappedSink,
+  ProcessEndReason,
+  ProcessExecutionErrorInit,
+  ProcessFileAccess,
+  ProcessLimits,
+  ProcessResult,
+  ProcessRunner,
+  Progress,
+  ProgressListener,
+  ProgressStage,
+  QemuImgInfo,
+  RandomAccessReader,
+  Refusal,
+  RequestContext,
+  ResumePoint,
+  RunOptions,
+  Source,
+  Target,
+  TemporaryFileOptions,
+  TemporaryFiles,
+  TemporaryPath,
+  UpdateOptions,
+  UploadSource,
+  Verdict,
+  VerifyPolicy,
+};

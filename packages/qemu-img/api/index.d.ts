@@ -1,67 +1,21 @@
-@disk-image/qemu-img: what others can use. Written by pnpm api:accept.
-
-[.]
-CacheMode: type
-CheckOptions: interface
-CheckReport: interface
-Cipher: interface
-CompareOptions: interface
-Comparison: type
-ConvertOptions: interface
-ConvertRequest: interface
-ConvertSource: interface
-CreateOptions: interface
-CreationOptions: interface
-ImageFormat: type
-ImageReference: interface
-InfoOptions: interface
-InvalidVolumeTypeError: class
-LocatedConvertRequest: interface
-LocatedImage: interface
-MapExtent: interface
-MapOptions: interface
-MeasureOptions: interface
-MeasureSource: type
-Measurement: interface
-QemuImg: interface
-QemuImgCallOptions: interface
-QemuImgDependencies: interface
-QemuImgLimits: interface
-QemuImgOptions: type
-QemuImgOutputError: class
-ResizeOptions: interface
-SnapshotAction: type
-SnapshotOptions: interface
-VolumeBackendError: class
-checkCommand: function
-checkQemuImgVersion: function
-checkSubformat: function
-compareCommand: function
-convertCommand: function
-createCommand: function
-createQemuImg: function
-decodeCipher: function
-imageFormats: const
-infoCommand: function
-mapCommand: function
-measureCommand: function
-parseInfo: function
-parseProgress: function
-parseVersion: function
-resizeCommand: function
-snapshotCommand: function
-
-[declarations]
+import {
+  CallOptions,
+  Command,
+  ImageError,
+  ImageSnapshot,
+  ProcessRunner,
+  QemuImgInfo,
+} from "@disk-image/core";
 
 interface ByteRange {
   readonly offset: number;
   readonly length: number;
 }
 
-type CacheMode = 'none' | 'writeback' | 'writethrough' | 'directsync' | 'unsafe';
+type CacheMode = "none" | "writeback" | "writethrough" | "directsync" | "unsafe";
 
-interface CheckOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
-  readonly repair?: 'leaks' | 'all' | undefined;
+interface CheckOptions extends QemuImgCallOptions, Omit<ImageReference, "path"> {
+  readonly repair?: "leaks" | "all" | undefined;
   readonly forceShare?: boolean | undefined;
 }
 
@@ -120,7 +74,7 @@ interface ConvertSource extends ImageReference {
   readonly forceShare?: boolean | undefined;
 }
 
-interface CreateOptions extends QemuImgCallOptions, Omit<CreationOptions, 'path'> {
+interface CreateOptions extends QemuImgCallOptions, Omit<CreationOptions, "path"> {
   readonly backing?: ImageReference | undefined;
 }
 
@@ -129,7 +83,7 @@ interface CreationOptions extends ImageReference {
   readonly forceSize?: boolean | undefined;
   readonly cipher?: Cipher | undefined;
   readonly keyDerivationMs?: number | undefined;
-  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly clusterSizeBytes?: number | undefined;
 }
 
@@ -143,12 +97,12 @@ interface ImageReference {
   readonly range?: ByteRange | undefined;
 }
 
-interface InfoOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
+interface InfoOptions extends QemuImgCallOptions, Omit<ImageReference, "path"> {
   readonly forceShare?: boolean | undefined;
   readonly allowBackingFile?: boolean | undefined;
 }
 
-class InvalidVolumeTypeError extends ImageError {
+export declare class InvalidVolumeTypeError extends ImageError {
   readonly code = "INVALID_VOLUME_TYPE";
   readonly kind = "invalid";
   readonly reason: string;
@@ -178,14 +132,14 @@ interface MapExtent {
   readonly offset: number | undefined;
 }
 
-interface MapOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
+interface MapOptions extends QemuImgCallOptions, Omit<ImageReference, "path"> {
   readonly startOffset?: number | undefined;
   readonly maxLength?: number | undefined;
   readonly forceShare?: boolean | undefined;
 }
 
 interface MeasureOptions extends QemuImgCallOptions {
-  readonly destination: Omit<CreationOptions, 'compression' | 'passphraseFile' | 'path'>;
+  readonly destination: Omit<CreationOptions, "compression" | "passphraseFile" | "path">;
 }
 
 type MeasureSource = ImageReference | {
@@ -232,11 +186,9 @@ interface QemuImgLimits {
   readonly timeoutMs: number | undefined;
 }
 
-type QemuImgOptions = {
-  readonly [Name in keyof QemuImgLimits]?: QemuImgLimits[Name] | undefined;
-};
+type QemuImgOptions = { readonly [Name in keyof QemuImgLimits]?: QemuImgLimits[Name] | undefined; };
 
-class QemuImgOutputError extends ImageError {
+export declare class QemuImgOutputError extends ImageError {
   readonly code = "QEMU_IMG_OUTPUT";
   readonly kind = "failed";
   readonly subcommand: string;
@@ -248,16 +200,15 @@ class QemuImgOutputError extends ImageError {
   });
 }
 
-interface ResizeOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
+interface ResizeOptions extends QemuImgCallOptions, Omit<ImageReference, "path"> {
   readonly shrink?: boolean | undefined;
 }
 
-type SnapshotAction = 'create' | 'apply' | 'delete';
+type SnapshotAction = "create" | "apply" | "delete";
 
-interface SnapshotOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
-}
+interface SnapshotOptions extends QemuImgCallOptions, Omit<ImageReference, "path"> {}
 
-class VolumeBackendError extends ImageError {
+export declare class VolumeBackendError extends ImageError {
   readonly code = "VOLUME_BACKEND";
   readonly kind = "failed";
   readonly reason: string;
@@ -267,38 +218,70 @@ class VolumeBackendError extends ImageError {
   });
 }
 
-function checkCommand(image: LocatedImage, options?: Pick<CheckOptions, 'forceShare' | 'repair'>): Command;
+export declare function checkCommand(image: LocatedImage, options?: Pick<CheckOptions, "forceShare" | "repair">): Command;
 
-function checkQemuImgVersion(current: readonly number[] | undefined, minimum: string): void;
+export declare function checkQemuImgVersion(current: readonly number[] | undefined, minimum: string): void;
 
-function checkSubformat(format: string, subformat: string | undefined): void;
+export declare function checkSubformat(format: string, subformat: string | undefined): void;
 
-function compareCommand(left: LocatedImage, right: LocatedImage, options?: Pick<CompareOptions, 'forceShare' | 'strict'>, progress?: boolean): Command;
+export declare function compareCommand(left: LocatedImage, right: LocatedImage, options?: Pick<CompareOptions, "forceShare" | "strict">, progress?: boolean): Command;
 
-function convertCommand(request: LocatedConvertRequest, progress?: boolean): Command;
+export declare function convertCommand(request: LocatedConvertRequest, progress?: boolean): Command;
 
-function createCommand(image: CreationOptions & LocatedImage, sizeBytes: number, backing?: Pick<ImageReference, 'format' | 'path'>): Command;
+export declare function createCommand(image: CreationOptions & LocatedImage, sizeBytes: number, backing?: Pick<ImageReference, "format" | "path">): Command;
 
-function createQemuImg(dependencies: QemuImgDependencies, options?: QemuImgOptions): QemuImg;
+export declare function createQemuImg(dependencies: QemuImgDependencies, options?: QemuImgOptions): QemuImg;
 
-function decodeCipher(cipherSpec: string, keySizeBits: number | bigint | null | undefined): Cipher;
+export declare function decodeCipher(cipherSpec: string, keySizeBits: number | bigint | null | undefined): Cipher;
 
-const imageFormats: readonly ['bochs', 'cloop', 'dmg', 'luks', 'parallels', 'qcow', 'qcow2', 'qed', 'raw', 'vdi', 'vhdx', 'vmdk', 'vpc'];
+export declare const imageFormats: readonly ["bochs", "cloop", "dmg", "luks", "parallels", "qcow", "qcow2", "qed", "raw", "vdi", "vhdx", "vmdk", "vpc"];
 
-function infoCommand(image: LocatedImage, forceShare?: boolean): Command;
+export declare function infoCommand(image: LocatedImage, forceShare?: boolean): Command;
 
-function mapCommand(image: LocatedImage, options?: Omit<MapOptions, keyof ImageReference>): Command;
+export declare function mapCommand(image: LocatedImage, options?: Omit<MapOptions, keyof ImageReference>): Command;
 
-function measureCommand(source: LocatedImage | {
+export declare function measureCommand(source: LocatedImage | {
   readonly sizeBytes: number;
-}, destination: MeasureOptions['destination']): Command;
+}, destination: MeasureOptions["destination"]): Command;
 
-function parseInfo(text: string): QemuImgInfo;
+export declare function parseInfo(text: string): QemuImgInfo;
 
-function parseProgress(line: string): number | undefined;
+export declare function parseProgress(line: string): number | undefined;
 
-function parseVersion(text: string): number[] | undefined;
+export declare function parseVersion(text: string): number[] | undefined;
 
-function resizeCommand(image: LocatedImage, sizeBytes: number, shrink?: boolean): Command;
+export declare function resizeCommand(image: LocatedImage, sizeBytes: number, shrink?: boolean): Command;
 
-function snapshotCommand(image: LocatedImage, action: SnapshotAction, name: string): Command;
+export declare function snapshotCommand(image: LocatedImage, action: SnapshotAction, name: string): Command;
+
+export type {
+  CacheMode,
+  CheckOptions,
+  CheckReport,
+  Cipher,
+  CompareOptions,
+  Comparison,
+  ConvertOptions,
+  ConvertRequest,
+  ConvertSource,
+  CreateOptions,
+  CreationOptions,
+  ImageFormat,
+  ImageReference,
+  InfoOptions,
+  LocatedConvertRequest,
+  LocatedImage,
+  MapExtent,
+  MapOptions,
+  MeasureOptions,
+  MeasureSource,
+  Measurement,
+  QemuImg,
+  QemuImgCallOptions,
+  QemuImgDependencies,
+  QemuImgLimits,
+  QemuImgOptions,
+  ResizeOptions,
+  SnapshotAction,
+  SnapshotOptions,
+};

@@ -1,177 +1,29 @@
-@disk-image/image-utils: what others can use. Written by pnpm api:accept.
+import {
+  CallOptions,
+  DownloadHash,
+  DownloadReport,
+  ImageMetadata,
+  ImageRecord,
+  ImageService,
+  QemuImgInfo,
+  Refusal,
+  RequestContext,
+  TemporaryFileOptions,
+  TemporaryPath,
+  VerifyPolicy,
+} from "@disk-image/core";
 
-[.]
-BlockSize: type
-ByteSink of @disk-image/core
-CallOptions of @disk-image/core
-CertificateSource of @disk-image/core
-CheckImageFormatOptions: interface
-Cipher of @disk-image/qemu-img
-Clock of @disk-image/core
-ConvertImageOptions: interface
-DirectoryImageServiceOptions: interface
-DownloadOptions of @disk-image/core
-DownloadReport of @disk-image/core
-FetchOptions: interface
-FetchToVolumeOptions: interface
-FormatRules: type
-GlanceConnectionFailedError of @disk-image/glance-client
-GlanceSettings: interface
-GlanceStoreNotFoundError of @disk-image/glance-client
-GlanceStoreReadOnlyError of @disk-image/glance-client
-ImageConversionNotAllowedError of @disk-image/format-policy
-ImageDownloadFailedError of @disk-image/core
-ImageError of @disk-image/core
-ImageErrorKind of @disk-image/core
-ImageLimitExceededError of @disk-image/glance-client
-ImageMetadata of @disk-image/core
-ImageNotAuthorizedError of @disk-image/core
-ImageNotFoundError of @disk-image/core
-ImageRecord of @disk-image/core
-ImageService of @disk-image/core
-ImageSignatureVerificationError of @disk-image/glance-client/signature
-ImageToVolumePlan: interface
-ImageToVolumeReport: interface
-ImageToVolumeRequest: interface
-ImageTooBigError of @disk-image/core
-ImageUnacceptableError of @disk-image/core
-ImageUtils: interface
-ImageUtilsDependencies: interface
-ImageUtilsOptions: interface
-InvalidError of @disk-image/core
-InvalidSignatureImageError of @disk-image/glance-client/signature
-InvalidVolumeTypeError of @disk-image/qemu-img
-Logger of @disk-image/core
-NotSupportedOperationError of @disk-image/core
-Operation: interface
-OperationFacts: interface
-OperationName: type
-ProcessExecutionError of @disk-image/core
-ProcessRunner of @disk-image/core
-Progress of @disk-image/core
-ProgressListener of @disk-image/core
-QemuDataOptions: interface
-QemuImgInfo of @disk-image/core
-QemuImgInfoOptions: interface
-Refusal of @disk-image/core
-RequestContext of @disk-image/core
-ResizeImageOptions: interface
-ResolvedOptions: type
-SandboxMode: type
-TargetImage: type
-Telemetry: interface
-TemporaryImageOptions: interface
-TemporaryImages: class
-TemporaryPath of @disk-image/core
-Throttle: interface
-UploadSource of @disk-image/core
-UploadVolumeOptions: interface
-VerifyPolicy of @disk-image/core
-VhdError of @disk-image/vhd
-VolumeAccessError of @disk-image/host
-VolumeBackendError of @disk-image/qemu-img
-VolumeToImageReport: interface
-VolumeToImageRequest: interface
-XenserverArchiveError of @disk-image/vhd
-createDirectoryImageService: function
-createGlanceImageService of @disk-image/glance-client
-createImageUtils: function
+import {
+  Cipher,
+} from "@disk-image/qemu-img";
 
-[./directory]
-DirectoryImageService: class
-DirectoryImageServiceOptions: interface
-createDirectoryImageService: function
+import {
+  FileHandle,
+} from "node:fs/promises";
 
-[./glance]
-GlanceClient of @disk-image/glance-client
-GlanceClientOptions of @disk-image/glance-client
-ImportProgress of @disk-image/glance-client
-ImportRequest of @disk-image/glance-client
-createGlanceClient of @disk-image/glance-client
-createGlanceImageService of @disk-image/glance-client
-loadSession of @disk-image/glance-client
-loadTls of @disk-image/glance-client
-proxyFromEnvironment of @disk-image/glance-client
-
-[./inspector]
-Check of @disk-image/format-policy/inspector
-FormatPolicy of @disk-image/format-policy
-FormatPolicyOptions of @disk-image/format-policy
-ImageDetails of @disk-image/format-policy/inspector
-ImageEvidence of @disk-image/format-policy
-InspectionResult of @disk-image/format-policy/inspector
-InspectionVerdict of @disk-image/format-policy/inspector
-Inspector of @disk-image/format-policy/inspector
-createFormatPolicy of @disk-image/format-policy
-createInspector of @disk-image/format-policy/inspector
-inspect of @disk-image/format-policy/inspector
-inspectFile: function
-
-[./many]
-DestinationIdentifier: type
-DestinationIdentity: interface
-Transfer: interface
-TransferOutcome: type
-TransferQueue: interface
-TransferQueueDependencies: interface
-TransferQueueOptions: interface
-TransferReport: interface
-TransferState: type
-TransferSummary: interface
-createDestinationIdentifier: function
-createTransferQueue: function
-identifyDestination: function
-transferMemoryBytes: const
-
-[./process]
-HeldFile of @disk-image/host
-HoldOptions of @disk-image/host
-OpenSource of @disk-image/host
-ProcessRunnerOptions of @disk-image/host
-createProcessRunner of @disk-image/host
-heldFile of @disk-image/host
-holdFile of @disk-image/host
-isTemporaryName of @disk-image/host
-openSource of @disk-image/host
-pathOnly of @disk-image/host
-preparePrivateFolder of @disk-image/host
-renameInError: function
-spaceError of @disk-image/host
-
-[./telemetry]
-OpenTelemetryOptions: interface
-Operation: interface
-OperationFacts: interface
-OperationName: type
-Telemetry: interface
-createOpenTelemetry: function
-
-[./vhd]
-CoalesceOptions of @disk-image/vhd
-CreateSnapshotOptions of @disk-image/vhd
-CreateVhdOptions of @disk-image/vhd
-ExamineOptions of @disk-image/vhd
-FlattenOptions of @disk-image/vhd
-RepairOptions of @disk-image/vhd
-RepairReport of @disk-image/vhd
-ResizeOptions of @disk-image/vhd
-SetParentOptions of @disk-image/vhd
-VhdError of @disk-image/vhd
-VhdInfo of @disk-image/vhd
-VhdIssue of @disk-image/vhd
-VhdRepair of @disk-image/vhd
-VhdReport of @disk-image/vhd
-coalesceChain of @disk-image/vhd
-createSnapshot of @disk-image/vhd
-createVhd of @disk-image/vhd
-examineVhd of @disk-image/vhd
-flattenChain of @disk-image/vhd
-getVhdInfo of @disk-image/vhd
-repairVhd of @disk-image/vhd
-resizeVhd of @disk-image/vhd
-setVhdParent of @disk-image/vhd
-
-[declarations]
+import {
+  FormatPolicyOptions,
+} from "@disk-image/format-policy";
 
 type BlockSize = string | number;
 
@@ -200,44 +52,15 @@ interface ConvertImageOptions extends CallOptions {
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo | undefined;
   readonly disableSparse?: boolean | undefined;
-  readonly compression?: 'zlib' | 'zstd' | undefined;
+  readonly compression?: "zlib" | "zstd" | undefined;
 }
 
 type DestinationIdentifier = (destination: string) => Promise<DestinationIdentity>;
 
 interface DestinationIdentity {
-  readonly kind: 'file' | 'device' | 'new' | 'homeless' | 'nodeless' | 'other';
+  readonly kind: "file" | "device" | "new" | "homeless" | "nodeless" | "other";
   readonly keys: readonly string[];
   readonly device: string;
-}
-
-class DirectoryImageService implements ImageService {
-  #private;
-  constructor(options: DirectoryImageServiceOptions);
-  show(_context: RequestContext, imageId: string, options?: CallOptions): Promise<ImageRecord>;
-  detail(_context: RequestContext, options?: DetailOptions): Promise<ImageRecord[]>;
-  create(context: RequestContext, metadata: ImageMetadata, options?: CallOptions & {
-    readonly data?: UploadSource | undefined;
-  }): Promise<ImageRecord>;
-  update(_context: RequestContext, imageId: string, metadata: ImageMetadata, options?: UpdateOptions): Promise<ImageRecord>;
-  download(context: RequestContext, imageId: string, sink: ByteSink, options?: DownloadOptions): Promise<DownloadReport>;
-  delete(_context: RequestContext, imageId: string, options?: CallOptions): Promise<void>;
-  getStores(): Promise<{
-    readonly stores: readonly ImageStore[];
-  }>;
-  getLocation(context: RequestContext, imageId: string): Promise<{
-    readonly directUrl: string | undefined;
-    readonly locations: readonly ImageLocation[];
-  }>;
-  addLocation(): Promise<ImageRecord>;
-  listMembers(context: RequestContext, imageId: string): Promise<ImageMember[]>;
-  readRange(context: RequestContext, imageId: string, offset: number, length: number, options?: CallOptions): Promise<Uint8Array>;
-  clean(): Promise<string[]>;
-}
-
-interface DirectoryImageServiceOptions {
-  readonly directory: string;
-  readonly logger?: Logger | undefined;
 }
 
 interface FetchOptions extends CallOptions {
@@ -267,10 +90,7 @@ interface FetchToVolumeOptions extends CallOptions {
   readonly preferStores?: readonly string[] | undefined;
 }
 
-type FormatRules = Pick<FormatPolicyOptions, 'allowedFormats' | 'allowEncryption' | 'allowInternalSnapshots' | 'allowUnclean' | 'maxRatio' | 'maxVirtualSizeBytes'>;
-
-interface GlanceSettings extends Omit<GlanceClientOptions, 'glanceNumRetries'>, Omit<GlanceImageServiceOptions, 'allowedDirectUrlSchemes'> {
-}
+type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 
 interface ImageToVolumePlan {
   readonly imageId: string;
@@ -360,7 +180,7 @@ interface ImageUtils {
   filterOutReservedNamespacesMetadata(metadata: Readonly<Record<string, unknown>>): Record<string, unknown>;
   fetch(context: RequestContext, imageService: ImageService | undefined, imageId: string, path: string, options?: FetchOptions): Promise<DownloadReport>;
   fetchVerifyImage(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, options?: FetchOptions): Promise<DownloadReport>;
-  fetchToRaw(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: Omit<FetchToVolumeOptions, 'volumeSubformat'>): Promise<void>;
+  fetchToRaw(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: Omit<FetchToVolumeOptions, "volumeSubformat">): Promise<void>;
   fetchToVhd(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
   fetchToVolumeFormat(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, volumeFormat: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
   uploadVolume(context: RequestContext, imageService: ImageService | undefined, imageMeta: TargetImage, volumePath: string, options?: UploadVolumeOptions): Promise<void>;
@@ -392,17 +212,6 @@ interface ImageUtils {
   };
 }
 
-interface ImageUtilsDependencies {
-  readonly runner?: ProcessRunner | undefined;
-  readonly logger?: Logger | undefined;
-  readonly clock?: Clock | undefined;
-  readonly imageService?: ImageService | undefined;
-  readonly glance?: GlanceSettings | undefined;
-  readonly certificates?: CertificateSource | undefined;
-  readonly throttle?: Throttle | undefined;
-  readonly telemetry?: Telemetry | undefined;
-}
-
 interface ImageUtilsOptions {
   readonly imageConversionDir?: string | undefined;
   readonly imageCompressOnUpload?: boolean | undefined;
@@ -412,8 +221,8 @@ interface ImageUtilsOptions {
   readonly vmdkAllowedTypes?: readonly string[] | undefined;
   readonly reservedImageNamespaces?: readonly string[] | undefined;
   readonly allowCompressionOnImageUpload?: boolean | undefined;
-  readonly compressionFormat?: 'gzip' | undefined;
-  readonly verifyGlanceSignatures?: 'enabled' | 'disabled' | undefined;
+  readonly compressionFormat?: "gzip" | undefined;
+  readonly verifyGlanceSignatures?: "enabled" | "disabled" | undefined;
   readonly allowedDirectUrlSchemes?: readonly string[] | undefined;
   readonly glanceNumRetries?: number | undefined;
   readonly allowArchivesAsRaw?: boolean | undefined;
@@ -421,30 +230,6 @@ interface ImageUtilsOptions {
   readonly rootHelper?: readonly string[] | undefined;
   readonly sandbox?: SandboxMode | undefined;
 }
-
-interface OpenTelemetryOptions {
-  readonly tracerProvider?: TracerProvider | undefined;
-  readonly meterProvider?: MeterProvider | undefined;
-}
-
-interface Operation {
-  stage<Result>(stage: string, run: () => Promise<Result>): Promise<Result>;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-  note(facts: OperationFacts): void;
-}
-
-interface OperationFacts {
-  readonly format?: string | undefined;
-  readonly volumeFormat?: string | undefined;
-  readonly bytesDownloaded?: number | undefined;
-  readonly bytesWritten?: number | undefined;
-  readonly bytesUploaded?: number | undefined;
-  readonly virtualSizeBytes?: number | undefined;
-  readonly resumes?: number | undefined;
-  readonly signatureVerified?: boolean | undefined;
-}
-
-type OperationName = 'image_to_volume' | 'volume_to_image' | 'fetch';
 
 interface QemuDataOptions extends CallOptions {
   readonly forceShare?: boolean | undefined;
@@ -457,30 +242,19 @@ interface QemuImgInfoOptions extends CallOptions {
   readonly imgFormat?: string | undefined;
 }
 
-interface ResizeImageOptions extends CallOptions {
-  readonly runAsRoot?: boolean | undefined;
-  readonly fileFormat?: string | undefined;
-}
+type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
 
-type ResolvedOptions = {
-  readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>;
-};
+type SandboxMode = "auto" | "require" | "off";
 
-type SandboxMode = 'auto' | 'require' | 'off';
-
-type TargetImage = Partial<Omit<ImageRecord, 'id'>> & {
+type TargetImage = Partial<Omit<ImageRecord, "id">> & {
   readonly id: string;
 };
-
-interface Telemetry {
-  operation<Result>(name: OperationName, signal: AbortSignal | undefined, run: (operation: Operation) => Promise<Result>): Promise<Result>;
-}
 
 interface TemporaryImageOptions extends CallOptions {
   readonly suffix?: string | undefined;
 }
 
-class TemporaryImages {
+declare class TemporaryImages {
   #private;
   constructor(fetch: FetchTemporary);
   get(context: RequestContext, imageId: string): string | undefined;
@@ -500,15 +274,13 @@ interface Transfer {
 }
 
 type TransferOutcome = {
-  readonly state: 'done';
+  readonly state: "done";
   readonly report: TransferReport;
-}
- | {
-  readonly state: 'failed';
+} | {
+  readonly state: "failed";
   readonly error: unknown;
-}
- | {
-  readonly state: 'cancelled';
+} | {
+  readonly state: "cancelled";
   readonly reason: unknown;
 };
 
@@ -519,7 +291,7 @@ interface TransferQueue extends AsyncDisposable {
 }
 
 interface TransferQueueDependencies {
-  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>;
+  readonly imageUtils: Pick<ImageUtils, "imageToVolume" | "options" | "TemporaryImages">;
   readonly imageService?: ImageService | undefined;
 }
 
@@ -536,7 +308,7 @@ interface TransferReport extends ImageToVolumeReport {
   readonly shared: boolean;
 }
 
-type TransferState = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
+type TransferState = "waiting" | "running" | "done" | "failed" | "cancelled";
 
 interface TransferSummary {
   readonly done: number;
@@ -578,29 +350,32 @@ interface VolumeToImageRequest extends CallOptions {
   readonly volumeFd?: FileHandle | undefined;
   readonly volumeFormat?: string | undefined;
   readonly runAsRoot?: boolean | undefined;
-  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
   readonly verify?: VerifyPolicy | undefined;
   readonly throttle?: Throttle | undefined;
 }
 
-function createDestinationIdentifier(options?: {
+export declare function createDestinationIdentifier(options?: {
   readonly rememberFolders?: boolean;
 }): DestinationIdentifier;
 
-function createDirectoryImageService(options: DirectoryImageServiceOptions): ImageService;
+export declare function createTransferQueue(dependencies: TransferQueueDependencies, options?: TransferQueueOptions): TransferQueue;
 
-function createImageUtils(dependencies?: ImageUtilsDependencies, options?: ImageUtilsOptions): ImageUtils;
+export declare function identifyDestination(destination: string): Promise<DestinationIdentity>;
 
-function createOpenTelemetry(options?: OpenTelemetryOptions): Telemetry;
+export declare const transferMemoryBytes: number;
 
-function createTransferQueue(dependencies: TransferQueueDependencies, options?: TransferQueueOptions): TransferQueue;
-
-function identifyDestination(destination: string): Promise<DestinationIdentity>;
-
-function inspectFile(path: string): Promise<InspectionResult>;
-
-function renameInError(error: unknown, { path, name }: Pick<HeldFile, 'name' | 'path'>): void;
-
-const transferMemoryBytes: number;
+export type {
+  DestinationIdentifier,
+  DestinationIdentity,
+  Transfer,
+  TransferOutcome,
+  TransferQueue,
+  TransferQueueDependencies,
+  TransferQueueOptions,
+  TransferReport,
+  TransferState,
+  TransferSummary,
+};

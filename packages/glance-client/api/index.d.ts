@@ -1,89 +1,22 @@
-@disk-image/glance-client: what others can use. Written by pnpm api:accept.
-
-[.]
-ApiServer: interface
-ApiServersOptions: interface
-ApiVersion: interface
-AuthOptions: interface
-AuthType: type
-AuthenticationFailedError: class
-Authorization: interface
-CloudSettings: interface
-ConfigurationError: class
-FailedUploadState: type
-GlanceAnswerError: class
-GlanceCallOptions: interface
-GlanceClient: interface
-GlanceClientOptions: interface
-GlanceConnectionFailedError: class
-GlanceDownloadOptions: interface
-GlanceHttpError: class
-GlanceHttpErrorInit: interface
-GlanceImage: interface
-GlanceImageService: interface
-GlanceImageServiceOptions: interface
-GlanceStoreNotFoundError: class
-GlanceStoreReadOnlyError: class
-GlanceUploadOptions: interface
-IdentityUnreachableError: class
-ImageImportFailedError: class
-ImageLimitExceededError: class
-ImagePatch: interface
-ImageReference: interface
-ImageSchema: interface
-ImageTask: interface
-ImageUploadFailedError: class
-ImageUploadFailedErrorInit: interface
-ImageVisibility: interface
-ImportProgress: interface
-ImportRequest: interface
-InvalidImageReferenceError: class
-ListImagesOptions: interface
-LoadCloudOptions: interface
-LoadSessionOptions: interface
-LoadTlsOptions: interface
-LoadedSession: interface
-NotAuthorizedError: class
-NotFoundError: class
-ProxyOptions: interface
-Session: interface
-SessionOptions: interface
-Timeouts: interface
-TlsOptions: interface
-UploadReport: interface
-WaitForImportOptions: interface
-authTypes: const
-createGlanceClient: function
-createGlanceImageService: function
-createSession: function
-getApiServers: function
-getRemoteImageService: function
-isImageAvailable: function
-loadCloud: function
-loadSession: function
-loadTls: function
-normalizeEndpoint: function
-parseImageReference: function
-proxyFromEnvironment: function
-translateFromGlance: function
-translateToGlance: function
-validateStoreId: function
-
-[./signature]
-BarbicanOptions: type
-ImageSignatureVerificationError: class
-InvalidSignatureImageError: class
-SignatureOptions: interface
-SignatureProperties: interface
-SignatureVerifier: interface
-certificatesFrom: function
-certificatesInBarbican: function
-certificatesInDirectory: function
-createSignatureVerifier: function
-readSignatureProperties: function
-verifyImageSignature: function
-
-[declarations]
+import {
+  ByteSink,
+  CallOptions,
+  DownloadOptions,
+  DownloadReport,
+  ImageError,
+  ImageErrorKind,
+  ImageLocation,
+  ImageMember,
+  ImageMetadata,
+  ImageRecord,
+  ImageService,
+  ImageStore,
+  InvalidError,
+  Logger,
+  RequestContext,
+  UploadSource,
+  VerifyPolicy,
+} from "@disk-image/core";
 
 interface ApiServer {
   readonly netloc: string;
@@ -143,7 +76,7 @@ interface AuthOptions {
 
 type AuthType = (typeof authTypes)[number];
 
-class AuthenticationFailedError extends ImageError {
+export declare class AuthenticationFailedError extends ImageError {
   readonly code = "AUTHENTICATION_FAILED";
   readonly kind = "not-authorized";
   readonly reason: string;
@@ -157,29 +90,21 @@ interface Authorization {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-type BarbicanOptions = Omit<GlanceClientOptions, 'endpoint'> & {
-  readonly endpoint?: string | undefined;
-};
-
 interface CloudSettings {
   readonly name: string;
   readonly origin: string;
   readonly settings: Mapping;
 }
 
-class ConfigurationError extends InvalidError {
-  readonly code = "CONFIGURATION";
+export declare class ConfigurationError extends InvalidError {
+  override readonly code = "CONFIGURATION";
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-type FailedUploadState =
-'queued'
- | 'deleted'
- | 'wrong'
- | 'unknown';
+type FailedUploadState = "queued" | "deleted" | "wrong" | "unknown";
 
-class GlanceAnswerError extends ImageError {
+export declare class GlanceAnswerError extends ImageError {
   readonly code = "GLANCE_ANSWER";
   readonly kind = "failed";
   readonly url: string;
@@ -197,7 +122,7 @@ interface GlanceCallOptions extends CallOptions {
 
 interface GlanceClient extends AsyncDisposable {
   versions(options?: GlanceCallOptions): Promise<readonly ApiVersion[]>;
-  schema(name: 'image' | 'images' | 'member' | 'members', options?: GlanceCallOptions): Promise<Readonly<Record<string, unknown>>>;
+  schema(name: "image" | "images" | "member" | "members", options?: GlanceCallOptions): Promise<Readonly<Record<string, unknown>>>;
   list(options?: ListImagesOptions): AsyncIterable<GlanceImage>;
   show(imageId: string, options?: GlanceCallOptions): Promise<GlanceImage>;
   create(fields: Readonly<Record<string, unknown>>, options?: GlanceCallOptions): Promise<GlanceImage>;
@@ -213,7 +138,7 @@ interface GlanceClient extends AsyncDisposable {
   removeTag(imageId: string, tag: string, options?: GlanceCallOptions): Promise<void>;
   listMembers(imageId: string, options?: GlanceCallOptions): Promise<ImageMember[]>;
   addMember(imageId: string, memberId: string, options?: GlanceCallOptions): Promise<ImageMember>;
-  updateMember(imageId: string, memberId: string, status: 'pending' | 'accepted' | 'rejected', options?: GlanceCallOptions): Promise<ImageMember>;
+  updateMember(imageId: string, memberId: string, status: "pending" | "accepted" | "rejected", options?: GlanceCallOptions): Promise<ImageMember>;
   removeMember(imageId: string, memberId: string, options?: GlanceCallOptions): Promise<void>;
   getStores(options?: GlanceCallOptions & {
     readonly detail?: boolean | undefined;
@@ -251,7 +176,7 @@ interface GlanceClientOptions extends Partial<Timeouts> {
   readonly logger?: Logger | undefined;
 }
 
-class GlanceConnectionFailedError extends ImageError {
+export declare class GlanceConnectionFailedError extends ImageError {
   readonly code = "GLANCE_CONNECTION_FAILED";
   readonly kind = "failed";
   readonly reason: string;
@@ -266,7 +191,7 @@ interface GlanceDownloadOptions extends DownloadOptions {
   readonly image?: GlanceImage | undefined;
 }
 
-class GlanceHttpError extends ImageError {
+export declare class GlanceHttpError extends ImageError {
   readonly code = "GLANCE_HTTP";
   readonly kind: ImageErrorKind;
   readonly status: number;
@@ -329,7 +254,7 @@ interface GlanceImageServiceOptions {
   readonly checkAvailability?: boolean | undefined;
 }
 
-class GlanceStoreNotFoundError extends ImageError {
+export declare class GlanceStoreNotFoundError extends ImageError {
   readonly code = "GLANCE_STORE_NOT_FOUND";
   readonly kind = "not-found";
   readonly storeId: string;
@@ -339,8 +264,8 @@ class GlanceStoreNotFoundError extends ImageError {
   });
 }
 
-class GlanceStoreReadOnlyError extends InvalidError {
-  readonly code = "GLANCE_STORE_READ_ONLY";
+export declare class GlanceStoreReadOnlyError extends InvalidError {
+  override readonly code = "GLANCE_STORE_READ_ONLY";
   readonly storeId: string;
   constructor(init: {
     readonly storeId: string;
@@ -352,12 +277,12 @@ interface GlanceUploadOptions extends CallOptions {
   readonly context?: RequestContext | undefined;
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
-  readonly whenWrong?: 'delete' | 'keep' | undefined;
-  readonly target?: 'file' | 'stage' | undefined;
+  readonly whenWrong?: "delete" | "keep" | undefined;
+  readonly target?: "file" | "stage" | undefined;
   readonly verify?: VerifyPolicy | undefined;
 }
 
-class IdentityUnreachableError extends ImageError {
+export declare class IdentityUnreachableError extends ImageError {
   readonly code = "IDENTITY_UNREACHABLE";
   readonly kind = "failed";
   readonly reason: string;
@@ -367,7 +292,7 @@ class IdentityUnreachableError extends ImageError {
   });
 }
 
-class ImageImportFailedError extends ImageError {
+export declare class ImageImportFailedError extends ImageError {
   readonly code = "IMAGE_IMPORT_FAILED";
   readonly kind = "failed";
   readonly imageId: string;
@@ -381,7 +306,7 @@ class ImageImportFailedError extends ImageError {
   });
 }
 
-class ImageLimitExceededError extends ImageError {
+export declare class ImageLimitExceededError extends ImageError {
   readonly code = "IMAGE_LIMIT_EXCEEDED";
   readonly kind = "invalid";
   readonly detail: string;
@@ -393,7 +318,7 @@ class ImageLimitExceededError extends ImageError {
 }
 
 interface ImagePatch {
-  readonly op: 'add' | 'replace' | 'remove';
+  readonly op: "add" | "replace" | "remove";
   readonly path: string;
   readonly value?: unknown;
 }
@@ -411,18 +336,6 @@ interface ImageSchema {
   }>> | undefined;
 }
 
-class ImageSignatureVerificationError extends ImageError {
-  readonly code = "IMAGE_SIGNATURE_VERIFICATION_FAILED";
-  readonly kind = "refused";
-  readonly imageId: string;
-  readonly reason: string;
-  constructor(init: {
-    readonly imageId: string;
-    readonly reason: string;
-    readonly cause?: unknown;
-  });
-}
-
 interface ImageTask {
   readonly id?: string;
   readonly status?: string;
@@ -430,7 +343,7 @@ interface ImageTask {
   readonly [field: string]: unknown;
 }
 
-class ImageUploadFailedError extends ImageError {
+export declare class ImageUploadFailedError extends ImageError {
   readonly code = "IMAGE_UPLOAD_FAILED";
   readonly kind = "failed";
   readonly imageId: string;
@@ -462,14 +375,14 @@ interface ImportProgress {
 
 interface ImportRequest {
   readonly method: {
-    readonly name: 'glance-direct';
+    readonly name: "glance-direct";
   } | {
-    readonly name: 'web-download';
+    readonly name: "web-download";
     readonly uri: string;
   } | {
-    readonly name: 'copy-image';
+    readonly name: "copy-image";
   } | {
-    readonly name: 'glance-download';
+    readonly name: "glance-download";
     readonly glance_region: string;
     readonly glance_image_id: string;
     readonly glance_service_interface?: string;
@@ -479,21 +392,11 @@ interface ImportRequest {
   readonly all_stores_must_succeed?: boolean | undefined;
 }
 
-class InvalidImageReferenceError extends InvalidError {
-  readonly code = "INVALID_IMAGE_REFERENCE";
+export declare class InvalidImageReferenceError extends InvalidError {
+  override readonly code = "INVALID_IMAGE_REFERENCE";
   readonly imageReference: string;
   constructor(init: {
     readonly imageReference: string;
-    readonly cause?: unknown;
-  });
-}
-
-class InvalidSignatureImageError extends InvalidError {
-  readonly code = "INVALID_SIGNATURE_IMAGE";
-  readonly imageId: string;
-  constructor(init: {
-    readonly imageId: string;
-    readonly reason?: string;
     readonly cause?: unknown;
   });
 }
@@ -504,7 +407,7 @@ interface ListImagesOptions extends GlanceCallOptions {
   readonly limit?: number | undefined;
   readonly pageSize?: number | undefined;
   readonly sortKeys?: readonly string[] | undefined;
-  readonly sortDirections?: readonly ('asc' | 'desc')[] | undefined;
+  readonly sortDirections?: readonly ("asc" | "desc")[] | undefined;
   readonly memberStatus?: string | undefined;
 }
 
@@ -538,12 +441,12 @@ interface LoadedSession {
 
 type Mapping = Readonly<Record<string, unknown>>;
 
-class NotAuthorizedError extends ImageError {
+export declare class NotAuthorizedError extends ImageError {
   readonly code = "NOT_AUTHORIZED";
   readonly kind = "not-authorized";
 }
 
-class NotFoundError extends ImageError {
+export declare class NotFoundError extends ImageError {
   readonly code = "NOT_FOUND";
   readonly kind = "not-found";
 }
@@ -572,26 +475,6 @@ interface SessionOptions extends Partial<Timeouts> {
   readonly proxy?: ProxyOptions | undefined;
   readonly retries?: number | undefined;
   readonly wallMs?: (() => number) | undefined;
-}
-
-interface SignatureOptions extends CallOptions {
-  readonly strictCurve?: boolean | undefined;
-  readonly trustedCertificates?: readonly string[] | undefined;
-  readonly requireSignature?: boolean | undefined;
-  readonly wallMs?: number | undefined;
-  readonly inPlace?: boolean | undefined;
-}
-
-interface SignatureProperties {
-  readonly signature: string;
-  readonly hashMethod: string;
-  readonly keyType: string;
-  readonly certificateId: string;
-}
-
-interface SignatureVerifier extends ByteSink, AsyncDisposable {
-  verify(): Promise<void>;
-  close(): Promise<void>;
 }
 
 interface Timeouts {
@@ -629,49 +512,77 @@ interface WaitForImportOptions extends GlanceCallOptions {
   readonly onImportProgress?: ((progress: ImportProgress) => void) | undefined;
 }
 
-const authTypes: readonly ['password', 'token', 'v3applicationcredential', 'v3totp', 'v3multifactor', 'v3oidcpassword', 'v3oidcclientcredentials', 'v3oidcaccesstoken', 'none', 'admin_token', 'http_basic'];
+export declare const authTypes: readonly ["password", "token", "v3applicationcredential", "v3totp", "v3multifactor", "v3oidcpassword", "v3oidcclientcredentials", "v3oidcaccesstoken", "none", "admin_token", "http_basic"];
 
-function certificatesFrom(find: (certificateId: string, context: RequestContext, options: CallOptions) => Promise<string> | string): CertificateSource;
+export declare function createGlanceClient(options: GlanceClientOptions): GlanceClient;
 
-function certificatesInBarbican(options: BarbicanOptions): CertificateSource & AsyncDisposable;
+export declare function createGlanceImageService(clientOrOptions: GlanceClient | GlanceClientOptions, options?: GlanceImageServiceOptions): GlanceImageService;
 
-function certificatesInDirectory(directory: string): CertificateSource;
+export declare function createSession(options: SessionOptions): Session;
 
-function createGlanceClient(options: GlanceClientOptions): GlanceClient;
+export declare function getApiServers(options: ApiServersOptions): ApiServer[];
 
-function createGlanceImageService(clientOrOptions: GlanceClient | GlanceClientOptions, options?: GlanceImageServiceOptions): GlanceImageService;
-
-function createSession(options: SessionOptions): Session;
-
-function createSignatureVerifier(context: RequestContext, image: Pick<ImageRecord, 'id' | 'properties'>, certificates: CertificateSource, options?: SignatureOptions): Promise<SignatureVerifier | undefined>;
-
-function getApiServers(options: ApiServersOptions): ApiServer[];
-
-function getRemoteImageService(reference: string, defaultService: ImageService, createService: (netloc: string, useSsl: boolean) => ImageService): {
+export declare function getRemoteImageService(reference: string, defaultService: ImageService, createService: (netloc: string, useSsl: boolean) => ImageService): {
   readonly imageService: ImageService;
   readonly imageId: string;
 };
 
-function isImageAvailable(context: RequestContext, image: ImageVisibility, members: () => Promise<readonly ImageMember[]>): Promise<boolean>;
+export declare function isImageAvailable(context: RequestContext, image: ImageVisibility, members: () => Promise<readonly ImageMember[]>): Promise<boolean>;
 
-function loadCloud(options: LoadCloudOptions): Promise<CloudSettings>;
+export declare function loadCloud(options: LoadCloudOptions): Promise<CloudSettings>;
 
-function loadSession(options: LoadSessionOptions): Promise<LoadedSession>;
+export declare function loadSession(options: LoadSessionOptions): Promise<LoadedSession>;
 
-function loadTls(options: LoadTlsOptions): Promise<TlsOptions | undefined>;
+export declare function loadTls(options: LoadTlsOptions): Promise<TlsOptions | undefined>;
 
-function normalizeEndpoint(url: string): string;
+export declare function normalizeEndpoint(url: string): string;
 
-function parseImageReference(reference: string): ImageReference;
+export declare function parseImageReference(reference: string): ImageReference;
 
-function proxyFromEnvironment(environment: Readonly<Record<string, string | undefined>>): ProxyOptions | undefined;
+export declare function proxyFromEnvironment(environment: Readonly<Record<string, string | undefined>>): ProxyOptions | undefined;
 
-function readSignatureProperties(image: Pick<ImageRecord, 'id' | 'properties'>, required?: boolean): SignatureProperties | undefined;
+export declare function translateFromGlance(image: Readonly<Record<string, unknown>>, schema: ImageSchema): ImageRecord;
 
-function translateFromGlance(image: Readonly<Record<string, unknown>>, schema: ImageSchema): ImageRecord;
+export declare function translateToGlance(metadata: ImageMetadata): Record<string, unknown>;
 
-function translateToGlance(metadata: ImageMetadata): Record<string, unknown>;
+export declare function validateStoreId(context: RequestContext, imageService: Pick<ImageService, "getStores">, storeId: string, options?: CallOptions): Promise<void>;
 
-function validateStoreId(context: RequestContext, imageService: Pick<ImageService, 'getStores'>, storeId: string, options?: CallOptions): Promise<void>;
-
-function verifyImageSignature(context: RequestContext, image: Pick<ImageRecord, 'id' | 'properties'>, source: AsyncIterable<Uint8Array>, certificates: CertificateSource, options?: SignatureOptions): Promise<boolean>;
+export type {
+  ApiServer,
+  ApiServersOptions,
+  ApiVersion,
+  AuthOptions,
+  AuthType,
+  Authorization,
+  CloudSettings,
+  FailedUploadState,
+  GlanceCallOptions,
+  GlanceClient,
+  GlanceClientOptions,
+  GlanceDownloadOptions,
+  GlanceHttpErrorInit,
+  GlanceImage,
+  GlanceImageService,
+  GlanceImageServiceOptions,
+  GlanceUploadOptions,
+  ImagePatch,
+  ImageReference,
+  ImageSchema,
+  ImageTask,
+  ImageUploadFailedErrorInit,
+  ImageVisibility,
+  ImportProgress,
+  ImportRequest,
+  ListImagesOptions,
+  LoadCloudOptions,
+  LoadSessionOptions,
+  LoadTlsOptions,
+  LoadedSession,
+  ProxyOptions,
+  Session,
+  SessionOptions,
+  Timeouts,
+  TlsOptions,
+  UploadReport,
+  WaitForImportOptions,
+};

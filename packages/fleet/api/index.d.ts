@@ -1,54 +1,15 @@
-@disk-image/fleet: what others can use. Written by pnpm api:accept.
+import {
+  ImageError,
+  ImageService,
+  Logger,
+  ProcessRunner,
+  RequestContext,
+  VerifyPolicy,
+} from "@disk-image/core";
 
-[.]
-BackendOptions: interface
-CacheCounts: interface
-CloudAccess: interface
-CloudOptions: interface
-CoalesceJob: interface
-ConvertJob: interface
-DriverCall: interface
-ExpectedHash: interface
-FetchJob: interface
-Fleet: interface
-FleetConnection: type
-FleetConnectionOptions: interface
-FleetJob: type
-FleetJobNotFoundError: class
-FleetJobState: type
-FleetMeter: interface
-FleetOptions: interface
-FleetWorker: interface
-FleetWorkerOptions: interface
-HostLimitOptions: interface
-ImageCacheOptions: interface
-InspectJob: interface
-JobCancelledError: class
-JobFailure: interface
-JobProgress: interface
-JobResult: interface
-JobType: type
-JobView: interface
-LeaseLostError: class
-ListOptions: interface
-RbdAccess: interface
-RbdName: interface
-RedisUnreachableError: class
-SubmitOptions: interface
-Submitted: interface
-UploadJob: interface
-VolumeDriver: interface
-VolumeStream: interface
-WorkerView: interface
-checkJob: function
-createFleet: function
-createRbdDriver: function
-createWorker: function
-globalMeter: function
-jobIdOf: function
-parseRbdName: function
-
-[declarations]
+import {
+  ImageUtils,
+} from "@disk-image/image-utils";
 
 interface BackendOptions {
   readonly folders?: readonly string[] | undefined;
@@ -76,18 +37,18 @@ interface CloudOptions {
 }
 
 interface CoalesceJob extends OnBackend {
-  readonly type: 'coalesce';
+  readonly type: "coalesce";
   readonly chain: readonly string[];
 }
 
 interface ConvertJob extends OnBackend {
-  readonly type: 'convert';
+  readonly type: "convert";
   readonly source: string;
   readonly sourceFormat: string;
   readonly volume: string;
   readonly volumeFormat: string;
   readonly volumeSubformat?: string | undefined;
-  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly disableSparse?: boolean | undefined;
 }
 
@@ -101,7 +62,7 @@ interface ExpectedHash {
 }
 
 interface FetchJob extends OnBackend, OfCloud {
-  readonly type: 'fetch';
+  readonly type: "fetch";
   readonly volume: string;
   readonly hash?: ExpectedHash | undefined;
   readonly volumeFormat?: string | undefined;
@@ -118,7 +79,7 @@ interface Fleet extends AsyncDisposable {
   submit(job: FleetJob, options?: SubmitOptions): Promise<Submitted>;
   show(id: string): Promise<JobView>;
   list(options?: ListOptions): Promise<JobView[]>;
-  counts(backend?: string): Promise<Readonly<Record<Exclude<FleetJobState, 'cancelled'>, number>>>;
+  counts(backend?: string): Promise<Readonly<Record<Exclude<FleetJobState, "cancelled">, number>>>;
   follow(id: string, options?: {
     readonly signal?: AbortSignal | undefined;
   }): AsyncIterable<JobView>;
@@ -144,14 +105,14 @@ interface FleetConnectionOptions {
 
 type FleetJob = FetchJob | UploadJob | ConvertJob | CoalesceJob | InspectJob;
 
-class FleetJobNotFoundError extends ImageError {
+export declare class FleetJobNotFoundError extends ImageError {
   readonly code = "FLEET_JOB_NOT_FOUND";
   readonly kind = "not-found";
   readonly jobId: string;
   constructor(jobId: string);
 }
 
-type FleetJobState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'cancelled';
+type FleetJobState = "waiting" | "delayed" | "active" | "completed" | "failed" | "cancelled";
 
 interface FleetMeter {
   createCounter(name: string): object;
@@ -210,10 +171,10 @@ interface ImageCacheOptions {
 }
 
 interface InspectJob extends OnBackend, OfCloud {
-  readonly type: 'inspect';
+  readonly type: "inspect";
 }
 
-class JobCancelledError extends ImageError {
+export declare class JobCancelledError extends ImageError {
   readonly code = "FLEET_JOB_CANCELLED";
   readonly kind = "failed";
   constructor();
@@ -223,14 +184,14 @@ interface JobFailure {
   readonly code: string;
   readonly message: string;
   readonly rule?: string | undefined;
-  readonly verdict: 'final' | 'retry' | 'elsewhere' | 'cancelled';
+  readonly verdict: "final" | "retry" | "elsewhere" | "cancelled";
 }
 
 interface JobProgress {
   readonly stage: string;
   readonly completed: number;
   readonly total?: number | undefined;
-  readonly unit: 'bytes' | 'percent';
+  readonly unit: "bytes" | "percent";
   readonly rateBytesPerSecond: number;
   readonly worker: string;
   readonly host: string;
@@ -246,7 +207,7 @@ interface JobResult {
   readonly report: Readonly<Record<string, unknown>>;
 }
 
-type JobType = 'fetch' | 'upload' | 'convert' | 'coalesce' | 'inspect';
+type JobType = "fetch" | "upload" | "convert" | "coalesce" | "inspect";
 
 interface JobView {
   readonly id: string;
@@ -265,7 +226,7 @@ interface JobView {
   readonly error: JobFailure | undefined;
 }
 
-class LeaseLostError extends ImageError {
+export declare class LeaseLostError extends ImageError {
   readonly code = "FLEET_LEASE_LOST";
   readonly kind = "failed";
   constructor(init: {
@@ -299,7 +260,7 @@ interface RbdName {
   readonly image: string;
 }
 
-class RedisUnreachableError extends ImageError {
+export declare class RedisUnreachableError extends ImageError {
   readonly code = "FLEET_REDIS_UNREACHABLE";
   readonly kind = "failed";
   constructor(init: {
@@ -319,10 +280,10 @@ interface Submitted {
 }
 
 interface UploadJob extends OnBackend, OfCloud {
-  readonly type: 'upload';
+  readonly type: "upload";
   readonly volume: string;
   readonly volumeFormat?: string | undefined;
-  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly storeId?: string | undefined;
 }
 
@@ -346,18 +307,56 @@ interface WorkerView {
   readonly startedAt: number;
 }
 
-function checkJob(value: unknown): FleetJob;
+export declare function checkJob(value: unknown): FleetJob;
 
-function createFleet(options: FleetOptions): Fleet;
+export declare function createFleet(options: FleetOptions): Fleet;
 
-function createRbdDriver(dependencies: {
+export declare function createRbdDriver(dependencies: {
   readonly runner: ProcessRunner;
 }, access?: RbdAccess): VolumeDriver;
 
-function createWorker(options: FleetWorkerOptions): Promise<FleetWorker>;
+export declare function createWorker(options: FleetWorkerOptions): Promise<FleetWorker>;
 
-function globalMeter(): Promise<FleetMeter | undefined>;
+export declare function globalMeter(): Promise<FleetMeter | undefined>;
 
-function jobIdOf(job: FleetJob): string;
+export declare function jobIdOf(job: FleetJob): string;
 
-function parseRbdName(volume: string): RbdName | undefined;
+export declare function parseRbdName(volume: string): RbdName | undefined;
+
+export type {
+  BackendOptions,
+  CacheCounts,
+  CloudAccess,
+  CloudOptions,
+  CoalesceJob,
+  ConvertJob,
+  DriverCall,
+  ExpectedHash,
+  FetchJob,
+  Fleet,
+  FleetConnection,
+  FleetConnectionOptions,
+  FleetJob,
+  FleetJobState,
+  FleetMeter,
+  FleetOptions,
+  FleetWorker,
+  FleetWorkerOptions,
+  HostLimitOptions,
+  ImageCacheOptions,
+  InspectJob,
+  JobFailure,
+  JobProgress,
+  JobResult,
+  JobType,
+  JobView,
+  ListOptions,
+  RbdAccess,
+  RbdName,
+  SubmitOptions,
+  Submitted,
+  UploadJob,
+  VolumeDriver,
+  VolumeStream,
+  WorkerView,
+};

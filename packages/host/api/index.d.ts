@@ -1,0 +1,248 @@
+import {
+  ByteSink,
+  Clock,
+  Command,
+  Envelope,
+  ImageError,
+  ImageTooBigError,
+  Logger,
+  ProcessRunner,
+  RunOptions,
+  Target,
+  TemporaryFileOptions,
+  TemporaryFiles,
+} from "@disk-image/core";
+
+import {
+  FileHandle,
+} from "node:fs/promises";
+
+import {
+  Stats,
+} from "node:fs";
+
+interface BlockDeviceSizeOptions {
+  readonly runner?: ProcessRunner | undefined;
+  readonly asRoot?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface ChownOptions {
+  readonly runner: ProcessRunner;
+  readonly access?: "read" | "write" | undefined;
+  readonly userId?: number | undefined;
+  readonly look?: ((file: string, access: "read" | "write") => Promise<FileOwnership>) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface CommandEnvelopeOptions extends Pick<RunOptions, "limits" | "signal"> {
+  readonly runner: ProcessRunner;
+  readonly command: Command;
+}
+
+interface DirectIoOptions {
+  readonly runner?: ProcessRunner | undefined;
+  readonly asRoot?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface FileOwnership {
+  readonly accessible: boolean;
+  readonly ownerId: number;
+}
+
+interface HeldFile extends AsyncDisposable {
+  readonly path: string;
+  readonly name: string;
+  readonly kind: "file" | "block-device";
+  readonly sizeBytes: number;
+  open(flags?: number): Promise<FileHandle>;
+  stamp(): Promise<string>;
+}
+
+interface HoldOptions {
+  readonly followLink?: boolean | undefined;
+  readonly regularOnly?: boolean | undefined;
+}
+
+interface Leftover {
+  readonly path: string;
+  readonly kind: "file" | "directory";
+  readonly sizeBytes: number;
+  readonly processId: number;
+}
+
+interface LeftoverOptions {
+  readonly directory: string;
+  readonly prefix?: string | undefined;
+  readonly suffix?: string | undefined;
+}
+
+interface OpenSource {
+  readonly handle: FileHandle;
+  readonly kind: HeldFile["kind"];
+  readonly sizeBytes: number;
+}
+
+interface OpenVolumeOptions {
+  readonly sizeBytes?: number | undefined;
+  readonly fileLengthBytes?: number | undefined;
+  readonly imageId?: string | undefined;
+  readonly durable?: boolean | undefined;
+  readonly temporary?: boolean | undefined;
+  readonly runner?: ProcessRunner | undefined;
+  readonly asRoot?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Partial {
+  readonly path: string;
+  create(): Promise<FileHandle>;
+  publish(options: {
+    readonly durable: boolean;
+  }): Promise<void>;
+  discard(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Place {
+  readonly path: string;
+  readonly found: Stats | undefined;
+}
+
+interface ProcessRunnerOptions {
+  readonly rootHelper?: readonly string[] | undefined;
+  readonly sandbox?: SandboxMode | undefined;
+  readonly logger?: Logger | undefined;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+}
+
+type SandboxMode = "auto" | "require" | "off";
+
+interface SpaceNeed {
+  readonly path: string;
+  readonly neededBytes?: number | undefined;
+  readonly imageId?: string | undefined;
+}
+
+interface TemporaryOwner {
+  readonly hostTag: string;
+  readonly processId: number;
+  readonly startTicks: number;
+}
+
+interface Volume extends Target {
+  readonly path: string;
+  readonly kind: "file" | "block-device";
+  readonly sizeBytes: number;
+  readonly created: boolean;
+  readonly touched: boolean;
+  close(): Promise<void>;
+}
+
+export declare class VolumeAccessError extends ImageError {
+  readonly code = "VOLUME_ACCESS";
+  readonly kind = "not-authorized";
+  readonly path: string;
+  constructor(init: {
+    readonly path: string;
+    readonly reason: string;
+    readonly cause?: unknown;
+  });
+}
+
+interface ZeroDetector {
+  runs(chunk: Uint8Array, offset: number): ZeroRun[];
+}
+
+interface ZeroDetectorOptions {
+  readonly granularityBytes?: number | undefined;
+  readonly minimumRunBytes?: number | undefined;
+}
+
+interface ZeroRun {
+  readonly start: number;
+  readonly end: number;
+  readonly zero: boolean;
+}
+
+export declare function blockDeviceSize(name: string, options?: BlockDeviceSizeOptions): Promise<number>;
+
+export declare function chownIfNeeded(name: string, options: ChownOptions): Promise<AsyncDisposable>;
+
+export declare function createClock(): Clock;
+
+export declare function createProcessRunner(options?: ProcessRunnerOptions): ProcessRunner;
+
+export declare function createTemporaryFiles(options: {
+  readonly directory: string;
+}): TemporaryFiles;
+
+export declare function createZeroDetector(options?: ZeroDetectorOptions): ZeroDetector;
+
+export declare function findLeftovers(options: LeftoverOptions): Promise<Leftover[]>;
+
+export declare function freeSpace(name: string): Promise<number>;
+
+export declare function heldFile(handle: FileHandle, name: string, { regularOnly }?: Pick<HoldOptions, "regularOnly">): Promise<HeldFile>;
+
+export declare function holdFile(name: string, options?: HoldOptions): Promise<HeldFile>;
+
+export declare function holdToChown(name: string): Promise<HeldFile>;
+
+export declare function isBlockDevice(name: string): Promise<boolean>;
+
+export declare function isTemporaryName(name: string): boolean;
+
+export declare function isZero(chunk: Uint8Array): boolean;
+
+export declare function newTemporaryName({ prefix, suffix }: TemporaryFileOptions, owner?: TemporaryOwner): string;
+
+export declare function openCommandEnvelope(sink: ByteSink, { runner, command, limits, signal }: CommandEnvelopeOptions): Envelope;
+
+export declare function openSource(name: string, options?: HoldOptions): Promise<OpenSource>;
+
+export declare function openVolume(name: string, options?: OpenVolumeOptions): Promise<Volume>;
+
+export declare const pathOnly = 2097152;
+
+export declare function preparePartial(file: string, runner?: ProcessRunner): Promise<Partial>;
+
+export declare function preparePrivateFolder(directory: string, role: string): Promise<void>;
+
+export declare function removeLeftovers(options: LeftoverOptions): Promise<Leftover[]>;
+
+export declare function resolvePlace(name: string): Promise<Place>;
+
+export declare function spaceError(error: unknown, need: SpaceNeed): Promise<ImageTooBigError | undefined>;
+
+export declare function supportsDirectIo(name: string, options?: DirectIoOptions): Promise<boolean>;
+
+export declare function writeFully(handle: Pick<FileHandle, "write">, chunk: Uint8Array, offset: number): Promise<void>;
+
+export declare function writeSparsely(volume: Pick<Volume, "zero" | "write">, chunk: Uint8Array, offset: number, detector: ZeroDetector): Promise<{
+  readonly dataBytes: number;
+}>;
+
+export type {
+  BlockDeviceSizeOptions,
+  ChownOptions,
+  CommandEnvelopeOptions,
+  DirectIoOptions,
+  FileOwnership,
+  HeldFile,
+  HoldOptions,
+  Leftover,
+  LeftoverOptions,
+  OpenSource,
+  OpenVolumeOptions,
+  Partial,
+  Place,
+  ProcessRunnerOptions,
+  SandboxMode,
+  SpaceNeed,
+  Volume,
+  ZeroDetector,
+  ZeroDetectorOptions,
+  ZeroRun,
+};

@@ -1,0 +1,486 @@
+import {
+  ByteSink,
+  CallOptions,
+  CallOptions as CallOptions$1,
+  CertificateSource,
+  CertificateSource as CertificateSource$1,
+  Clock,
+  Clock as Clock$1,
+  DownloadHash,
+  DownloadOptions,
+  DownloadReport,
+  DownloadReport as DownloadReport$1,
+  ImageDownloadFailedError,
+  ImageError,
+  ImageErrorKind,
+  ImageMetadata,
+  ImageMetadata as ImageMetadata$1,
+  ImageNotAuthorizedError,
+  ImageNotFoundError,
+  ImageRecord,
+  ImageRecord as ImageRecord$1,
+  ImageService,
+  ImageService as ImageService$1,
+  ImageTooBigError,
+  ImageUnacceptableError,
+  InvalidError,
+  Logger,
+  Logger as Logger$1,
+  NotSupportedOperationError,
+  ProcessExecutionError,
+  ProcessRunner,
+  ProcessRunner as ProcessRunner$1,
+  Progress,
+  Progress as Progress$1,
+  ProgressListener,
+  QemuImgInfo,
+  QemuImgInfo as QemuImgInfo$1,
+  Refusal,
+  Refusal as Refusal$1,
+  RequestContext,
+  RequestContext as RequestContext$1,
+  TemporaryFileOptions,
+  TemporaryPath,
+  TemporaryPath as TemporaryPath$1,
+  UploadSource,
+  VerifyPolicy,
+  VerifyPolicy as VerifyPolicy$1,
+} from "@disk-image/core";
+
+import {
+  Cipher,
+  Cipher as Cipher$1,
+  InvalidVolumeTypeError,
+  VolumeBackendError,
+} from "@disk-image/qemu-img";
+
+import {
+  FileHandle,
+} from "node:fs/promises";
+
+import {
+  FormatPolicyOptions,
+  ImageConversionNotAllowedError,
+} from "@disk-image/format-policy";
+
+import {
+  GlanceClientOptions,
+  GlanceConnectionFailedError,
+  GlanceImageServiceOptions,
+  GlanceStoreNotFoundError,
+  GlanceStoreReadOnlyError,
+  ImageLimitExceededError,
+  createGlanceImageService,
+} from "@disk-image/glance-client";
+
+import {
+  ImageSignatureVerificationError,
+  InvalidSignatureImageError,
+} from "@disk-image/glance-client/signature";
+
+import {
+  VhdError,
+  XenserverArchiveError,
+} from "@disk-image/vhd";
+
+import {
+  VolumeAccessError,
+} from "@disk-image/host";
+
+type BlockSize = string | number;
+
+interface CheckImageFileOptions {
+  readonly diskFormat?: string | undefined;
+  readonly imageId?: string | undefined;
+}
+
+interface CheckImageFormatOptions extends CallOptions$1 {
+  readonly srcFormat?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly data?: QemuImgInfo$1 | undefined;
+  readonly runAsRoot?: boolean | undefined;
+}
+
+interface ConvertImageOptions extends CallOptions$1 {
+  readonly outSubformat?: string | undefined;
+  readonly srcFormat?: string | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly throttle?: Throttle | undefined;
+  readonly cipherSpec?: Cipher$1 | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly compress?: boolean | undefined;
+  readonly srcPassphraseFile?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly data?: QemuImgInfo$1 | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly compression?: "zlib" | "zstd" | undefined;
+}
+
+interface DirectoryImageServiceOptions {
+  readonly directory: string;
+  readonly logger?: Logger$1 | undefined;
+}
+
+interface FetchOptions extends CallOptions$1 {
+  readonly userId?: string | undefined;
+  readonly projectId?: string | undefined;
+  readonly verify?: VerifyPolicy$1 | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+  readonly durable?: boolean | undefined;
+}
+
+type FetchTemporary = (imageService: ImageService$1, context: RequestContext$1, imageId: string, options: CallOptions$1 & {
+  readonly suffix: string;
+}) => Promise<TemporaryPath$1>;
+
+interface FetchToVolumeOptions extends CallOptions$1 {
+  readonly volumeSubformat?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly projectId?: string | undefined;
+  readonly size?: number | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly durable?: boolean | undefined;
+  readonly verify?: VerifyPolicy$1 | undefined;
+  readonly verifyBeforeWrite?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+}
+
+type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
+
+interface GlanceSettings extends Omit<GlanceClientOptions, "glanceNumRetries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
+
+interface ImageToVolumePlan {
+  readonly imageId: string;
+  readonly destination: string;
+  readonly format: string | undefined;
+  readonly volumeFormat: string;
+  readonly steps: readonly string[];
+  readonly temporaryBytes: number;
+  readonly volumeBytes: number | undefined;
+  readonly freeTemporaryBytes: number;
+  readonly freeVolumeBytes: number;
+  readonly refusals: readonly Refusal$1[];
+}
+
+interface ImageToVolumeReport {
+  readonly imageId: string;
+  readonly destination: string;
+  readonly format: string;
+  readonly volumeFormat: string;
+  readonly bytesDownloaded: number;
+  readonly bytesWritten: number;
+  readonly virtualSizeBytes: number;
+  readonly hash: DownloadHash | undefined;
+  readonly signatureVerified: boolean;
+  readonly warnings: readonly Refusal$1[];
+  readonly resumes: number;
+  readonly seconds: {
+    readonly download: number;
+    readonly convert: number;
+    readonly total: number;
+  };
+}
+
+interface ImageToVolumeRequest extends CallOptions$1 {
+  readonly context?: RequestContext$1 | undefined;
+  readonly imageService?: ImageService$1 | undefined;
+  readonly imageId: string;
+  readonly volume: string;
+  readonly volumeFormat?: string | undefined;
+  readonly volumeSubformat?: string | undefined;
+  readonly volumeSizeGiB?: number | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly durable?: boolean | undefined;
+  readonly verify?: VerifyPolicy$1 | undefined;
+  readonly verifyBeforeWrite?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly cipherSpec?: Cipher$1 | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly sourcePassphraseFile?: string | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+interface ImageUtils {
+  readonly options: ResolvedOptions;
+  readonly imageService: ImageService$1 | undefined;
+  imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
+  planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
+  volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  fixupDiskFormat(diskFormat: string): string;
+  fromQemuImgDiskFormat(diskFormat: string): string;
+  qemuImgInfo(path: string, options?: QemuImgInfoOptions): Promise<QemuImgInfo$1>;
+  getImageFormat(path: string, options?: {
+    readonly allowQcow2BackingFile?: boolean | undefined;
+  }): Promise<string | undefined>;
+  getQemuImgVersion(): Promise<number[] | undefined>;
+  checkQemuImgVersion(minimumVersion: string): Promise<void>;
+  convertImage(source: string, dest: string, outFormat: string, options?: ConvertImageOptions): Promise<void>;
+  checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
+  resizeImage(source: string, size: number, options?: CallOptions$1 & {
+    readonly runAsRoot?: boolean | undefined;
+    readonly fileFormat?: string | undefined;
+  }): Promise<void>;
+  getQemuData(imageId: string, hasMeta: boolean, diskFormatRaw: boolean, dest: string, runAsRoot: boolean, options?: QemuDataOptions): Promise<QemuImgInfo$1 | undefined>;
+  checkQcow2Image(imageId: string, data: QemuImgInfo$1): void;
+  checkVmdkImage(imageId: string, data: QemuImgInfo$1): void;
+  checkImageFormat(source: string, options?: CheckImageFormatOptions): Promise<void>;
+  checkImageConversionDisable(diskFormat: string, volumeFormat: string, imageId: string, options?: {
+    readonly upload?: boolean | undefined;
+  }): void;
+  checkVirtualSize(virtualSize: number, volumeSize: number, imageId: string): number;
+  checkAvailableSpace(dest: string, imageSize: number, imageId: string): Promise<void>;
+  decodeCipher(cipherSpec: string, keySize: number): Cipher$1;
+  isXenserverFormat(imageMeta: ImageMetadata$1): boolean;
+  filterOutReservedNamespacesMetadata(metadata: Readonly<Record<string, unknown>>): Record<string, unknown>;
+  fetch(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, path: string, options?: FetchOptions): Promise<DownloadReport$1>;
+  fetchVerifyImage(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, options?: FetchOptions): Promise<DownloadReport$1>;
+  fetchToRaw(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: Omit<FetchToVolumeOptions, "volumeSubformat">): Promise<void>;
+  fetchToVhd(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
+  fetchToVolumeFormat(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, volumeFormat: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
+  uploadVolume(context: RequestContext$1, imageService: ImageService$1 | undefined, imageMeta: TargetImage, volumePath: string, options?: UploadVolumeOptions): Promise<void>;
+  validateStoresId(context: RequestContext$1, imageServiceStoreId: string, options?: CallOptions$1 & {
+    readonly imageService?: ImageService$1 | undefined;
+  }): Promise<void>;
+  verifyGlanceImageSignature(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, path: string, options?: CallOptions$1): Promise<boolean>;
+  setVhdParent(vhdPath: string, parentPath: string): Promise<void>;
+  coalesceVhd(vhdPath: string, options?: CallOptions$1): Promise<void>;
+  getVhdSize(vhdPath: string): Promise<number>;
+  resizeVhd(vhdPath: string, size: number, journal?: string, options?: CallOptions$1): Promise<void>;
+  discoverVhdChain(directory: string): Promise<string[]>;
+  fixVhdChain(vhdChain: readonly string[]): Promise<void>;
+  coalesceChain(vhdChain: readonly string[], options?: CallOptions$1): Promise<string>;
+  extractTargz(archiveName: string, target: string, options?: CallOptions$1): Promise<void>;
+  replaceXenserverImageWithCoalescedVhd(imageFile: string, options?: CallOptions$1): Promise<void>;
+  createTemporaryFile(options?: TemporaryFileOptions): Promise<string>;
+  temporaryFile(options?: TemporaryFileOptions): Promise<TemporaryPath$1>;
+  temporaryDir(options?: TemporaryFileOptions): Promise<TemporaryPath$1>;
+  cleanupTemporaryFile(backendName: string): Promise<void>;
+  cleanTemporaryFiles(): Promise<{
+    readonly path: string;
+    readonly sizeBytes: number;
+  }[]>;
+  chownIfNeeded(volumePath: string, options?: CallOptions$1): Promise<AsyncDisposable>;
+  readonly TemporaryImages: {
+    fetch(imageService: ImageService$1, context: RequestContext$1, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath$1>;
+    forImageService(imageService: ImageService$1): TemporaryImages;
+  };
+}
+
+interface ImageUtilsDependencies {
+  readonly runner?: ProcessRunner$1 | undefined;
+  readonly logger?: Logger$1 | undefined;
+  readonly clock?: Clock$1 | undefined;
+  readonly imageService?: ImageService$1 | undefined;
+  readonly glance?: GlanceSettings | undefined;
+  readonly certificates?: CertificateSource$1 | undefined;
+  readonly throttle?: Throttle | undefined;
+  readonly telemetry?: Telemetry | undefined;
+}
+
+interface ImageUtilsOptions {
+  readonly imageConversionDir?: string | undefined;
+  readonly imageCompressOnUpload?: boolean | undefined;
+  readonly imageConversionCpuLimitSeconds?: number | undefined;
+  readonly imageConversionAddressSpaceLimitGiB?: number | undefined;
+  readonly imageConversionDisable?: boolean | undefined;
+  readonly vmdkAllowedTypes?: readonly string[] | undefined;
+  readonly reservedImageNamespaces?: readonly string[] | undefined;
+  readonly allowCompressionOnImageUpload?: boolean | undefined;
+  readonly compressionFormat?: "gzip" | undefined;
+  readonly verifyGlanceSignatures?: "enabled" | "disabled" | undefined;
+  readonly allowedDirectUrlSchemes?: readonly string[] | undefined;
+  readonly glanceNumRetries?: number | undefined;
+  readonly allowArchivesAsRaw?: boolean | undefined;
+  readonly formatRules?: FormatRules | undefined;
+  readonly rootHelper?: readonly string[] | undefined;
+  readonly sandbox?: SandboxMode | undefined;
+}
+
+interface Operation {
+  stage<Result>(stage: string, run: () => Promise<Result>): Promise<Result>;
+  readonly onProgress?: ((progress: Progress$1) => void) | undefined;
+  note(facts: OperationFacts): void;
+}
+
+interface OperationFacts {
+  readonly format?: string | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly bytesDownloaded?: number | undefined;
+  readonly bytesWritten?: number | undefined;
+  readonly bytesUploaded?: number | undefined;
+  readonly virtualSizeBytes?: number | undefined;
+  readonly resumes?: number | undefined;
+  readonly signatureVerified?: boolean | undefined;
+}
+
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch";
+
+interface QemuDataOptions extends CallOptions$1 {
+  readonly forceShare?: boolean | undefined;
+}
+
+interface QemuImgInfoOptions extends CallOptions$1 {
+  readonly runAsRoot?: boolean | undefined;
+  readonly forceShare?: boolean | undefined;
+  readonly allowQcow2BackingFile?: boolean | undefined;
+  readonly imgFormat?: string | undefined;
+}
+
+interface ResizeImageOptions extends CallOptions$1 {
+  readonly runAsRoot?: boolean | undefined;
+  readonly fileFormat?: string | undefined;
+}
+
+type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
+
+type SandboxMode = "auto" | "require" | "off";
+
+type TargetImage = Partial<Omit<ImageRecord$1, "id">> & {
+  readonly id: string;
+};
+
+interface Telemetry {
+  operation<Result>(name: OperationName, signal: AbortSignal | undefined, run: (operation: Operation) => Promise<Result>): Promise<Result>;
+}
+
+interface TemporaryImageOptions extends CallOptions$1 {
+  readonly suffix?: string | undefined;
+}
+
+declare class TemporaryImages {
+  #private;
+  constructor(fetch: FetchTemporary);
+  get(context: RequestContext$1, imageId: string): string | undefined;
+  fetch(imageService: ImageService$1, context: RequestContext$1, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath$1>;
+}
+
+interface Throttle {
+  readonly prefix?: readonly string[] | undefined;
+  readonly rateBytesPerSecond?: number | undefined;
+}
+
+interface UploadVolumeOptions extends CallOptions$1 {
+  readonly volumeFd?: FileHandle | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly compress?: boolean | undefined;
+  readonly storeId?: string | undefined;
+  readonly baseImageRef?: string | undefined;
+}
+
+interface VolumeToImageReport {
+  readonly imageId: string;
+  readonly volume: string;
+  readonly diskFormat: string;
+  readonly containerFormat: string;
+  readonly bytesUploaded: number;
+  readonly image: ImageRecord$1;
+  readonly warnings: readonly Refusal$1[];
+  readonly seconds: {
+    readonly convert: number;
+    readonly upload: number;
+    readonly total: number;
+  };
+}
+
+interface VolumeToImageRequest extends CallOptions$1 {
+  readonly context?: RequestContext$1 | undefined;
+  readonly imageService?: ImageService$1 | undefined;
+  readonly image: TargetImage;
+  readonly volume: string;
+  readonly volumeFd?: FileHandle | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
+  readonly storeId?: string | undefined;
+  readonly baseImageRef?: string | undefined;
+  readonly verify?: VerifyPolicy$1 | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+export declare function createDirectoryImageService(options: DirectoryImageServiceOptions): ImageService$1;
+
+export declare function createImageUtils(dependencies?: ImageUtilsDependencies, options?: ImageUtilsOptions): ImageUtils;
+
+export {
+  type BlockSize,
+  type ByteSink,
+  type CallOptions,
+  type CertificateSource,
+  type CheckImageFormatOptions,
+  type Cipher,
+  type Clock,
+  type ConvertImageOptions,
+  type DirectoryImageServiceOptions,
+  type DownloadOptions,
+  type DownloadReport,
+  type FetchOptions,
+  type FetchToVolumeOptions,
+  type FormatRules,
+  GlanceConnectionFailedError,
+  type GlanceSettings,
+  GlanceStoreNotFoundError,
+  GlanceStoreReadOnlyError,
+  ImageConversionNotAllowedError,
+  ImageDownloadFailedError,
+  ImageError,
+  type ImageErrorKind,
+  ImageLimitExceededError,
+  type ImageMetadata,
+  ImageNotAuthorizedError,
+  ImageNotFoundError,
+  type ImageRecord,
+  type ImageService,
+  ImageSignatureVerificationError,
+  type ImageToVolumePlan,
+  type ImageToVolumeReport,
+  type ImageToVolumeRequest,
+  ImageTooBigError,
+  ImageUnacceptableError,
+  type ImageUtils,
+  type ImageUtilsDependencies,
+  type ImageUtilsOptions,
+  InvalidError,
+  InvalidSignatureImageError,
+  InvalidVolumeTypeError,
+  type Logger,
+  NotSupportedOperationError,
+  type Operation,
+  type OperationFacts,
+  type OperationName,
+  ProcessExecutionError,
+  type ProcessRunner,
+  type Progress,
+  type ProgressListener,
+  type QemuDataOptions,
+  type QemuImgInfo,
+  type QemuImgInfoOptions,
+  type Refusal,
+  type RequestContext,
+  type ResizeImageOptions,
+  type ResolvedOptions,
+  type SandboxMode,
+  type TargetImage,
+  type Telemetry,
+  type TemporaryImageOptions,
+  type TemporaryImages,
+  type TemporaryPath,
+  type Throttle,
+  type UploadSource,
+  type UploadVolumeOptions,
+  type VerifyPolicy,
+  VhdError,
+  VolumeAccessError,
+  VolumeBackendError,
+  type VolumeToImageReport,
+  type VolumeToImageRequest,
+  XenserverArchiveError,
+  createGlanceImageService,
+};
