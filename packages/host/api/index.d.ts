@@ -151,21 +151,6 @@ export declare class VolumeAccessError extends ImageError {
   });
 }
 
-interface ZeroDetector {
-  runs(chunk: Uint8Array, offset: number): ZeroRun[];
-}
-
-interface ZeroDetectorOptions {
-  readonly granularityBytes?: number | undefined;
-  readonly minimumRunBytes?: number | undefined;
-}
-
-interface ZeroRun {
-  readonly start: number;
-  readonly end: number;
-  readonly zero: boolean;
-}
-
 export declare function blockDeviceSize(name: string, options?: BlockDeviceSizeOptions): Promise<number>;
 
 export declare function chownIfNeeded(name: string, options: ChownOptions): Promise<AsyncDisposable>;
@@ -178,10 +163,6 @@ export declare function createTemporaryFiles(options: {
   readonly directory: string;
 }): TemporaryFiles;
 
-export declare function createZeroDetector(options?: ZeroDetectorOptions): ZeroDetector;
-
-export declare function findLeftovers(options: LeftoverOptions): Promise<Leftover[]>;
-
 export declare function freeSpace(name: string): Promise<number>;
 
 export declare function heldFile(handle: FileHandle, name: string, { regularOnly }?: Pick<HoldOptions, "regularOnly">): Promise<HeldFile>;
@@ -190,11 +171,11 @@ export declare function holdFile(name: string, options?: HoldOptions): Promise<H
 
 export declare function holdToChown(name: string): Promise<HeldFile>;
 
+export declare function isAmongDevices(file: string): Promise<boolean>;
+
 export declare function isBlockDevice(name: string): Promise<boolean>;
 
 export declare function isTemporaryName(name: string): boolean;
-
-export declare function isZero(chunk: Uint8Array): boolean;
 
 export declare function newTemporaryName({ prefix, suffix }: TemporaryFileOptions, owner?: TemporaryOwner): string;
 
@@ -220,9 +201,7 @@ export declare function supportsDirectIo(name: string, options?: DirectIoOptions
 
 export declare function writeFully(handle: Pick<FileHandle, "write">, chunk: Uint8Array, offset: number): Promise<void>;
 
-export declare function writeSparsely(volume: Pick<Volume, "zero" | "write">, chunk: Uint8Array, offset: number, detector: ZeroDetector): Promise<{
-  readonly dataBytes: number;
-}>;
+export declare function writeSparsely(target: Pick<Target, "write" | "zero">, chunk: Uint8Array, offset: number): Promise<number>;
 
 export type {
   BlockDeviceSizeOptions,
@@ -242,7 +221,4 @@ export type {
   SandboxMode,
   SpaceNeed,
   Volume,
-  ZeroDetector,
-  ZeroDetectorOptions,
-  ZeroRun,
 };

@@ -114,7 +114,7 @@ async function checkDestinations(
 const reasons: Readonly<Record<string, (volume: string) => string>> = {
   homeless: (volume) => `There is no folder to make ${volume} in.`,
   other: (volume) => `${volume} is neither a file nor a block device.`,
-  nodeless: (volume) => `There is no device ${volume}, and a file is never made under /dev.`,
+  nodeless: (volume) => `There is no device ${volume}. Writing there would create a regular file in RAM.`,
 }
 
 function nameOf(file: string): string {

@@ -88,7 +88,8 @@ async function tryToHold(
     }
     if (use === 'read') throw new InvalidError({ reason: `There is no volume ${volume}.` })
     if (await isInDev(folder)) {
-      throw new InvalidError({ reason: `There is no device ${volume}, and no file is made under /dev.` })
+      const reason = `There is no device ${volume}. Writing there would create a regular file in RAM.`
+      throw new InvalidError({ reason })
     }
     const made = await make(at)
     if (made === undefined) {

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
-import { blockDeviceSize } from '../volume/block-device.ts'
+import { blockDeviceSize } from './block-device.ts'
 import { fileKind } from './file-kind.ts'
 
 /** The handle only names the file: nothing is read, woken or waited for. @see open(2), O_PATH; Node.js has no name for it */

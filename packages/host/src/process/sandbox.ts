@@ -2,8 +2,8 @@ import { open, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { ProcessFileAccess } from '@disk-image/core'
+import { refuseAmongDevices } from '../files/block-device.ts'
 import { isHeldPath } from '../files/hold-file.ts'
-import { isAmongDevices } from '../volume/place.ts'
 
 /** One path as the sandbox shall show it. */
 export interface Binding {
@@ -168,9 +168,7 @@ const notPossible = new Set([...notAllowed, 'ENOENT', 'ENOTDIR', 'EROFS'])
 /** @returns 'there' where another made it first; 'forbidden' only where somebody else may try */
 async function createEmpty(name: string, others: boolean): Promise<'made' | 'there' | 'forbidden'> {
   const folder = await realpath(path.dirname(name)).catch(() => path.dirname(name))
-  if (await isAmongDevices(path.join(folder, path.basename(name)))) {
-    throw new InvalidError({ reason: `${name} does not exist. No file is made under /dev.` })
-  }
+  await refuseAmongDevices(path.join(folder, path.basename(name)), name)
   try {
     const file = await open(name, 'wx', 0o600)
     await file.close()

@@ -1,4 +1,6 @@
-import type { ProcessLimits } from '@disk-image/core'
+import { readFile } from 'node:fs/promises'
+import type { Logger, ProcessLimits } from '@disk-image/core'
+import { findExecutable } from './executable.ts'
 
 /** The parts that a command line is put together from; every program is an absolute path. */
 export interface CommandParts {
@@ -50,4 +52,94 @@ function limitArguments(prlimit: string | undefined, limits: ProcessLimits | und
     ...(fileSizeBytes === undefined ? [] : [`--fsize=${Math.ceil(fileSizeBytes)}`]),
     '--',
   ]
+}
+
+/**
+ * A command that ends when its standard input does, with its whole process group, which must be its own. What runs
+ * below a root helper isn't ours to tie to this process, and may not be signalled by it; what runs in a sandbox is
+ * tied to its parent only some milliseconds after its start, and outlives one that is killed before. But the pipe to
+ * both closes with this process, however that ends.
+ *
+ * @see https://github.com/containers/bubblewrap/issues/633
+ *
+ * The script is constant and takes the command as its parameters: nothing of it is ever read as shell.
+ */
+const script = `exec 3<&0 </dev/null
+"$@" 3<&- &
+child=$!
+{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+wait "$child"
+status=$?
+kill "$watcher" 2>/dev/null
+exit "$status"`
+
+/** What goes before a command so that it ends with its standard input. */
+export function watchdogCommand(shell: string): readonly string[] {
+  return [shell, '-c', script, 'watchdog']
+}
+
+/** The small programs of util-linux and coreutils that go before a command. */
+export interface Launchers {
+  readonly env: string
+  readonly setpriv: string | undefined
+  readonly prlimit: string | undefined
+}
+
+/** Finds the launchers, and tries whether this machine's `setpriv` knows `--pdeathsig` (BusyBox's does not). */
+export async function findLaunchers(
+  searchPath: string,
+  works: (argv: readonly [string, ...string[]]) => Promise<boolean>,
+  logger: Logger,
+): Promise<Launchers> {
+  const [env, setpriv, prlimit, nothing] = await Promise.all(
+    ['env', 'setpriv', 'prlimit', 'true'].map((name) => findExecutable(name, searchPath)),
+  )
+  const tied =
+    setpriv !== undefined &&
+    nothing !== undefined &&
+    (await works([setpriv, '--pdeathsig', 'KILL', '--', nothing]))
+  const limited =
+    prlimit !== undefined && nothing !== undefined && (await works([prlimit, '--cpu=9:10', '--', nothing]))
+  if (!tied) logger.warn('setpriv is not usable: a child may outlive a killed parent')
+  if (!limited) logger.warn('prlimit is not usable: limits on CPU time, memory and files are not set')
+  return {
+    env: env ?? '/usr/bin/env',
+    setpriv: tied ? setpriv : undefined,
+    prlimit: limited ? prlimit : undefined,
+  }
+}
+
+/** The hard limits of this process; without /proc none is known. */
+export async function ownHardLimits(): Promise<ProcessLimits> {
+  return parseHardLimits(await readFile('/proc/self/limits', 'latin1').catch(() => ''))
+}
+
+/** Reads `/proc/PID/limits`: a name, the soft limit, the hard one, a unit. What is unlimited is left out. */
+export function parseHardLimits(text: string): ProcessLimits {
+  const hard = (name: string): number | undefined => {
+    const [, digits] = new RegExp(`^${name} +\\S+ +(\\d+)`, 'm').exec(text) ?? []
+    return digits === undefined ? undefined : Number(digits)
+  }
+  return {
+    cpuSeconds: hard('Max cpu time'),
+    addressSpaceBytes: hard('Max address space'),
+    fileSizeBytes: hard('Max file size'),
+  }
+}
+
+/**
+ * Nobody but root can give a child a higher limit than its own hard one: `prlimit` would fail, and nothing would run.
+ * CPU time ends a second sooner, because the child's hard limit is a second above its soft one.
+ */
+export function withinLimits(wanted: ProcessLimits, own: ProcessLimits): ProcessLimits {
+  const least = (limit: number | undefined, most: number | undefined): number | undefined =>
+    limit === undefined || most === undefined ? limit : Math.min(limit, most)
+  const mostSeconds = own.cpuSeconds === undefined ? undefined : Math.max(0, own.cpuSeconds - 1)
+  return {
+    cpuSeconds: least(wanted.cpuSeconds, mostSeconds),
+    addressSpaceBytes: least(wanted.addressSpaceBytes, own.addressSpaceBytes),
+    fileSizeBytes: least(wanted.fileSizeBytes, own.fileSizeBytes),
+  }
 }

@@ -2,7 +2,7 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from '@disk-image/core'
-import { spaceError } from '../volume/space-error.ts'
+import { spaceError } from '../files/space.ts'
 import { preparePrivateFolder } from './private-folder.ts'
 import { hostTag, startTicks } from './process-identity.ts'
 import { parseTemporaryName, temporaryName } from './temporary-name.ts'
@@ -11,7 +11,7 @@ import type { TemporaryOwner } from './temporary-name.ts'
 /**
  * Temporary files, mode 0600 (directories 0700), in one directory, which is made (0700) when it is missing.
  * Their names tell the process that made them, so that what a killed one left can be found:
- * see `findLeftovers`.
+ * see `removeLeftovers`.
  *
  * Each call rejects with an `InvalidError` where others than root and this user could swap what is in the directory.
  *
@@ -89,7 +89,7 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
   })
 }
 
-/** A new name that tells this process as its maker: see `findLeftovers`. */
+/** A new name that tells this process as its maker: see `removeLeftovers`. */
 export function newTemporaryName(
   { prefix = '', suffix = '' }: TemporaryFileOptions,
   owner: TemporaryOwner = ownIdentity(),

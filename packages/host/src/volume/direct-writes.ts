@@ -3,7 +3,7 @@ import { open, statfs } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { KiB } from '@disk-image/core'
 import { isPageAligned, pageBytes } from '@disk-image/io'
-import { DiskPace } from './disk-pace.ts'
+import { DirectIoGovernor } from './direct-io-governor.ts'
 
 /** Shorter writes go through the page cache, which puts them together: each of these waits for the device. */
 const leastBytes = 256 * KiB
@@ -30,7 +30,7 @@ export class DirectWrites {
   readonly #kind: 'file' | 'block-device'
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
-  readonly #pace: DiskPace
+  readonly #governor: DirectIoGovernor
   #givenUp = false
   #underWay = 0
 
@@ -41,7 +41,7 @@ export class DirectWrites {
   constructor(handle: Pick<FileHandle, 'fd'>, kind: 'file' | 'block-device', triesAgain = true) {
     this.#handle = handle
     this.#kind = kind
-    this.#pace = new DiskPace(triesAgain)
+    this.#governor = new DirectIoGovernor(triesAgain)
   }
 
   /**
@@ -50,7 +50,7 @@ export class DirectWrites {
    * @returns how many bytes were written; the rest, which may be all, is left to the page cache
    */
   async write(chunk: Uint8Array, offset: number): Promise<number> {
-    if (this.#givenUp || !isFit(chunk, offset) || !this.#pace.tries(chunk.byteLength)) return 0
+    if (this.#givenUp || !isFit(chunk, offset) || !this.#governor.tries(chunk.byteLength)) return 0
     if (this.#underWay >= mostOfOne || underWayOfAll.size >= mostOfAll) return 0
     const one = {}
     underWayOfAll.add(one)
@@ -61,7 +61,7 @@ export class DirectWrites {
       if (direct === undefined) return 0
       const begun = performance.now()
       const { bytesWritten } = await direct.write(chunk, 0, chunk.byteLength, offset)
-      this.#pace.took(bytesWritten, performance.now() - begun)
+      this.#governor.took(bytesWritten, performance.now() - begun)
       return bytesWritten
     } catch (error) {
       if (!isRefusal(error)) throw error

@@ -1,20 +1,19 @@
 import { constants } from 'node:fs'
-import type { Stats } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { formatBytes, ImageError, ImageTooBigError, InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
 import { createProcessRunner } from '../process/create-process-runner.ts'
+import { VolumeAccessError } from '../errors.ts'
+import { blockDeviceSize } from '../files/block-device.ts'
+import { fileKind } from '../files/file-kind.ts'
 import { isHeldPath } from '../files/hold-file.ts'
-import { blockDeviceSize } from './block-device.ts'
 import { type Partial, preparePartial } from '../temporary/partial.ts'
-import { createVolume } from './create-volume.ts'
 import { type Place, resolvePlace } from './place.ts'
 import { createRootHandle, type VolumeHandle } from './root-handle.ts'
-import { deviceTarget, fileTarget } from './volume-targets.ts'
-import { VolumeAccessError } from './volume-access-error.ts'
-import type { Volume } from './volume.ts'
+import { deviceMedium, fileMedium, type Medium } from './media.ts'
+import { OpenedVolume, type Volume } from './volume.ts'
 
 /** Options of {@link openVolume}. */
 export interface OpenVolumeOptions {
@@ -55,47 +54,32 @@ export interface OpenVolumeOptions {
  */
 export async function openVolume(name: string, options: OpenVolumeOptions = {}): Promise<Volume> {
   options.signal?.throwIfAborted()
-  const shown = path.resolve(name)
-  const imageId = options.imageId ?? 'internal image'
-  const { temporary = false, sizeBytes, fileLengthBytes = 0 } = options
-  const durable = !temporary && options.durable !== false
-  const boundBytes = sizeBytes === undefined ? Infinity : Math.ceil(sizeBytes / 512) * 512
-  const place = await look(shown)
+  const place = await look(path.resolve(name))
   const { found } = place
   if (found !== undefined && !found.isFile() && !found.isBlockDevice()) {
-    throw new InvalidError({ reason: `${name} is ${kindOf(found)}, not a file or block device` })
+    throw new InvalidError({ reason: `${name} is ${fileKind(found)}, not a file or block device` })
   }
+  const { temporary = false, sizeBytes, imageId = 'internal image' } = options
   const partial = found === undefined ? await preparePartial(place.path) : undefined
-  const runner = options.runner ?? createProcessRunner()
-  const { signal, asRoot = false } = options
-  const helped = asRoot && found !== undefined ? createRootHandle(place.path, runner, signal) : undefined
-  const own = await openHandle(shown, place, partial).catch((error: unknown) => {
-    if (helped === undefined || !isForbidden(error)) throw error
-    return undefined
-  })
-  const handle = own ?? (helped as VolumeHandle)
+  const opened = await openHandle(name, place, partial, options)
+  const { handle } = opened
   try {
-    const opened = await handle.stat()
-    const common = { handle, path: shown, partial, boundBytes, fileLengthBytes, imageId, durable, temporary }
-    // Between looking and opening somebody may have put something else there.
-    const isSame = found === undefined || (opened.ino === found.ino && opened.dev === found.dev)
-    if (!isSame || (!opened.isFile() && !opened.isBlockDevice())) {
-      throw new InvalidError({ reason: `${name} was replaced while it was opened` })
-    }
-    if (opened.isFile()) {
-      const target = fileTarget(handle, sizeBytes ?? 0, partial === undefined && !temporary)
-      return createVolume({ ...common, target })
-    }
-    // The open device itself, whatever its path leads to by now.
-    const device = own === undefined ? place.path : `/proc/${process.pid}/fd/${own.fd}`
-    const capacity = await blockDeviceSize(device, { runner: options.runner, asRoot })
-    if (sizeBytes !== undefined && sizeBytes > capacity) {
-      const reason = `${formatBytes(sizeBytes)} do not fit on ${name}, which has ${formatBytes(capacity)}`
-      throw new ImageTooBigError({ imageId, reason })
-    }
-    return createVolume({
-      ...common,
-      target: deviceTarget({ handle, own, path: device, capacity, durable, runner, signal }),
+    const durable = !temporary && options.durable !== false
+    return new OpenedVolume({
+      handle,
+      path: path.resolve(name),
+      medium: await chooseMedium(name, opened, {
+        ...options,
+        durable,
+        imageId,
+        isNew: partial !== undefined,
+      }),
+      partial,
+      boundBytes: sizeBytes === undefined ? Infinity : Math.ceil(sizeBytes / 512) * 512,
+      fileLengthBytes: options.fileLengthBytes ?? 0,
+      imageId,
+      durable,
+      temporary,
     })
   } catch (error) {
     await handle.close()
@@ -103,6 +87,59 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
     await partial?.close()
     throw error
   }
+}
+
+/** A place that is open. */
+interface Opened {
+  readonly place: Place
+  readonly handle: VolumeHandle
+  /** The same, unless only the root helper may open it. */
+  readonly own: FileHandle | undefined
+  readonly runner: ProcessRunner
+}
+
+async function openHandle(
+  name: string,
+  place: Place,
+  partial: Partial | undefined,
+  options: OpenVolumeOptions,
+): Promise<Opened> {
+  const { runner = createProcessRunner(), signal } = options
+  try {
+    const own = await openOwn(path.resolve(name), place, partial)
+    return { place, handle: own, own, runner }
+  } catch (error) {
+    if (options.asRoot !== true || place.found === undefined || !isForbidden(error)) throw error
+    return { place, handle: createRootHandle(place.path, runner, signal), own: undefined, runner }
+  }
+}
+
+async function chooseMedium(
+  name: string,
+  { place, handle, own, runner }: Opened,
+  options: OpenVolumeOptions & {
+    readonly durable: boolean
+    readonly imageId: string
+    readonly isNew: boolean
+  },
+): Promise<Medium> {
+  const { found } = place
+  const { sizeBytes, signal, durable, imageId } = options
+  const opened = await handle.stat()
+  // Between looking and opening somebody may have put something else there.
+  const isSame = found === undefined || (opened.ino === found.ino && opened.dev === found.dev)
+  if (!isSame || (!opened.isFile() && !opened.isBlockDevice())) {
+    throw new InvalidError({ reason: `${name} was replaced while it was opened` })
+  }
+  if (opened.isFile()) return fileMedium(handle, sizeBytes ?? 0, !options.isNew && options.temporary !== true)
+  // The open device itself, whatever its path leads to by now.
+  const device = own === undefined ? place.path : `/proc/${process.pid}/fd/${own.fd}`
+  const capacity = await blockDeviceSize(device, { runner: options.runner, asRoot: options.asRoot })
+  if (sizeBytes !== undefined && sizeBytes > capacity) {
+    const reason = `${formatBytes(sizeBytes)} do not fit on ${name}, which has ${formatBytes(capacity)}`
+    throw new ImageTooBigError({ imageId, reason })
+  }
+  return deviceMedium({ handle, own, path: device, capacity, durable, runner, signal })
 }
 
 async function look(file: string): Promise<Place> {
@@ -113,7 +150,7 @@ async function look(file: string): Promise<Place> {
   }
 }
 
-async function openHandle(
+async function openOwn(
   shown: string,
   { path: file, found }: Place,
   partial: Partial | undefined,
@@ -150,12 +187,4 @@ function accessError(file: string, error: unknown): InvalidError | VolumeAccessE
     return new InvalidError({ reason: `${file} can't be made: its folder does not exist`, cause: error })
   }
   return new InvalidError({ reason: `${file} can't be opened: ${message}`, cause: error })
-}
-
-function kindOf(found: Stats): string {
-  if (found.isDirectory()) return 'a directory'
-  if (found.isFIFO()) return 'a pipe'
-  if (found.isSocket()) return 'a socket'
-  if (found.isCharacterDevice()) return 'a character device'
-  return 'something else'
 }

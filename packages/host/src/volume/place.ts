@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs'
 import { lstat, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
+import { refuseAmongDevices } from '../files/block-device.ts'
 import { isHeldPath } from '../files/hold-file.ts'
 import { isPartialName } from '../temporary/partial.ts'
 
@@ -35,9 +36,7 @@ export async function resolvePlace(name: string): Promise<Place> {
   }
   const folder = await orMissing(realpath(path.dirname(absolute)))
   const file = path.join(folder ?? path.dirname(absolute), path.basename(absolute))
-  if (await isAmongDevices(file)) {
-    throw new InvalidError({ reason: `There is no device ${name}, and a file is never made under /dev.` })
-  }
+  await refuseAmongDevices(file, name)
   if (folder === undefined) {
     throw new InvalidError({ reason: `${name} can't be made: its folder does not exist.` })
   }
@@ -51,21 +50,11 @@ export async function resolvePlace(name: string): Promise<Place> {
 async function inHeldFolder(file: string): Promise<Place> {
   const found = await orMissing(lstat(file))
   if (found?.isSymbolicLink() === true) throw new InvalidError({ reason: `${file} is a link.` })
-  if (found === undefined && (await isAmongDevices((await realpath(path.dirname(file))) + '/file'))) {
-    throw new InvalidError({ reason: `There is no device ${file}, and a file is never made under /dev.` })
+  if (found === undefined) {
+    const folder = await realpath(path.dirname(file))
+    await refuseAmongDevices(path.join(folder, path.basename(file)), file)
   }
   return { path: file, found }
-}
-
-/** Whether a file that is made there, in a folder without links, would be one among the devices. */
-export async function isAmongDevices(file: string): Promise<boolean> {
-  if (/^\/dev\/shm\/./.test(file)) return false
-  if (/^\/dev(\/|$)/.test(file)) return true
-  const [devices, root, folder] = await Promise.all(
-    ['/dev', '/', path.dirname(file)].map((name) => stat(name).catch(() => undefined)),
-  )
-  // The same file system, mounted somewhere else.
-  return devices !== undefined && devices.dev !== root?.dev && devices.dev === folder?.dev
 }
 
 async function orMissing<Result>(looking: Promise<Result>): Promise<Result | undefined> {

@@ -3,7 +3,7 @@ import type * as FileSystem from 'node:fs/promises'
 import path from 'node:path'
 import { MiB } from '@disk-image/core'
 import { allocatePagePieces } from '@disk-image/io'
-import { createProcessRunner, createZeroDetector, openVolume, writeSparsely } from '@disk-image/host'
+import { createProcessRunner, openVolume, writeSparsely } from '@disk-image/host'
 import { requireTool } from '@disk-image/testing'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -101,10 +101,9 @@ async function write(file: string, image: Buffer, announced: number | undefined)
   }
   await using volume = await openVolume(file, { sizeBytes: announced, runner })
   const [piece = new Uint8Array()] = allocatePagePieces(1, 4 * MiB)
-  const detector = createZeroDetector()
   for (let offset = 0; offset < image.length; offset += piece.length) {
     piece.set(image.subarray(offset, offset + piece.length))
-    await writeSparsely(volume, piece, offset, detector)
+    await writeSparsely(volume, piece, offset)
   }
   await volume.commit(image.length)
 }

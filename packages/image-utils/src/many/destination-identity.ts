@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs'
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { isAmongDevices } from '@disk-image/host'
 
 /** What a destination is, whatever it is called. */
 export interface DestinationIdentity {
@@ -56,7 +57,7 @@ export function createDestinationIdentifier(
       const folder = await folders(path.dirname(absolute))
       const name = path.join(folder?.path ?? path.dirname(absolute), path.basename(absolute))
       return {
-        kind: absolute.startsWith('/dev/') ? 'nodeless' : folder === undefined ? 'homeless' : 'new',
+        kind: (await isAmongDevices(name)) ? 'nodeless' : folder === undefined ? 'homeless' : 'new',
         keys: [`path:${name}`],
         device: folder === undefined ? 'unknown' : await disks(String(folder.device)),
       }

@@ -7,7 +7,7 @@ import { resolvePlace } from '@disk-image/host'
 /**
  * Refuses a destination that can't be written, before anything is downloaded for it.
  *
- * A missing node under /dev is never made: a regular file there looks like a device and fills the memory.
+ * A missing node under /dev is never made: writing there would create a regular file in RAM.
  *
  * @throws {InvalidError} naming the path and what is wrong with it
  */

@@ -1,6 +1,6 @@
 import type { ByteSink } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
-import { createZeroDetector, openVolume, type Volume, writeSparsely } from '@disk-image/host'
+import { openVolume, type Volume, writeSparsely } from '@disk-image/host'
 import { decodeQcow2Stream, planQcow2, qcow2PlanBytes, type Qcow2Stream } from '@disk-image/disk/qcow2'
 import { sinkConcurrency } from '../sinks/intake-sink.ts'
 import { readHead } from '../sources/file-chunks.ts'
@@ -114,7 +114,6 @@ export class OverlappedDecode {
     this.#cleanup.onFailure(() => volume.close())
     // The decoder leaves out what is zero; of a device that has to be made true first.
     await volume.zero(0, virtualSizeBytes)
-    const zeroes = createZeroDetector()
     const rateLimiter = rateLimiterOf(this.#job)
     await written
     const stream = await decodeQcow2Stream({
@@ -126,8 +125,7 @@ export class OverlappedDecode {
         // Clusters of zeroes that the image has all the same become holes.
         write: async (chunk, offset) => {
           await rateLimiter?.take(chunk.length)
-          const { dataBytes } = await writeSparsely(volume, chunk, offset, zeroes)
-          decoding.written += dataBytes
+          decoding.written += await writeSparsely(volume, chunk, offset)
         },
       },
       signal: call.signal,

@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises'
 import { type CallOptions, KiB, MiB } from '@disk-image/core'
-import { createZeroDetector, openVolume, preparePartial, resolvePlace, writeSparsely } from '@disk-image/host'
+import { openVolume, preparePartial, resolvePlace, writeSparsely } from '@disk-image/host'
 import type { Toolbox } from '../dependencies.ts'
 import { inspectFile } from '../operations/qemu-info.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
@@ -145,14 +145,13 @@ async function overwrite(
   const { imageId, durable, signal, throughHelper: asRoot } = target
   const { runner, temporaryFiles } = toolbox
   await using volume = await openVolume(target.path, { sizeBytes, imageId, durable, signal, runner, asRoot })
-  const detector = createZeroDetector()
   const putEnd = async (range: Range): Promise<void> => {
     if (range.length === 0) return
     await using part = await temporaryFiles.file({ prefix: 'image_part_' })
     await run({ path: part.path, range, into: 'temporary' })
     let { offset } = range
     for await (const chunk of readFileInChunks(part.path, { signal })) {
-      await writeSparsely(volume, chunk, offset, detector)
+      await writeSparsely(volume, chunk, offset)
       offset += chunk.length
     }
     checkSameSize(imageId, offset - range.offset, range.length)

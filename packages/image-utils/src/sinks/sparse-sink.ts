@@ -1,5 +1,5 @@
 import { type ByteSink, MiB } from '@disk-image/core'
-import { createZeroDetector, type Volume, writeSparsely } from '@disk-image/host'
+import { type Volume, writeSparsely } from '@disk-image/host'
 import { sinkConcurrency } from './intake-sink.ts'
 import type { RateLimiter } from '@disk-image/io'
 
@@ -11,7 +11,6 @@ export class SparseSink implements ByteSink {
   readonly #volume: Volume
   readonly #sparse: boolean
   readonly #rateLimiter: RateLimiter | undefined
-  readonly #detector = createZeroDetector()
   readonly concurrency: number = sinkConcurrency
   #offset = 0
   #written = 0
@@ -41,8 +40,7 @@ export class SparseSink implements ByteSink {
     this.#offset += chunk.length
     await this.#rateLimiter?.take(chunk.length)
     if (this.#sparse) {
-      const { dataBytes } = await writeSparsely(this.#volume, chunk, start, this.#detector)
-      this.#written += dataBytes
+      this.#written += await writeSparsely(this.#volume, chunk, start)
     } else {
       await this.#volume.write(chunk, start)
       this.#written += chunk.length

@@ -24,7 +24,10 @@ export async function checkDestination(
   const folder = await realpath(dirname(path)).catch(() => dirname(path))
   if (!/^\/dev(\/(?!shm\/)|$)/.test(join(folder, basename(path)))) return
   const missing = kind === 'missing' || (kind === 'hidden' && !(await isThere(context, path, asRoot, signal)))
-  if (missing) throw new InvalidError({ reason: `${path} does not exist. No file is made under /dev.` })
+  if (missing) {
+    const reason = `There is no device ${path}. Writing there would create a regular file in RAM.`
+    throw new InvalidError({ reason })
+  }
 }
 
 async function isLink(path: string): Promise<boolean> {

@@ -18,7 +18,7 @@ const firstPauseBytes = 32 * MiB
  * Whether a disk keeps up with writes that wait for it, told by what the latest took. One that doesn't is left alone
  * for a while, and longer each time: most disks have slow moments, and some are slow.
  */
-export class DiskPace {
+export class DirectIoGovernor {
   #judged = firstJudged
   #pauseBytes = 0
   #nextPauseBytes: number

@@ -3,11 +3,25 @@ import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { MiB, type ProcessRunner } from '@disk-image/core'
 import { pageBytes } from '@disk-image/io'
-import { sysfsFolder } from './block-device.ts'
-import { heldRangesOf } from './held-ranges.ts'
+import { sysfsFolder } from '../files/block-device.ts'
+import { type HeldRange, heldRangesOf } from './ranges.ts'
 import type { VolumeHandle } from './root-handle.ts'
-import type { VolumeTarget } from './volume.ts'
 import { writeZeros } from './write-fully.ts'
+
+/** What a kind of volume does differently. Offsets and lengths are checked by then. */
+export interface Medium {
+  readonly kind: 'file' | 'block-device'
+  readonly sizeBytes: number
+  /** What is written last. Nothing of a file that has no name yet, or is nobody's but ours. */
+  readonly held: readonly HeldRange[]
+  /** Called once, before anything is written: makes all old content unreadable, as cheaply as it can. */
+  prepare(): Promise<void>
+  /** Whether `prepare` left nothing but zeros. */
+  zeroed(): boolean
+  /** Called before a write that ends there. */
+  reach(end: number): Promise<void>
+  setLength(totalBytes: number): Promise<void>
+}
 
 /** How far before its end an unfinished file's data stops: nothing is where labels at the end are looked for. */
 const marginBytes = MiB
@@ -20,7 +34,7 @@ const growthBytes = 64 * MiB
  *
  * @param isOpenToAll whether others may look at it before it is committed
  */
-export function fileTarget(handle: VolumeHandle, sizeBytes: number, isOpenToAll: boolean): VolumeTarget {
+export function fileMedium(handle: VolumeHandle, sizeBytes: number, isOpenToAll: boolean): Medium {
   let length = 0
   let growing: Promise<void> = Promise.resolve()
   const grow = async (end: number): Promise<void> => {
@@ -49,8 +63,8 @@ export function fileTarget(handle: VolumeHandle, sizeBytes: number, isOpenToAll:
   }
 }
 
-/** What a device's target is made from. */
-export interface DeviceTargetInit {
+/** What a device's medium is made from. */
+export interface DeviceMediumInit {
   readonly handle: VolumeHandle
   /** The same, where this process opened it: then the device can be asked to clear itself. */
   readonly own: FileHandle | undefined
@@ -65,7 +79,7 @@ export interface DeviceTargetInit {
  * A block device: zeroed as a whole before the first write where the device can do that by itself
  * (`blkdiscard -z`); otherwise every range to be zero gets zeros written.
  */
-export function deviceTarget(init: DeviceTargetInit): VolumeTarget {
+export function deviceMedium(init: DeviceMediumInit): Medium {
   const { capacity, handle, durable } = init
   const held = heldRangesOf(capacity)
   let zeroed = false
@@ -102,7 +116,7 @@ async function zeroesByItself(device: string): Promise<boolean> {
 
 async function discardToZeros(
   own: FileHandle,
-  { path: device, runner, signal, capacity }: DeviceTargetInit,
+  { path: device, runner, signal, capacity }: DeviceMediumInit,
 ): Promise<boolean> {
   try {
     // --force: the device is ours already, and blkdiscard would want it for itself.

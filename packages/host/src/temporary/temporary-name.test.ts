@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { randomHex } from './random-hex.ts'
+import { randomHex } from './temporary-name.ts'
 
 test('16 digits, each of which takes every value', () => {
   const values = Array.from({ length: 2000 }, randomHex)

@@ -93,3 +93,30 @@ export async function sizeByProbing(handle: FileHandle): Promise<number> {
   }
   return low + 1
 }
+
+/**
+ * Whether a file that is made there, in a folder without links, would be one among the devices, wherever those are
+ * mounted. `/dev/shm` is a folder for files.
+ */
+export async function isAmongDevices(file: string): Promise<boolean> {
+  if (/^\/dev\/shm\/./.test(file)) return false
+  if (/^\/dev(\/|$)/.test(file)) return true
+  const [devices, root, folder] = await Promise.all(
+    ['/dev', '/', path.dirname(file)].map((name) => stat(name).catch(() => undefined)),
+  )
+  // The same file system, mounted somewhere else.
+  return devices !== undefined && devices.dev !== root?.dev && devices.dev === folder?.dev
+}
+
+/**
+ * A missing node under `/dev` is never made.
+ *
+ * @param file where it would be made, in a folder without links
+ * @param shown what the caller calls it
+ * @throws {InvalidError} where {@link isAmongDevices} says so
+ */
+export async function refuseAmongDevices(file: string, shown: string): Promise<void> {
+  if (!(await isAmongDevices(file))) return
+  const reason = `There is no device ${shown}. Writing there would create a regular file in RAM.`
+  throw new InvalidError({ reason })
+}

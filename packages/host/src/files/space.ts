@@ -1,7 +1,7 @@
+import { statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { formatBytes, ImageTooBigError, ProcessExecutionError } from '@disk-image/core'
 import { blockDeviceSize, isBlockDevice } from './block-device.ts'
-import { freeSpace } from './free-space.ts'
 
 /** What was being written when there was no more room. */
 export interface SpaceNeed {
@@ -64,5 +64,23 @@ async function freeSpaceOrUnknown(name: string): Promise<number | undefined> {
     return await freeSpace(name)
   } catch {
     return undefined
+  }
+}
+
+/**
+ * Bytes that this user may still write on the file system of a path. The path itself need not exist: then
+ * its nearest folder that does counts.
+ */
+export async function freeSpace(name: string): Promise<number> {
+  let folder = path.resolve(name)
+  for (;;) {
+    try {
+      const { bavail, bsize } = await statfs(folder)
+      return bavail * bsize
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if ((code !== 'ENOENT' && code !== 'ENOTDIR') || folder === path.dirname(folder)) throw error
+      folder = path.dirname(folder)
+    }
   }
 }

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createZeroDetector, isZero } from './zero-detector.ts'
+import { isZero, splitAtZeros } from './sparse.ts'
 
 test('zeros', () => {
   expect(isZero(new Uint8Array(0))).toBe(true)
@@ -23,37 +23,37 @@ test('long zeros are cut out, short ones stay data', () => {
   const chunk = new Uint8Array(256 * 1024).fill(1)
   chunk.fill(0, 65_536, 131_072)
   chunk.fill(0, 200_000, 210_000)
-  expect(createZeroDetector().runs(chunk, 0)).toEqual([
+  expect(splitAtZeros(chunk, 0)).toEqual([
     { start: 0, end: 65_536, zero: false },
     { start: 65_536, end: 131_072, zero: true },
     { start: 131_072, end: 262_144, zero: false },
   ])
 })
 
-test('stretches keep to the pages of the volume, not of the chunk', () => {
+test('extents keep to the pages of the volume, not of the chunk', () => {
   const chunk = new Uint8Array(100_000)
   chunk.fill(1, 50_000, 50_001)
-  const runs = createZeroDetector({ minimumRunBytes: 4096 }).runs(chunk, 1000)
-  expect(runs.map(({ start, end }) => [(1000 + start) % 4096, (1000 + end) % 4096])).toEqual([
+  const extents = splitAtZeros(chunk, 1000, 4096, 4096)
+  expect(extents.map(({ start, end }) => [(1000 + start) % 4096, (1000 + end) % 4096])).toEqual([
     [1000, 0],
     [0, 0],
     [0, 101_000 % 4096],
   ])
 })
 
-test('whatever the chunk: the stretches are all of it, alternate, and tell the truth', () => {
+test('whatever the chunk: the extents are all of it, alternate, and tell the truth', () => {
   const piece = fc.record({ zero: fc.boolean(), length: fc.integer({ min: 1, max: 9000 }) })
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 12 }), fc.nat(5000), (pieces, offset) => {
       const chunk = Buffer.concat(pieces.map(({ zero, length }) => Buffer.alloc(length, zero ? 0 : 7)))
-      const runs = createZeroDetector({ granularityBytes: 512, minimumRunBytes: 4096 }).runs(chunk, offset)
+      const extents = splitAtZeros(chunk, offset, 512, 4096)
       let at = 0
-      for (const [index, run] of runs.entries()) {
-        expect(run.start).toBe(at)
-        expect(run.end).toBeGreaterThan(run.start)
-        expect(run.zero).not.toBe(runs[index - 1]?.zero)
-        expect(!run.zero || isZero(chunk.subarray(run.start, run.end))).toBe(true)
-        at = run.end
+      for (const [index, extent] of extents.entries()) {
+        expect(extent.start).toBe(at)
+        expect(extent.end).toBeGreaterThan(extent.start)
+        expect(extent.zero).not.toBe(extents[index - 1]?.zero)
+        expect(!extent.zero || isZero(chunk.subarray(extent.start, extent.end))).toBe(true)
+        at = extent.end
       }
       expect(at).toBe(chunk.length)
     }),

@@ -1,7 +1,6 @@
 import { ImageTooBigError, ProcessExecutionError } from '@disk-image/core'
 import { expect, test } from 'vitest'
-import { freeSpace } from './free-space.ts'
-import { spaceError } from './space-error.ts'
+import { freeSpace, spaceError } from './space.ts'
 
 test('free space of what is there, and of what is not there yet', async () => {
   const here = await freeSpace('/tmp')

@@ -1,7 +1,7 @@
 import { KiB, MiB } from '@disk-image/core'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { HeldRanges, heldRangesOf } from './held-ranges.ts'
+import { HeldRanges, heldRangesOf } from './ranges.ts'
 
 test('the head, where formats repeat theirs, and of a device the tail', () => {
   const page = 4 * KiB
