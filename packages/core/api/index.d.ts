@@ -1,6 +1,5 @@
 interface ByteSink {
   write(chunk: Uint8Array): Promise<void> | void;
-  readonly concurrency?: number | undefined;
 }
 
 interface CallOptions {

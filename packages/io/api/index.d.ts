@@ -69,14 +69,10 @@ export declare class RateLimiter {
   take(bytes: number): Promise<void>;
 }
 
-interface SinkWrites {
-  add(bytes: Uint8Array): Promise<void>;
-  settle(): Promise<void>;
-}
-
 interface Slot {
   readonly memory: Uint8Array;
   used: number;
+  offset: number;
   forSink: boolean;
 }
 
@@ -143,8 +139,6 @@ export declare const bufferOffset = 64;
 
 export declare function createByteThreads(most?: number): ByteThreads;
 
-export declare function createSinkWrites(sink: ByteSink, mayBegin?: (bytes: number) => boolean): SinkWrites;
-
 export declare function createSlotPool(slotBytes?: number, most?: number): SlotPool;
 
 export declare function createStreamHash(algorithms: readonly string[], options?: StreamHashOptions, threads?: ByteThreads): StreamHash;
@@ -177,7 +171,6 @@ export type {
   ExpectedImage,
   HashPlan,
   PipeResult,
-  SinkWrites,
   SlotPool,
   StreamHash,
   StreamHashOptions,

@@ -11,11 +11,6 @@ import type { RequestContext } from '../request-context.ts'
  */
 export interface ByteSink {
   write(chunk: Uint8Array): Promise<void> | void
-  /**
-   * For a sink that can do more than one thing at once: how many writes it takes before the first of them settles.
-   * They begin in order, and may settle in any. @default 1
-   */
-  readonly concurrency?: number | undefined
 }
 
 /**

@@ -1,5 +1,4 @@
 import {
-  type ByteSink,
   type CallOptions,
   checkImageId,
   type DownloadReport,
@@ -89,7 +88,7 @@ async function intoPath<Result>(
   imageId: string,
   path: string,
   options: Pick<FetchOptions, 'signal' | 'durable'> & Temporary,
-  fill: (sink: ByteSink) => Promise<Result>,
+  fill: (sink: SparseSink) => Promise<Result>,
   check?: (path: string) => Promise<void>,
 ): Promise<Result> {
   return Cleanup.around(toolbox.logger, async (cleanup) => {

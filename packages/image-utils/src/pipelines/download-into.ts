@@ -1,4 +1,4 @@
-import type { ByteSink, DownloadReport, Refusal } from '@disk-image/core'
+import type { ByteSink, DownloadReport, OverlappedSink, Refusal } from '@disk-image/core'
 import type { Toolbox } from '../dependencies.ts'
 import { openSignatureVerification } from '../operations/verify-signature.ts'
 import type { Job } from './job.ts'
@@ -33,10 +33,16 @@ export async function downloadInto(toolbox: Toolbox, job: Job, sink: ByteSink): 
   }
 }
 
-function both(first: ByteSink, second: ByteSink): ByteSink {
+/** Both get each chunk at the same time. What hashes uses shared memory as it is, so nothing is copied for it. */
+function both(first: ByteSink, second: ByteSink | OverlappedSink): ByteSink | OverlappedSink {
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    await Promise.all([first.write(chunk), second.write(chunk)])
+  }
+  if (!('writeAt' in second)) return { write }
   return {
-    write: async (chunk) => {
-      await Promise.all([first.write(chunk), second.write(chunk)])
+    write,
+    writeAt: async (chunk, offset) => {
+      await Promise.all([first.write(chunk), second.writeAt(chunk, offset)])
     },
   }
 }

@@ -35,7 +35,7 @@ test('a temporary file that fails while the volume is being opened leaves no vol
     const file: FileTarget = {
       path: path.join(directory, 'never-made'),
       keep: () => Promise.reject(failure),
-      sink: { write: () => Promise.reject(failure) },
+      sink: { write: () => Promise.reject(failure), writeAt: () => Promise.reject(failure) },
       finish: () => Promise.reject(failure),
     }
     const job = { request: { volume: path.join(directory, 'volume') }, call: {}, throttle: {}, imageId: 'i' }

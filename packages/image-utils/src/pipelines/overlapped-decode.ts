@@ -1,8 +1,7 @@
-import type { ByteSink } from '@disk-image/core'
+import type { OverlappedSink } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume, writeSparsely } from '@disk-image/host'
 import { decodeQcow2Stream, planQcow2, qcow2PlanBytes, type Qcow2Stream } from '@disk-image/disk/qcow2'
-import { sinkConcurrency } from '../sinks/intake-sink.ts'
 import { readHead } from '../sources/file-chunks.ts'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
@@ -57,25 +56,28 @@ export class OverlappedDecode {
     cleanup: Cleanup,
     file: FileTarget,
     judged: InspectionResult,
-  ): { sink: ByteSink; finish(inspection: InspectionResult): Promise<Streamed | InFile> } {
+  ): { sink: OverlappedSink; finish(inspection: InspectionResult): Promise<Streamed | InFile> } {
     const decode = new OverlappedDecode(toolbox, job, cleanup, file, judged)
     return {
-      sink: { concurrency: sinkConcurrency, write: (chunk) => decode.#write(chunk) },
+      sink: {
+        write: (chunk) => decode.#write(chunk, decode.#received),
+        writeAt: (chunk, offset) => decode.#write(chunk, offset),
+      },
       finish: (inspection) => decode.#finish(inspection),
     }
   }
 
-  #write(chunk: Uint8Array): Promise<void> {
-    const begun = this.#begun.then(() => this.#beginWrite(chunk))
+  #write(chunk: Uint8Array, offset: number): Promise<void> {
+    const begun = this.#begun.then(() => this.#beginWrite(chunk, offset))
     this.#begun = begun.catch(() => undefined)
     return begun.then(({ done }) => done)
   }
 
-  async #beginWrite(chunk: Uint8Array): Promise<{ readonly done: Promise<void> }> {
+  async #beginWrite(chunk: Uint8Array, offset: number): Promise<{ readonly done: Promise<void> }> {
     if (this.#decoding !== undefined) return { done: this.#decoding.stream.write(chunk) }
-    const isHead = this.#received === 0 && chunk.length >= qcow2PlanBytes
-    const written = Promise.resolve(this.#file.sink.write(chunk))
-    this.#received += chunk.length
+    const isHead = offset === 0 && chunk.length >= qcow2PlanBytes
+    const written = this.#file.sink.writeAt(chunk, offset)
+    this.#received = offset + chunk.length
     if (isHead) {
       // It need not be read back, nor waited for, before what it tells of is opened. Where it can't be written
       // that is told only then: what is just being opened must be known to the cleanup.

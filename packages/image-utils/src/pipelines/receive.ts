@@ -1,4 +1,4 @@
-import { type ByteSink, type DownloadReport, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
+import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
 import type { GzipTrailer } from '@disk-image/vhd'
@@ -121,7 +121,7 @@ function isForVolume(job: Job): boolean {
 }
 
 interface Target {
-  readonly sink: ByteSink
+  readonly sink: OverlappedSink
   /** Completes what the sink began; called when everything is verified and judged. */
   finish(inspection: InspectionResult): Promise<Streamed | InFile>
 }
@@ -152,14 +152,12 @@ async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Pro
     sparse: job.request.disableSparse !== true,
     rateLimiter: rateLimiterOf(job),
   })
+  const writeAt = async (chunk: Uint8Array, offset: number): Promise<void> => {
+    checkFits(offset + chunk.length, job.request.volumeSizeGiB, job.imageId)
+    await sink.writeAt(chunk, offset)
+  }
   return {
-    sink: {
-      concurrency: sink.concurrency,
-      write: (chunk) => {
-        checkFits(sink.offset + chunk.length, job.request.volumeSizeGiB, job.imageId)
-        return sink.write(chunk)
-      },
-    },
+    sink: { write: (chunk) => writeAt(chunk, sink.offset), writeAt },
     finish: async () => {
       // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
       const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512

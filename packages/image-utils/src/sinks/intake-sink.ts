@@ -1,29 +1,23 @@
-import type { ByteSink } from '@disk-image/core'
+import type { OverlappedSink } from '@disk-image/core'
 import type { InspectionResult, Inspector } from '@disk-image/format-policy/inspector'
-import { createSinkWrites, type SinkWrites } from '@disk-image/io'
 
 /** Most bytes held back while the inspector makes up its mind; it knows well before. */
 const headLimit = 4 * 1024 * 1024
-
-/** Writes at once that hide how long each takes to be begun and answered; more of them gain nothing. */
-export const sinkConcurrency = 3
 
 /**
  * Inspects a stream and holds it back until its head is known. Then it asks where the bytes shall go, and
  * passes everything on to there. Nothing is written of an image that the head already disqualifies.
  */
-export class IntakeSink implements ByteSink {
+export class IntakeSink implements OverlappedSink {
   readonly #inspector: Inspector
-  readonly #choose: (head: InspectionResult) => Promise<ByteSink>
-  /** Of the chosen target, once it has what was held back. */
-  #writes: SinkWrites | undefined
-  #opening: Promise<void> | undefined
+  readonly #choose: (head: InspectionResult) => Promise<OverlappedSink>
+  /** Resolves when what was held back has been begun. */
+  #opening: Promise<OverlappedSink> | undefined
+  #target: OverlappedSink | undefined
   #held: Uint8Array[] = []
   #bytes = 0
-  /** As many as targets take at most; where one takes fewer, the others wait here. */
-  readonly concurrency: number = sinkConcurrency
 
-  constructor(inspector: Inspector, choose: (head: InspectionResult) => Promise<ByteSink>) {
+  constructor(inspector: Inspector, choose: (head: InspectionResult) => Promise<OverlappedSink>) {
     this.#inspector = inspector
     this.#choose = choose
   }
@@ -33,11 +27,17 @@ export class IntakeSink implements ByteSink {
     return this.#bytes
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
+  write(chunk: Uint8Array): Promise<void> {
+    return this.writeAt(chunk, this.#bytes)
+  }
+
+  async writeAt(chunk: Uint8Array, offset: number): Promise<void> {
     this.#inspector.write(chunk)
-    this.#bytes += chunk.length
+    this.#bytes = offset + chunk.length
     if (this.#opening !== undefined) {
-      await (this.#writes?.add(chunk) ?? this.#opening.then(() => this.#writes?.add(chunk)))
+      // Set only here: who came before and still waits for it must begin first.
+      this.#target ??= await this.#opening
+      await this.#target.writeAt(chunk, offset)
       return
     }
     // A copy in any case: `slice` of a Buffer would be a view of what is overwritten next.
@@ -57,16 +57,19 @@ export class IntakeSink implements ByteSink {
     return result
   }
 
-  #open(head: InspectionResult): Promise<void> {
+  #open(head: InspectionResult): Promise<OverlappedSink> {
     this.#opening = this.#passOn(head)
     return this.#opening
   }
 
-  async #passOn(head: InspectionResult): Promise<void> {
+  async #passOn(head: InspectionResult): Promise<OverlappedSink> {
     const target = await this.#choose(head)
-    const held = this.#held
+    let offset = 0
+    for (const chunk of this.#held) {
+      await target.writeAt(chunk, offset)
+      offset += chunk.length
+    }
     this.#held = []
-    for (const chunk of held) await target.write(chunk)
-    this.#writes = createSinkWrites(target)
+    return target
   }
 }

@@ -1,17 +1,15 @@
-import { type ByteSink, MiB } from '@disk-image/core'
+import { MiB, type OverlappedSink } from '@disk-image/core'
 import { type Volume, writeSparsely } from '@disk-image/host'
-import { sinkConcurrency } from './intake-sink.ts'
 import type { RateLimiter } from '@disk-image/io'
 
 /**
  * Writes a stream onto a volume from its start, leaving out what is zero: a hole in a file, safe zeroes on a
  * device. With `sparse` false every byte is written.
  */
-export class SparseSink implements ByteSink {
+export class SparseSink implements OverlappedSink {
   readonly #volume: Volume
   readonly #sparse: boolean
   readonly #rateLimiter: RateLimiter | undefined
-  readonly concurrency: number = sinkConcurrency
   #offset = 0
   #written = 0
 
@@ -24,7 +22,7 @@ export class SparseSink implements ByteSink {
     this.#sparse = options.sparse
   }
 
-  /** Bytes taken so far. */
+  /** Where what was taken so far ends. */
   get offset(): number {
     return this.#offset
   }
@@ -34,13 +32,18 @@ export class SparseSink implements ByteSink {
     return this.#written
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
+  write(chunk: Uint8Array): Promise<void> {
+    return this.writeAt(chunk, this.#offset)
+  }
+
+  async writeAt(chunk: Uint8Array, start: number): Promise<void> {
     // Before anything is waited for: the next write may begin meanwhile.
-    const start = this.#offset
-    this.#offset += chunk.length
+    this.#offset = start + chunk.length
     await this.#rateLimiter?.take(chunk.length)
     if (this.#sparse) {
-      this.#written += await writeSparsely(this.#volume, chunk, start)
+      // Not `+= await`: others are written meanwhile.
+      const dataBytes = await writeSparsely(this.#volume, chunk, start)
+      this.#written += dataBytes
     } else {
       await this.#volume.write(chunk, start)
       this.#written += chunk.length

@@ -4,6 +4,8 @@ import { allocatePagePieces } from '../memory/page-memory.ts'
 export interface Slot {
   readonly memory: Uint8Array
   used: number
+  /** Of its first byte in the whole. */
+  offset: number
   /** Whether the bytes are for the sink too, or were read again only for the hash. */
   forSink: boolean
 }
@@ -80,5 +82,5 @@ export function createSlotPool(slotBytes: number = 1024 * 1024, most = 24): Slot
 function newSlots(bytes: number): Slot[] {
   // At the start of a page, so that a disk can take them as they are.
   const pieces = allocatePagePieces(slotsPerBlock, bytes)
-  return pieces.map((memory) => ({ memory, used: 0, forSink: true }))
+  return pieces.map((memory) => ({ memory, used: 0, offset: 0, forSink: true }))
 }

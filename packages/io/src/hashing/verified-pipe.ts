@@ -1,5 +1,5 @@
 import { ImageDownloadFailedError } from '@disk-image/core'
-import type { ByteSink, ProgressListener, VerifyPolicy } from '@disk-image/core'
+import type { ByteSink, OverlappedSink, ProgressListener, VerifyPolicy } from '@disk-image/core'
 import { localByteConsumer } from './byte-consumer.ts'
 import type { ByteConsumer } from './byte-consumer.ts'
 import type { ByteTask } from './byte-task.ts'
@@ -7,7 +7,6 @@ import { createByteThreads } from './byte-threads.ts'
 import type { ByteThreads } from './byte-threads.ts'
 import { planHash, sizeOf } from './hash-plan.ts'
 import type { ExpectedImage, HashPlan } from './hash-plan.ts'
-import { createSinkWrites } from './sink-writes.ts'
 import { createSlotPool } from './slot-pool.ts'
 import type { SlotPool } from './slot-pool.ts'
 import { createSlotRing } from './slot-ring.ts'
@@ -85,31 +84,34 @@ export function createVerifiedPipe(
   let wakeWriter: (() => void) | undefined
   let slot: Slot | undefined = ring.take()
   let received = 0
+  let filled = 0
   let handedOver = 0
   let passed = 0
   let failure: { readonly error: unknown } | undefined
 
   const fail = (error: unknown): void => {
     failure ??= { error }
+    wakeWriter?.()
   }
-  const writes = createSinkWrites(sink, (bytes) => {
+  const write = positional(sink, (bytes) => {
     if (failure !== undefined) return false
     handedOver += bytes
     return true
   })
   const give = async (full: Slot): Promise<void> => {
     const bytes = full.memory.subarray(0, full.used)
-    const takers: Promise<void>[] = []
-    if (full.forSink) takers.push(writes.add(bytes))
-    for (const consumer of consumers.values()) takers.push(consumer.update(bytes))
+    const written = full.forSink ? write(bytes, full.offset) : undefined
+    const hashed = [...consumers.values()].map((consumer) => consumer.update(bytes))
     try {
-      await Promise.all(takers)
+      await Promise.all([written, ...hashed])
       passed += bytes.length
       onProgress?.({ stage: 'download', completed: passed, total, unit: 'bytes' })
       // After a failure slots may still be with others: none is used again.
       if (failure === undefined) ring.release(full)
     } catch (error) {
       fail(error)
+      // Nobody may free what the sink still reads.
+      await written?.catch(() => undefined)
     }
   }
   const lend = (full: Slot): void => {
@@ -150,11 +152,13 @@ export function createVerifiedPipe(
         slot = undefined
         continue
       }
+      if (slot.used === 0) slot.offset = filled
       slot.forSink = forSink
       const length = Math.min(bytes.length - position, slotBytes - slot.used)
       const part = length === bytes.length ? bytes : bytes.subarray(position, position + length)
       if (!isAt(part, slot)) slot.memory.set(part, slot.used)
       slot.used += length
+      filled += length
       position += length
       if (slot.used === slotBytes) {
         lend(slot)
@@ -171,7 +175,6 @@ export function createVerifiedPipe(
   }
   const settle = async (): Promise<void> => {
     while (lent.size > 0) await Promise.all(lent)
-    await writes.settle()
   }
 
   return {
@@ -248,6 +251,28 @@ export function createVerifiedPipe(
 /** Whether bytes are in a slot already, behind those that it has. */
 function isAt(bytes: Uint8Array, { memory, used }: Slot): boolean {
   return bytes.buffer === memory.buffer && bytes.byteOffset === memory.byteOffset + used
+}
+
+/**
+ * The one place where it matters whether a sink takes several parts at once: any other has one after the other.
+ *
+ * @param mayBegin asked before each write; one that may not is left out without an error
+ */
+function positional(
+  sink: ByteSink | OverlappedSink,
+  mayBegin: (bytes: number) => boolean,
+): (bytes: Uint8Array, offset: number) => Promise<void> {
+  if ('writeAt' in sink) {
+    return async (bytes, offset) => {
+      if (mayBegin(bytes.length)) await sink.writeAt(bytes, offset)
+    }
+  }
+  let last: Promise<void> = Promise.resolve()
+  return (bytes) => {
+    // After one that fails none begins: all of them fail with it.
+    last = last.then(() => (mayBegin(bytes.length) ? sink.write(bytes) : undefined))
+    return last
+  }
 }
 
 function createConsumers(
