@@ -19,7 +19,7 @@ import { fixedSession, withEndpoints } from './session/fixed-session.ts'
 import { createApi } from './transport/api.ts'
 import type { Api, ApiCall } from './transport/api.ts'
 import { createConnectionPool } from './transport/connection-pool.ts'
-import { createHttp } from './transport/http.ts'
+import { createHttp, ownConnections } from './transport/http.ts'
 import type { HttpResponse } from './transport/http.ts'
 import { readObject } from './transport/read-json.ts'
 import { waitForImport } from './wait-for-import.ts'
@@ -38,7 +38,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   const connections = createConnectionPool()
   const threads = createByteThreads()
   const memory = createSlotPool()
-  const http = createHttp(timeouts, { tls, proxy }, connections)
+  const http = createHttp(timeouts, ownConnections(timeouts, { tls, proxy }, connections))
   const api = createApi({
     ...resolved,
     http,
@@ -65,7 +65,6 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
       aboutImage(imageId, () => showImage(api, imageId, call, most)),
   }
   return createCalls(api, channel, async () => {
-    connections.close()
     memory.close()
     await Promise.all([http.close(), threads.close()])
   })

@@ -3,6 +3,7 @@ import { ConfigurationError } from '../errors/configuration-error.ts'
 import { createHttp } from '../transport/http.ts'
 import type { ProxyOptions } from '../transport/proxy.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
+import { undiciConnections } from '../transport/undici.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import { authTypes, toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
@@ -68,7 +69,7 @@ export function createSession(options: SessionOptions): Session {
   const timeouts = resolveTimeouts(options)
   return createTokenSession({
     callTimeoutMs: timeouts.callTimeoutMs,
-    http: createHttp(timeouts, options),
+    http: createHttp(timeouts, undiciConnections(timeouts, options)),
     type,
     auth,
     retries: options.retries ?? 3,

@@ -8,6 +8,7 @@ import { fixedSession, withEndpoints } from '../session/fixed-session.ts'
 import { createApi } from '../transport/api.ts'
 import { createHttp } from '../transport/http.ts'
 import { readObject } from '../transport/read-json.ts'
+import { undiciConnections } from '../transport/undici.ts'
 
 /** Certificates from a function: a database, a vault, a constant. */
 export function certificatesFrom(
@@ -47,7 +48,7 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
   const resolved = resolveClientOptions(options)
   const { endpoint, session } = options
   const endpoints = endpoint === undefined ? [] : [normalizeEndpoint(endpoint)]
-  const http = createHttp(resolved.timeouts, resolved)
+  const http = createHttp(resolved.timeouts, undiciConnections(resolved.timeouts, resolved))
   const api = createApi({
     ...resolved,
     http,

@@ -4,13 +4,13 @@ import { afterEach, expect, test } from 'vitest'
 import { createConnectionPool } from './connection-pool.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { exchange } from './exchange.ts'
-import type { BodyTaker } from './exchange.ts'
+import type { BodyTaker } from './answer-body.ts'
 import { defaultTimeouts } from './timeouts.ts'
 
-/** Answers a request: the connection, how many requests it has carried, and how many connections there were. */
+/** Answers a request: how many its connection has carried, how many connections there were, and its head. */
 type Answer = (
   socket: Socket,
-  request: { readonly onConnection: number; readonly connection: number },
+  request: { readonly onConnection: number; readonly connection: number; readonly head: string },
 ) => void
 
 const open: (() => void)[] = []
@@ -31,9 +31,10 @@ async function serve(answer: Answer): Promise<{ url: URL; connections: () => num
     socket.on('data', (data) => {
       text += data.toString('latin1')
       for (let end = text.indexOf('\r\n\r\n'); end !== -1; end = text.indexOf('\r\n\r\n')) {
+        const head = text.slice(0, end)
         text = text.slice(end + 4)
         onConnection += 1
-        answer(socket, { onConnection, connection })
+        answer(socket, { onConnection, connection, head })
       }
     })
   })
@@ -100,6 +101,52 @@ test('what comes unasked on a kept connection answers nothing', async () => {
   await soon()
   expect(await get(server.url, connections)).toBe('ok')
   expect(server.connections()).toBe(2)
+})
+
+test('what changes something gets a connection of its own, which is kept afterwards', async () => {
+  const heads: string[] = []
+  const server = await serve((socket, { head }) => {
+    heads.push(head)
+    socket.write(whole)
+  })
+  const connections = pool()
+  const send = (method: 'POST' | 'DELETE', text?: string): Promise<unknown> =>
+    exchange({
+      url: server.url,
+      method,
+      text,
+      headers: {},
+      timeouts: defaultTimeouts,
+      connections,
+      takeBody: () => undefined,
+    })
+  expect(await get(server.url, connections)).toBe('ok')
+  await send('POST', '')
+  await send('DELETE')
+  expect(server.connections()).toBe(3)
+  for (let round = 0; round < 3; round += 1) expect(await get(server.url, connections)).toBe('ok')
+  expect(server.connections()).toBe(3)
+  expect(heads[1]).toMatch(/^POST [^]*\r\nConnection: keep-alive\r\nContent-Length: 0$/)
+  expect(heads[2]).toMatch(/^DELETE [^]*\r\nConnection: keep-alive$/)
+})
+
+test('a connection whose request was not taken to its end is not used again', async () => {
+  const server = await serve((socket) => {
+    socket.pause()
+    socket.write(whole)
+  })
+  const connections = pool()
+  const { text } = await exchange({
+    url: server.url,
+    method: 'POST',
+    text: 'x'.repeat(64 << 20),
+    headers: {},
+    timeouts: defaultTimeouts,
+    connections,
+    takeBody: () => undefined,
+  })
+  expect(text).toBe('ok')
+  expect(connections.take(server.url)).toBeUndefined()
 })
 
 test('a kept connection that the server has closed is replaced', async () => {

@@ -1,45 +1,38 @@
 import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { BrokenPhase } from '../errors/connection-broken-error.ts'
-import { collectBody, type CollectedBody } from './collected-body.ts'
-import { createBodyDecoder } from './body-decoder.ts'
-import type { BodyDecoder } from './body-decoder.ts'
+import { AnswerBody } from './answer-body.ts'
+import type { BodyTaker } from './answer-body.ts'
 import { openConnection, wrapConnection } from './connection.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, ConnectionUser } from './connection.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { connectionReason, connectionText } from './connection-reason.ts'
+import { EndlessAnswersError, HeadReader, requestHead } from './http1.ts'
+import type { ResponseHead } from './http1.ts'
 import { watchIdle } from './idle-watch.ts'
 import type { IdleWatch } from './idle-watch.ts'
 import { chooseProxy } from './proxy.ts'
 import type { Proxy, ProxyOptions } from './proxy.ts'
 import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
-import { framingOf, maximumHeadBytes, parseResponseHead } from './response-head.ts'
-import type { ResponseHead } from './response-head.ts'
-import { requestHead } from './request-head.ts'
 import { sendBody } from './send-body.ts'
-import type { RequestBody } from './send-body.ts'
+import type { RequestBody, SendHooks } from './send-body.ts'
 import type { Timeouts } from './timeouts.ts'
 import type { TlsOptions } from './tls-options.ts'
 import { openTunnel } from './tunnel.ts'
 
-/** Takes a body. */
-export interface BodyTaker {
-  /** Takes the next part; a promise means: wait before the one after it. */
-  take(bytes: Uint8Array): Promise<void> | undefined
-  /** Memory that the next part is read into where that can be done; `take` then gets a view of its start. */
-  room?(): Uint8Array | undefined
-}
-
-/** One request whose body or answer is an image's data. */
+/** One request. */
 export interface ExchangeRequest {
   readonly url: URL
-  readonly method: 'GET' | 'PUT'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly headers: Readonly<Record<string, string>>
   readonly timeouts: Timeouts
   readonly tls?: TlsOptions | undefined
   readonly proxy?: ProxyOptions | undefined
-  /** Where a connection may come from, and go to afterwards. Absent, and with a body: one of its own. */
+  /** Where the connection of a `GET` may come from, and where one goes that can be used again. */
   readonly connections?: ConnectionPool | undefined
   readonly signal?: AbortSignal | undefined
+  /** A small body, sent with the head. */
+  readonly text?: string | undefined
+  /** A large one, in its place. */
   readonly body?: RequestBody | undefined
   /** Whether this answer's body is wanted, and by whom; undefined: it is collected as text, up to 64 KiB. */
   takeBody(head: ResponseHead): BodyTaker | undefined
@@ -58,12 +51,14 @@ export interface ExchangeResult {
   readonly proxy?: string | undefined
 }
 
-const maximumTextBytes = 64 * 1024
 /** More interim answers (1xx) than this are no conversation any more. */
 export const maximumInterimAnswers = 256
 
 /** A connection that was kept turned out to be closed before anything came of the answer. */
 class StaleConnectionError extends Error {}
+
+/** A request, and the proxy that it is handed to. */
+type Hop = Omit<ExchangeRequest, 'proxy'> & { readonly proxy: Proxy | undefined }
 
 /**
  * Runs one HTTP/1.1 request.
@@ -77,249 +72,235 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeResult
   const tunnel = proxy !== undefined && url.protocol === 'https:' ? proxy : undefined
   // A request on http is handed to its proxy, which sends it on.
   const hop: Hop = { ...request, proxy: tunnel === undefined ? proxy : undefined }
-  const kept = request.body === undefined ? request.connections?.take(url) : undefined
+  // Of a kept connection nobody knows whether it still leads anywhere: what changes something gets a new one.
+  const kept = request.method === 'GET' ? request.connections?.take(url) : undefined
   try {
     if (kept !== undefined) {
       try {
-        return await runExchange(hop, kept, true)
+        return await new Exchange(hop, kept, true).run()
       } catch (error) {
         if (!(error instanceof StaleConnectionError)) throw error
       }
     }
-    if (tunnel === undefined) return await runExchange(hop, openConnection(url, tls, proxy), false)
+    if (tunnel === undefined) return await new Exchange(hop, openConnection(url, tls, proxy), false).run()
     const options = { proxy: tunnel, tls, timeoutMs: timeouts.connectTimeoutMs, signal }
-    return await runExchange(hop, wrapConnection(await openTunnel(url, options)), false)
+    return await new Exchange(hop, wrapConnection(await openTunnel(url, options)), false).run()
   } catch (error) {
     throw hop.proxy === undefined ? error : throughProxy(error, url, hop.proxy)
   }
 }
 
-/** A request, and the proxy that it is handed to. */
-type Hop = Omit<ExchangeRequest, 'proxy'> & { readonly proxy: Proxy | undefined }
+/** A request on its connection: it is connected, then sent while the head is waited for, then the body is handed on. */
+class Exchange implements ConnectionUser {
+  readonly #request: Hop
+  readonly #connection: Connection
+  readonly #isKept: boolean
+  readonly #outcome = Promise.withResolvers<ExchangeResult>()
+  readonly #heads = new HeadReader(maximumInterimAnswers)
+  #phase: BrokenPhase = 'connect'
+  #settled = false
+  #timer: NodeJS.Timeout | undefined
+  #idle: IdleWatch | undefined
+  #goAhead: (() => void) | undefined
+  #bodyStarted = false
+  #bodySent: boolean
+  /** There from the moment at which the answer's head is. */
+  #answer: AnswerBody | undefined
 
-function runExchange(request: Hop, connection: Connection, isKept: boolean): Promise<ExchangeResult> {
-  return new Promise((resolve, reject) => {
-    const { timeouts, signal } = request
-    const { socket } = connection
-    let phase: BrokenPhase = 'connect'
-    let settled = false
-    let timer: NodeJS.Timeout | undefined
-    let idle: IdleWatch | undefined
-    let headBytes = Buffer.alloc(0)
-    let head: ResponseHead | undefined
-    let decoder: BodyDecoder | undefined
-    let taker: BodyTaker | undefined
-    const collected = collectBody(maximumTextBytes)
-    let bodyStarted = false
-    let bodySent = request.body === undefined
-    let goAhead: (() => void) | undefined
-    let interimAnswers = 0
-
-    const settle = (reusable: boolean, act: () => void): void => {
-      if (settled) return
-      settled = true
-      clearTimeout(timer)
-      idle?.stop()
-      goAhead?.()
-      signal?.removeEventListener('abort', onAbort)
-      if (reusable && request.connections !== undefined) request.connections.keep(request.url, connection)
-      else socket.destroy()
-      act()
-    }
-    const fail = (error: unknown): void =>
-      settle(false, () => {
-        // What the taker threw, or the signal's reason: passed on as it is.
-        // oxlint-disable-next-line typescript/prefer-promise-reject-errors
-        reject(error)
-      })
-    const broken = (message: string, cause?: unknown, fatal = false): void =>
-      fail(new ConnectionBrokenError(phase, connectionText(request.url, phase, message), { cause, fatal }))
-    /** What the socket tells; of a kept one, before any answer, it means nothing. */
-    const lost = (message: string, cause?: unknown): void => {
-      if (isKept && head === undefined && headBytes.length === 0) fail(new StaleConnectionError())
-      // A server that refuses a body half way closes at once: what it said until then is the answer.
-      else if (taker === textTaker && (head?.status ?? 0) >= 300) done()
-      else broken(message, cause)
-    }
-    const onAbort = (): void => fail(signal?.reason)
-    const limit = (milliseconds: number, message: string, fatal = false): void => {
-      clearTimeout(timer)
-      timer = setTimeout(() => broken(message, undefined, fatal), milliseconds)
-    }
-    const done = (): void => {
-      if (head === undefined) return
-      const words = taker === textTaker ? wordsOf(collected, head) : ''
-      const result = {
-        ...withoutLogin(request.proxy, head, words),
-        bodyStarted,
-        bodySent,
-        proxy: request.proxy?.url.origin,
-      }
-      const whole = decoder?.complete === true && !decoder.surplus
-      settle(whole && head.persistent && request.body === undefined, () => resolve(result))
-    }
-
-    const onHead = (parsed: ResponseHead): void => {
-      clearTimeout(timer)
-      if (parsed.status === 407 && request.proxy !== undefined) {
-        throw proxyRefusal(request.url, request.proxy, 407)
-      }
-      phase = 'body'
-      head = parsed
-      decoder = createBodyDecoder(framingOf(parsed))
-      taker = request.takeBody(parsed) ?? textTaker
-      idle?.stop()
-      idle = watchIdle(timeouts.idleTimeoutMs, timeouts.minimumBytesPerSecond, () =>
-        broken(`no data for ${timeouts.idleTimeoutMs / 1000} s`),
-      )
-    }
-    const onHeadBytes = (bytes: Uint8Array): Promise<void> | undefined => {
-      headBytes = Buffer.concat([headBytes, bytes])
-      for (;;) {
-        const end = headBytes.indexOf('\r\n\r\n')
-        if (end === -1 || end > maximumHeadBytes) {
-          if (headBytes.length > maximumHeadBytes) throw new SyntaxError('The answer has endless headers')
-          return undefined
-        }
-        const rest = headBytes.subarray(end + 4)
-        const parsed = parseResponseHead(headBytes.toString('latin1', 0, end))
-        if (parsed.status >= 200) {
-          headBytes = Buffer.alloc(0)
-          onHead(parsed)
-          return onBodyBytes(Uint8Array.from(rest))
-        }
-        if (parsed.status === 101) throw new SyntaxError('The answer changes the protocol')
-        interimAnswers += 1
-        if (interimAnswers > maximumInterimAnswers) {
-          throw new SyntaxError('The answer has endless interim answers')
-        }
-        if (parsed.status === 100) goAhead?.()
-        headBytes = rest
-      }
-    }
-    const textTaker: BodyTaker = {
-      take: (part) => {
-        if (!collected.add(part) && decoder?.complete === false) done()
-        return undefined
-      },
-    }
-    const onBodyBytes = (bytes: Uint8Array): Promise<void> | undefined => {
-      if (decoder === undefined) return undefined
-      const parts = decoder.decode(bytes)
-      // What frames a body is no progress.
-      for (const part of parts) idle?.count(part.length)
-      const reader = taker ?? textTaker
-      const afterwards = (): void => {
-        if (decoder?.complete === true) done()
-      }
-      for (let index = 0; index < parts.length; index += 1) {
-        const wait = reader.take(parts[index] ?? new Uint8Array())
-        if (wait !== undefined) return takeRest(wait, parts.slice(index + 1), reader).then(afterwards)
-      }
-      afterwards()
-      return undefined
-    }
-    /** Returns false to stop reading until what was read is taken. */
-    const onRead = (bytes: Uint8Array): boolean => {
-      if (settled) return false
-      try {
-        const wait = head === undefined ? onHeadBytes(bytes) : onBodyBytes(bytes)
-        if (wait === undefined) return true
-        idle?.pause()
-        wait.then(() => {
-          idle?.resume()
-          if (!settled) socket.resume()
-          return undefined
-        }, fail)
-        return false
-      } catch (error) {
-        if (error instanceof SyntaxError) broken(error.message, undefined, head !== undefined)
-        else fail(error)
-        return false
-      }
-    }
-
-    /** A server that knows nothing of `100 Continue` stays silent: it gets the body after a moment. */
-    const continued = ({ continueTimeoutMs = 1000 }: RequestBody): Promise<void> =>
-      new Promise((resolveContinued) => {
-        const patience = setTimeout(resolveContinued, continueTimeoutMs)
-        goAhead = () => {
-          clearTimeout(patience)
-          resolveContinued()
-        }
-      })
-    const send = async (): Promise<void> => {
-      phase = 'headers'
-      limit(timeouts.headersTimeoutMs, `no answer for ${timeouts.headersTimeoutMs / 1000} s`)
-      const hooks = {
-        stopped: () => settled || head !== undefined,
-        onSent: (bytes: number) => idle?.count(bytes),
-        whileReading: (reading: boolean) => (reading ? idle?.pause() : idle?.resume()),
-      }
-      // No data is complete with the headers: so its source must confirm it before.
-      if (request.body?.size === 0) bodySent = await sendBody(socket, request.body, hooks)
-      socket.write(requestHead(request, request.connections !== undefined))
-      if (request.body === undefined || request.body.size === 0) return
-      if (request.body.expectsContinue !== false) await continued(request.body)
-      if (settled || head !== undefined) return
-      clearTimeout(timer)
-      phase = 'upload'
-      bodyStarted = true
-      idle = watchIdle(timeouts.idleTimeoutMs, timeouts.minimumBytesPerSecond, () =>
-        broken(`no data was taken for ${timeouts.idleTimeoutMs / 1000} s`),
-      )
-      const ended = await sendBody(socket, request.body, hooks)
-      if (settled || head !== undefined || !ended) return
-      bodySent = true
-      idle?.stop()
-      // All of it once more would wait as long for each try.
-      limit(
-        timeouts.storeTimeoutMs,
-        `no answer for ${timeouts.storeTimeoutMs / 1000} s after the last byte`,
-        true,
-      )
-    }
-
-    connection.give({
-      // A body in chunks has their sizes between its parts: it can't be read in place.
-      room: () => (decoder?.inPlace === true ? taker?.room?.() : undefined),
-      onRead,
-      onError: (error) => lost(connectionReason(error), error),
-      onEnd: () => {
-        if (decoder?.wholeAtEnd === true) done()
-        else lost('the other side ended the connection')
-      },
-      onClose: () => lost('the connection was closed'),
-    })
-    const begin = (): void => void send().catch(fail)
-    if (isKept || connection.ready === undefined) {
-      begin()
-    } else {
-      socket.once(connection.ready, () => {
-        socket.setNoDelay(true)
-        begin()
-      })
-      limit(timeouts.connectTimeoutMs, `no connection within ${timeouts.connectTimeoutMs / 1000} s`)
-    }
-    if (signal?.aborted === true) onAbort()
-    else signal?.addEventListener('abort', onAbort, { once: true })
-  })
-}
-
-/** What a service says; where that can't be decoded, why. */
-function wordsOf(collected: CollectedBody, { headers }: ResponseHead): string {
-  try {
-    return collected.text(headers)
-  } catch (error) {
-    if (error instanceof SyntaxError) return error.message
-    throw error
+  constructor(request: Hop, connection: Connection, isKept: boolean) {
+    this.#request = request
+    this.#connection = connection
+    this.#isKept = isKept
+    this.#bodySent = request.body === undefined
   }
-}
 
-async function takeRest(wait: Promise<void>, parts: readonly Uint8Array[], reader: BodyTaker): Promise<void> {
-  await wait
-  for (const part of parts) {
-    const next = reader.take(part)
-    if (next !== undefined) await next
+  run(): Promise<ExchangeResult> {
+    const { signal, timeouts } = this.#request
+    const { socket, ready } = this.#connection
+    this.#connection.give(this)
+    if (this.#isKept || ready === undefined) {
+      this.#begin()
+    } else {
+      socket.once(ready, () => {
+        socket.setNoDelay(true)
+        this.#begin()
+      })
+      this.#limit(timeouts.connectTimeoutMs, `no connection within ${timeouts.connectTimeoutMs / 1000} s`)
+    }
+    if (signal?.aborted === true) this.#onAbort()
+    else signal?.addEventListener('abort', this.#onAbort, { once: true })
+    return this.#outcome.promise
+  }
+
+  #begin(): void {
+    this.#send().catch((error: unknown) => this.#fail(error))
+  }
+
+  async #send(): Promise<void> {
+    const { timeouts, body, text = '' } = this.#request
+    const { socket } = this.#connection
+    this.#phase = 'headers'
+    this.#limit(timeouts.headersTimeoutMs, `no answer for ${timeouts.headersTimeoutMs / 1000} s`)
+    // No data is complete with the headers: so its source must confirm it before.
+    if (body?.size === 0) this.#bodySent = await sendBody(socket, body, this.#sendHooks())
+    socket.write(requestHead(this.#request, this.#request.connections !== undefined) + text)
+    if (body === undefined || body.size === 0) return
+    if (body.expectsContinue !== false) await this.#continued(body)
+    if (this.#isAnswered()) return
+    clearTimeout(this.#timer)
+    this.#phase = 'upload'
+    this.#bodyStarted = true
+    this.#watchIdle('no data was taken')
+    const ended = await sendBody(socket, body, this.#sendHooks())
+    if (this.#isAnswered() || !ended) return
+    this.#bodySent = true
+    this.#idle?.stop()
+    const seconds = timeouts.storeTimeoutMs / 1000
+    // All of it once more would wait as long for each try.
+    this.#limit(timeouts.storeTimeoutMs, `no answer for ${seconds} s after the last byte`, true)
+  }
+
+  /** A server that knows nothing of `100 Continue` stays silent: it gets the body after a moment. */
+  #continued({ continueTimeoutMs = 1000 }: RequestBody): Promise<void> {
+    return new Promise((resolve) => {
+      const patience = setTimeout(resolve, continueTimeoutMs)
+      this.#goAhead = () => {
+        clearTimeout(patience)
+        resolve()
+      }
+    })
+  }
+
+  #sendHooks(): SendHooks {
+    return {
+      stopped: () => this.#isAnswered(),
+      onSent: (bytes) => this.#idle?.count(bytes),
+      whileReading: (reading) => (reading ? this.#idle?.pause() : this.#idle?.resume()),
+    }
+  }
+
+  #isAnswered(): boolean {
+    return this.#settled || this.#answer !== undefined
+  }
+
+  room(): Uint8Array | undefined {
+    return this.#answer?.room()
+  }
+
+  onRead(bytes: Uint8Array): boolean {
+    if (this.#settled) return false
+    try {
+      const wait = this.#answer === undefined ? this.#readHead(bytes) : this.#readBody(this.#answer, bytes)
+      if (wait === undefined) return true
+      this.#idle?.pause()
+      wait.then(
+        () => {
+          this.#idle?.resume()
+          if (!this.#settled) this.#connection.socket.resume()
+          return undefined
+        },
+        (error: unknown) => this.#fail(error),
+      )
+    } catch (error) {
+      const fatal = this.#phase === 'body' || error instanceof EndlessAnswersError
+      if (error instanceof SyntaxError) this.#break(error.message, undefined, fatal)
+      else this.#fail(error)
+    }
+    return false
+  }
+
+  #readHead(bytes: Uint8Array): Promise<void> | undefined {
+    const { url, proxy } = this.#request
+    const read = this.#heads.add(bytes, this.#goAhead)
+    if (read === undefined) return undefined
+    const { head, rest } = read
+    clearTimeout(this.#timer)
+    if (head.status === 407 && proxy !== undefined) throw proxyRefusal(url, proxy, 407)
+    this.#phase = 'body'
+    this.#answer = new AnswerBody(head, (whole) => this.#request.takeBody(whole))
+    this.#watchIdle('no data')
+    return this.#readBody(this.#answer, Uint8Array.from(rest))
+  }
+
+  #readBody(answer: AnswerBody, bytes: Uint8Array): Promise<void> | undefined {
+    const wait = answer.take(bytes, this.#idle)
+    if (wait === undefined) this.#finishIf(answer.ended)
+    return wait?.then(() => this.#finishIf(answer.ended))
+  }
+
+  onError(error: Error): void {
+    this.#lose(connectionReason(error), error)
+  }
+
+  onEnd(): void {
+    if (this.#answer?.wholeAtEnd === true) this.#finishIf(true)
+    else this.#lose('the other side ended the connection')
+  }
+
+  onClose(): void {
+    this.#lose('the connection was closed')
+  }
+
+  /** The connection has gone; of a kept one, before any answer, that means nothing. */
+  #lose(reason: string, cause?: unknown): void {
+    if (this.#isKept && this.#answer === undefined && this.#heads.empty)
+      this.#fail(new StaleConnectionError())
+    // A server that refuses a body half way closes at once: what it said until then is the answer.
+    else if (this.#answer?.isRefusal === true) this.#finishIf(true)
+    else this.#break(reason, cause)
+  }
+
+  readonly #onAbort = (): void => this.#fail(this.#request.signal?.reason)
+
+  #limit(milliseconds: number, reason: string, fatal = false): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#break(reason, undefined, fatal), milliseconds)
+  }
+
+  #watchIdle(what: string): void {
+    const { idleTimeoutMs, minimumBytesPerSecond } = this.#request.timeouts
+    this.#idle?.stop()
+    this.#idle = watchIdle(idleTimeoutMs, minimumBytesPerSecond, () =>
+      this.#break(`${what} for ${idleTimeoutMs / 1000} s`),
+    )
+  }
+
+  #break(reason: string, cause?: unknown, fatal = false): void {
+    const message = connectionText(this.#request.url, this.#phase, reason)
+    this.#fail(new ConnectionBrokenError(this.#phase, message, { cause, fatal }))
+  }
+
+  /** What a taker threw, or the signal's reason, is passed on as it is. */
+  #fail(error: unknown): void {
+    if (this.#settle(false)) this.#outcome.reject(error)
+  }
+
+  #finishIf(ended: boolean): void {
+    const { body, proxy } = this.#request
+    if (!ended || this.#answer === undefined) return
+    const { head, isWhole, text } = this.#answer
+    // What is still to be sent would come before the next request.
+    const allSent = body === undefined && this.#connection.socket.writableLength === 0
+    if (!this.#settle(isWhole && head.persistent && allSent)) return
+    this.#outcome.resolve({
+      ...withoutLogin(proxy, head, text),
+      bodyStarted: this.#bodyStarted,
+      bodySent: this.#bodySent,
+      proxy: proxy?.url.origin,
+    })
+  }
+
+  /** @returns false where it is settled already */
+  #settle(reusable: boolean): boolean {
+    if (this.#settled) return false
+    this.#settled = true
+    clearTimeout(this.#timer)
+    this.#idle?.stop()
+    this.#goAhead?.()
+    const { signal, connections, url } = this.#request
+    signal?.removeEventListener('abort', this.#onAbort)
+    if (reusable && connections !== undefined) connections.keep(url, this.#connection)
+    else this.#connection.socket.destroy()
+    return true
   }
 }

@@ -5,7 +5,7 @@ import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { connectionReason, connectionText } from './connection-reason.ts'
 import type { Proxy } from './proxy.ts'
 import { proxyRefusal } from './proxy-errors.ts'
-import { maximumHeadBytes, parseResponseHead } from './response-head.ts'
+import { HeadReader } from './http1.ts'
 import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
 
@@ -18,6 +18,9 @@ export interface TunnelOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
 }
+
+/** A proxy has nothing to say before it is connected. */
+const maximumInterimAnswers = 10
 
 /**
  * A connection to a server on https through a proxy (CONNECT). The server's certificate is verified as without.
@@ -91,26 +94,15 @@ async function askToConnect(socket: Socket, target: URL, proxy: Proxy, ends: Abo
 
 /** The status of the answer to CONNECT. @throws {SyntaxError} where it is none */
 async function readStatus(socket: Socket, ends: AbortSignal): Promise<number> {
-  let bytes = Buffer.alloc(0)
-  for (let answers = 0; answers < 10;) {
-    const end = bytes.indexOf('\r\n\r\n')
-    if (end === -1) {
-      if (bytes.length > maximumHeadBytes) throw new SyntaxError('the answer has endless headers')
-      bytes = Buffer.concat([bytes, await nextBytes(socket, ends)])
-      continue
-    }
-    const { status } = parseResponseHead(bytes.toString('latin1', 0, end))
-    const rest = bytes.subarray(end + 4)
+  const heads = new HeadReader(maximumInterimAnswers)
+  for (;;) {
+    const read = heads.add(await nextBytes(socket, ends))
+    if (read === undefined) continue
+    const { status } = read.head
     // The body of a refusal is not waited for; behind a yes there is nothing before we speak.
-    if (status >= 300) return status
-    if (status >= 200) {
-      if (rest.length > 0) throw new SyntaxError('it sends data of its own')
-      return status
-    }
-    answers += 1
-    bytes = rest
+    if (status < 300 && read.rest.length > 0) throw new SyntaxError('it sends data before it is spoken to')
+    return status
   }
-  throw new SyntaxError('it sends one interim answer after the other')
 }
 
 async function nextBytes(socket: Socket, ends: AbortSignal): Promise<Buffer> {

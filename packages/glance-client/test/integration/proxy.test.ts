@@ -226,12 +226,19 @@ describe('a proxy on the way to a server on https', () => {
 })
 
 describe('a proxy that fails', () => {
-  /** What a small request over undici, one over our own connection, and an upload come to. */
-  async function failures(proxyUrl: string, endpoint: string): Promise<string[]> {
+  /** What a read, a write and a read of data come to, and a sign-in, which goes over undici. */
+  async function failures(proxyUrl: string, endpoint: string, signIn = true): Promise<string[]> {
     const options = { ...quick, connectTimeoutMs: 1000, headersTimeoutMs: 5000, glanceNumRetries: 0 }
     const proxy = both(proxyUrl.replace('http://', 'http://somebody:sesame@'))
     await using client = createGlanceClient({ ...options, endpoint, tls: { ca }, proxy })
-    const calls = [client.show('x'), client.create({ name: 'x' }), client.readRange('x', 0, 10)]
+    const auth = { authUrl: `${endpoint}/v3`, username: 'u', password: 'p', userDomainName: 'd' }
+    const session = createSession({ ...options, auth, retries: 0, tls: { ca }, proxy })
+    const calls = [
+      client.show('x'),
+      client.create({ name: 'x' }),
+      client.readRange('x', 0, 10),
+      ...(signIn ? [session.authorize(undefined)] : []),
+    ]
     const settled = await Promise.allSettled(calls)
     return settled.map((result) => (result.status === 'rejected' ? String(result.reason) : 'no error'))
   }
@@ -247,7 +254,11 @@ describe('a proxy that fails', () => {
     ['is none', 'SSH-2.0-OpenSSH_9.2\r\n\r\n', /does not answer as an HTTP proxy/],
     ['has endless headers', `HTTP/1.1 200 OK\r\n${'x: y\r\n'.repeat(20_000)}`, /endless headers/],
     ['never comes to the point', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(50), /interim answer/],
-    ['speaks for the server', 'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', /data of its own/],
+    [
+      'speaks for the server',
+      'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n',
+      /data before it is spoken to/,
+    ],
     ['speaks no TLS', 'HTTP/1.1 200 OK\r\n\r\n', /no answer within 1 s/],
   ]
 
@@ -283,8 +294,8 @@ describe('a proxy that fails', () => {
     for (const failure of await failures(url, 'http://glance.example:9292')) {
       expect(failure).toContain(`the proxy ${url} does not accept the user name and password`)
     }
-    expect(heads.length).toBe(3)
-    for (const head of heads) expect(head).toMatch(/^(?:GET|POST) http:\/\/glance\.example:9292\/v2\/images/)
+    expect(heads.length).toBe(4)
+    for (const head of heads) expect(head).toMatch(/^(?:GET|POST) http:\/\/glance\.example:9292\/v[23]\//)
     for (const head of heads) expect(head).toMatch(/\r\nhost: glance\.example:9292\r\n/i)
   })
 
@@ -292,7 +303,7 @@ describe('a proxy that fails', () => {
     const { url } = await scripted(
       'HTTP/1.1 500 Unable to connect\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
     )
-    for (const failure of await failures(url, 'http://glance.example:9292')) {
+    for (const failure of await failures(url, 'http://glance.example:9292', false)) {
       expect(failure).toContain(`HTTP 500 from the proxy ${url} or the server behind it`)
     }
   })

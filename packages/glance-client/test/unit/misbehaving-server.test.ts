@@ -95,6 +95,21 @@ describe('interim answers', () => {
     },
   )
 
+  it('nobody asked for are passed over before the answer to what is written, too', async () => {
+    const calls: string[] = []
+    const client = await against(({ method, body }) => {
+      calls.push(`${method} ${body}`)
+      const answer = method === 'DELETE' ? 'HTTP/1.1 204 No Content\r\n\r\n' : reply(JSON.stringify(record))
+      return `HTTP/1.1 100 Continue\r\n\r\n${answer.toString()}`
+    })
+    expect(await client.create({ name: 'n' })).toMatchObject({ id: 'a' })
+    expect(await client.patch('a', [{ op: 'add', path: '/x', value: 'ü' }])).toMatchObject({ id: 'a' })
+    await client.deactivate('a')
+    await client.addTag('a', 't')
+    await client.delete('a')
+    expect(calls).toEqual(['POST 12', 'PATCH 39', 'POST 0', 'PUT 0', 'DELETE 0'])
+  })
+
   it('a flood is no answer to what is written either, and it is not asked for again', async () => {
     let asked = 0
     const client = await against(() => {

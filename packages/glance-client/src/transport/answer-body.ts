@@ -1,7 +1,92 @@
-import type { Framing } from './response-head.ts'
+import { collectBody } from './collected-body.ts'
+import type { CollectedBody } from './collected-body.ts'
+import { framingOf } from './http1.ts'
+import type { Framing, ResponseHead } from './http1.ts'
+import type { IdleWatch } from './idle-watch.ts'
+
+/** Takes a body. */
+export interface BodyTaker {
+  /** Takes the next part; a promise means: wait before the one after it. */
+  take(bytes: Uint8Array): Promise<void> | undefined
+  /** Memory that the next part is read into where that can be done; `take` then gets a view of its start. */
+  room?(): Uint8Array | undefined
+}
+
+/** What a service says about an error needs no more, and what is left is not read. */
+export const maximumTextBytes: number = 64 * 1024
+
+/** The body of an answer: its framing taken off, and handed to who wants it, or collected. */
+export class AnswerBody {
+  readonly head: ResponseHead
+  readonly #decoder: BodyDecoder
+  readonly #taker: BodyTaker | undefined
+  readonly #collected: CollectedBody
+  #full = false
+
+  constructor(head: ResponseHead, takeBody: (head: ResponseHead) => BodyTaker | undefined) {
+    this.head = head
+    this.#decoder = createBodyDecoder(framingOf(head))
+    this.#taker = takeBody(head)
+    this.#collected = collectBody(maximumTextBytes)
+  }
+
+  /** A body in chunks has their sizes between its parts: it can't be read in place. */
+  room(): Uint8Array | undefined {
+    return this.#decoder.inPlace ? this.#taker?.room?.() : undefined
+  }
+
+  /** @throws {SyntaxError} where the framing is broken; what the taker throws, as it is */
+  take(bytes: Uint8Array, idle: IdleWatch | undefined): Promise<void> | undefined {
+    const parts = this.#decoder.decode(bytes)
+    // What frames a body is no progress.
+    for (const part of parts) idle?.count(part.length)
+    for (let index = 0; index < parts.length; index += 1) {
+      const wait = this.#takePart(parts[index] ?? new Uint8Array())
+      if (wait !== undefined) return this.#takeRest(wait, parts.slice(index + 1))
+    }
+    return undefined
+  }
+
+  async #takeRest(wait: Promise<void>, parts: readonly Uint8Array[]): Promise<void> {
+    await wait
+    for (const part of parts) {
+      const next = this.#takePart(part)
+      if (next !== undefined) await next
+    }
+  }
+
+  #takePart(part: Uint8Array): Promise<void> | undefined {
+    if (this.#taker !== undefined) return this.#taker.take(part)
+    this.#full ||= !this.#collected.add(part)
+    return undefined
+  }
+
+  /** Whether no more of it is wanted. */
+  get ended(): boolean {
+    return this.#decoder.complete || this.#full
+  }
+
+  /** Whether the connection could carry another request. */
+  get isWhole(): boolean {
+    return this.#decoder.complete && !this.#decoder.surplus
+  }
+
+  get wholeAtEnd(): boolean {
+    return this.#decoder.wholeAtEnd
+  }
+
+  get isRefusal(): boolean {
+    return this.#taker === undefined && this.head.status >= 300
+  }
+
+  /** What a service says, if nobody took it. */
+  get text(): string {
+    return this.#taker === undefined ? this.#collected.words(this.head.headers) : ''
+  }
+}
 
 /** Takes the framing off a body. */
-export interface BodyDecoder {
+interface BodyDecoder {
   /** The parts of the body that are in these bytes; they are views. @throws {SyntaxError} where the framing is broken */
   decode(bytes: Uint8Array): readonly Uint8Array[]
   /** Whether the body has come to its end. */
@@ -15,7 +100,7 @@ export interface BodyDecoder {
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc9112#section-6 */
-export function createBodyDecoder(framing: Framing): BodyDecoder {
+function createBodyDecoder(framing: Framing): BodyDecoder {
   if (framing.kind === 'chunked') return chunkedDecoder()
   let left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY
   let surplus = false
