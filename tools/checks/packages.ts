@@ -1,115 +1,107 @@
+/** What every package has before anybody installs it; whether the archive is sound, publint and attw say. */
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { checkReadme } from './readme.ts'
 import { runAsProgram, type Problem } from './report.ts'
-import { readJson, readPackages, type Manifest, type WorkspacePackage } from './workspace.ts'
+import { readJson, readPackages, type Manifest } from './workspace.ts'
 
-const licence = 'Apache-2.0'
-
-/** The source file that an entry point is built from: `./dist/a/index.js` is of `./src/a/index.ts`. */
-function sourceOf(target: string): string {
-  return target.replace(/^\.\/dist\//, './src/').replace(/\.js$/, '.ts')
+/** The fields that every manifest has, with this content. */
+function expectedFields(folder: string, shared: Manifest): Readonly<Record<string, unknown>> {
+  return {
+    name: `@disk-image/${folder}`,
+    private: undefined,
+    license: 'Apache-2.0',
+    type: 'module',
+    repository: {
+      type: 'git',
+      url: 'git+https://github.com/disk-image/disk-image.git',
+      directory: `packages/${folder}`,
+    },
+    publishConfig: { access: 'public', provenance: true },
+    engines: shared.engines,
+  }
 }
 
 /** Problems of one entry point: the three conditions, in the order in which they are tried. */
-function checkEntry(
-  root: string,
-  unit: WorkspacePackage,
-  subpath: string,
-  entry: string | Readonly<Record<string, string>>,
-): string[] {
-  if (subpath === './package.json')
-    return entry === './package.json' ? [] : ['exports ./package.json as something else']
-  if (subpath.includes('*')) return [`exports ${subpath}: list subpaths one by one`]
-  if (typeof entry === 'string') return [`exports ${subpath} without conditions`]
-  const target = entry['default'] ?? ''
-  const source = sourceOf(target)
-  const expected = { '@disk-image/source': source, types: target.replace(/\.js$/, '.d.ts'), default: target }
-  if (!/^\.\/dist\/.+\.js$/.test(target)) return [`exports ${subpath}: 'default' must be a file ./dist/….js`]
-  const problems: string[] = []
-  if (JSON.stringify(entry) !== JSON.stringify(expected)) {
-    problems.push(`exports ${subpath} must be exactly ${JSON.stringify(expected)}`)
+function checkEntry(subpath: string, entry: string | Readonly<Record<string, string>>): string[] {
+  if (subpath === './package.json' && entry === subpath) return []
+  const target = typeof entry === 'string' ? '' : (entry['default'] ?? '')
+  const expected = {
+    '@disk-image/source': target.replace(/^\.\/dist\//, './src/').replace(/\.js$/, '.ts'),
+    types: target.replace(/\.js$/, '.d.ts'),
+    default: target,
   }
-  if (!existsSync(path.join(root, unit.directory, source)))
-    problems.push(`exports ${subpath}, but ${source} is missing`)
-  return problems
+  const holds = /^\.\/dist\/.+\.js$/.test(target) && !subpath.includes('*') && same(entry, expected)
+  return holds ? [] : [`exports ${subpath} must be a file of dist, with its source and its types before it`]
 }
 
-/** Problems of what `exports` and `bin` offer. */
-function checkEntries(root: string, unit: WorkspacePackage): string[] {
-  const { exports = {}, bin } = unit.manifest
-  const problems = Object.entries(exports).flatMap(([subpath, entry]) =>
-    checkEntry(root, unit, subpath, entry),
-  )
-  if (!('./package.json' in exports)) problems.push('does not export ./package.json')
-  if (!('.' in exports) && bin === undefined) problems.push("has neither an entry point '.' nor a command")
-  for (const [name, file] of Object.entries(bin ?? {})) {
-    if (!existsSync(path.join(root, unit.directory, file)))
-      problems.push(`offers the command ${name}, but ${file} is missing`)
-  }
-  return problems
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
 }
 
-/** Problems of the fields that every published manifest has. */
-function checkFields(unit: WorkspacePackage, shared: Manifest): string[] {
-  const { manifest } = unit
-  const problems: string[] = []
+/** Problems of a manifest. @param shared the workspace's */
+export function checkManifest(folder: string, manifest: Manifest, shared: Manifest): string[] {
+  const { files = [], exports = {}, bin, dependencies = {} } = manifest
+  const problems = Object.entries(expectedFields(folder, shared))
+    .filter(([field, content]) => !same(manifest[field as keyof Manifest], content))
+    .map(([field, content]) => `'${field}' must be ${JSON.stringify(content)}`)
   const demand = (holds: boolean, what: string): void => {
     if (!holds) problems.push(what)
   }
-  demand(
-    manifest.name === `@disk-image/${unit.folder}`,
-    `is named ${manifest.name}, not @disk-image/${unit.folder}`,
-  )
-  demand(manifest.private !== true, 'is private')
-  demand((manifest.description ?? '').length > 0, 'has no description')
-  demand(manifest.license === licence, `has the licence ${manifest.license}, not ${licence}`)
-  demand(manifest.type === 'module', "is not of type 'module'")
+  demand((manifest.description ?? '') !== '', 'has no description')
   demand(manifest.sideEffects !== undefined, "does not say 'sideEffects'")
-  demand(manifest.repository?.directory === unit.directory, `has the wrong repository.directory`)
-  demand(manifest.engines?.['node'] === shared.engines?.['node'], 'has other engines than the workspace')
-  demand(manifest.publishConfig?.['access'] === 'public', "needs publishConfig.access 'public'")
-  demand(manifest.publishConfig?.['provenance'] === true, 'needs publishConfig.provenance true')
-  const { files = [] } = manifest
+  demand('./package.json' in exports, 'does not export ./package.json')
+  demand('.' in exports || bin !== undefined, "has neither an entry point '.' nor a command")
   for (const entry of ['dist', 'src', '!**/*.test.ts']) {
     demand(files.includes(entry), `does not list '${entry}' in files`)
   }
-  for (const [name, range] of Object.entries(manifest.dependencies ?? {})) {
-    const own = name.startsWith('@disk-image/')
-    demand(!own || range === 'workspace:^', `asks for ${name} as '${range}'; write 'workspace:^'`)
-    demand(
-      !range.startsWith('catalog:'),
-      `takes ${name} from the catalog; a runtime dependency needs a literal range`,
-    )
+  for (const [name, range] of Object.entries(dependencies)) {
+    const literal = name.startsWith('@disk-image/') ? range === 'workspace:^' : !range.startsWith('catalog:')
+    demand(literal, `asks for ${name} as '${range}'; ours are 'workspace:^', others' ranges literal`)
+  }
+  return [...problems, ...Object.entries(exports).flatMap(([subpath, entry]) => checkEntry(subpath, entry))]
+}
+
+/** The sections of a README, in their order; there may be further ones. */
+const sections =
+  'When to use it,Install,Use,API|Commands,Security,Compatibility,Related packages,Licence'.split(',')
+
+/** Problems of a README: 80 to 150 lines, its sections in their order, an example that one takes in at a glance. */
+export function checkReadme(name: string, text: string): string[] {
+  const problems: string[] = []
+  const prose = text.replaceAll(/^(```+)[^\n]*\n[\s\S]*?^\1$/gm, '')
+  const order = new RegExp(sections.map((section) => `^## (?:${section})`).join('[\\s\\S]*'), 'm')
+  if (!order.test(prose)) problems.push(`needs the sections ${sections.join(', ')}, in this order`)
+  if (!text.startsWith(`# `) || !text.split('\n', 1)[0]?.includes(name))
+    problems.push(`is not titled ${name}`)
+  const lines = text.trimEnd().split('\n').length
+  if (lines < 80 || lines > 150) problems.push(`has ${lines} lines, not 80 to 150`)
+  const [, example] = /^## Use$[\s\S]*?^```\w+\n([\s\S]*?)^```$/m.exec(text) ?? []
+  if (example === undefined || example.split('\n').length > 13) {
+    problems.push("has no example of at most 12 lines under '## Use'")
   }
   return problems
 }
 
-/** The licence's text lies in every package, and is the one of the repository. */
-function checkLicence(root: string, unit: WorkspacePackage): Problem[] {
-  const where = `${unit.directory}/LICENSE`
-  if (!existsSync(path.join(root, where))) return [{ where, what: 'is missing' }]
-  const [own, shared] = [where, 'LICENSE'].map((file) => readFileSync(path.join(root, file), 'utf8'))
-  return own === shared ? [] : [{ where, what: 'differs from the LICENSE of the repository' }]
-}
-
-function checkPackage(root: string, unit: WorkspacePackage, shared: Manifest): Problem[] {
-  const where = `${unit.directory}/package.json`
-  return [
-    ...[...checkFields(unit, shared), ...checkEntries(root, unit)].map((what) => ({ where, what })),
-    ...checkLicence(root, unit),
-    ...checkReadme(root, unit),
-  ]
-}
-
-/**
- * What every package must have before anybody installs it: manifest fields, entry points, licence, README.
- *
- * @param root the repository's folder
- */
-export function checkPackages(root: string): Problem[] {
+function checkPackages(root: string): Problem[] {
   const shared = readJson(path.join(root, 'package.json')) as Manifest
-  return readPackages(root).flatMap((unit) => checkPackage(root, unit, shared))
+  const read = (file: string): string => (existsSync(file) ? readFileSync(file, 'utf8') : '')
+  const licence = read(path.join(root, 'LICENSE'))
+  return readPackages(root).flatMap(({ folder, directory, manifest }) => {
+    const file = (name: string): string => path.join(root, directory, name)
+    const missing = Object.values(manifest.exports ?? {})
+      .map((entry) => (typeof entry === 'string' ? entry : (entry['@disk-image/source'] ?? '')))
+      .concat(Object.values(manifest.bin ?? {}))
+      .filter((target) => !existsSync(file(target)))
+    const problems: [name: string, what: string[]][] = [
+      ['package.json', checkManifest(folder, manifest, shared)],
+      ['package.json', missing.map((target) => `offers ${target}, which is missing`)],
+      ['README.md', checkReadme(manifest.name, read(file('README.md')))],
+      ['LICENSE', read(file('LICENSE')) === licence ? [] : ['is not the LICENSE of the repository']],
+    ]
+    return problems.flatMap(([name, what]) =>
+      what.map((one) => ({ where: `${directory}/${name}`, what: one })),
+    )
+  })
 }
 
 runAsProgram(import.meta.url, 'packages', checkPackages)

@@ -14,12 +14,11 @@ export interface Manifest {
   readonly bin?: Readonly<Record<string, string>>
   readonly engines?: Readonly<Record<string, string>>
   readonly publishConfig?: Readonly<Record<string, unknown>>
-  readonly repository?: { readonly directory?: string }
+  readonly repository?: Readonly<Record<string, string>>
   readonly sideEffects?: boolean | readonly string[]
   readonly dependencies?: Readonly<Record<string, string>>
   readonly devDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
-  readonly optionalDependencies?: Readonly<Record<string, string>>
 }
 
 /** One folder of `packages/`. */
