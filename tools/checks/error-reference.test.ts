@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { checkErrorReference } from './error-reference.ts'
-import { soundTree, writeTree, type Tree } from './tree.testing.ts'
+import { writeTree, type Tree } from './tree.testing.ts'
 
 const source = (code: string): string =>
   `export class LostError extends ImageError {\n  /** Stable. */\n  readonly code = '${code}'\n  readonly kind = 'failed'\n}\n`
@@ -10,7 +10,7 @@ const entry = (code: string): string =>
 
 function problemsOf(changes: Tree): string[] {
   using tree = writeTree({
-    ...soundTree,
+    'packages/host/package.json': { name: '@disk-image/host' },
     'packages/host/src/lost-error.ts': source('LOST'),
     'docs/reference/errors.md': `# Errors\n\n${entry('LOST')}`,
     ...changes,
