@@ -14,22 +14,23 @@ export type {
 export { createGlanceClient } from './create-glance-client.ts'
 export type { GlanceDownloadOptions } from './data/download-state.ts'
 export type { GlanceUploadOptions, UploadReport } from './data/upload.ts'
-export { AuthenticationFailedError } from './errors/authentication-failed-error.ts'
-export { ConfigurationError } from './errors/configuration-error.ts'
-export { GlanceAnswerError } from './errors/glance-answer-error.ts'
-export { GlanceConnectionFailedError } from './errors/glance-connection-failed-error.ts'
-export { GlanceHttpError } from './errors/glance-http-error.ts'
-export type { GlanceHttpErrorInit } from './errors/glance-http-error.ts'
-export { GlanceStoreNotFoundError } from './errors/glance-store-not-found-error.ts'
-export { GlanceStoreReadOnlyError } from './errors/glance-store-read-only-error.ts'
-export { IdentityUnreachableError } from './errors/identity-unreachable-error.ts'
-export { ImageImportFailedError } from './errors/image-import-failed-error.ts'
-export { ImageLimitExceededError } from './errors/image-limit-exceeded-error.ts'
-export { ImageUploadFailedError } from './errors/image-upload-failed-error.ts'
-export type { FailedUploadState, ImageUploadFailedErrorInit } from './errors/image-upload-failed-error.ts'
-export { InvalidImageReferenceError } from './errors/invalid-image-reference-error.ts'
-export { NotAuthorizedError } from './errors/not-authorized-error.ts'
-export { NotFoundError } from './errors/not-found-error.ts'
+export {
+  AuthenticationFailedError,
+  ConfigurationError,
+  GlanceAnswerError,
+  GlanceConnectionFailedError,
+  GlanceHttpError,
+  GlanceStoreNotFoundError,
+  GlanceStoreReadOnlyError,
+  IdentityUnreachableError,
+  ImageImportFailedError,
+  ImageLimitExceededError,
+  ImageUploadFailedError,
+  InvalidImageReferenceError,
+  NotAuthorizedError,
+  NotFoundError,
+} from './errors.ts'
+export type { FailedUploadState, GlanceHttpErrorInit, ImageUploadFailedErrorInit } from './errors.ts'
 export type { GlanceImage } from './glance-image.ts'
 export { createGlanceImageService } from './service/glance-image-service.ts'
 export type { GlanceImageService } from './service/glance-image-service.ts'

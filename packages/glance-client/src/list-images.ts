@@ -1,4 +1,4 @@
-import { GlanceAnswerError } from './errors/glance-answer-error.ts'
+import { GlanceAnswerError } from './errors.ts'
 import { InvalidError } from '@disk-image/core'
 import type { ListImagesOptions } from './client-types.ts'
 import type { GlanceImage } from './glance-image.ts'

@@ -1,5 +1,5 @@
 import { type ImageLocation, recordProblem } from '@disk-image/core'
-import { GlanceAnswerError } from './errors/glance-answer-error.ts'
+import { GlanceAnswerError } from './errors.ts'
 import type { GlanceImage } from './glance-image.ts'
 import type { HttpResponse } from './transport/http.ts'
 import { readAnswer, readObject } from './transport/read-json.ts'

@@ -1,5 +1,5 @@
 import { printable } from '@disk-image/core'
-import { ImageImportFailedError } from './errors/image-import-failed-error.ts'
+import { ImageImportFailedError } from './errors.ts'
 import type { GlanceClient, ImageTask, ImportProgress, WaitForImportOptions } from './client-types.ts'
 import type { GlanceImage } from './glance-image.ts'
 import { delay } from './transport/delay.ts'

@@ -1,8 +1,7 @@
 import type { Logger, RequestContext } from '@disk-image/core'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
+import type { GlanceHttpError } from '../errors.ts'
 import { apiUrl, httpError, maximumRedirects, mayFollow, redirectTarget } from '../transport/api.ts'
 import type { Api } from '../transport/api.ts'
-import { connectionText } from '../transport/connection-reason.ts'
 import type { ConnectionPool } from '../transport/connection-pool.ts'
 import { codingsOf } from '../transport/collected-body.ts'
 import { exchange } from '../transport/exchange.ts'
@@ -16,7 +15,7 @@ import type { Timeouts } from '../transport/timeouts.ts'
 import type { TlsOptions } from '../transport/tls-options.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import type { ByteThreads, SlotPool } from '@disk-image/io'
-import type { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { ConnectionBrokenError, connectionText } from '../transport/connection-error.ts'
 
 /** What data transfers need of their client. */
 export interface DataChannelOptions {

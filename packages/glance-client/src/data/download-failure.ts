@@ -1,10 +1,9 @@
 import { ImageDownloadFailedError, ImageNotAuthorizedError, ImageNotFoundError } from '@disk-image/core'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { GlanceConnectionFailedError, GlanceHttpError } from '../errors.ts'
 import { isPassing } from '../transport/retry-after.ts'
 import type { Download } from './download-state.ts'
 import { imageError } from './image-errors.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** Whether the next connection may do better. */
 export function isWorthAnotherTry(error: unknown): boolean {

@@ -1,8 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { checkImageId, ImageDownloadFailedError } from '@disk-image/core'
 import type { ByteSink, DownloadReport } from '@disk-image/core'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { GlanceHttpError } from '../errors.ts'
 import { hasHash, sizeOf, readAgain, createVerifiedPipe, type VerifiedPipe } from '@disk-image/io'
 import { delay } from '../transport/delay.ts'
 import type { BodyTaker } from '../transport/answer-body.ts'
@@ -17,6 +16,7 @@ import { announcedHash, compareLate } from './late-hash.ts'
 import { fetchParallel } from './parallel-download.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import type { StallWatch } from './stall-watch.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** A transfer that was cut this often is given up, however far it came each time. */
 const maximumResumes = 1000

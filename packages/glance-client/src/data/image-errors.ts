@@ -1,8 +1,5 @@
 import { ImageError, ImageNotAuthorizedError, ImageNotFoundError, InvalidError } from '@disk-image/core'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
-import { ImageLimitExceededError } from '../errors/image-limit-exceeded-error.ts'
-import { NotAuthorizedError } from '../errors/not-authorized-error.ts'
-import { NotFoundError } from '../errors/not-found-error.ts'
+import { GlanceHttpError, ImageLimitExceededError, NotAuthorizedError, NotFoundError } from '../errors.ts'
 import { schemaComplaint } from './schema-complaint.ts'
 
 /**

@@ -1,11 +1,11 @@
 import { type RequestContext } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { isRequestedRange } from './content-range.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import { dataPath } from './data-path.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** A parallel download. */
 export interface ParallelFetch {

@@ -1,6 +1,5 @@
 import type { CallOptions, RequestContext, UploadSource, VerifyPolicy } from '@disk-image/core'
-import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
-import { ImageUploadFailedError } from '../errors/image-upload-failed-error.ts'
+import { GlanceConnectionFailedError, ImageUploadFailedError } from '../errors.ts'
 import type { GlanceImage } from '../glance-image.ts'
 import { delay } from '../transport/delay.ts'
 import type { DataChannelOptions } from './data-channel.ts'

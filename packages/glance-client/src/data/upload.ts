@@ -1,9 +1,10 @@
 import type { UploadSource } from '@disk-image/core'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
-import { ImageUploadFailedError } from '../errors/image-upload-failed-error.ts'
-import { GlanceStoreNotFoundError } from '../errors/glance-store-not-found-error.ts'
-import { GlanceStoreReadOnlyError } from '../errors/glance-store-read-only-error.ts'
+import {
+  GlanceHttpError,
+  GlanceStoreNotFoundError,
+  GlanceStoreReadOnlyError,
+  ImageUploadFailedError,
+} from '../errors.ts'
 import { toNodeHashName, createStreamHash } from '@disk-image/io'
 import { delay } from '../transport/delay.ts'
 import { isPassing } from '../transport/retry-after.ts'
@@ -14,6 +15,7 @@ import { imageError } from './image-errors.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import { hashOf, type Sent, withHashOf } from './upload-hash.ts'
 import { type GlanceUploadOptions, type Job, settledState, wrong } from './upload-job.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 export type { GlanceUploadOptions } from './upload-job.ts'
 

@@ -1,7 +1,7 @@
 import { NotSupportedOperationError } from '@disk-image/core'
 import type { ImageLocation, Logger } from '@disk-image/core'
 import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { GlanceHttpError } from '../errors.ts'
 import type { GlanceImage } from '../glance-image.ts'
 
 /** What {@link ImageLocations} needs. */

@@ -1,5 +1,5 @@
 import type { ImageService } from '@disk-image/core'
-import { InvalidImageReferenceError } from '../errors/invalid-image-reference-error.ts'
+import { InvalidImageReferenceError } from '../errors.ts'
 
 /** A URL of an image, taken apart. */
 export interface ImageReference {

@@ -1,7 +1,6 @@
 import { InvalidError } from '@disk-image/core'
 import type { CallOptions, ImageService, ImageStore, RequestContext } from '@disk-image/core'
-import { GlanceStoreNotFoundError } from '../errors/glance-store-not-found-error.ts'
-import { GlanceStoreReadOnlyError } from '../errors/glance-store-read-only-error.ts'
+import { GlanceStoreNotFoundError, GlanceStoreReadOnlyError } from '../errors.ts'
 
 /**
  * Checks that the image service has a store, and that data may be written to it.

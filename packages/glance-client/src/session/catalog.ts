@@ -1,6 +1,6 @@
 import { printable } from '@disk-image/core'
 import { normalizeEndpoint } from '../client-options.ts'
-import { ConfigurationError } from '../errors/configuration-error.ts'
+import { ConfigurationError } from '../errors.ts'
 
 /** A service of Keystone's catalog. */
 export interface CatalogService {

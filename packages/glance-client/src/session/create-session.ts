@@ -1,5 +1,5 @@
 import { normalizeEndpoint, resolveTimeouts } from '../client-options.ts'
-import { ConfigurationError } from '../errors/configuration-error.ts'
+import { ConfigurationError } from '../errors.ts'
 import { createHttp } from '../transport/http.ts'
 import type { ProxyOptions } from '../transport/proxy.ts'
 import type { Timeouts } from '../transport/timeouts.ts'

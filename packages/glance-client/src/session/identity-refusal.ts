@@ -1,7 +1,5 @@
 import type { ImageError } from '@disk-image/core'
-import { AuthenticationFailedError } from '../errors/authentication-failed-error.ts'
-import { ConfigurationError } from '../errors/configuration-error.ts'
-import { IdentityUnreachableError } from '../errors/identity-unreachable-error.ts'
+import { AuthenticationFailedError, ConfigurationError, IdentityUnreachableError } from '../errors.ts'
 import { proxyOf, redirectText } from '../transport/api.ts'
 import { errorText } from '../transport/error-text.ts'
 import type { HttpResponse } from '../transport/http.ts'

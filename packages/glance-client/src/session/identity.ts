@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../errors/configuration-error.ts'
+import { ConfigurationError } from '../errors.ts'
 import { toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 

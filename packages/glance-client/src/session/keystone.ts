@@ -1,6 +1,4 @@
-import { ConfigurationError } from '../errors/configuration-error.ts'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { IdentityUnreachableError } from '../errors/identity-unreachable-error.ts'
+import { ConfigurationError, IdentityUnreachableError } from '../errors.ts'
 import { delay } from '../transport/delay.ts'
 import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
 import { readJson } from '../transport/read-json.ts'
@@ -10,6 +8,7 @@ import { type CatalogService, readCatalog } from './catalog.ts'
 import { identityRefusal, secretsOfAccount } from './identity-refusal.ts'
 import { keystoneIdentity, tokenScope } from './identity.ts'
 import { oidcAccessToken } from './oidc.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** A catalog of many regions has some hundred KiB. */
 const maximumTokenBytes = 4 * 1024 * 1024

@@ -1,5 +1,5 @@
 import { printable } from '@disk-image/core'
-import { ConfigurationError } from '../errors/configuration-error.ts'
+import { ConfigurationError } from '../errors.ts'
 import { readJson } from '../transport/read-json.ts'
 import type { Http } from '../transport/http.ts'
 import type { AuthOptions } from './auth-options.ts'

@@ -2,7 +2,6 @@ export { certificatesFrom, certificatesInBarbican, certificatesInDirectory } fro
 export type { BarbicanOptions } from './certificate-sources.ts'
 export { createSignatureVerifier, verifyImageSignature } from './create-signature-verifier.ts'
 export type { SignatureOptions, SignatureVerifier } from './create-signature-verifier.ts'
-export { ImageSignatureVerificationError } from './image-signature-verification-error.ts'
-export { InvalidSignatureImageError } from './invalid-signature-image-error.ts'
+export { ImageSignatureVerificationError, InvalidSignatureImageError } from '../errors.ts'
 export { readSignatureProperties } from './signature-properties.ts'
 export type { SignatureProperties } from './signature-properties.ts'

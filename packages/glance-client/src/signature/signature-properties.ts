@@ -1,5 +1,5 @@
 import type { ImageRecord } from '@disk-image/core'
-import { InvalidSignatureImageError } from './invalid-signature-image-error.ts'
+import { InvalidSignatureImageError } from '../errors.ts'
 
 /** What an image says about its signature. */
 export interface SignatureProperties {

@@ -1,7 +1,5 @@
 import type { Logger, RequestContext } from '@disk-image/core'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { GlanceConnectionFailedError } from '../errors/glance-connection-failed-error.ts'
-import { GlanceHttpError } from '../errors/glance-http-error.ts'
+import { GlanceConnectionFailedError, GlanceHttpError } from '../errors.ts'
 import { limitExceeded } from '../data/image-errors.ts'
 import type { Authorization, Session } from '../session/session.ts'
 import { delay } from './delay.ts'
@@ -11,6 +9,7 @@ import type { Http, HttpRequest, HttpResponse } from './http.ts'
 import { secretsOf } from './mask-secrets.ts'
 import { isPassing, retryAfterMs } from './retry-after.ts'
 import type { Timeouts } from './timeouts.ts'
+import { ConnectionBrokenError } from './connection-error.ts'
 
 /** One call of a service's REST interface. */
 export interface ApiCall {

@@ -1,11 +1,8 @@
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import type { BrokenPhase } from '../errors/connection-broken-error.ts'
 import { AnswerBody } from './answer-body.ts'
 import type { BodyTaker } from './answer-body.ts'
 import { openConnection, wrapConnection } from './connection.ts'
 import type { Connection, ConnectionUser } from './connection.ts'
 import type { ConnectionPool } from './connection-pool.ts'
-import { connectionReason, connectionText } from './connection-reason.ts'
 import { EndlessAnswersError, HeadReader, requestHead } from './http1.ts'
 import type { ResponseHead } from './http1.ts'
 import { watchIdle } from './idle-watch.ts'
@@ -18,6 +15,8 @@ import type { RequestBody, SendHooks } from './send-body.ts'
 import type { Timeouts } from './timeouts.ts'
 import type { TlsOptions } from './tls-options.ts'
 import { openTunnel } from './tunnel.ts'
+import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
+import type { BrokenPhase } from './connection-error.ts'
 
 /** One request. */
 export interface ExchangeRequest {

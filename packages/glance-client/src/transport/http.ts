@@ -1,12 +1,11 @@
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { collectBody } from './collected-body.ts'
 import type { ConnectionPool } from './connection-pool.ts'
-import { connectionText } from './connection-reason.ts'
 import { exchange } from './exchange.ts'
 import type { ExchangeRequest, ExchangeResult } from './exchange.ts'
 import type { ProxyOptions } from './proxy.ts'
 import type { Timeouts } from './timeouts.ts'
 import type { TlsOptions } from './tls-options.ts'
+import { ConnectionBrokenError, connectionText } from './connection-error.ts'
 
 /** A small request. */
 export interface HttpRequest {

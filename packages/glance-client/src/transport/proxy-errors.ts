@@ -1,8 +1,7 @@
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { connectionReason, connectionText } from './connection-reason.ts'
 import { maskSecrets, secretsOf } from './mask-secrets.ts'
 import type { Proxy } from './proxy.ts'
 import type { ResponseHead } from './http1.ts'
+import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
 
 /** A proxy that does not let a request through: why, and what to do. */
 export function proxyRefusal(

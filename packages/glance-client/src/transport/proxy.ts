@@ -1,5 +1,5 @@
 import net from 'node:net'
-import { ConfigurationError } from '../errors/configuration-error.ts'
+import { ConfigurationError } from '../errors.ts'
 
 /** Through which proxies servers are reached. */
 export interface ProxyOptions {

@@ -1,5 +1,5 @@
 import { jsonDepth } from '@disk-image/core'
-import { GlanceAnswerError } from '../errors/glance-answer-error.ts'
+import { GlanceAnswerError } from '../errors.ts'
 import type { HttpResponse } from './http.ts'
 
 /** No answer of these services is as deep. */

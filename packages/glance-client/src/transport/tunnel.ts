@@ -1,13 +1,12 @@
 import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
-import { connectionReason, connectionText } from './connection-reason.ts'
 import type { Proxy } from './proxy.ts'
 import { proxyRefusal } from './proxy-errors.ts'
 import { HeadReader } from './http1.ts'
 import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
 import type { TlsOptions } from './tls-options.ts'
+import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
 
 /** How a tunnel is opened. */
 export interface TunnelOptions {

@@ -1,8 +1,6 @@
 import { callbackify } from 'node:util'
 import type { Dispatcher } from 'undici'
-import { ConnectionBrokenError } from '../errors/connection-broken-error.ts'
 import { collectBody } from './collected-body.ts'
-import { codeOf, connectionReason, connectionText } from './connection-reason.ts'
 import { maximumTextBytes } from './answer-body.ts'
 import { maximumInterimAnswers } from './exchange.ts'
 import type { Carrier, Route } from './http.ts'
@@ -12,6 +10,7 @@ import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
 import type { Timeouts } from './timeouts.ts'
 import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
 import { openTunnel } from './tunnel.ts'
+import { ConnectionBrokenError, codeOf, connectionReason, connectionText } from './connection-error.ts'
 
 /** Failures before the request was on its way. A broken record (`ERR_SSL_…BAD_RECORD_MAC`) may come after it. */
 const connectCodes =
