@@ -89,7 +89,7 @@ function graphRules([name, others]) {
       from: { path: from + ofTests },
       to: {
         path: '^(packages|tools|docs)/',
-        pathNot: `^(packages/${name}/|packages/(${others.join('|')})/(src|test/helpers)|tools/testing/)`,
+        pathNot: `^(packages/(${name}/|${allowed.join('|')}|(${others.join('|')})/test/helpers)|tools/testing/)`,
       },
     },
   ]

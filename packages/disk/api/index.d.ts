@@ -1,6 +1,7 @@
 import {
   Disk,
   ImageError,
+  Layout,
   RandomAccessReader,
   Refusal,
 } from "@disk-image/core";
@@ -33,15 +34,16 @@ interface ParallelsDisk extends Disk {
   readonly layout: ParallelsLayout;
 }
 
-interface ParallelsLayout {
+interface ParallelsLayout extends Layout {
   readonly format: "parallels";
+  readonly version: number;
   readonly magic: "WithoutFreeSpace" | "WithouFreSpacExt";
-  readonly sizeBytes: number;
+  readonly exactSizeBytes: bigint;
   readonly clusterBytes: number;
   readonly entries: number;
   readonly tableOffset: number;
   readonly placeUnitBytes: number;
-  readonly extensionOffset: number | undefined;
+  readonly extensionSector: bigint;
 }
 
 type ReadableFormat = "parallels" | "qcow2" | "vdi" | "vhdx" | "vmdk";
@@ -50,11 +52,13 @@ interface VdiDisk extends Disk {
   readonly layout: VdiLayout;
 }
 
-interface VdiLayout {
+interface VdiLayout extends Layout {
   readonly format: "vdi";
-  readonly kind: "dynamic" | "fixed";
-  readonly sizeBytes: number;
+  readonly version: number;
+  readonly kind: string | undefined;
+  readonly exactSizeBytes: bigint;
   readonly blockBytes: number;
+  readonly blockExtraBytes: number;
   readonly blocks: number;
   readonly mapOffset: number;
   readonly dataOffset: number;
@@ -64,35 +68,60 @@ interface VhdxDisk extends Disk {
   readonly layout: VhdxLayout;
 }
 
-interface VhdxLayout {
+interface VhdxLayout extends Layout {
   readonly format: "vhdx";
-  readonly sizeBytes: number;
   readonly blockBytes: number;
-  readonly sectorBytes: 512 | 4096;
+  readonly sectorBytes: number;
   readonly blocksPerRun: number;
   readonly tableOffset: number;
+  readonly entries: number;
   readonly reserved: readonly FileRange[];
+}
+
+interface VmdkDescriptor {
+  readonly createType: string | undefined;
+  readonly backingFile: string | undefined;
+  readonly encryption: "vmware" | undefined;
+  readonly extentCount: number;
+  readonly sectors: bigint;
+  readonly extents: readonly VmdkExtent[];
 }
 
 interface VmdkDisk extends Disk {
   readonly layout: VmdkLayout;
 }
 
-interface VmdkHeader {
-  readonly sizeBytes: number;
-  readonly grainBytes: number;
-  readonly tableEntries: number;
-  readonly descriptorOffset: number;
-  readonly descriptorSectors: number;
-  readonly directoryOffset: number;
-  readonly directoryEntries: number;
-  readonly marksZero: boolean;
-  readonly compressed: boolean;
+interface VmdkExtent {
+  readonly access: string;
+  readonly type: string;
+  readonly name: string | undefined;
+  readonly offset: number;
 }
 
-interface VmdkLayout extends VmdkHeader {
+interface VmdkHeader {
+  readonly magic: string;
+  readonly version: number;
+  readonly flags: number;
+  readonly capacity: bigint;
+  readonly grainSize: bigint;
+  readonly descriptorOffset: bigint;
+  readonly descriptorSize: bigint;
+  readonly tableEntries: number;
+  readonly redundantDirectory: bigint;
+  readonly directory: bigint;
+  readonly overhead: bigint;
+  readonly unclean: boolean;
+  readonly compression: number;
+}
+
+interface VmdkLayout extends Layout {
   readonly format: "vmdk";
-  readonly createType: "monolithicSparse" | "streamOptimized";
+  readonly exactSizeBytes: bigint;
+  readonly header: VmdkHeader;
+  readonly descriptor: VmdkDescriptor | undefined;
+  readonly createType: string | undefined;
+  readonly isCompressed: boolean;
+  readonly grainBytes: number;
   readonly metadataEnd: number;
 }
 

@@ -1,4 +1,4 @@
-import { ImageError, type Refusal } from '@disk-image/core'
+import { ImageError, type Layout, type Refusal } from '@disk-image/core'
 
 /** Init of {@link DiskFormatError}. */
 export interface DiskFormatErrorInit extends Omit<Refusal, 'ok'> {
@@ -37,4 +37,20 @@ export function refuse(
   details: Pick<DiskFormatErrorInit, 'found' | 'offset' | 'accepted' | 'cause'> = {},
 ): never {
   throw new DiskFormatError({ rule, reason, ...details })
+}
+
+/**
+ * Refuses what the parse of an image found, and a size that can't be counted.
+ *
+ * @param but the check that the policy may let pass, and that tells nothing of where the data lies
+ * @throws {DiskFormatError} with the first problem
+ */
+export function requireSound({ format, sizeBytes, problems }: Layout, but?: 'clean'): void {
+  const problem = problems.find(({ rule }) => rule !== `${format}-${but}`)
+  if (problem !== undefined) throw new DiskFormatError(problem)
+  if (Number.isSafeInteger(sizeBytes)) return
+  refuse(`${format}-virtual-size`, 'the size of the disk is none that a disk can have', {
+    found: `${sizeBytes} bytes`,
+    accepted: 'less than 2^53 bytes',
+  })
 }

@@ -1,6 +1,7 @@
 import { type RandomAccessReader } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { refuse } from './disk-format-error.ts'
+import { viewOf } from './layouts/fields.ts'
 
 /** An image file whose bytes are read only where the file has them. */
 export class ImageFile {
@@ -22,11 +23,16 @@ export class ImageFile {
    *
    * @throws {DiskFormatError} `FORMAT-truncated` where they don't all lie in the file
    */
-  async read(offset: number, length: number, what: string): Promise<DataView> {
+  async readBytes(offset: number, length: number, what: string): Promise<Uint8Array> {
     this.requireInside(offset, length, what)
     const bytes = allocateBuffer(length)
     await this.fill(offset, bytes)
-    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    return bytes
+  }
+
+  /** The same as numbers. */
+  async read(offset: number, length: number, what: string): Promise<DataView> {
+    return viewOf(await this.readBytes(offset, length, what))
   }
 
   /** @throws {DiskFormatError} `FORMAT-truncated` where the bytes don't all lie in the file */

@@ -2,6 +2,40 @@ export { Fields, sameBytes, viewOf } from './layouts/fields.ts'
 export { layoutHeadBytes } from './layouts/head.ts'
 export { hex, printable } from './layouts/printable.ts'
 export { type Finding, Problems } from './layouts/problems.ts'
+export {
+  parseParallels,
+  type ParallelsLayout,
+  startsAsParallels,
+  startsAsParallelsExtension,
+} from './parallels/parallels-layout.ts'
 export { type BitmapDirectory, checkBitmaps } from './qcow2/layout-bitmaps.ts'
 export type { Qcow2Extensions } from './qcow2/layout-extensions.ts'
 export { mostSnapshots, parseQcow2, qcow2HeadBytes, type Qcow2Layout } from './qcow2/layout.ts'
+export { parseVdi, vdiDiscarded, type VdiLayout } from './vdi/vdi-layout.ts'
+export {
+  parseVhdxHead,
+  type VhdxHead,
+  vhdxHeadBytes,
+  type VhdxRegion,
+  type VhdxRegions,
+} from './vhdx/vhdx-head.ts'
+export { crc32c } from './vhdx/crc32c.ts'
+export { createVhdxLayout, type VhdxLayout } from './vhdx/vhdx-layout.ts'
+export { type Asking, parseVhdxMetadata, type VhdxMetadata } from './vhdx/vhdx-metadata.ts'
+export {
+  longestDescriptor,
+  parseVmdkDescriptor,
+  type VmdkDescriptor,
+  type VmdkExtent,
+} from './vmdk/vmdk-descriptor.ts'
+export { atEndMark, parseVmdkHeader, type VmdkHeader } from './vmdk/vmdk-header.ts'
+export {
+  oneVmdkFile,
+  parseVmdk,
+  parseVmdkEnd,
+  vmdkDirectoryEntries,
+  type VmdkEnd,
+  vmdkHeadBytes,
+  type VmdkLayout,
+} from './vmdk/vmdk-layout.ts'
+export { descriptorLines } from './vmdk/vmdk-lines.ts'

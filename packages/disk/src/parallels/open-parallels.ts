@@ -1,11 +1,19 @@
 import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
-import { holeBlock } from '../blocks/block-map.ts'
+import { type BlockMap, holeBlock } from '../blocks/block-map.ts'
 import { createEntryTable } from '../blocks/entry-table.ts'
-import { refuse } from '../disk-format-error.ts'
+import { refuse, requireSound } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
-import { type ParallelsLayout, readParallelsLayout } from './parallels-layout.ts'
+import {
+  parallelsHeaderBytes,
+  type ParallelsLayout,
+  parseParallels,
+  startsAsParallels,
+  startsAsParallelsExtension,
+} from './parallels-layout.ts'
+
+const extensionHeaderBytes = 24
 
 /** The disk of a Parallels image. */
 export interface ParallelsDisk extends Disk {
@@ -22,17 +30,30 @@ export async function openParallels(
   options: OpenDiskOptions = {},
 ): Promise<ParallelsDisk> {
   options.signal?.throwIfAborted()
-  const layout = await readParallelsLayout(reader)
   const file = new ImageFile(reader, 'parallels')
-  const {
-    sizeBytes,
-    clusterBytes: blockBytes,
-    placeUnitBytes,
-    tableOffset,
-    entries,
-    extensionOffset,
-  } = layout
+  const layout = await readLayout(file)
+  return { layout, ...createBlockDisk(file, createParallelsBlocks(file, layout), options.signal) }
+}
+
+async function readLayout(file: ImageFile): Promise<ParallelsLayout> {
+  const head = await file.readBytes(0, parallelsHeaderBytes, 'the header')
+  if (!startsAsParallels(head)) {
+    refuse('parallels-header', 'this is no Parallels disk', {
+      offset: 0,
+      accepted: 'WithoutFreeSpace or WithouFreSpacExt',
+    })
+  }
+  const layout = parseParallels(head)
+  requireSound(layout, 'clean')
+  file.requireInside(layout.tableOffset, layout.entries * 4, 'the allocation table')
+  if (layout.extensionSector !== 0n) await checkExtension(file, layout)
+  return layout
+}
+
+function createParallelsBlocks(file: ImageFile, layout: ParallelsLayout): BlockMap {
+  const { sizeBytes, clusterBytes: blockBytes, placeUnitBytes, tableOffset, entries } = layout
   const tableEnd = tableOffset + entries * 4
+  const extension = Number(layout.extensionSector) * 512
 
   function placeOf(entry: number, entryOffset: number): number {
     if (entry === 0) return holeBlock
@@ -45,7 +66,7 @@ export async function openParallels(
     })
   }
 
-  const map = {
+  return {
     format: 'parallels',
     sizeBytes,
     blockBytes,
@@ -53,8 +74,31 @@ export async function openParallels(
     placeUnitBytes,
     placesFrom: 0,
     // Each place is compared with the table where it is read.
-    reserved: extensionOffset === undefined ? [] : [{ offset: extensionOffset, length: blockBytes }],
+    reserved: extension === 0 ? [] : [{ offset: extension, length: blockBytes }],
     load: createEntryTable(file, { offset: tableOffset, blocks: Math.ceil(sizeBytes / blockBytes) }, placeOf),
   }
-  return { layout, ...createBlockDisk(file, map, options.signal) }
+}
+
+/** What it has is about backups, and no part of the disk. Readers give up on one that is damaged. */
+async function checkExtension(
+  file: ImageFile,
+  { extensionSector, clusterBytes: length }: ParallelsLayout,
+): Promise<void> {
+  const offset = Number(extensionSector) * 512
+  // A cluster can have a GiB, so it is read in parts.
+  const { createHash } = process.getBuiltinModule('node:crypto')
+  const hash = createHash('md5')
+  const head = await file.readBytes(offset, extensionHeaderBytes, 'the format extension')
+  const bytes = new Uint8Array(Math.min(length, 1024 ** 2))
+  for (let at = extensionHeaderBytes; at < length; at += bytes.length) {
+    const part = bytes.subarray(0, Math.min(bytes.length, length - at))
+    file.requireInside(offset + at, part.length, 'the format extension')
+    await file.fill(offset + at, part)
+    hash.update(part)
+  }
+  if (startsAsParallelsExtension(head) && hash.digest().equals(head.subarray(8))) return
+  refuse('parallels-header', 'the format extension is not where the header says, or damaged', {
+    offset,
+    accepted: 'a cluster with the magic of an extension and its MD5',
+  })
 }

@@ -1,103 +1,91 @@
-import type { RandomAccessReader } from '@disk-image/core'
-import { refuse } from '../disk-format-error.ts'
-import { ImageFile } from '../image-file.ts'
+import type { Layout } from '@disk-image/core'
+import { Fields } from '../layouts/fields.ts'
+import { Problems } from '../layouts/problems.ts'
 
-const headerBytes = 64
-const extensionHeaderBytes = 24
-const mostClusterSectors = 0x7fffffff / 513
-const mostEntries = 0x7fffffff / 4
+const inUse = 0x746f6e59
 const extensionMagic = 0xab234cef23dcea87n
+const plainMagic = 'WithoutFreeSpace'
+const extendedMagic = 'WithouFreSpacExt'
+
+/** Bytes of a header. */
+export const parallelsHeaderBytes = 64
 
 /** What one parse of a Parallels header yields. Offsets and sizes in bytes. */
-export interface ParallelsLayout {
+export interface ParallelsLayout extends Layout {
   readonly format: 'parallels'
+  readonly version: number
   /** The plain magic counts places in sectors, the extended one in clusters. */
   readonly magic: 'WithoutFreeSpace' | 'WithouFreSpacExt'
-  readonly sizeBytes: number
+  /** As the header has it, where {@link Layout.sizeBytes} is inexact. */
+  readonly exactSizeBytes: bigint
   readonly clusterBytes: number
   readonly entries: number
   readonly tableOffset: number
   /** What an entry of the table is multiplied with. */
   readonly placeUnitBytes: number
-  /** The cluster with dirty bitmaps and the like, where there is one. */
-  readonly extensionOffset: number | undefined
+  /** The cluster with dirty bitmaps and the like, as the header has it; 0 where there is none. */
+  readonly extensionSector: bigint
+}
+
+/** Whether a Parallels disk starts here. */
+export function startsAsParallels(head: Uint8Array): boolean {
+  const fields = new Fields(head)
+  return fields.has(0, plainMagic) || fields.has(0, extendedMagic)
 }
 
 /**
- * Reads the header of a Parallels expanding disk.
+ * Parses the header of a Parallels (ploop) expanding disk, version 2: the first {@link parallelsHeaderBytes}.
  *
- * @throws {DiskFormatError} where it is another version, or a bound is broken
  * @see https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/parallels.rst
  */
-export async function readParallelsLayout(reader: RandomAccessReader): Promise<ParallelsLayout> {
-  const file = new ImageFile(reader, 'parallels')
-  const view = await file.read(0, headerBytes, 'the header')
-  const magic = Buffer.from(view.buffer, view.byteOffset, 16).toString('latin1')
-  const version = view.getUint32(16, true)
-  const clusterSectors = view.getUint32(28, true)
-  const entries = view.getUint32(32, true)
-  if ((magic !== 'WithoutFreeSpace' && magic !== 'WithouFreSpacExt') || version !== 2) {
-    return refuse('parallels-header', 'this is no Parallels disk of a known version', {
-      found: `version ${version}`,
-      offset: 0,
-      accepted: 'WithoutFreeSpace or WithouFreSpacExt, version 2',
-    })
+export function parseParallels(head: Uint8Array): ParallelsLayout {
+  const fields = new Fields(head)
+  const problems = new Problems('parallels')
+  const extended = fields.has(0, extendedMagic)
+  const version = fields.u32le(16)
+  const tracks = fields.u32le(28)
+  const entries = fields.u32le(32)
+  // The plain magic has a 32-bit size; what follows it is then not a part of the number.
+  const sectors = extended ? fields.u64le(36) : BigInt(fields.u32le(36))
+  const wrong = (check: string, reason: string, offset: number, found: string, accepted: string): void =>
+    problems.add(check, { reason, offset, found, accepted })
+  if (version !== 2) wrong('version', 'The Parallels version is not known', 16, `${version}`, '2')
+  if (tracks === 0 || tracks > 0x7fffffff / 513) {
+    wrong('header', 'The cluster size is outside the format', 28, `${tracks} sectors`, 'at least 1')
   }
-  const extended = magic === 'WithouFreSpacExt'
-  // What follows the 32-bit size of the plain magic is not a part of the number.
-  const sectors = extended ? view.getBigUint64(36, true) : BigInt(view.getUint32(36, true))
-  const fits =
-    clusterSectors > 0 &&
-    clusterSectors <= mostClusterSectors &&
-    entries <= mostEntries &&
-    sectors <= BigInt(Number.MAX_SAFE_INTEGER) / 512n &&
-    BigInt(entries) * BigInt(clusterSectors) >= sectors
-  if (!fits) {
-    refuse('parallels-size', "table, clusters and size of the disk don't fit together", {
-      found: `${entries} entries of ${clusterSectors} sectors for ${sectors}`,
-      offset: 28,
-      accepted: 'enough entries for the size',
-    })
+  if (sectors > 1n << 54n) {
+    const reason = 'The virtual size is not one that a disk can have'
+    wrong('virtual-size', reason, 36, `${sectors} sectors`, 'less')
   }
-  if (headerBytes + entries * 4 > file.sizeBytes) {
-    refuse('parallels-truncated', 'the file ends within the allocation table', {
-      found: `${file.sizeBytes} bytes`,
+  if (entries > 0x7fffffff / 4 || BigInt(entries) * BigInt(tracks) < sectors) {
+    problems.add('tables', {
+      reason: 'The allocation table does not match the virtual size',
       offset: 32,
-      accepted: `at least ${headerBytes + entries * 4}`,
+      found: `${entries} entries of ${tracks} sectors`,
+      accepted: `enough for ${sectors} sectors`,
+      reference: 'CVE-2015-5162',
     })
   }
-  const clusterBytes = clusterSectors * 512
-  const extension = Number(view.getBigUint64(56, true)) * 512
-  if (extension !== 0) await checkExtension(file, extension, clusterBytes)
+  if (fields.u32le(44) === inUse) {
+    const reason = 'The image is marked as open: its program did not close it'
+    wrong('clean', reason, 44, 'in use', 'a closed image')
+  }
   return Object.freeze({
     format: 'parallels',
-    magic,
+    version,
+    magic: extended ? extendedMagic : plainMagic,
     sizeBytes: Number(sectors) * 512,
-    clusterBytes,
+    exactSizeBytes: sectors * 512n,
+    clusterBytes: tracks * 512,
     entries,
-    tableOffset: headerBytes,
-    placeUnitBytes: extended ? clusterBytes : 512,
-    extensionOffset: extension === 0 ? undefined : extension,
+    tableOffset: parallelsHeaderBytes,
+    placeUnitBytes: extended ? tracks * 512 : 512,
+    extensionSector: fields.u64le(56),
+    problems: problems.list,
   })
 }
 
-/** What it has is about backups, and no part of the disk. Readers give up on one that is damaged. */
-async function checkExtension(file: ImageFile, offset: number, length: number): Promise<void> {
-  // A cluster can have a GiB, so it is read in parts.
-  const { createHash } = process.getBuiltinModule('node:crypto')
-  const hash = createHash('md5')
-  const head = await file.read(offset, extensionHeaderBytes, 'the format extension')
-  const bytes = new Uint8Array(Math.min(length, 1024 ** 2))
-  for (let at = extensionHeaderBytes; at < length; at += bytes.length) {
-    const part = bytes.subarray(0, Math.min(bytes.length, length - at))
-    file.requireInside(offset + at, part.length, 'the format extension')
-    await file.fill(offset + at, part)
-    hash.update(part)
-  }
-  const sum = Buffer.from(head.buffer, head.byteOffset + 8, 16)
-  if (head.getBigUint64(0, true) === extensionMagic && hash.digest().equals(sum)) return
-  refuse('parallels-extension', 'the format extension is not where the header says, or damaged', {
-    offset,
-    accepted: 'a cluster with the magic of an extension and its MD5',
-  })
+/** Whether the format extension begins here: a cluster of its own, behind the data. */
+export function startsAsParallelsExtension(bytes: Uint8Array): boolean {
+  return new Fields(bytes).u64le(0) === extensionMagic
 }

@@ -1,14 +1,14 @@
 import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
-import { holeBlock, zeroBlock } from '../blocks/block-map.ts'
+import { type BlockMap, holeBlock, zeroBlock } from '../blocks/block-map.ts'
 import { createEntryTable } from '../blocks/entry-table.ts'
-import { refuse } from '../disk-format-error.ts'
+import { refuse, requireSound } from '../disk-format-error.ts'
+import { viewOf } from '../layouts/fields.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
-import { readVdiLayout, type VdiLayout } from './vdi-layout.ts'
+import { parseVdi, vdiDiscarded, vdiFree, vdiHeaderBytes, type VdiLayout } from './vdi-layout.ts'
 
-const discarded = 0xfffffffe
-const free = 0xffffffff
+const signature = 0xbeda107f
 
 /** The disk of a VDI. */
 export interface VdiDisk extends Disk {
@@ -22,13 +22,36 @@ export interface VdiDisk extends Disk {
  */
 export async function openVdi(reader: RandomAccessReader, options: OpenDiskOptions = {}): Promise<VdiDisk> {
   options.signal?.throwIfAborted()
-  const layout = await readVdiLayout(reader)
   const file = new ImageFile(reader, 'vdi')
+  const layout = await readLayout(file)
+  return { layout, ...createBlockDisk(file, createVdiBlocks(file, layout), options.signal) }
+}
+
+async function readLayout(file: ImageFile): Promise<VdiLayout> {
+  const head = await file.readBytes(0, vdiHeaderBytes, 'the header')
+  if (viewOf(head).getUint32(0x40, true) !== signature) {
+    refuse('vdi-header', 'this is no VDI', { offset: 0x40, accepted: 'the signature 7f 10 da be' })
+  }
+  const layout = parseVdi(head)
+  requireSound(layout)
+  const { blockExtraBytes, mapOffset, blocks } = layout
+  if (blockExtraBytes !== 0) {
+    refuse('vdi-header', 'the blocks have something before their data', {
+      found: `${blockExtraBytes} bytes`,
+      offset: 0x17c,
+      accepted: '0 bytes',
+    })
+  }
+  file.requireInside(mapOffset, blocks * 4, 'the block map')
+  return layout
+}
+
+function createVdiBlocks(file: ImageFile, layout: VdiLayout): BlockMap {
   const { sizeBytes, blockBytes, mapOffset, dataOffset, blocks } = layout
 
   function placeOf(entry: number, entryOffset: number): number {
-    if (entry === free) return holeBlock
-    if (entry === discarded) return zeroBlock
+    if (entry === vdiFree) return holeBlock
+    if (entry === vdiDiscarded) return zeroBlock
     const place = dataOffset + entry * blockBytes
     if (entry < blocks && place + blockBytes <= file.sizeBytes) return place
     return refuse('vdi-block-outside-file', 'a block lies outside the file', {
@@ -38,7 +61,7 @@ export async function openVdi(reader: RandomAccessReader, options: OpenDiskOptio
     })
   }
 
-  const map = {
+  return {
     format: 'vdi',
     sizeBytes,
     blockBytes,
@@ -46,10 +69,9 @@ export async function openVdi(reader: RandomAccessReader, options: OpenDiskOptio
     placeUnitBytes: blockBytes,
     placesFrom: dataOffset,
     reserved: [
-      { offset: 0, length: 512 },
+      { offset: 0, length: vdiHeaderBytes },
       { offset: mapOffset, length: blocks * 4 },
     ],
     load: createEntryTable(file, { offset: mapOffset, blocks: Math.ceil(sizeBytes / blockBytes) }, placeOf),
   }
-  return { layout, ...createBlockDisk(file, map, options.signal) }
 }

@@ -1,11 +1,13 @@
 import { type Disk, MiB, type RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
-import { type BlockTable, holeBlock, zeroBlock } from '../blocks/block-map.ts'
+import { type BlockMap, type BlockTable, holeBlock, zeroBlock } from '../blocks/block-map.ts'
 import { Recent } from '../blocks/recent.ts'
-import { refuse } from '../disk-format-error.ts'
+import { DiskFormatError, refuse, requireSound } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
-import { readVhdxLayout, type VhdxLayout } from './vhdx-layout.ts'
+import { parseVhdxHead, vhdxHeadBytes } from './vhdx-head.ts'
+import { createVhdxLayout, type VhdxLayout } from './vhdx-layout.ts'
+import { parseVhdxMetadata } from './vhdx-metadata.ts'
 
 /** The disk of a VHDX. */
 export interface VhdxDisk extends Disk {
@@ -24,12 +26,39 @@ const fullyPresent = 6
  * Opens a dynamic or fixed VHDX for reading anywhere.
  *
  * @throws {DiskFormatError} with the rule that the image breaks, here and on every read
- * @see Microsoft, [MS-VHDX], 2.5 "BAT"
  */
 export async function openVhdx(reader: RandomAccessReader, options: OpenDiskOptions = {}): Promise<VhdxDisk> {
   options.signal?.throwIfAborted()
   const layout = await readVhdxLayout(reader)
   const file = new ImageFile(reader, 'vhdx')
+  return { layout, ...createBlockDisk(file, createVhdxBlocks(file, layout), options.signal) }
+}
+
+/**
+ * Reads headers, region tables and metadata of a dynamic or fixed VHDX.
+ *
+ * @throws {DiskFormatError} where the log has to be replayed, the disk has a parent, or a bound is broken
+ */
+export async function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLayout> {
+  const file = new ImageFile(reader, 'vhdx')
+  const head = await file.readBytes(0, vhdxHeadBytes, 'the region tables')
+  const { problems, regions } = parseVhdxHead(head)
+  if (problems[0] !== undefined) throw new DiskFormatError(problems[0])
+  if (regions === undefined) return refuse('vhdx-header', 'there is no region table')
+  for (const { offset, length } of regions.all) file.requireInside(Number(offset), length, 'a region')
+  const asking = parseVhdxMetadata(regions.metadata)
+  let step = asking.next()
+  while (step.done !== true) {
+    const { offset, length } = step.value
+    step = asking.next(await file.readBytes(offset, length, 'the metadata'))
+  }
+  const layout = createVhdxLayout(problems, regions, step.value)
+  requireSound(layout)
+  return layout
+}
+
+/** @see Microsoft, [MS-VHDX], 2.5 "BAT" */
+function createVhdxBlocks(file: ImageFile, layout: VhdxLayout): BlockMap {
   const { sizeBytes, blockBytes, blocksPerRun, tableOffset, reserved } = layout
   const blocks = Math.ceil(sizeBytes / blockBytes)
   const pages = new Recent<BlockTable>(keptPages)
@@ -39,16 +68,13 @@ export async function openVhdx(reader: RandomAccessReader, options: OpenDiskOpti
     const count = Math.min(blocksAtOnce, blocks - first)
     const from = entryOf(first)
     const offset = tableOffset + from * 8
-    const view = await file.read(
-      offset,
-      (entryOf(first + count - 1) + 1 - from) * 8,
-      'the block allocation table',
-    )
+    const length = (entryOf(first + count - 1) + 1 - from) * 8
+    const view = await file.read(offset, length, 'the block allocation table')
     const places = new Float64Array(count)
     for (let index = 0; index < count; index += 1) {
       const at = (entryOf(first + index) - from) * 8
-      const length = Math.min(blockBytes, sizeBytes - (first + index) * blockBytes)
-      places[index] = placeOf(view, at, offset + at, length)
+      const blockLength = Math.min(blockBytes, sizeBytes - (first + index) * blockBytes)
+      places[index] = placeOf(view, at, offset + at, blockLength)
     }
     return { first, count, places }
   }
@@ -75,7 +101,7 @@ export async function openVhdx(reader: RandomAccessReader, options: OpenDiskOpti
     return place
   }
 
-  const map = {
+  return {
     format: 'vhdx',
     sizeBytes,
     blockBytes,
@@ -88,5 +114,4 @@ export async function openVhdx(reader: RandomAccessReader, options: OpenDiskOpti
       return pages.get(first, () => readPage(first))
     },
   }
-  return { layout, ...createBlockDisk(file, map, options.signal) }
 }

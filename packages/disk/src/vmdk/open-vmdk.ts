@@ -1,10 +1,30 @@
 import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
+import { DiskFormatError, refuse, requireSound } from '../disk-format-error.ts'
+import { Fields } from '../layouts/fields.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
-import { createVmdkBlocks } from './vmdk-blocks.ts'
+import { createVmdkBlocks, type VmdkGrains } from './vmdk-blocks.ts'
+import { vmdkFooterBytes } from './vmdk-footer.ts'
 import { createGrainReader } from './vmdk-grains.ts'
-import { readVmdkLayout, type VmdkLayout } from './vmdk-layout.ts'
+import { parseVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
+import {
+  parseVmdk,
+  parseVmdkEnd,
+  vmdkDirectoryEntries,
+  vmdkHeadBytes,
+  type VmdkLayout,
+} from './vmdk-layout.ts'
+
+const sector = 512
+const mostDirectoryEntries = 2 ** 27
+const zeroFlag = 4
+const markerFlag = 0x20000
+const otherKinds: Readonly<Record<string, string>> = {
+  COWD: 'a sparse extent of ESX (COWD)',
+  '# Di': 'a descriptor alone',
+  '\xbe\xba\xfe\xca': 'a space-efficient extent of ESX (SESparse)',
+}
 
 /** The disk of a VMDK in one file: monolithicSparse or streamOptimized. */
 export interface VmdkDisk extends Disk {
@@ -18,9 +38,71 @@ export interface VmdkDisk extends Disk {
  */
 export async function openVmdk(reader: RandomAccessReader, options: OpenDiskOptions = {}): Promise<VmdkDisk> {
   options.signal?.throwIfAborted()
-  const layout = await readVmdkLayout(reader)
   const file = new ImageFile(reader, 'vmdk')
-  const blocks = createVmdkBlocks(file, layout)
-  const readRanges = layout.compressed ? createGrainReader(file, layout) : undefined
+  const layout = await readLayout(file)
+  requireVmdkData(layout)
+  const grains = vmdkGrains(layout, await readEnd(file, layout))
+  const blocks = createVmdkBlocks(file, grains)
+  const readRanges = layout.isCompressed ? createGrainReader(file, layout) : undefined
   return { layout, ...createBlockDisk(file, blocks, options.signal, readRanges) }
+}
+
+/** Reads header and descriptor of a VMDK in one file. */
+async function readLayout(file: ImageFile): Promise<VmdkLayout> {
+  const start = await file.readBytes(0, sector, 'the header')
+  const header = parseVmdkHeader(new Fields(start))
+  if (header.magic !== 'KDMV') {
+    refuse('vmdk-kind', 'this is no hosted sparse extent', {
+      found: otherKinds[header.magic] ?? 'another signature',
+      offset: 0,
+      accepted: 'KDMV: monolithicSparse or streamOptimized',
+    })
+  }
+  const length = Math.min(file.sizeBytes, vmdkHeadBytes(header))
+  const layout = parseVmdk(await file.readBytes(0, length, 'the descriptor'))
+  requireSound(layout, 'clean')
+  return layout
+}
+
+async function readEnd(file: ImageFile, { header }: VmdkLayout): Promise<VmdkHeader> {
+  const length = Math.min(file.sizeBytes, vmdkFooterBytes)
+  const tail = await file.readBytes(file.sizeBytes - length, length, 'the footer')
+  const end = parseVmdkEnd(header, tail, file.sizeBytes)
+  if (end.problems[0] !== undefined) throw new DiskFormatError(end.problems[0])
+  return end.header ?? refuse('vmdk-footer', 'the footer is missing')
+}
+
+/** What the policy does not ask, and readers disagree about. */
+export function requireVmdkData({ header, isCompressed }: VmdkLayout): void {
+  const { flags, compression } = header
+  if (compression !== (isCompressed ? 1 : 0) || ((flags & markerFlag) === 0 && isCompressed)) {
+    refuse('vmdk-header', "flags and compression don't fit together", {
+      found: `flags ${flags}, compression ${compression}`,
+      offset: 77,
+      accepted: 'none; or deflate, with markers',
+    })
+  }
+  const entries = vmdkDirectoryEntries(header) ?? 0
+  if (entries > mostDirectoryEntries) {
+    refuse('vmdk-tables', 'the grain directory is larger than any reader takes', {
+      found: `${entries} entries`,
+      offset: 12,
+      accepted: 'at most 2^27',
+    })
+  }
+}
+
+/** @param tables the header that knows where the grain directory is */
+export function vmdkGrains(layout: VmdkLayout, tables: VmdkHeader): VmdkGrains {
+  const { sizeBytes, grainBytes, isCompressed, metadataEnd } = layout
+  return {
+    sizeBytes,
+    grainBytes,
+    isCompressed,
+    metadataEnd,
+    marksZero: (tables.flags & zeroFlag) !== 0,
+    tableEntries: tables.tableEntries,
+    directoryOffset: Number(tables.directory) * sector,
+    directoryEntries: vmdkDirectoryEntries(tables) ?? 0,
+  }
 }

@@ -2,7 +2,6 @@ import { type BlockMap, type BlockTable, holeBlock, zeroBlock } from '../blocks/
 import { Recent } from '../blocks/recent.ts'
 import { refuse } from '../disk-format-error.ts'
 import type { ImageFile } from '../image-file.ts'
-import type { VmdkLayout } from './vmdk-layout.ts'
 
 const sector = 512
 const zeroMark = 1
@@ -11,9 +10,23 @@ const directoryPage = 8192
 const keptPages = 4
 const keptTables = 64
 
+/** Where grains are. Offsets and sizes in bytes. */
+export interface VmdkGrains {
+  readonly sizeBytes: number
+  readonly grainBytes: number
+  readonly isCompressed: boolean
+  /** Whether an entry 1 marks a grain as zero. */
+  readonly marksZero: boolean
+  readonly tableEntries: number
+  readonly directoryOffset: number
+  readonly directoryEntries: number
+  /** Behind header and descriptor. */
+  readonly metadataEnd: number
+}
+
 /** Grains as blocks: directory and tables are read where they are needed. */
-export function createVmdkBlocks(file: ImageFile, layout: VmdkLayout): BlockMap {
-  const { tableEntries, directoryEntries, directoryOffset, marksZero, compressed, metadataEnd } = layout
+export function createVmdkBlocks(file: ImageFile, grains: VmdkGrains): BlockMap {
+  const { tableEntries, directoryEntries, directoryOffset, marksZero, isCompressed, metadataEnd } = grains
   const pages = new Recent<DataView>(keptPages)
   const tables = new Recent<BlockTable>(keptTables)
 
@@ -38,7 +51,7 @@ export function createVmdkBlocks(file: ImageFile, layout: VmdkLayout): BlockMap 
   async function readTable(index: number, offset: number): Promise<BlockTable> {
     const view = await file.read(offset, tableEntries * 4, 'a grain table')
     const first = index * tableEntries
-    const used = Math.min(tableEntries, Math.ceil(layout.sizeBytes / layout.grainBytes) - first)
+    const used = Math.min(tableEntries, Math.ceil(grains.sizeBytes / grains.grainBytes) - first)
     const places = new Float64Array(used)
     for (let entry = 0; entry < used; entry += 1) {
       places[entry] = placeOf(view.getUint32(entry * 4, true), offset + entry * 4)
@@ -60,9 +73,9 @@ export function createVmdkBlocks(file: ImageFile, layout: VmdkLayout): BlockMap 
 
   return {
     format: 'vmdk',
-    sizeBytes: layout.sizeBytes,
-    blockBytes: layout.grainBytes,
-    compressed,
+    sizeBytes: grains.sizeBytes,
+    blockBytes: grains.grainBytes,
+    compressed: isCompressed,
     placeUnitBytes: sector,
     placesFrom: 0,
     reserved: [

@@ -1,94 +1,220 @@
-import { refuse } from '../disk-format-error.ts'
-import type { ImageFile } from '../image-file.ts'
+import type { Fields } from '../layouts/fields.ts'
+import { printable } from '../layouts/printable.ts'
+import type { Problems } from '../layouts/problems.ts'
+import { checkExtentName, controls, declaredEncoding } from './vmdk-names.ts'
+import { type DescriptorLine, descriptorLines } from './vmdk-lines.ts'
 
-const mostDescriptorBytes = 1024 ** 2 - 1
-const createTypes: ReadonlySet<string> = new Set(['monolithicsparse', 'streamoptimized'])
+/** Longest descriptor text, as in every reader of the format. */
+export const longestDescriptor: number = 1024 ** 2 - 1
 
-/** What an embedded descriptor says. */
+const acceptedTypes: ReadonlySet<string> = new Set(['monolithicsparse', 'streamoptimized'])
+const extentLine =
+  /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/i
+const settingLine = /^[A-Za-z][\w.:-]*[ \t]*=[ \t]*(.*)$/
+const typeLine = /^createType[ \t]*=[ \t]*"([^"]*)"$/
+const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
+const hintLine = /parentFileNameHint[^"]*"?([^"]*)/i
+const pathSetting = /^(changeTrackPath|digestFilename|nativeParentHint)[ \t]*=/i
+const encryptionSetting = /^(encryption|encryptedVM|ddb\.encrypt)[\w.]*[ \t]*=/i
+const keptExtents = 10
+
+/** What a descriptor says. */
 export interface VmdkDescriptor {
-  readonly createType: 'monolithicSparse' | 'streamOptimized'
-  /** Byte of the file behind the text, in whole sectors: no grain lies before. */
-  readonly endOffset: number
+  readonly createType: string | undefined
+  /** The hint at a parent, printable. */
+  readonly backingFile: string | undefined
+  readonly encryption: 'vmware' | undefined
+  readonly extentCount: number
+  readonly sectors: bigint
+  /** The first extents, at most ten. */
+  readonly extents: readonly VmdkExtent[]
+}
+
+/** One line of the extent description. */
+export interface VmdkExtent {
+  readonly access: string
+  readonly type: string
+  /** Printable. */
+  readonly name: string | undefined
+  readonly offset: number
 }
 
 /**
- * What the embedded descriptor says the image is. It ends at its first NUL. Names in it are never opened.
+ * Reads a descriptor strictly: whatever is not of a known form is refused, because another reader might
+ * take it for something. It ends at the first NUL.
  *
- * @throws {DiskFormatError} for every other kind, a parent, or an extent that is another file
+ * @see https://github.com/libyal/libvmdk (documentation of the format)
  */
-export async function readVmdkDescriptor(
-  file: ImageFile,
+export function parseVmdkDescriptor(
+  fields: Fields,
+  start: number,
+  length: number,
+  problems: Problems,
+): VmdkDescriptor {
+  const encoding = declaredEncoding(fields, start, length)
+  const types = new CreateType(start, problems)
+  const extents: VmdkExtent[] = []
+  const identities = new ContentIdentities(start, problems)
+  let backingFile: string | undefined
+  let encryption: 'vmware' | undefined
+  let extentCount = 0
+  let sectors = 0n
+  for (const line of descriptorLines(fields, start, length)) {
+    types.look(line)
+    identities.look(line)
+    backingFile = parentOf(line, problems) ?? backingFile
+    const extent = line.tooLong ? null : extentLine.exec(line.text)
+    if (extent === null) {
+      if (checkPlainLine(line, problems)) encryption = 'vmware'
+      continue
+    }
+    const [, access = '', count = '0', type = '', name] = extent
+    extentCount += 1
+    sectors += BigInt(count)
+    checkExtentName(name, encoding, line.offset, problems)
+    if (extents.length < keptExtents) {
+      extents.push({
+        access: access.toUpperCase(),
+        type: type.toUpperCase(),
+        name: name === undefined ? undefined : printable(name),
+        offset: line.offset,
+      })
+    }
+  }
+  if (extentCount === 0) wrongLine(problems, 'The descriptor has no extents', start, 'none', 'an extent')
+  identities.end()
+  return { createType: types.end(), backingFile, encryption, extentCount, sectors, extents }
+}
+
+function wrongLine(
+  problems: Problems,
+  reason: string,
   offset: number,
-  sectors: number,
-): Promise<VmdkDescriptor> {
-  if (offset !== 512 || sectors === 0) {
-    refuse('vmdk-descriptor', 'the image has no descriptor in it: it is one of several parts of a disk', {
-      found: `${sectors} sectors at byte ${offset}`,
-      offset: 28,
-      accepted: 'a descriptor in sector 1',
-    })
-  }
-  const length = Math.min(sectors * 512, mostDescriptorBytes, file.sizeBytes - offset)
-  const view = await file.read(offset, Math.max(0, length), 'the descriptor')
-  const text = Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString('latin1')
-  const end = indexOrEnd(text, '\0')
-  const lines = text
-    .slice(0, end)
-    .split('\n')
-    .map((line) => line.trim())
-  requireIdentities(lines, offset)
-  requireNoParent(lines, offset)
-  const extents = lines.filter((line) => /^(RW|RDONLY|NOACCESS)[ \t]/i.test(line))
-  if (extents.length !== 1 || !/^(RW|RDONLY)[ \t]+\d+[ \t]+SPARSE([ \t]|$)/i.test(extents[0] ?? '')) {
-    refuse('vmdk-extents', 'the disk is in other files than this one', {
-      found: `${extents.length} extents: ${printable(extents[0] ?? '')}`,
+  found: string,
+  accepted: string,
+): void {
+  if (problems.has('descriptor')) return
+  problems.add('descriptor', { reason, offset, found: printable(found), accepted })
+}
+
+/** @returns whether it tells of encryption */
+function checkPlainLine({ text, offset, tooLong }: DescriptorLine, problems: Problems): boolean {
+  const wrong = (reason: string, accepted: string): void =>
+    wrongLine(problems, reason, offset, text, accepted)
+  if (tooLong) wrong('The descriptor has a line that is too long', '4096 characters')
+  else if (controls.test(text)) wrong('The descriptor has characters that it may not have', 'text')
+  else if (text !== '' && !text.startsWith('#') && !settingLine.test(text)) {
+    wrong('The descriptor has a line that is not understood', 'settings and extents')
+  } else if (encryptionSetting.test(text)) {
+    problems.add('encryption', {
+      reason: 'The disk is encrypted by VMware, which only VMware opens',
       offset,
-      accepted: 'one extent, SPARSE',
+      found: printable(text),
+      accepted: 'a disk that VMware has decrypted',
     })
+    return true
+  } else if (pathSetting.test(text) && /[/\\]/.test(text)) {
+    wrong('The descriptor names a file by a path', 'no path')
   }
-  const named = lines.filter((line) => /createtype/i.test(line))
-  const type = /^createType[ \t]*=[ \t]*"([^"]*)"$/.exec(named[0] ?? '')?.[1]
-  if (named.length !== 1 || type === undefined || !createTypes.has(type.toLowerCase())) {
-    refuse('vmdk-create-type', 'this kind of VMDK is not read', {
-      found: printable(named[0] ?? 'no createType'),
+  return false
+}
+
+/** Refuses every create type whose data is in other files, and every spelling that readers disagree about. */
+class CreateType {
+  readonly #start: number
+  readonly #problems: Problems
+  #mentions = 0
+  #value: string | undefined
+  #offset: number
+  #first = ''
+
+  constructor(start: number, problems: Problems) {
+    this.#start = start
+    this.#offset = start
+    this.#problems = problems
+  }
+
+  look({ text, offset }: DescriptorLine): void {
+    if (!text.toLowerCase().includes('createtype')) return
+    this.#mentions += 1
+    if (this.#mentions > 1) return
+    this.#offset = offset
+    this.#first = text
+    this.#value = typeLine.exec(text)?.[1]
+  }
+
+  end(): string | undefined {
+    const value = this.#value
+    if (this.#mentions === 0) {
+      this.#wrong('The descriptor has no createType', 'none', this.#start)
+    } else if (this.#mentions > 1) {
+      this.#wrong('The descriptor speaks of createType more than once', `${this.#mentions} lines`)
+    } else if (value === undefined) {
+      this.#wrong('createType is not written as the format has it', this.#first)
+    } else if (value.length >= 64) {
+      this.#wrong('createType is too long', `${value.length} characters`)
+    } else if (!acceptedTypes.has(value.toLowerCase())) {
+      this.#wrong('This createType keeps its data in other files, or is not known', value)
+    }
+    return value
+  }
+
+  #wrong(reason: string, found: string, offset = this.#offset): void {
+    this.#problems.add('create-type', {
+      reason,
       offset,
-      accepted: 'monolithicSparse or streamOptimized',
+      found: printable(found),
+      accepted: 'createType="monolithicSparse" or createType="streamOptimized", once',
+      reference: 'CVE-2022-47951',
     })
-  }
-  return {
-    createType: type.toLowerCase() === 'streamoptimized' ? 'streamOptimized' : 'monolithicSparse',
-    endOffset: offset + Math.ceil(end / 512) * 512,
   }
 }
 
 /** Readers look for these texts anywhere, and give up without them. */
-function requireIdentities(lines: readonly string[], offset: number): void {
-  const own = lines.find((line) => line.includes('CID='))
-  if (lines.some((line) => line.includes('parentCID=')) && /^.*?CID=[0-9a-f]/i.test(own ?? '')) return
-  refuse('vmdk-descriptor', 'the descriptor lacks the identity of its content or of its parent', {
-    found: printable(own ?? 'no CID'),
-    offset,
-    accepted: 'CID and parentCID, in hexadecimal digits',
-  })
+class ContentIdentities {
+  readonly #start: number
+  readonly #problems: Problems
+  #hasOwn = false
+  #hasParent = false
+
+  constructor(start: number, problems: Problems) {
+    this.#start = start
+    this.#problems = problems
+  }
+
+  look({ text, offset }: DescriptorLine): void {
+    if (text.includes('parentCID=')) this.#hasParent = true
+    const own = text.indexOf('CID=')
+    if (own < 0 || this.#hasOwn) return
+    this.#hasOwn = true
+    if (/^[0-9a-f]/i.test(text.slice(own + 4))) return
+    wrongLine(
+      this.#problems,
+      'The CID of the descriptor is not a number',
+      offset,
+      text,
+      'eight hexadecimal digits',
+    )
+  }
+
+  end(): void {
+    if (this.#hasParent) return
+    wrongLine(this.#problems, 'The descriptor has no parentCID', this.#start, 'none', 'parentCID=ffffffff')
+  }
 }
 
-function requireNoParent(lines: readonly string[], offset: number): void {
-  const parent = lines.find(
-    (line) => /parentFileNameHint/i.test(line) || (/^parentCID/i.test(line) && !/=\s*f{8}$/i.test(line)),
-  )
-  if (parent === undefined) return
-  refuse('vmdk-parent', 'the image is a delta, whose parent holds a part of the disk', {
-    found: printable(parent),
+/** The hint at a parent; undefined where the line has none. */
+function parentOf({ text, offset }: DescriptorLine, problems: Problems): string | undefined {
+  const hint = hintLine.exec(text)
+  // Some readers look for the name anywhere, also in a comment.
+  const parent = hint === null ? parentLine.exec(text) : null
+  if (hint === null && (parent === null || /^f{8}$/i.test(parent[1] ?? ''))) return undefined
+  problems.add('backing-file', {
+    reason: 'The image builds on a parent image, which a tool that opens it opens too',
     offset,
+    found: printable(text),
     accepted: 'an image without a parent',
+    reference: 'CVE-2022-47951',
   })
-}
-
-function indexOrEnd(text: string, part: string): number {
-  const index = text.indexOf(part)
-  return index < 0 ? text.length : index
-}
-
-function printable(text: string): string {
-  return text.slice(0, 80).replaceAll(/[^\x20-\x7e]/g, '?')
+  return hint === null ? undefined : printable(hint[1] ?? '')
 }

@@ -1,4 +1,4 @@
-import { crc32c } from '../../src/inspector/crc32c.ts'
+import { crc32c } from '@disk-image/disk/layouts'
 import type { MutableImage } from './mutable-image.ts'
 
 const KiB = 1024

@@ -1,4 +1,4 @@
-import { crc32c } from '../../src/inspector/crc32c.ts'
+import { crc32c } from '@disk-image/disk/layouts'
 import { Bytes, noise } from './bytes.ts'
 import { bootRecord, buildIso, buildVhd, vhdFooter } from './others.ts'
 import { buildQcow2 } from './qcow2.ts'

@@ -1,6 +1,6 @@
 import { Bytes, latin1 } from '../build/bytes.ts'
 import { buildQcow2 } from '../build/qcow2.ts'
-import { crc32c } from '../../src/inspector/crc32c.ts'
+import { crc32c } from '@disk-image/disk/layouts'
 import { buildParallels, buildVdi, buildVhdx } from '../build/seeds.ts'
 import { buildVhd } from '../build/others.ts'
 import { descriptor, vmdkHeader } from '../build/vmdk.ts'

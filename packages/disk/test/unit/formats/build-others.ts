@@ -135,6 +135,7 @@ export function buildVhdx({
     put(regions, 44 + index * 32, 4, 1)
   }
   put(regions, 4, 4, crc32c(regions))
+  bytes.set(regions, 256 * 1024)
   const metadata = bytes.subarray(2 * MiB, 3 * MiB)
   metadata.write('metadata', 'latin1')
   const items = [

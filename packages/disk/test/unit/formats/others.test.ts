@@ -41,18 +41,18 @@ describe('vdi', () => {
   })
 
   test.each([
-    ['another version', { fields: { 0x44: 0x00000001 } }, 'vdi-header'],
+    ['another version', { fields: { 0x44: 0x00000001 } }, 'vdi-version'],
     ['another signature', { fields: { 0x40: 1 } }, 'vdi-header'],
     ['blocks with something before their data', { fields: { 0x17c: 512 } }, 'vdi-header'],
     ['blocks of 2 MiB', { fields: { 0x178: 2 * MiB } }, 'vdi-header'],
     ['a map in the header', { fields: { 0x154: 0 } }, 'vdi-header'],
     ['a map behind the end', { fields: { 0x154: 512 * 8000 } }, 'vdi-truncated'],
     ['a map for more than there is', { fields: { 0x180: 0x3fffffff } }, 'vdi-truncated'],
-    ['too few blocks', { fields: { 0x180: 2 } }, 'vdi-size'],
-    ['an unknown kind', { kind: 5 }, 'vdi-size'],
-    ['an undo disk', { kind: 3 }, 'vdi-parent'],
-    ['a differencing disk', { kind: 4 }, 'vdi-parent'],
-    ['the identity of a parent', { fields: { 0x1b8: 1 } }, 'vdi-parent'],
+    ['too few blocks', { fields: { 0x180: 2 } }, 'vdi-tables'],
+    ['an unknown kind', { kind: 5 }, 'vdi-header'],
+    ['an undo disk', { kind: 3 }, 'vdi-backing-file'],
+    ['a differencing disk', { kind: 4 }, 'vdi-backing-file'],
+    ['the identity of a parent', { fields: { 0x1b8: 1 } }, 'vdi-backing-file'],
     ['a block behind the end', { map: [2, 1, 0] }, 'vdi-block-outside-file'],
     ['a block that there can not be', { map: [3, 1, 0] }, 'vdi-block-outside-file'],
     ['one block twice', { map: [1, 0, 1] }, 'vdi-block-used-twice'],
@@ -95,20 +95,20 @@ describe('parallels', () => {
   test('whose size has something behind it that belongs to the number only in the extended kind', async () => {
     const fields = { 40: 1 }
     expect((await openDisk(readerOf(buildParallels({ fields })), 'parallels')).size).toBe(20 * 512)
-    expect(await ruleOf('parallels', buildParallels({ fields, extended: true }))).toBe('parallels-size')
+    expect(await ruleOf('parallels', buildParallels({ fields, extended: true }))).toBe('parallels-tables')
   })
 
   test.each([
-    ['another version', { fields: { 16: 3 } }, 'parallels-header'],
+    ['another version', { fields: { 16: 3 } }, 'parallels-version'],
     ['another magic', { fields: { 0: 1 } }, 'parallels-header'],
-    ['no cluster size', { tracks: 0 }, 'parallels-size'],
-    ['huge clusters', { tracks: 0x7fffffff }, 'parallels-size'],
-    ['too few entries', { sectors: 25 }, 'parallels-size'],
+    ['no cluster size', { tracks: 0 }, 'parallels-header'],
+    ['huge clusters', { tracks: 0x7fffffff }, 'parallels-header'],
+    ['too few entries', { sectors: 25 }, 'parallels-tables'],
     ['a table behind the end', { fields: { 32: 0x1000000 } }, 'parallels-truncated'],
     ['a cluster behind the end', { entries: [1, 0, 32] }, 'parallels-block-outside-file'],
     ['one cluster twice', { entries: [1, 0, 1] }, 'parallels-block-used-twice'],
     ['clusters that overlap', { entries: [1, 0, 8] }, 'parallels-block-used-twice'],
-    ['an extension that is none', { fields: { 56: 20 } }, 'parallels-extension'],
+    ['an extension that is none', { fields: { 56: 20 } }, 'parallels-header'],
     ['an extension behind the end', { fields: { 56: 40 } }, 'parallels-truncated'],
   ])('%s is refused', async (_, parts, rule) => {
     expect(await ruleOf('parallels', buildParallels(parts))).toBe(rule)
@@ -162,19 +162,19 @@ describe('vhdx', () => {
           [2, 9],
         ],
       },
-      'vhdx-log',
+      'vhdx-clean',
     ],
-    ['a log to replay, in the only header', { headers: [[1, 9]] }, 'vhdx-log'],
+    ['a log to replay, in the only header', { headers: [[1, 9]] }, 'vhdx-clean'],
     ['no header', { headers: [] }, 'vhdx-header'],
-    ['a parent', { hasParent: true }, 'vhdx-parent'],
+    ['a parent', { hasParent: true }, 'vhdx-backing-file'],
     ['no size of physical sectors', { items: 3 }, 'vhdx-metadata'],
     ['no identity of the disk', { items: 4 }, 'vhdx-metadata'],
-    ['sectors of 1024 bytes', { sectorBytes: 1024 }, 'vhdx-size'],
-    ['blocks of 3 MiB', { blockBytes: 3 * MiB }, 'vhdx-size'],
-    ['blocks of 512 MiB', { blockBytes: 512 * MiB }, 'vhdx-size'],
-    ['no size', { sizeBytes: 0 }, 'vhdx-size'],
-    ['more than its table has', { sizeBytes: 2 ** 40 }, 'vhdx-size'],
-    ['more than any disk has', { sizeBytes: 2 ** 62, blockBytes: 256 * MiB }, 'vhdx-size'],
+    ['sectors of 1024 bytes', { sectorBytes: 1024 }, 'vhdx-metadata'],
+    ['blocks of 3 MiB', { blockBytes: 3 * MiB }, 'vhdx-metadata'],
+    ['blocks of 512 MiB', { blockBytes: 512 * MiB }, 'vhdx-metadata'],
+    ['no size', { sizeBytes: 0 }, 'vhdx-virtual-size'],
+    ['more than its table has', { sizeBytes: 2 ** 40 }, 'vhdx-tables'],
+    ['more than any disk has', { sizeBytes: 2 ** 62, blockBytes: 256 * MiB }, 'vhdx-virtual-size'],
     ['a block that is partially there', { bat: [[7, 5]] }, 'vhdx-block-state'],
     ['a block of an unknown state', { bat: [[4, 5]] }, 'vhdx-block-state'],
     ['a block in the header', { bat: [[6, 0]] }, 'vhdx-block-outside-file'],

@@ -185,11 +185,15 @@ describe('other kinds are refused by name', () => {
   ]
   test.each([
     ...kinds.map((kind) => [kind, { descriptor: descriptor(kind) }, 'vmdk-create-type'] as const),
-    ['delta by identity', { descriptor: descriptor().replace('=ffffffff', '=12345678') }, 'vmdk-parent'],
+    [
+      'delta by identity',
+      { descriptor: descriptor().replace('=ffffffff', '=12345678') },
+      'vmdk-backing-file',
+    ],
     [
       'delta by name',
       { descriptor: descriptor('monolithicSparse', 'parentFileNameHint="a.vmdk"') },
-      'vmdk-parent',
+      'vmdk-backing-file',
     ],
     [
       'another extent',
@@ -198,14 +202,18 @@ describe('other kinds are refused by name', () => {
     ],
     ['a flat extent', { descriptor: descriptor('monolithicSparse', '', 'RW 64 FLAT "a" 0') }, 'vmdk-extents'],
     ['version 4', { version: 4 }, 'vmdk-header'],
-    ['no capacity', { capacity: 0 }, 'vmdk-header'],
+    ['no capacity', { capacity: 0 }, 'vmdk-virtual-size'],
     ['a grain of 3 sectors', { grain: 3 }, 'vmdk-header'],
     ['a grain of 4096 sectors', { grain: 4096 }, 'vmdk-header'],
-    ['large tables', { tableEntries: 513 }, 'vmdk-header'],
-    ['a capacity beyond any directory', { capacity: 2 ** 43 }, 'vmdk-header'],
-    ['compression without markers', { flags: 0x10001, compression: 1 }, 'vmdk-header'],
-    ['a directory behind the end', { directory: 40 }, 'vmdk-directory'],
-    ['no directory', { directory: 0 }, 'vmdk-directory'],
+    ['large tables', { tableEntries: 513 }, 'vmdk-tables'],
+    ['a capacity beyond any directory', { capacity: 2 ** 43 }, 'vmdk-tables'],
+    [
+      'compression without markers',
+      { flags: 0x10001, compression: 1, descriptor: descriptor('streamOptimized') },
+      'vmdk-header',
+    ],
+    ['a directory behind the end', { directory: 40 }, 'vmdk-truncated'],
+    ['no directory', { directory: 0 }, 'vmdk-truncated'],
   ] as const)('%s', async (_, parts, rule) => {
     expect(await ruleOf('vmdk', buildVmdk({ ...sparse, ...parts }))).toBe(rule)
   })
@@ -230,7 +238,7 @@ test('an abort ends reading with its reason', async () => {
 test('a hostile directory takes no time and no memory', async () => {
   // 2^27 entries that the file does not have.
   expect(await ruleOf('vmdk', buildVmdk({ capacity: 2 ** 32, grain: 8, tableEntries: 4 }))).toBe(
-    'vmdk-directory',
+    'vmdk-truncated',
   )
   // As many that it has, in a hole: a disk of 256 TiB.
   const head = buildVmdk({ capacity: 2 ** 39, tableEntries: 512, directory: 2048 })

@@ -1,10 +1,10 @@
-import type { Fields } from '@disk-image/disk/layouts'
+import { type Fields, startsAsParallels } from '@disk-image/disk/layouts'
 import { type Examiner, headBytes } from '../engine/steps.ts'
 import { examineOptical, startsAsOptical } from '../contents/optical.ts'
 import { examineBochs, examineCloop, examineQcow, examineQed } from './banned.ts'
 import { examineLuks, startsAsLuks } from './luks.ts'
 import { examineNotADisk, notDisks } from './not-a-disk.ts'
-import { examineParallels, startsAsParallels } from './parallels.ts'
+import { examineParallels } from './parallels.ts'
 import { examineQcow2, qcow2Head, startsAsQcow } from './qcow2.ts'
 import { examineVdi } from './vdi.ts'
 import { examineVhd } from './vhd.ts'
@@ -44,7 +44,7 @@ export const signatures: readonly Signature[] = [
   { name: 'vhdx', matches: (head) => head.has(0, 'vhdxfile'), examine: examineVhdx, head: vhdxHead },
   { name: 'vhd', matches: (head) => head.has(0, 'conectix'), examine: examineVhd },
   { name: 'vdi', matches: (head) => head.has(0x40, [0x7f, 0x10, 0xda, 0xbe]), examine: examineVdi },
-  { name: 'parallels', matches: startsAsParallels, examine: examineParallels },
+  { name: 'parallels', matches: (head) => startsAsParallels(head.bytes), examine: examineParallels },
   { name: 'luks', matches: startsAsLuks, examine: examineLuks },
   { name: 'bochs', matches: (head) => head.has(0, 'Bochs Virtual HD Image'), examine: examineBochs },
   { name: 'cloop', matches: (head) => head.has(0, '#!/bin/sh\n#V2.0 Format\n'), examine: examineCloop },

@@ -1,47 +1,50 @@
-import { type Fields, viewOf, hex } from '@disk-image/disk/layouts'
+import {
+  type Asking,
+  createVhdxLayout,
+  type Fields,
+  hex,
+  parseVhdxHead,
+  parseVhdxMetadata,
+  vhdxHeadBytes,
+  type VhdxLayout,
+  type VhdxRegion,
+  viewOf,
+} from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
-import { atEnd, scan, type Steps } from '../engine/steps.ts'
+import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
-import { readVhdxMetadata, type VhdxDisk } from './vhdx-metadata.ts'
-import { readVhdxRegions, type VhdxRegions } from './vhdx-regions.ts'
 
 const MiB = 1024 ** 2
 
 /** Headers and region tables end here. */
 export function vhdxHead(): number {
-  return 320 * 1024
+  return vhdxHeadBytes
 }
 
-/**
- * VHDX version 1.
- *
- * @see https://learn.microsoft.com/openspecs/windows_protocols/ms-vhdx
- */
+/** VHDX version 1. */
 export function* examineVhdx(head: Fields, report: Report): Steps<void> {
-  report.expect(
-    'header',
-    'features',
-    'metadata',
-    'virtual-size',
-    'backing-file',
-    'tables',
-    'truncated',
-    'clean',
-  )
-  const regions = readVhdxRegions(head, report)
+  report.expect('header', 'features', 'metadata', 'virtual-size', 'backing-file')
+  report.expect('tables', 'truncated', 'clean')
+  const { version, regions, problems } = parseVhdxHead(head.bytes)
+  report.failAll(problems)
+  if (version !== undefined) report.details.version = version
   let furthest = 0
   let entryOffset = 0
   let blocks = { name: 'blocks', count: 0, bytes: 0 }
   if (regions !== undefined) {
+    const { bat, metadata: place } = regions
     // Over a stream only what comes later can be read, so the lower of the two regions goes first.
-    const tableFirst = regions.bat.offset < regions.metadata.offset
-    let highest = noBlocks
-    if (tableFirst) highest = yield* walkTable(regions, undefined)
-    const disk = yield* readVhdxMetadata(regions.metadata, report)
-    if (disk !== undefined && checkTable(regions, disk, report)) {
-      if (!tableFirst) highest = yield* walkTable(regions, disk)
-      blocks = { name: 'blocks', count: highest[2], bytes: disk.blockBytes }
-      ;({ end: furthest, offset: entryOffset } = endOfBlocks(highest, regions, disk))
+    const tableFirst = bat.offset < place.offset
+    let highest = tableFirst ? yield* walkTable(bat, bat.length) : noBlocks
+    const metadata = yield* answer(parseVhdxMetadata(place))
+    report.virtualSize = metadata.sizeBytes
+    if (metadata.backingFile !== undefined) report.details.backingFile = metadata.backingFile
+    const layout = createVhdxLayout(problems, regions, metadata)
+    report.failAll(layout.problems)
+    if (metadata.isSized && !report.hasFailed('tables')) {
+      if (!tableFirst) highest = yield* walkTable(bat, layout.entries * 8)
+      blocks = { name: 'blocks', count: highest[2], bytes: layout.blockBytes }
+      ;({ end: furthest, offset: entryOffset } = endOfBlocks(highest, layout))
     }
   }
   const { sizeBytes } = yield* atEnd()
@@ -66,26 +69,11 @@ export function* examineVhdx(head: Fields, report: Report): Steps<void> {
   checkShared(blocks, sizeBytes, report)
 }
 
-/** Whether the block allocation table has room for the disk's blocks. */
-function checkTable(regions: VhdxRegions, disk: VhdxDisk, report: Report): boolean {
-  const needed = entriesOf(disk) * 8n
-  if (needed <= BigInt(regions.bat.length)) return true
-  report.fail('tables', {
-    reason: 'The block allocation table is too small for the virtual size',
-    offset: Number(regions.bat.offset),
-    found: `${regions.bat.length} bytes`,
-    accepted: `at least ${needed}`,
-    reference: 'CVE-2015-5162',
-  })
-  return false
-}
-
-/** Payload blocks and, after each run of them, a sector bitmap's entry. */
-function entriesOf(disk: VhdxDisk): bigint {
-  const block = BigInt(disk.blockBytes)
-  const blocks = (disk.sizeBytes + block - 1n) / block
-  const run = (BigInt(disk.sectorBytes) * 2n ** 23n) / block
-  return blocks === 0n ? 0n : blocks + (blocks - 1n) / run
+/** Reads what a parser asks for. */
+function* answer<Result>(asking: Asking<Result>): Steps<Result> {
+  let step = asking.next()
+  while (step.done !== true) step = asking.next(yield* read(step.value.offset, step.value.length))
+  return step.value
 }
 
 /** A block's place in the file and that of its entry, both in bytes. */
@@ -101,13 +89,12 @@ const noBlock: Block = { place: 0, offset: 0 }
 const noBlocks: Furthest = [noBlock, noBlock, 0]
 
 /** Goes over the block allocation table for the furthest blocks that are present. */
-function* walkTable(regions: VhdxRegions, disk: VhdxDisk | undefined): Steps<Furthest> {
+function* walkTable({ offset, length: most }: VhdxRegion, length: number): Steps<Furthest> {
   let first = noBlock
   let second = noBlock
   let present = 0
-  if (regions.bat.offset > 1n << 52n) return noBlocks
-  const length = disk === undefined ? regions.bat.length : Number(entriesOf(disk)) * 8
-  yield* scan(Number(regions.bat.offset), Math.min(length, regions.bat.length), (piece, at) => {
+  if (offset > 1n << 52n) return noBlocks
+  yield* scan(Number(offset), Math.min(length, most), (piece, at) => {
     const view = viewOf(piece)
     const last = piece.length - 8
     for (let entry = 0; entry <= last; entry += 8) {
@@ -127,13 +114,12 @@ function* walkTable(regions: VhdxRegions, disk: VhdxDisk | undefined): Steps<Fur
 /** Where the furthest block ends, and the entry that says so. */
 function endOfBlocks(
   [first, second]: Furthest,
-  regions: VhdxRegions,
-  disk: VhdxDisk,
+  { sizeBytes, blockBytes, tableOffset, entries }: VhdxLayout,
 ): { readonly end: number; readonly offset: number } {
-  const lastEntry = Number(regions.bat.offset) + (Number(entriesOf(disk)) - 1) * 8
-  const rest = Number(disk.sizeBytes % BigInt(disk.blockBytes)) || disk.blockBytes
+  const lastEntry = tableOffset + (entries - 1) * 8
+  const rest = sizeBytes % blockBytes || blockBytes
   const ends = [first, second].map(({ place, offset }) => {
-    const length = offset === lastEntry ? rest : disk.blockBytes
+    const length = offset === lastEntry ? rest : blockBytes
     return { end: place === 0 ? 0 : place + length, offset }
   })
   return ends.reduce((most, one) => (one.end > most.end ? one : most))

@@ -1,11 +1,9 @@
-import { viewOf, hex } from '@disk-image/disk/layouts'
+import { viewOf, vmdkDirectoryEntries, type VmdkLayout } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { scan, type Steps } from '../engine/steps.ts'
-import type { VmdkHeader } from './vmdk-header.ts'
 
 /** Grain tables that are looked into; each of them spans 32 MiB of a usual disk, so these span 1 TiB. */
 const mostTables = 32768
-const hasCopyFlag = 2
 const largestDirectoryBytes = 512 * 1024 ** 2
 
 /** The place that reaches furthest, and the entry that names it. */
@@ -18,17 +16,10 @@ export interface FurthestGrain {
   grains: number
 }
 
-/** Entries of the grain directory; undefined if the header makes no sense. */
-function directoryEntries(header: VmdkHeader): number | undefined {
-  const covered = header.grainSize * BigInt(header.tableEntries)
-  if (covered <= 0n || header.tableEntries > 512 || header.capacity > 1n << 54n) return undefined
-  return Number((header.capacity + covered - 1n) / covered)
-}
-
 /** Goes over the grain directory and the grain tables behind it for the furthest grain. */
-export function* walkDirectory(header: VmdkHeader, report: Report): Steps<FurthestGrain> {
+export function* walkDirectory({ header, isCompressed }: VmdkLayout, report: Report): Steps<FurthestGrain> {
   const furthest: FurthestGrain = { end: 0, what: 'header', entryOffset: 0, tables: 0, grains: 0 }
-  const entries = directoryEntries(header)
+  const entries = vmdkDirectoryEntries(header)
   if (entries === undefined || header.directory === 0n || header.directory > 1n << 40n) return furthest
   if (entries * 4 > largestDirectoryBytes) {
     report.fail('tables', {
@@ -52,7 +43,6 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
       if (count < tables.length) tables[count++] = table * 512
     }
   })
-  const compressed = (header.flags & 0x10000) !== 0
   const length = header.tableEntries * 4
   const sorted = tables.subarray(0, count).sort()
   if (sorted.some((table, index) => index > 0 && table === sorted[index - 1])) {
@@ -69,7 +59,7 @@ export function* walkDirectory(header: VmdkHeader, report: Report): Steps<Furthe
       // 1 marks a grain of zeros.
       const { most, entry, grains } = highest(piece, Math.max(1, Math.floor((furthest.end - 1) / 512)))
       furthest.grains += grains
-      if (entry >= 0) reach(furthest, most * 512 + 1, compressed ? 'compressed grain' : 'grain', at + entry)
+      if (entry >= 0) reach(furthest, most * 512 + 1, isCompressed ? 'compressed grain' : 'grain', at + entry)
     })
   }
   return furthest
@@ -113,31 +103,6 @@ function* runs(
     end = table + length
   }
   yield { start, end }
-}
-
-/** Whether the whole grain directory is inside the file, and its copy where the header says that there is one. */
-export function checkDirectory(header: VmdkHeader, limit: number, report: Report): void {
-  const entries = directoryEntries(header)
-  if (entries === undefined) return
-  const missing = (sector: bigint): boolean =>
-    sector === 0n || sector * 512n + BigInt(entries) * 4n > BigInt(limit)
-  const accepted = `${entries} entries below ${hex(limit)}`
-  if (missing(header.directory)) {
-    report.fail('truncated', {
-      reason: 'The grain directory lies behind the end of the file, so the disk is missing',
-      offset: 56,
-      found: `sector ${hex(header.directory)}`,
-      accepted,
-    })
-  }
-  if ((header.flags & hasCopyFlag) !== 0 && missing(header.redundantDirectory)) {
-    report.fail('truncated', {
-      reason: 'The copy of the grain directory lies behind the end of the file',
-      offset: 48,
-      found: `sector ${hex(header.redundantDirectory)}`,
-      accepted,
-    })
-  }
 }
 
 function reach(furthest: FurthestGrain, end: number, what: string, entryOffset: number): void {

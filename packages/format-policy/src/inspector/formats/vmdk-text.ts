@@ -1,11 +1,15 @@
-import type { Fields } from '@disk-image/disk/layouts'
+import {
+  descriptorLines,
+  type Fields,
+  longestDescriptor,
+  oneVmdkFile,
+  parseVmdkDescriptor,
+  Problems,
+} from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
-import { longestDescriptor, readDescriptor } from './vmdk-descriptor.ts'
-import { descriptorLines } from './vmdk-lines.ts'
+import { describe } from './vmdk.ts'
 
 const title = '# disk descriptorfile'
-/** Makes one file of a disk in several; qemu-img opens every file that is named. */
-export const oneFile = '`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`'
 
 /**
  * Whether bytes are a VMDK descriptor for some reader: those that look for its title, and those that skip
@@ -25,7 +29,11 @@ export function startsAsDescriptor(head: Fields): boolean {
  */
 export function examineDescriptor(head: Fields, report: Report): void {
   report.expect('descriptor', 'create-type', 'extents', 'backing-file')
-  const { extents, extentCount, sectors } = readDescriptor(head, 0, longestDescriptor, report)
+  const problems = new Problems('vmdk')
+  const descriptor = parseVmdkDescriptor(head, 0, longestDescriptor, problems)
+  const { extents, extentCount, sectors } = descriptor
+  report.failAll(problems.list)
+  describe(descriptor, report)
   const names = extents.flatMap((extent) => (extent.name === undefined ? [] : [extent.name]))
   report.details.extents = names
   report.virtualSize = sectors * 512n
@@ -37,7 +45,7 @@ export function examineDescriptor(head: Fields, report: Report): void {
     accepted:
       only?.type === 'FLAT' || only?.type === 'VMFS'
         ? `its one extent, ${only.name ?? 'the file that it names'}, which is the disk (format raw)`
-        : `one file: where you trust it, ${oneFile} with its extents beside it makes one`,
+        : `one file: where you trust it, ${oneVmdkFile} with its extents beside it makes one`,
     reference: 'CVE-2022-47951',
   })
 }

@@ -1,28 +1,37 @@
-import { Fields, hex } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
-import type { ImageEnd } from '../engine/steps.ts'
-import { atEndMark, readVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
+import { Fields } from '../layouts/fields.ts'
+import { hex } from '../layouts/printable.ts'
+import type { Problems } from '../layouts/problems.ts'
+import { atEndMark, parseVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 
 const sector = 512
 const footerMarker = 3
+
+/** Marker, copy of the header, end-of-stream marker. */
+export const vmdkFooterBytes: number = 3 * sector
 
 /**
  * Checks the last three sectors of an image whose grain directory is at its end: a marker, a copy of the
  * header that knows where the directory is, and the end-of-stream marker. Every reader goes on with the copy,
  * so it must say what the header says.
  *
+ * @param tail the last bytes of the file, {@link vmdkFooterBytes} or more where it has them
  * @returns the footer's header, undefined if there is none
  */
-export function checkVmdkFooter(header: VmdkHeader, end: ImageEnd, report: Report): VmdkHeader | undefined {
-  const base = end.sizeBytes - 3 * sector
+export function parseVmdkFooter(
+  header: VmdkHeader,
+  tail: Uint8Array,
+  sizeBytes: number,
+  problems: Problems,
+): VmdkHeader | undefined {
+  const base = sizeBytes - vmdkFooterBytes
   const wrong = (reason: string, at: number, found: string, accepted: string): void =>
-    report.fail('footer', { reason, offset: Math.max(0, base + at), found, accepted })
-  const fields = new Fields(end.tail.subarray(-3 * sector))
-  if (fields.length < 3 * sector || end.sizeBytes < 4 * sector) {
-    wrong('The file is too short for its footer', 0, `${end.sizeBytes} bytes`, 'a footer of 1536 bytes')
+    problems.add('footer', { reason, offset: Math.max(0, base + at), found, accepted })
+  const fields = new Fields(tail.subarray(-vmdkFooterBytes))
+  if (fields.length < vmdkFooterBytes || sizeBytes < 4 * sector) {
+    wrong('The file is too short for its footer', 0, `${sizeBytes} bytes`, 'a footer of 1536 bytes')
     return undefined
   }
-  const footer = readVmdkHeader(fields.part(sector, sector))
+  const footer = parseVmdkHeader(fields.part(sector, sector))
   if (footer.magic !== header.magic) {
     wrong('The footer is missing', sector, 'no header in the last but one sector', 'a copy of the header')
     return undefined

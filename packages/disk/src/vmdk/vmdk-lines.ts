@@ -1,4 +1,4 @@
-import type { Fields } from '@disk-image/disk/layouts'
+import type { Fields } from '../layouts/fields.ts'
 
 /** Longest line that is looked at; VMware's own are a few hundred characters at most. */
 export const longestLine = 4096

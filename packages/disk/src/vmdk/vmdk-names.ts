@@ -1,5 +1,6 @@
-import { type Fields, printable } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Fields } from '../layouts/fields.ts'
+import { printable } from '../layouts/printable.ts'
+import type { Problems } from '../layouts/problems.ts'
 import { descriptorLines } from './vmdk-lines.ts'
 
 /** What stands in no text, whatever its encoding: bytes of other characters are 0x80 and above. */
@@ -22,8 +23,11 @@ const otherNames: ReadonlyMap<string, string> = new Map([
   ['cp950', 'big5'],
 ])
 
+/** The global one, of Node.js and of browsers. */
+type Decoder = InstanceType<typeof TextDecoder>
+
 /** A decoder of the encoding that a descriptor declares; undefined where it declares none, several or an unknown one. */
-export function declaredEncoding(fields: Fields, start: number, length: number): TextDecoder | undefined {
+export function declaredEncoding(fields: Fields, start: number, length: number): Decoder | undefined {
   const labels = new Set<string>()
   for (const { text } of descriptorLines(fields, start, Math.min(length, encodingWithin))) {
     const label = encodingLine.exec(text)?.[1]?.toLowerCase()
@@ -47,22 +51,22 @@ export function declaredEncoding(fields: Fields, start: number, length: number):
  */
 export function checkExtentName(
   name: string | undefined,
-  encoding: TextDecoder | undefined,
+  encoding: Decoder | undefined,
   offset: number,
-  report: Report,
+  problems: Problems,
 ): void {
   if (name === undefined) return
   // The second byte of a character can be a backslash, but never a slash.
   if (name.includes('/') || decode(name, encoding).includes('\\')) {
-    report.fail('extents', {
+    problems.add('extents', {
       reason: 'An extent is named by a path, which can be any file of the host',
       offset,
       found: printable(name),
       accepted: 'the name of the file itself',
       reference: 'CVE-2022-47951',
     })
-  } else if (controls.test(name) && !report.hasFailed('descriptor')) {
-    report.fail('descriptor', {
+  } else if (controls.test(name) && !problems.has('descriptor')) {
+    problems.add('descriptor', {
       reason: 'The name of an extent has characters that it may not have',
       offset,
       found: printable(name),
@@ -72,7 +76,7 @@ export function checkExtentName(
 }
 
 /** The name as its encoding has it; its bytes where they are none of it. */
-function decode(name: string, encoding: TextDecoder | undefined): string {
+function decode(name: string, encoding: Decoder | undefined): string {
   try {
     return encoding?.decode(Uint8Array.from(name, (character) => character.charCodeAt(0))) ?? name
   } catch {
