@@ -1,5 +1,5 @@
 import { type RandomAccessReader } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
+import { allocateBuffer, readFullyFrom } from '@disk-image/io'
 import { refuse } from './disk-format-error.ts'
 import { viewOf } from './layouts/fields.ts'
 
@@ -48,12 +48,7 @@ export class ImageFile {
 
   /** Fills memory from a place whose bytes all lie in the file. */
   async fill(offset: number, bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      const rest = bytes.subarray(done)
-      const read = await this.#reader.read(offset + done, rest.length, rest)
-      if (read.length === 0 || read.length > rest.length) throw new Error('the image file became shorter')
-      if (read.buffer !== rest.buffer || read.byteOffset !== rest.byteOffset) rest.set(read)
-      done += read.length
-    }
+    const read = await readFullyFrom(this.#reader, bytes, offset)
+    if (read < bytes.length) throw new Error('the image file became shorter')
   }
 }

@@ -1,4 +1,5 @@
 import type { CallOptions, ImageService, RequestContext, TemporaryPath } from '@disk-image/core'
+import { unlessAborted } from '@disk-image/io'
 
 /** Downloads an image into a new temporary file. */
 export type FetchTemporary = (
@@ -127,22 +128,4 @@ export class TemporaryImagesByService {
 
 function key(context: RequestContext, imageId: string): string {
   return JSON.stringify([context.userId ?? null, imageId])
-}
-
-async function unlessAborted<Result>(
-  promise: Promise<Result>,
-  signal: AbortSignal | undefined,
-): Promise<Result> {
-  if (signal === undefined) return promise
-  let stop: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    const listener = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', listener, { once: true })
-    stop = () => signal.removeEventListener('abort', listener)
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    stop?.()
-  }
 }

@@ -3,9 +3,14 @@ import {
   DownloadReport,
   ImageRecord,
   ProgressListener,
+  RandomAccessReader,
   ResumePoint,
   VerifyPolicy,
 } from "@disk-image/core";
+
+import {
+  FileHandle,
+} from "node:fs/promises";
 
 interface ByteConsumer {
   update(bytes: Uint8Array): Promise<void>;
@@ -46,6 +51,21 @@ interface HashPlan {
   readonly algorithm: string;
   readonly nodeAlgorithm: string;
   readonly expected: string | undefined;
+}
+
+interface Lease {
+  keep(weight: number): {
+    readonly release: () => void;
+  };
+  readonly release: () => void;
+}
+
+export declare class Limiter {
+  #private;
+  readonly limit: number;
+  constructor(limit: number);
+  get taken(): number;
+  acquire(weight: number, signal?: AbortSignal): Promise<Lease>;
 }
 
 interface PipeResources {
@@ -153,11 +173,17 @@ export declare function isHexDigest(name: string, value: string): boolean;
 
 export declare function isPageAligned(bytes: Uint8Array): boolean;
 
+export declare function iterateUnlessAborted<Item>(source: AsyncIterable<Item>, signal: AbortSignal | undefined): AsyncGenerator<Item, void, void>;
+
 export declare const pageBytes = 4096;
 
 export declare function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined;
 
 export declare function readAgain(pipe: VerifiedPipe, point: ResumePoint, signal: AbortSignal | undefined): Promise<void>;
+
+export declare function readFully(handle: Pick<FileHandle, "read">, into: Uint8Array, offset: number): Promise<number>;
+
+export declare function readFullyFrom(reader: RandomAccessReader, into: Uint8Array, offset: number): Promise<number>;
 
 export declare function sizeOf({ id, size }: ExpectedImage): number | undefined;
 
@@ -165,11 +191,16 @@ export declare function toNodeHashName(name: string): string | undefined;
 
 export declare function transferVerified(source: AsyncIterable<Uint8Array>, sink: ByteSink, options: TransferOptions): Promise<DownloadReport>;
 
+export declare function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value>;
+
+export declare function writeFully(handle: Pick<FileHandle, "write">, bytes: Uint8Array, offset: number): Promise<void>;
+
 export type {
   ByteTask,
   ByteThreads,
   ExpectedImage,
   HashPlan,
+  Lease,
   PipeResult,
   SlotPool,
   StreamHash,

@@ -3,7 +3,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { InvalidError, type UploadSource } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
+import { allocateBuffer, writeFully } from '@disk-image/io'
 import type { HeldFile } from '@disk-image/image-utils/process'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -187,11 +187,8 @@ async function spool(session: Session, stream: AsyncIterable<Uint8Array>): Promi
       let size = 0
       for await (const bytes of stream) {
         session.io.signal.throwIfAborted()
-        for (let done = 0; done < bytes.length;) {
-          const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, size)
-          done += bytesWritten
-          size += bytesWritten
-        }
+        await writeFully(handle, bytes, size)
+        size += bytes.length
       }
       return { path: temporary.path, data: dataOf(handle, size), [Symbol.asyncDispose]: close }
     } catch (error) {

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import type { RandomAccessReader } from '@disk-image/core'
+import { readFully, writeFully } from '@disk-image/io'
 
 const sectorBytes = 512
 
@@ -55,12 +56,11 @@ class SparseRecorder implements CaseRecorder {
 
   async #read(offset: number, length: number): Promise<Uint8Array> {
     const buffer = new Uint8Array(Math.min(length, Math.max(0, this.#size - offset)))
-    const { bytesRead } = await this.#source.read(buffer, 0, buffer.length, offset)
-    const bytes = buffer.subarray(0, bytesRead)
+    const bytes = buffer.subarray(0, await readFully(this.#source, buffer, offset))
     for (let start = 0; start < bytes.length; start += sectorBytes) {
       const sector = bytes.subarray(start, start + sectorBytes)
       if (sector.every((byte) => byte === 0)) continue
-      await this.#record.write(sector, 0, sector.length, offset + start)
+      await writeFully(this.#record, sector, offset + start)
       this.#keptBytes += sector.length
     }
     return bytes

@@ -7,7 +7,7 @@ import {
   type ImageService,
   type RequestContext,
 } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
+import { allocateBuffer, writeFully } from '@disk-image/io'
 
 const chunkBytes = 1024 * 1024
 
@@ -44,7 +44,7 @@ export async function downloadPartial(
       {
         write: async (chunk) => {
           check()
-          await writeAll(handle, chunk, offset)
+          await writeFully(handle, chunk, offset)
           offset += chunk.length
         },
       },
@@ -78,13 +78,5 @@ async function* readHead(handle: FileHandle, bytes: number): AsyncIterable<Uint8
     if (bytesRead === 0) return
     yield buffer.subarray(0, bytesRead)
     offset += bytesRead
-  }
-}
-
-async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < chunk.length;) {
-    const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done)
-    if (bytesWritten === 0) throw Object.assign(new Error('Nothing could be written'), { code: 'ENOSPC' })
-    done += bytesWritten
   }
 }

@@ -178,7 +178,8 @@ export class ImageCache {
     await this.prepare()
     const partial = this.#file(name, '.partial')
     await this.#makeRoom(record.size ?? 0, partial)
-    this.counts.continuedBytes += await downloadPartial(partial, source, call, check)
+    const continuedBytes = await downloadPartial(partial, source, call, check)
+    this.counts.continuedBytes += continuedBytes
     const { os_hash_algo, os_hash_value, size } = record
     const kept: ImageRecord = {
       id: name,

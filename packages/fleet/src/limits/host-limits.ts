@@ -1,5 +1,8 @@
 import { InvalidError } from '@disk-image/core'
-import { type Release, Semaphore } from './semaphore.ts'
+import { Limiter } from '@disk-image/io'
+
+/** Gives back what was taken; once is enough, twice is harmless. */
+export type Release = () => void
 
 /** What one worker process does at the same time. */
 export interface HostLimitOptions {
@@ -20,8 +23,8 @@ export interface Need {
 /** Keeps a host from taking more than it can do well. */
 export class HostLimits {
   readonly jobs: number
-  readonly #conversions: Semaphore
-  readonly #bytes: Semaphore
+  readonly #conversions: Limiter
+  readonly #bytes: Limiter
 
   /** @throws {InvalidError} for what is no number above 0 */
   constructor(options: HostLimitOptions = {}) {
@@ -34,8 +37,8 @@ export class HostLimits {
       }
     }
     this.jobs = jobs
-    this.#conversions = new Semaphore(conversions)
-    this.#bytes = new Semaphore(bytesInFlight)
+    this.#conversions = new Limiter(conversions)
+    this.#bytes = new Limiter(bytesInFlight)
   }
 
   get bytesInFlight(): number {
@@ -48,8 +51,8 @@ export class HostLimits {
     const release = (): void => releases.forEach((give) => give())
     try {
       // Always in this order, so that no two jobs can wait for each other.
-      releases.push(await this.#bytes.acquire(need.bytes, signal))
-      if (need.converts) releases.push(await this.#conversions.acquire(1, signal))
+      releases.push((await this.#bytes.acquire(need.bytes, signal)).release)
+      if (need.converts) releases.push((await this.#conversions.acquire(1, signal)).release)
       return release
     } catch (error) {
       release()

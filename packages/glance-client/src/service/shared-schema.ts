@@ -1,5 +1,5 @@
 import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
-import { abortable } from '../transport/abortable.ts'
+import { unlessAborted } from '@disk-image/io'
 import type { ImageSchema } from './translate-from-glance.ts'
 
 /** The image schema of a Glance, asked for once. Calls wait for the same request, so it ends with none of them. */
@@ -14,7 +14,7 @@ export class SharedSchema {
 
   load({ context, signal }: GlanceCallOptions): Promise<ImageSchema> {
     this.#schema ??= this.#request(context)
-    return abortable(this.#schema, signal)
+    return unlessAborted(this.#schema, signal)
   }
 
   /** Asks for it beside something else. What that fails with is told to those who need it. */

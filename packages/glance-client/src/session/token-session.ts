@@ -1,6 +1,6 @@
 import type { RequestContext } from '@disk-image/core'
 import { normalizeEndpoint } from '../client-options.ts'
-import { abortable } from '../transport/abortable.ts'
+import { unlessAborted } from '@disk-image/io'
 import { endpointFromCatalog } from './catalog.ts'
 import { userHeaders } from './fixed-session.ts'
 import { requestToken } from './keystone.ts'
@@ -45,7 +45,7 @@ export function createTokenSession(options: TokenSessionOptions): Session {
   }
   const token = (signal: AbortSignal | undefined): Promise<KeystoneToken> => {
     if (current !== undefined && options.wallMs() < current.renewAtMs) return Promise.resolve(current.token)
-    return abortable(signIn(), signal)
+    return unlessAborted(signIn(), signal)
   }
   return {
     authorize: async (context: RequestContext | undefined, signal) => {
@@ -66,7 +66,7 @@ export function createTokenSession(options: TokenSessionOptions): Session {
       } else if (refused === undefined || !past.includes(refused)) {
         return false
       }
-      await abortable(signIn(), signal)
+      await unlessAborted(signIn(), signal)
       return true
     },
     endpoints: async (serviceType, signal) => {

@@ -6,7 +6,7 @@ import { pageBytes } from '@disk-image/io'
 import { sysfsFolder } from '../files/block-device.ts'
 import { type HeldRange, heldRangesOf } from './ranges.ts'
 import type { VolumeHandle } from './root-handle.ts'
-import { writeZeros } from './write-fully.ts'
+import { writeZeros } from './write-zeros.ts'
 
 /** What a kind of volume does differently. Offsets and lengths are checked by then. */
 export interface Medium {

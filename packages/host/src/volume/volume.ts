@@ -1,4 +1,5 @@
 import { formatBytes, ImageTooBigError, InvalidError, type Target } from '@disk-image/core'
+import { writeFully } from '@disk-image/io'
 import type { Partial } from '../temporary/partial.ts'
 import { BackgroundSync } from './background-sync.ts'
 import { DirectWrites } from './direct-writes.ts'
@@ -6,7 +7,7 @@ import { type HeldRange, HeldRanges, WrittenBlocks } from './ranges.ts'
 import type { Medium } from './media.ts'
 import type { VolumeHandle } from './root-handle.ts'
 import { spaceError } from '../files/space.ts'
-import { writeFully, writeZeros } from './write-fully.ts'
+import { writeZeros } from './write-zeros.ts'
 
 /**
  * A volume opened for one pass of writing. About 1 MiB each is fastest; what is written beyond the size that was

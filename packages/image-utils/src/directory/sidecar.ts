@@ -9,6 +9,7 @@ import {
   recordProblem,
 } from '@disk-image/core'
 import { isTemporaryName, openSource } from '@disk-image/host'
+import { readFully } from '@disk-image/io'
 import { createPartial, replaceWith } from './partial.ts'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
@@ -86,12 +87,8 @@ async function readRecord(file: string): Promise<string> {
   const { handle, sizeBytes } = await openSource(file, entryOfStore)
   try {
     const buffer = Buffer.alloc(Math.min(sizeBytes, largestSidecar) + 1)
-    let length = 0
-    while (length < buffer.length) {
-      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length)
-      if (bytesRead === 0) return buffer.toString('utf8', 0, length)
-      length += bytesRead
-    }
+    const length = await readFully(handle, buffer, 0)
+    if (length < buffer.length) return buffer.toString('utf8', 0, length)
     const why = sizeBytes > largestSidecar ? "is too large to be an image's record" : 'grew while it was read'
     throw new InvalidError({ reason: `${file} ${why}.` })
   } finally {

@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
-import { createStreamHash } from '@disk-image/io'
-import { spaceError, writeFully } from '@disk-image/host'
+import { spaceError } from '@disk-image/host'
+import { createStreamHash, writeFully } from '@disk-image/io'
 import { createPartial, type PartialFile, replaceWith } from './partial.ts'
 
 /** What is recorded of an image's data. */

@@ -1,9 +1,9 @@
 import { InvalidError } from '@disk-image/core'
+import type { Lease, Limiter } from '@disk-image/io'
 import type { ImageUtils } from '../image-utils.ts'
 import { hasSignature } from '../pipelines/job.ts'
 import type { ImageToVolumeReport, ImageToVolumeRequest } from '../pipelines/request.ts'
 import { unverified } from '../pipelines/unverified.ts'
-import type { ByteBudget, ByteLease } from './byte-budget.ts'
 import { estimateTransfer, transferMemoryBytes } from './estimate.ts'
 import type { SharedImage } from './shared-image.ts'
 import type { SharedImages } from './shared-images.ts'
@@ -13,7 +13,7 @@ import { showRecord } from '../show-record.ts'
 /** What a transfer runs with. */
 export interface TransferTools {
   readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>
-  readonly budget: ByteBudget
+  readonly budget: Limiter
   readonly images: SharedImages
   /** Called when a shared download begins, with all who want it. */
   onShared(members: Iterable<Transfer>): void
@@ -51,13 +51,13 @@ async function perform(
   const estimate = estimateTransfer(record, request, verifiesSignatures)
   const fileBytes = record.size ?? 0
   // What needs no temporary file alone shall not fail because there is no room for a shared one.
-  const hasRoom = estimate.temporaryBytes > 0 || transferMemoryBytes + fileBytes <= budget.limitBytes
+  const hasRoom = estimate.temporaryBytes > 0 || transferMemoryBytes + fileBytes <= budget.limit
   const wanted = image !== undefined && (image.begun || (image.members.size > 1 && hasRoom))
   const shared = wanted && estimate.shareable
   if (image === undefined || !shared) {
     // Those who come later shall not take this one's download for theirs.
     images.leave(transfer)
-    const lease = await budget.take(transferMemoryBytes + estimate.temporaryBytes, signal)
+    const lease = await budget.acquire(transferMemoryBytes + estimate.temporaryBytes, signal)
     return finishing(lease, async () => ({ ...(await imageUtils.imageToVolume(request)), shared: false }))
   }
   const lease = await leaseShared(image, fileBytes, budget, signal)
@@ -76,17 +76,17 @@ async function perform(
 async function leaseShared(
   image: SharedImage,
   fileBytes: number,
-  budget: ByteBudget,
+  budget: Limiter,
   signal: AbortSignal,
-): Promise<ByteLease> {
+): Promise<Lease> {
   while (!image.reserve()) {
-    const lease = await budget.take(transferMemoryBytes, signal)
+    const lease = await budget.acquire(transferMemoryBytes, signal)
     if (image.reserved) return lease
     // Who stood before us for the file has left: it is ours to get.
     lease.release()
   }
   try {
-    const lease = await budget.take(transferMemoryBytes + fileBytes, signal)
+    const lease = await budget.acquire(transferMemoryBytes + fileBytes, signal)
     image.keep(lease.keep(fileBytes))
     return lease
   } catch (error) {
@@ -95,7 +95,7 @@ async function leaseShared(
   }
 }
 
-async function finishing<Result>(lease: ByteLease, act: () => Promise<Result>): Promise<Result> {
+async function finishing<Result>(lease: Lease, act: () => Promise<Result>): Promise<Result> {
   try {
     return await act()
   } finally {

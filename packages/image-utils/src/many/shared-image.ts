@@ -7,6 +7,7 @@ import type {
   VerifyPolicy,
 } from '@disk-image/core'
 import { ImageError } from '@disk-image/core'
+import { unlessAborted } from '@disk-image/io'
 import type { ImageUtils } from '../image-utils.ts'
 import type { Transfer } from './transfer.ts'
 
@@ -151,17 +152,5 @@ export class SharedImage {
         return typeof value === 'function' ? (value.bind(target) as unknown) : value
       },
     })
-  }
-}
-
-async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = (): void => aborted.reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

@@ -1,6 +1,6 @@
 import { InvalidError } from '@disk-image/core'
+import { Limiter } from '@disk-image/io'
 import type { ImageToVolumeRequest } from '../pipelines/request.ts'
-import { ByteBudget } from './byte-budget.ts'
 import {
   type DestinationIdentifier,
   type DestinationIdentity,
@@ -57,7 +57,7 @@ export class Queue implements TransferQueue {
   readonly #options: TransferQueueOptions
   readonly #identify: DestinationIdentifier
   readonly #slots: SlotQueue<Entry>
-  readonly #budget: ByteBudget
+  readonly #budget: Limiter
   readonly #images: SharedImages
   /** Added, and not yet looked at: in order, so that who came first is served first. */
   #arrivals: QueuedTransfer[] = []
@@ -81,7 +81,7 @@ export class Queue implements TransferQueue {
     this.#options = options
     this.#identify = identify
     this.#slots = new SlotQueue(limits)
-    this.#budget = new ByteBudget(limits.bytesInFlight)
+    this.#budget = new Limiter(limits.bytesInFlight)
     this.#images = new SharedImages(dependencies.imageUtils.TemporaryImages)
     options.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }

@@ -2,7 +2,8 @@ import { open } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { promisify } from 'node:util'
 import type { CallOptions } from '@disk-image/core'
-import { spaceError, writeFully } from '@disk-image/host'
+import { spaceError } from '@disk-image/host'
+import { writeFully } from '@disk-image/io'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 
 /**

@@ -127,7 +127,9 @@ export class OverlappedDecode {
         // Clusters of zeroes that the image has all the same become holes.
         write: async (chunk, offset) => {
           await rateLimiter?.take(chunk.length)
-          decoding.written += await writeSparsely(volume, chunk, offset)
+          // Not `+= await`: others are written meanwhile.
+          const dataBytes = await writeSparsely(volume, chunk, offset)
+          decoding.written += dataBytes
         },
       },
       signal: call.signal,

@@ -1,5 +1,5 @@
 import { type RandomAccessReader } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
+import { allocateBuffer, readFully } from '@disk-image/io'
 import { type HoldOptions, openSource } from '@disk-image/host'
 
 /** A file or block device that can be read anywhere. Close it. */
@@ -20,13 +20,7 @@ export async function openFileReader(path: string, options: HoldOptions = {}): P
       const wanted = Math.max(0, Math.min(length, size - offset))
       const lent = into !== undefined && into.length >= wanted
       const bytes = lent ? into.subarray(0, wanted) : allocateBuffer(wanted)
-      let filled = 0
-      while (filled < bytes.length) {
-        const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled)
-        if (bytesRead === 0) break
-        filled += bytesRead
-      }
-      return bytes.subarray(0, filled)
+      return bytes.subarray(0, await readFully(handle, bytes, offset))
     },
     close: () => handle.close(),
   }

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import type { ByteSink, DownloadReport, ResumePoint } from '@disk-image/core'
+import { iterateUnlessAborted, unlessAborted } from '../flow/unless-aborted.ts'
 import { createVerifiedPipe } from './verified-pipe.ts'
 import type { VerifiedPipe, VerifiedPipeOptions } from './verified-pipe.ts'
 
@@ -60,37 +61,8 @@ async function pushAll(
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const iterator = source[Symbol.asyncIterator]()
-  const aborted = abortRace(signal)
-  try {
-    for (;;) {
-      const next = iterator.next()
-      const result = await (aborted === undefined ? next : Promise.race([next, aborted.promise]))
-      if (result.done === true) return
-      const wait = pipe.push(result.value)
-      if (wait !== undefined) await (aborted === undefined ? wait : Promise.race([wait, aborted.promise]))
-    }
-  } catch (error) {
-    // A source that never answers must not hold up the end.
-    void Promise.resolve(iterator.return?.()).catch(() => undefined)
-    throw error
-  } finally {
-    aborted?.stop()
+  for await (const bytes of iterateUnlessAborted(source, signal)) {
+    const wait = pipe.push(bytes)
+    if (wait !== undefined) await unlessAborted(wait, signal)
   }
-}
-
-function abortRace(
-  signal: AbortSignal | undefined,
-): { readonly promise: Promise<never>; stop(): void } | undefined {
-  if (signal === undefined) return undefined
-  let listener: (() => void) | undefined
-  const promise = new Promise<never>((_, reject) => {
-    // The signal's reason is passed on as it is, whatever it is.
-    // oxlint-disable-next-line typescript/prefer-promise-reject-errors
-    listener = (): void => reject(signal.reason)
-    if (signal.aborted) listener()
-    else signal.addEventListener('abort', listener, { once: true })
-  })
-  promise.catch(() => undefined)
-  return { promise, stop: () => listener !== undefined && signal.removeEventListener('abort', listener) }
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import type { RandomAccessReader } from '@disk-image/core'
+import { readFully, readFullyFrom } from '@disk-image/io'
 import { VhdError } from '../errors/vhd-error.ts'
 
 /** Where a VHD is read from: a path, an open file, or anything that can be read anywhere. */
@@ -47,7 +48,7 @@ export async function openSource(source: VhdSource): Promise<ByteSource> {
     path: undefined,
     identity: undefined,
     modifiedMs: undefined,
-    read: (target, offset) => readFromReader(source, target, offset),
+    read: (target, offset) => readWhole(readFullyFrom(source, target, offset), target, offset),
     close: () => Promise.resolve(),
   }
 }
@@ -83,38 +84,22 @@ async function fileSource(
     heldPath: `/proc/self/fd/${handle.fd}`,
     identity: `${stat.dev}:${stat.ino}`,
     modifiedMs: Number(stat.mtimeMs),
-    read: (target, offset) => readFully(handle, target, offset, path),
+    read: (target, offset) => readWhole(readFully(handle, target, offset), target, offset, path),
     close,
   }
 }
 
-/** Fills the target from an open file. */
-export async function readFully(
-  handle: FileHandle,
+/** @throws {VhdError} rule `truncated` where a reading filled less than the target */
+export async function readWhole(
+  reading: Promise<number>,
   target: Uint8Array,
   offset: number,
   path?: string,
 ): Promise<void> {
-  let done = 0
-  while (done < target.length) {
-    const { bytesRead } = await handle.read(target, done, target.length - done, offset + done)
-    if (bytesRead === 0) throw truncated(path, offset + done)
-    done += bytesRead
-  }
-}
-
-async function readFromReader(reader: RandomAccessReader, target: Uint8Array, offset: number): Promise<void> {
-  let done = 0
-  while (done < target.length) {
-    const bytes = await reader.read(offset + done, target.length - done)
-    if (bytes.length === 0 || bytes.length > target.length - done) throw truncated(undefined, offset + done)
-    target.set(bytes, done)
-    done += bytes.length
-  }
-}
-
-function truncated(path: string | undefined, offset: number): VhdError {
-  return new VhdError({ path, rule: 'truncated', reason: 'the file ends before its contents', offset })
+  const bytes = await reading
+  if (bytes === target.length) return
+  const reason = 'the file ends before its contents'
+  throw new VhdError({ path, rule: 'truncated', reason, offset: offset + bytes })
 }
 
 /** Bytes of their own, `length` of them from the offset. */

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
+import { readFully, writeFully } from '@disk-image/io'
 import { VhdError } from '../errors/vhd-error.ts'
-import { openWithoutWaiting, readFully, type ByteSource } from './byte-source.ts'
+import { openWithoutWaiting, readWhole, type ByteSource } from './byte-source.ts'
 
 /** A file that is written in place. Every write is whole or the call fails. */
 export interface FileTarget extends ByteSource {
@@ -32,15 +33,8 @@ export async function openTarget(path: string, flags: number = constants.O_RDWR)
     path,
     identity: `${stat.dev}:${stat.ino}`,
     modifiedMs: Number(stat.mtimeMs),
-    read: (target, offset) => readFully(handle, target, offset, path),
-    write: async (bytes, offset) => {
-      let done = 0
-      while (done < bytes.length) {
-        const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done)
-        if (bytesWritten === 0) throw Object.assign(new Error('Nothing could be written'), { code: 'ENOSPC' })
-        done += bytesWritten
-      }
-    },
+    read: (target, offset) => readWhole(readFully(handle, target, offset), target, offset, path),
+    write: (bytes, offset) => writeFully(handle, bytes, offset),
     truncate: (size) => handle.truncate(size),
     sync: () => handle.datasync(),
     currentSize: async () => (await handle.stat()).size,

@@ -1,8 +1,8 @@
 import { InvalidError, type CallOptions } from '@disk-image/core'
+import { iterateUnlessAborted } from '@disk-image/io'
 import { defaultBlockBytes, maximumDiskBytes, roundUp, sectorBytes } from '../format/constants.ts'
 import { createBufferPool } from '../io/buffer-pool.ts'
 import { createTarget, type FileTarget } from '../io/file-target.ts'
-import { abortable } from '../io/abortable.ts'
 import { createGate } from '../io/gate.ts'
 import { makeNewFile } from '../io/new-file.ts'
 import { openVhdChain, type VhdChain } from '../operations/open-vhd-chain.ts'
@@ -106,7 +106,7 @@ export async function writeDynamicVhd(
   await writeNew(destinationPath, async (target) => {
     const writer = new DynamicWriter(target, sizeBytes, options)
     let offset = 0
-    for await (const bytes of abortable(source, signal)) {
+    for await (const bytes of iterateUnlessAborted(source, signal)) {
       signal?.throwIfAborted()
       if (offset + bytes.length > sizeBytes) break
       await writer.data(offset, bytes)

@@ -1,15 +1,15 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ByteBudget, type ByteLease } from './byte-budget.ts'
+import { type Lease, Limiter } from './limiter.ts'
 
 const never = new AbortController().signal
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-test('a need beyond the whole budget waits until it is alone, and is not overtaken', async () => {
-  const budget = new ByteBudget(10)
+test('a need beyond the whole limiter waits until it is alone, and is not overtaken', async () => {
+  const limiter = new Limiter(10)
   const order: string[] = []
-  const take = async (name: string, bytes: number): Promise<ByteLease> => {
-    const lease = await budget.take(bytes, never)
+  const take = async (name: string, bytes: number): Promise<Lease> => {
+    const lease = await limiter.acquire(bytes, never)
     order.push(name)
     return lease
   }
@@ -25,15 +25,15 @@ test('a need beyond the whole budget waits until it is alone, and is not overtak
   running.release()
   running.release()
   ;(await late).release()
-  expect({ order, used: budget.usedBytes }).toEqual({ order: ['small', 'huge', 'late'], used: 0 })
+  expect({ order, used: limiter.taken }).toEqual({ order: ['small', 'huge', 'late'], used: 0 })
 })
 
 test('what is kept counts, and never blocks the last who could free it', async () => {
-  const budget = new ByteBudget(10)
-  const first = await budget.take(9, never)
+  const limiter = new Limiter(10)
+  const first = await limiter.acquire(9, never)
   const kept = first.keep(8)
   let served = false
-  const second = budget.take(5, never).then((lease) => {
+  const second = limiter.acquire(5, never).then((lease) => {
     served = true
     return lease
   })
@@ -41,41 +41,41 @@ test('what is kept counts, and never blocks the last who could free it', async (
   expect(served).toBe(false)
   first.release()
   const lease = await second
-  expect(budget.usedBytes).toBe(13)
+  expect(limiter.taken).toBe(13)
   kept.release()
   kept.release()
   lease.release()
-  expect(budget.usedBytes).toBe(0)
+  expect(limiter.taken).toBe(0)
 })
 
 test('who leaves the line lets the next one in', async () => {
-  const budget = new ByteBudget(10)
-  const first = await budget.take(6, never)
+  const limiter = new Limiter(10)
+  const first = await limiter.acquire(6, never)
   const abort = new AbortController()
-  const large = budget.take(10, abort.signal)
-  const small = budget.take(4, never)
+  const large = limiter.acquire(10, abort.signal)
+  const small = limiter.acquire(4, never)
   abort.abort(new Error('no more'))
   await expect(large).rejects.toThrow('no more')
   ;(await small).release()
   first.release()
-  expect(budget.usedBytes).toBe(0)
-  expect(() => budget.take(1, abort.signal)).toThrow('no more')
+  expect(limiter.taken).toBe(0)
+  await expect(limiter.acquire(1, abort.signal)).rejects.toThrow('no more')
 })
 
 test('whatever is taken in whatever order: within the bound, served in turn, all served', async () => {
   const needs = fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 40 })
   await fc.assert(
     fc.asyncProperty(fc.scheduler(), needs, async (schedule, bytes) => {
-      const budget = new ByteBudget(20)
+      const limiter = new Limiter(20)
       const served: number[] = []
       let active = 0
       await schedule.waitFor(
         Promise.all(
           bytes.map(async (need, index) => {
-            const lease = await budget.take(need, never)
+            const lease = await limiter.acquire(need, never)
             served.push(index)
             active += 1
-            expect(budget.usedBytes <= 20 || active === 1).toBe(true)
+            expect(limiter.taken <= 20 || active === 1).toBe(true)
             await schedule.schedule(Promise.resolve())
             active -= 1
             lease.release()
@@ -83,7 +83,7 @@ test('whatever is taken in whatever order: within the bound, served in turn, all
         ),
       )
       expect(served).toEqual(bytes.map((_, index) => index))
-      expect(budget.usedBytes).toBe(0)
+      expect(limiter.taken).toBe(0)
     }),
     { numRuns: 100 },
   )
