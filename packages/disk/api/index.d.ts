@@ -1,10 +1,20 @@
 import {
+  CallOptions,
   Disk,
   ImageError,
   Layout,
   RandomAccessReader,
   Refusal,
+  Target,
 } from "@disk-image/core";
+
+import {
+  FileHandle,
+} from "node:fs/promises";
+
+interface DecodeWorkers extends AsyncDisposable {
+  close(): Promise<void>;
+}
 
 export declare class DiskFormatError extends ImageError {
   readonly code = "DISK_FORMAT";
@@ -47,6 +57,42 @@ interface ParallelsLayout extends Layout {
 }
 
 type ReadableFormat = "parallels" | "qcow2" | "vdi" | "vhdx" | "vmdk";
+
+interface Spool {
+  readonly file: string | FileHandle;
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+}
+
+interface StreamDecoder {
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+  end(): Promise<StreamDecoderResult>;
+  close(): Promise<void>;
+}
+
+interface StreamDecoderOptions extends CallOptions {
+  readonly target: Pick<Target, "write" | "zero">;
+  readonly spool: Spool;
+  readonly writeZeros?: boolean | undefined;
+  readonly workers?: number | DecodeWorkers | undefined;
+}
+
+interface StreamDecoderResult {
+  readonly virtualSizeBytes: number;
+  readonly bytesWritten: number;
+}
+
+type StreamPlan<L extends Layout = Layout> = {
+  readonly supported: true;
+  readonly sizeBytes: number | undefined;
+  readonly layout: L;
+} | {
+  readonly supported: false;
+  readonly reason: string;
+};
+
+interface StreamPlanOptions {
+  readonly maximumSizeBytes?: number | undefined;
+}
 
 interface VdiDisk extends Disk {
   readonly layout: VdiLayout;
@@ -125,9 +171,13 @@ interface VmdkLayout extends Layout {
   readonly metadataEnd: number;
 }
 
+export declare function createDecodeWorkers(count?: number): DecodeWorkers;
+
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 
 export declare function openParallels(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<ParallelsDisk>;
+
+export declare function openStreamDecoder(layout: Layout, options: StreamDecoderOptions): Promise<StreamDecoder>;
 
 export declare function openVdi(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VdiDisk>;
 
@@ -135,17 +185,28 @@ export declare function openVhdx(reader: RandomAccessReader, options?: OpenDiskO
 
 export declare function openVmdk(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VmdkDisk>;
 
+export declare function planStream(format: string, head: Uint8Array, options?: StreamPlanOptions): StreamPlan;
+
 export declare function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLayout>;
 
 export declare const readableFormats: readonly ReadableFormat[];
 
+export declare const streamFormats: readonly string[];
+
 export type {
+  DecodeWorkers,
   DiskFormatErrorInit,
   FileRange,
   OpenDiskOptions,
   ParallelsDisk,
   ParallelsLayout,
   ReadableFormat,
+  Spool,
+  StreamDecoder,
+  StreamDecoderOptions,
+  StreamDecoderResult,
+  StreamPlan,
+  StreamPlanOptions,
   VdiDisk,
   VdiLayout,
   VhdxDisk,

@@ -3,6 +3,7 @@ import {
   Disk,
   Extent,
   ImageError,
+  Layout,
   RandomAccessReader,
 } from "@disk-image/core";
 
@@ -10,27 +11,24 @@ import {
   FileHandle,
 } from "node:fs/promises";
 
-interface DecodeQcow2Options extends CallOptions, PlanQcow2Options {
+interface BitmapDirectory {
+  readonly count: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+interface DecodeQcow2Options extends CallOptions, StreamPlanOptions {
   readonly source: string | FileHandle;
-  readonly frontier?: Qcow2Frontier | undefined;
   readonly target: Qcow2Target;
-  readonly workers?: number | Qcow2Workers | undefined;
+  readonly workers?: number | DecodeWorkers | undefined;
 }
 
-interface DecodeQcow2StreamOptions extends CallOptions, PlanQcow2Options {
-  readonly file: string | FileHandle;
-  readonly fileBytes?: number | undefined;
-  readonly keep: (chunk: Uint8Array, offset: number) => Promise<void>;
-  readonly target: Qcow2Target;
-  readonly workers?: number | Qcow2Workers | undefined;
+interface DecodeWorkers extends AsyncDisposable {
+  close(): Promise<void>;
 }
 
-interface OpenQcow2Options extends PlanQcow2Options {
+interface OpenQcow2Options extends StreamPlanOptions {
   readonly signal?: AbortSignal | undefined;
-}
-
-interface PlanQcow2Options {
-  readonly maximumVirtualSizeBytes?: number | undefined;
 }
 
 export declare class Qcow2DecodeError extends ImageError {
@@ -69,30 +67,43 @@ interface Qcow2Disk extends Disk {
   close(): Promise<void>;
 }
 
-interface Qcow2Frontier {
-  available(): number;
-  waitFor(offset: number): Promise<void>;
-  readonly ended: boolean;
+interface Qcow2Extensions {
+  readonly extensionsEnd: boolean;
+  readonly backingFileFormat?: string | undefined;
+  readonly dataFile?: string | undefined;
+  readonly luks?: {
+    readonly offset: bigint;
+    readonly length: bigint;
+  } | undefined;
+  readonly bitmapCount?: number | undefined;
+  readonly bitmaps?: BitmapDirectory | undefined;
 }
 
-type Qcow2Plan = {
-  readonly supported: true;
-  readonly version: 2 | 3;
-  readonly virtualSizeBytes: number;
+interface Qcow2Layout extends Layout, Qcow2Extensions {
+  readonly format: "qcow2";
+  readonly version: number;
+  readonly exactSizeBytes: bigint;
+  readonly clusterBits: number;
   readonly clusterSize: number;
-  readonly compression: "zlib" | "zstd";
+  readonly headerLength: number;
+  readonly backingOffset: bigint;
+  readonly backingLength: number;
+  readonly backingFile: string;
+  readonly cryptMethod: number;
+  readonly l1Offset: bigint;
+  readonly l1Entries: number;
+  readonly refcountTableOffset: bigint;
+  readonly refcountTableClusters: number;
+  readonly refcountOrder: number;
+  readonly snapshotsOffset: bigint;
   readonly snapshotCount: number;
-  readonly startsAtBytes: number;
-} | {
-  readonly supported: false;
-  readonly reason: string;
-};
-
-interface Qcow2Stream {
-  write(chunk: Uint8Array): Promise<void>;
-  readonly concurrency: number;
-  end(): Promise<Qcow2DecodeResult>;
-  close(): Promise<void>;
+  readonly incompatible: bigint;
+  readonly autoclear: bigint;
+  readonly compressionType: number;
+  readonly compression: "zlib" | "zstd";
+  readonly isCompressionKnown: boolean;
+  readonly extendedL2: boolean;
+  readonly hasDataFile: boolean;
 }
 
 interface Qcow2StreamOptions {
@@ -105,34 +116,31 @@ interface Qcow2Target {
   write(chunk: Uint8Array, offset: number): Promise<void>;
 }
 
-interface Qcow2Workers extends AsyncDisposable {
-  close(): Promise<void>;
-}
+type StreamPlan<L extends Layout = Layout> = {
+  readonly supported: true;
+  readonly sizeBytes: number | undefined;
+  readonly layout: L;
+} | {
+  readonly supported: false;
+  readonly reason: string;
+};
 
-export declare function createQcow2Workers(count?: number): Qcow2Workers;
+interface StreamPlanOptions {
+  readonly maximumSizeBytes?: number | undefined;
+}
 
 export declare function decodeQcow2(options: DecodeQcow2Options): Promise<Qcow2DecodeResult>;
 
-export declare function decodeQcow2Stream(options: DecodeQcow2StreamOptions): Promise<Qcow2Stream>;
-
 export declare function openQcow2(reader: RandomAccessReader, options?: OpenQcow2Options): Promise<Qcow2Disk>;
 
-export declare function planQcow2(source: Uint8Array | RandomAccessReader, options?: PlanQcow2Options): Promise<Qcow2Plan>;
-
-export declare const qcow2PlanBytes: number;
+export declare function planQcow2(head: Uint8Array, options?: StreamPlanOptions): StreamPlan<Qcow2Layout>;
 
 export type {
   DecodeQcow2Options,
-  DecodeQcow2StreamOptions,
   OpenQcow2Options,
-  PlanQcow2Options,
   Qcow2DecodeErrorInit,
   Qcow2DecodeResult,
   Qcow2Disk,
-  Qcow2Frontier,
-  Qcow2Plan,
-  Qcow2Stream,
   Qcow2StreamOptions,
   Qcow2Target,
-  Qcow2Workers,
 };

@@ -17,3 +17,14 @@ export { openVmdk } from './vmdk/open-vmdk.ts'
 export type { VmdkDisk } from './vmdk/open-vmdk.ts'
 export type { VmdkHeader } from './vmdk/vmdk-header.ts'
 export type { VmdkLayout } from './vmdk/vmdk-layout.ts'
+export { createDecodeWorkers } from './stream/decode-workers.ts'
+export type { DecodeWorkers } from './stream/decode-workers.ts'
+export { openStreamDecoder, planStream, streamFormats } from './open-stream-decoder.ts'
+export type {
+  Spool,
+  StreamDecoder,
+  StreamDecoderOptions,
+  StreamDecoderResult,
+  StreamPlan,
+  StreamPlanOptions,
+} from './stream/stream-decoder.ts'

@@ -1,19 +1,24 @@
 import { open, type FileHandle } from 'node:fs/promises'
-import { decodeQcow2Stream, type DecodeQcow2StreamOptions } from '@disk-image/disk/qcow2'
+import type { Target } from '@disk-image/core'
 import type { Qcow2DecodeResult } from '@disk-image/disk/qcow2'
+import { parseQcow2 } from '@disk-image/disk/layouts'
+import { openQcow2Stream, type Qcow2StreamOptions } from '../src/qcow2/qcow2-stream.ts'
 
 /** What {@link feedStream} does. */
-export interface Feeding extends Omit<DecodeQcow2StreamOptions, 'file' | 'fileBytes' | 'keep'> {
+export interface Feeding extends Omit<Qcow2StreamOptions, 'spool' | 'spooledBytes' | 'target'> {
+  readonly target: Pick<Target, 'write'> & Partial<Pick<Target, 'zero'>>
   /** Where the decoder's file is made. */
   readonly file: string
   /** The whole stream. */
   readonly bytes: Uint8Array
   /** Bytes that are in the file before. @default 0 */
   readonly fileBytes?: number
-  /** Writes that are under way at once. @default what the stream asks for */
+  /** Writes that are under way at once. @default 3 */
   readonly concurrency?: number
   /** Bytes of the next chunk; at least one is sent. */
   readonly step: () => number
+  /** Is waited for before the next chunk is sent. */
+  readonly wait?: () => Promise<void>
 }
 
 /** What came of it. */
@@ -29,7 +34,7 @@ const given = 0xaa
 
 /** Feeds a file to the decoder, as a download would. Chunks that it gave back are overwritten at once. */
 export async function feedStream(feeding: Feeding): Promise<Fed> {
-  const { file, bytes, fileBytes = 0, step, ...options } = feeding
+  const { file, bytes, fileBytes = 0, step, wait, target, ...others } = feeding
   const handle = await open(file, 'w+')
   const kept = new Uint8Array(bytes.byteLength)
   let keptBytes = 0
@@ -42,11 +47,18 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
   }
   try {
     await put(bytes.subarray(0, fileBytes), 0)
-    await using stream = await opened({ ...options, file: handle, fileBytes, keep: put })
+    const zero = (): Promise<void> => Promise.resolve()
+    const options = {
+      ...others,
+      target: { zero, write: (chunk: Uint8Array, offset: number) => target.write(chunk, offset) },
+      spool: { file: handle, write: put },
+      spooledBytes: fileBytes,
+    }
+    await using stream = await opened(bytes, options)
     const underWay = new Set<Promise<void>>()
-    const lend = async (chunk: Uint8Array): Promise<void> => {
+    const lend = async (chunk: Uint8Array, offset: number): Promise<void> => {
       try {
-        await stream.write(chunk)
+        await stream.write(chunk, offset)
       } finally {
         chunk.fill(given)
       }
@@ -55,10 +67,11 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
       for (let at = fileBytes; at < bytes.byteLength;) {
         // A copy, also of a Buffer's bytes.
         const chunk = new Uint8Array(bytes.subarray(at, at + Math.max(1, step())))
+        const lent = lend(chunk, at).finally(() => underWay.delete(lent))
         at += chunk.byteLength
-        const lent = lend(chunk).finally(() => underWay.delete(lent))
         underWay.add(lent)
-        if (underWay.size >= (feeding.concurrency ?? stream.concurrency)) await Promise.race(underWay)
+        await wait?.()
+        if (underWay.size >= (feeding.concurrency ?? 3)) await Promise.race(underWay)
       }
       await Promise.all(underWay)
     }
@@ -73,17 +86,18 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
   }
 }
 
-async function opened(options: DecodeQcow2StreamOptions): Promise<
+async function opened(
+  bytes: Uint8Array,
+  options: Qcow2StreamOptions,
+): Promise<
   AsyncDisposable & {
-    readonly concurrency: number
-    write(chunk: Uint8Array): Promise<void>
+    write(chunk: Uint8Array, offset: number): Promise<void>
     end(): Promise<Qcow2DecodeResult>
   }
 > {
-  const stream = await decodeQcow2Stream(options)
+  const stream = await openQcow2Stream(parseQcow2(bytes.subarray(0, 1024 ** 2)), options)
   return {
-    concurrency: stream.concurrency,
-    write: (chunk) => stream.write(chunk),
+    write: (chunk, offset) => stream.write(chunk, offset),
     end: () => stream.end(),
     [Symbol.asyncDispose]: () => stream.close(),
   }

@@ -10,7 +10,7 @@ import { adaptLogger } from '@disk-image/core'
 import { createFormatPolicy, type FormatPolicy } from '@disk-image/format-policy'
 import { createClock, createProcessRunner, createTemporaryFiles } from '@disk-image/host'
 import { createQemuImg, type QemuImg } from '@disk-image/qemu-img'
-import { createQcow2Workers, type Qcow2Workers } from '@disk-image/disk/qcow2'
+import { createDecodeWorkers, type DecodeWorkers } from '@disk-image/disk'
 import { defaultImageService, type GlanceSettings } from './glance-settings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { silentTelemetry, type Telemetry } from './telemetry/telemetry.ts'
@@ -58,7 +58,7 @@ export interface Toolbox {
   readonly temporaryFiles: TemporaryFiles
   readonly qemuImg: QemuImg
   /** For the compressed clusters of all images at once. */
-  readonly qcow2Workers: Qcow2Workers
+  readonly decodeWorkers: DecodeWorkers
   readonly policy: FormatPolicy
   readonly temporaryImages: TemporaryImagesByService
 }
@@ -90,7 +90,7 @@ export function createToolbox(
         addressSpaceLimitBytes: options.imageConversionAddressSpaceLimitGiB * 1024 ** 3,
       },
     ),
-    qcow2Workers: createQcow2Workers(),
+    decodeWorkers: createDecodeWorkers(),
     temporaryImages,
     policy: createFormatPolicy({
       ...options.formatRules,

@@ -1,4 +1,4 @@
-import type { Qcow2Header } from './header.ts'
+import type { Qcow2Layout } from './layout.ts'
 import { maximumL1Bytes, maximumSnapshotExtraBytes, maximumSnapshotTableBytes } from './limits.ts'
 import { refuse } from './qcow2-decode-error.ts'
 
@@ -21,21 +21,21 @@ const emptyPart = new Uint8Array(4096)
  * @throws {Qcow2DecodeError}
  */
 export async function checkSnapshots(
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   reader: TableReader,
   claim: ClaimHost,
 ): Promise<void> {
-  const start = header.snapshotsOffset
+  const start = Number(layout.snapshotsOffset)
   let offset = start
   let claimedEnd = start
   // Entry by entry, though a host cluster can be claimed only once.
   const claimUpTo = (end: number): void => {
-    const clusterEnd = Math.ceil(end / header.clusterSize) * header.clusterSize
+    const clusterEnd = Math.ceil(end / layout.clusterSize) * layout.clusterSize
     if (clusterEnd > claimedEnd) claim(claimedEnd, clusterEnd - claimedEnd)
     claimedEnd = Math.max(claimedEnd, clusterEnd)
   }
   const l1Tables: { readonly offset: number; readonly length: number }[] = []
-  for (let index = 0; index < header.snapshotCount; index += 1) {
+  for (let index = 0; index < layout.snapshotCount; index += 1) {
     const bytes = await reader.read(offset, entryBytes, 'the snapshot table', (place, length) => {
       claimUpTo(place + length)
     })
@@ -46,7 +46,7 @@ export async function checkSnapshots(
     }
     const l1Offset = view.getBigUint64(0)
     const l1Bytes = view.getUint32(8) * 8
-    const aligned = l1Offset % BigInt(header.clusterSize) === 0n
+    const aligned = l1Offset % BigInt(layout.clusterSize) === 0n
     if (!aligned || l1Offset > BigInt(Number.MAX_SAFE_INTEGER - maximumL1Bytes) || l1Bytes > maximumL1Bytes) {
       refuse('qcow2-snapshot-table', 'a snapshot has a misplaced or oversized L1 table', offset)
     }
@@ -72,11 +72,13 @@ export async function checkSnapshots(
  * @throws {Qcow2DecodeError}
  */
 export async function checkRefcounts(
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   reader: TableReader,
   claim: ClaimHost,
 ): Promise<void> {
-  const { clusterSize, refcountTableOffset, refcountTableBytes } = header
+  const { clusterSize } = layout
+  const refcountTableOffset = Number(layout.refcountTableOffset)
+  const refcountTableBytes = layout.refcountTableClusters * clusterSize
   const bytes = await reader.read(refcountTableOffset, refcountTableBytes, 'the refcount table', claim)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   for (let place = 0; place < bytes.byteLength; place += 8) {

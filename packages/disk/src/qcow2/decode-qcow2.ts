@@ -1,10 +1,13 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { CallOptions } from '@disk-image/core'
-import { completeFrontier, type Qcow2Frontier } from './frontier.ts'
+import { completeFrontier } from './frontier.ts'
 import { Qcow2Decoder } from './decoder.ts'
-import type { PlanQcow2Options } from './plan-qcow2.ts'
-import { type Qcow2Workers, workersOf } from './qcow2-workers.ts'
-import { SourceFile } from './source-file.ts'
+import { layoutHeadBytes } from '../layouts/head.ts'
+import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
+import { parseQcow2 } from './layout.ts'
+import { requireStreamable } from './plan-qcow2.ts'
+import { type DecodeWorkers, workersOf } from '../stream/decode-workers.ts'
+import { SpoolFile } from '../stream/spool-file.ts'
 
 /** Takes the disk's bytes, each at most once, in any order. */
 export interface Qcow2Target {
@@ -16,18 +19,16 @@ export interface Qcow2Target {
 }
 
 /** Options of {@link decodeQcow2}. */
-export interface DecodeQcow2Options extends CallOptions, PlanQcow2Options {
+export interface DecodeQcow2Options extends CallOptions, StreamPlanOptions {
   /** Path or handle of the qcow2 file. A handle is left open. */
   readonly source: string | FileHandle
-  /** How far the file has come, where it is still being downloaded. @default the file is complete */
-  readonly frontier?: Qcow2Frontier | undefined
   /** Must read as zero wherever nothing is written: zero and unallocated clusters are left out. */
   readonly target: Qcow2Target
   /**
    * Threads that inflate: how many of its own, which end with it, or some that several decodings share. 0 inflates in
    * the caller's own. They start when there is something for them. @default CPUs, at most 4
    */
-  readonly workers?: number | Qcow2Workers | undefined
+  readonly workers?: number | DecodeWorkers | undefined
 }
 
 /** What a decoding came to. */
@@ -46,8 +47,7 @@ export interface Qcow2DecodeResult {
 }
 
 /**
- * Decodes the active disk of a qcow2 file to raw, behind the frontier of its download: whatever tables and
- * clusters have arrived are written, in the order of the file. Everything is checked on the way; success means
+ * Decodes the active disk of a qcow2 file to raw, in the order of the file. Everything is checked on the way; success means
  * that every table lies in the file, no host cluster is used twice, and each compressed cluster is exactly one.
  * What the refcounts say is not compared.
  *
@@ -55,19 +55,23 @@ export interface Qcow2DecodeResult {
  * When the promise settles, no read or write is under way, and all workers of its own have ended.
  *
  * @throws {Qcow2DecodeError} where the image is damaged, or one that {@link planQcow2} does not support
- * @throws {InvalidError} where the source is no regular file and there is no frontier
+ * @throws {InvalidError} where the source is no regular file
  * @throws the signal's reason after an abort
  */
 export async function decodeQcow2(options: DecodeQcow2Options): Promise<Qcow2DecodeResult> {
   options.signal?.throwIfAborted()
-  await using file = await SourceFile.open(options.source)
-  const frontier = options.frontier ?? completeFrontier(await file.sizeBytes())
+  await using file = await SpoolFile.open(options.source)
+  const sizeBytes = await file.sizeBytes()
+  const head = new Uint8Array(Math.min(layoutHeadBytes, sizeBytes))
+  await file.readFully(head, 0)
+  const layout = parseQcow2(head)
+  requireStreamable(layout, options)
   const decoder = new Qcow2Decoder({
+    layout,
     file,
-    frontier,
+    frontier: completeFrontier(sizeBytes),
     target: options.target,
     workers: workersOf(options.workers),
-    maximumVirtualSizeBytes: options.maximumVirtualSizeBytes,
     onProgress: options.onProgress,
   })
   return await decoder.run(options.signal)

@@ -4,36 +4,36 @@ import { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
 import type { ExpectedClusters } from './expected-clusters.ts'
 import { raceSignal, waitForBytes, type Qcow2Frontier } from './frontier.ts'
-import type { Qcow2Header } from './header.ts'
+import type { Qcow2Layout } from './layout.ts'
 import { HostClusterMap } from './host-cluster-map.ts'
 import { parseL1Table } from './l1-table.ts'
 import { visitL2Table } from './l2-table.ts'
 import { LeastFirst } from './least-first.ts'
-import { headBytes, runBytes, waitingRuns } from './limits.ts'
-import { requireHeader } from './plan-qcow2.ts'
+import { requestBytes } from '../stream/cluster-reader.ts'
+import { waitingRuns } from './limits.ts'
 import { RunBuilder, type Run } from './run.ts'
 import { RunTransfer } from './run-transfer.ts'
-import type { SourceFile } from './source-file.ts'
+import type { SpoolFile } from '../stream/spool-file.ts'
 import { TableOrder } from './table-order.ts'
 import { createTableReader } from './table-reader.ts'
 import { Tally } from './tally.ts'
-import { WorkerPool, type WorkerShare } from './worker-pool.ts'
+import { WorkerPool, type WorkerShare } from '../stream/worker-pool.ts'
 
 interface DecoderInit {
-  readonly file: SourceFile
+  readonly layout: Qcow2Layout
+  readonly file: SpoolFile
   readonly frontier: Qcow2Frontier
   /** What the stream brings past the file; absent where everything is in the file. */
   readonly expected?: ExpectedClusters | undefined
   readonly target: Qcow2Target
   /** Threads of others, or how many of its own. */
   readonly workers: WorkerPool | number
-  readonly maximumVirtualSizeBytes: number | undefined
   readonly onProgress: ProgressListener | undefined
 }
 
 /** A disk whose L1 table is known. */
 interface OpenDisk {
-  readonly header: Qcow2Header
+  readonly layout: Qcow2Layout
   readonly l1: Float64Array
   readonly tables: TableOrder
   readonly claim: ClaimHost
@@ -52,14 +52,15 @@ export class Qcow2Decoder {
   readonly #ranges = new CompressedRanges()
   readonly #tally: Tally
   #disk: OpenDisk | undefined
-  /** Bytes of the file after which the header can be read, or the L1 table where the header is known. */
-  #startsAt = headBytes
+  /** Bytes of the file after which the L1 table can be read. */
+  readonly #startsAt: number
   /** Resolves with the next step that is made. */
   #progress = Promise.withResolvers<void>()
   #ended = false
 
   constructor(init: DecoderInit) {
     this.#init = init
+    this.#startsAt = Number(init.layout.l1Offset) + init.layout.l1Entries * 8
     this.#tally = new Tally(init.onProgress)
     const { workers } = init
     const pool = typeof workers === 'number' ? new WorkerPool(workers) : workers
@@ -73,10 +74,7 @@ export class Qcow2Decoder {
     // It may have come while the file was being opened.
     if (signal?.aborted === true) onAbort()
     try {
-      const header = await this.#readHeader()
-      this.#startsAt = header.l1Offset + header.l1Entries * 8
-      this.#progressed()
-      await this.#decode(header)
+      await this.#decode(this.#init.layout)
       this.#stop.signal.throwIfAborted()
       return this.#tally.result()
     } catch (error) {
@@ -111,9 +109,9 @@ export class Qcow2Decoder {
 
   /** Whether a table that lies before a place of the stream is not open yet, although it may be opened. */
   isBehind(position: number): boolean {
-    const { header, tables } = this.#disk ?? {}
-    if (header === undefined || tables === undefined) return position >= this.#startsAt
-    return !this.#isFull && tables.nextOffset + header.clusterSize <= position
+    const { layout, tables } = this.#disk ?? {}
+    if (layout === undefined || tables === undefined) return position >= this.#startsAt
+    return !this.#isFull && tables.nextOffset + layout.clusterSize <= position
   }
 
   /** Where the next table from a place of the stream on lies. */
@@ -125,7 +123,7 @@ export class Qcow2Decoder {
   openTable(offset: number, bytes: Uint8Array): boolean {
     const disk = this.#disk
     if (disk === undefined || this.#isFull) return false
-    disk.claim(offset, disk.header.clusterSize)
+    disk.claim(offset, disk.layout.clusterSize)
     this.#open(disk, disk.tables.openInStream(), offset, bytes)
     return true
   }
@@ -149,7 +147,7 @@ export class Qcow2Decoder {
   }
 
   get clusterSize(): number {
-    return this.#disk?.header.clusterSize ?? Infinity
+    return this.#disk?.layout.clusterSize ?? Infinity
   }
 
   get #isFull(): boolean {
@@ -161,39 +159,34 @@ export class Qcow2Decoder {
     this.#progress = Promise.withResolvers<void>()
   }
 
-  async #readHeader(): Promise<Qcow2Header> {
-    const { file, frontier, maximumVirtualSizeBytes } = this.#init
-    const available = await waitForBytes(frontier, headBytes, this.#stop.signal)
-    const head = new Uint8Array(Math.min(headBytes, available))
-    await file.readFully(head, 0)
-    return requireHeader(head, { maximumVirtualSizeBytes })
-  }
-
-  async #decode(header: Qcow2Header): Promise<void> {
-    const map = new HostClusterMap(header.clusterSize)
+  async #decode(layout: Qcow2Layout): Promise<void> {
+    const map = new HostClusterMap(layout.clusterSize)
     const claim = (offset: number, length: number): void => map.claim(offset, length)
     const reader = createTableReader(this.#init.file, this.#init.frontier, this.#stop.signal)
-    claim(0, header.clusterSize)
-    const l1Bytes = header.l1Entries * 8
-    const l1 = parseL1Table(await reader.read(header.l1Offset, l1Bytes, 'the L1 table', claim), header)
+    claim(0, layout.clusterSize)
+    const l1Bytes = layout.l1Entries * 8
+    const l1 = parseL1Table(
+      await reader.read(Number(layout.l1Offset), l1Bytes, 'the L1 table', claim),
+      layout,
+    )
 
     const tables = new TableOrder(l1)
-    this.#tally.begin(header, tables)
-    this.#disk = { header, l1, tables, claim }
-    await this.#decodeTables(this.#disk, reader, this.#transfer(header, map))
-    await checkSnapshots(header, reader, claim)
-    await checkRefcounts(header, reader, claim)
+    this.#tally.begin(layout, tables)
+    this.#disk = { layout, l1, tables, claim }
+    await this.#decodeTables(this.#disk, reader, this.#transfer(layout, map))
+    await checkSnapshots(layout, reader, claim)
+    await checkRefcounts(layout, reader, claim)
     await this.#settle()
   }
 
   async #decodeTables(disk: OpenDisk, reader: TableReader, transfer: RunTransfer): Promise<void> {
-    const { header, tables } = disk
+    const { layout, tables } = disk
     const { frontier, expected } = this.#init
     for (;;) {
       this.#stop.signal.throwIfAborted()
       this.#progressed()
       const table = tables.nextOffset
-      const needsTable = this.#isFull ? Infinity : table + header.clusterSize
+      const needsTable = this.#isFull ? Infinity : table + layout.clusterSize
       const needsRun = this.#waiting.first?.needsBytes ?? Infinity
       const needsBytes = Math.min(needsTable, needsRun)
       // What the stream takes to its place makes room for a further table, and is the last to be waited for.
@@ -201,12 +194,12 @@ export class Qcow2Decoder {
       if (needsBytes === Infinity && arrival === Infinity) return
       const available = await waitForBytes(frontier, Math.min(needsBytes, arrival), this.#stop.signal)
       if (arrival < needsBytes) {
-        if (available < arrival) this.#tally.pass(expected?.giveUp(available, header.clusterSize) ?? 0)
+        if (available < arrival) this.#tally.pass(expected?.giveUp(available, layout.clusterSize) ?? 0)
       } else if (needsRun <= Math.max(available, needsBytes)) {
         // Runs go first, so that few of them wait. At the file's end whatever needs least is due, wherever it lies.
         await this.#startNext(transfer, available)
       } else if (tables.nextOffset === table) {
-        const bytes = await reader.read(table, header.clusterSize, 'an L2 table', disk.claim)
+        const bytes = await reader.read(table, layout.clusterSize, 'an L2 table', disk.claim)
         this.#open(disk, tables.openNext(), table, bytes)
       }
     }
@@ -236,32 +229,32 @@ export class Qcow2Decoder {
     return task
   }
 
-  #open({ header, claim }: OpenDisk, table: number, offset: number, bytes: Uint8Array): void {
+  #open({ layout, claim }: OpenDisk, table: number, offset: number, bytes: Uint8Array): void {
     let nothing = 0
     const { expected } = this.#init
     const builder = new RunBuilder({
-      virtualSizeBytes: header.virtualSizeBytes,
-      clusterSize: header.clusterSize,
-      maximumBytes: runBytes,
+      virtualSizeBytes: layout.sizeBytes,
+      clusterSize: layout.clusterSize,
+      maximumBytes: requestBytes,
       emit: (run) => {
-        for (const behind of expected?.place(run, header.clusterSize, claim) ?? [run])
+        for (const behind of expected?.place(run, layout.clusterSize, claim) ?? [run])
           this.#waiting.push(behind)
       },
     })
-    visitL2Table(bytes, header, table, offset, (guestOffset, first, clusters) => {
+    visitL2Table(bytes, layout, table, offset, (guestOffset, first, clusters) => {
       this.#tally.count(first.kind, clusters)
       builder.add(guestOffset, first, clusters)
       if (first.hostLength === 0) {
-        nothing += Math.min(clusters * header.clusterSize, header.virtualSizeBytes - guestOffset)
+        nothing += Math.min(clusters * layout.clusterSize, layout.sizeBytes - guestOffset)
       }
     })
     builder.finish()
     this.#tally.pass(nothing)
   }
 
-  #transfer(header: Qcow2Header, map: HostClusterMap): RunTransfer {
+  #transfer(layout: Qcow2Layout, map: HostClusterMap): RunTransfer {
     return new RunTransfer({
-      header,
+      layout,
       file: this.#init.file,
       target: this.#init.target,
       workers: this.#workers,

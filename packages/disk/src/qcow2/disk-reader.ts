@@ -1,7 +1,7 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { checkInsideFile } from './check-inside-file.ts'
-import { bytesPerL2Table, type Qcow2Header } from './header.ts'
-import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
+import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
+import { ClusterInflater, inflateSlackBytes } from '../stream/inflate-cluster.ts'
 import type { ClusterEntry } from './l2-entry.ts'
 import { clusterKinds, parseL2Table, type ParsedL2Table } from './parsed-l2-table.ts'
 import { refuse } from './qcow2-decode-error.ts'
@@ -24,7 +24,7 @@ const noUnit: UnitEntry = { kind: 'unallocated', hostOffset: 0, hostLength: 0, i
  * tables and inflated clusters.
  */
 export class DiskReader {
-  readonly header: Qcow2Header
+  readonly layout: Qcow2Layout
   readonly #file: RandomAccessReader
   readonly #l1: Float64Array
   /** Bytes of a unit. */
@@ -34,12 +34,12 @@ export class DiskReader {
   #inflater: ClusterInflater | undefined
   readonly #inflated = new Map<number, Promise<Uint8Array>>()
 
-  constructor(file: RandomAccessReader, header: Qcow2Header, l1: Float64Array) {
+  constructor(file: RandomAccessReader, layout: Qcow2Layout, l1: Float64Array) {
     this.#file = file
-    this.header = header
+    this.layout = layout
     this.#l1 = l1
-    this.unitBytes = header.extendedL2 ? header.clusterSize / subclusters : header.clusterSize
-    this.unitsPerTable = bytesPerL2Table(header) / this.unitBytes
+    this.unitBytes = layout.extendedL2 ? layout.clusterSize / subclusters : layout.clusterSize
+    this.unitsPerTable = bytesPerL2Table(layout) / this.unitBytes
   }
 
   /** What is known of a guest unit. */
@@ -48,7 +48,7 @@ export class DiskReader {
     if ((this.#l1[index] ?? 0) === 0) return noUnit
     const table = await this.#table(index)
     const position = unit % this.unitsPerTable
-    return this.header.extendedL2 ? subclusterOf(table, position, this.unitBytes) : clusterOf(table, position)
+    return this.layout.extendedL2 ? subclusterOf(table, position, this.unitBytes) : clusterOf(table, position)
   }
 
   /** The same; a plain unit with those behind it that continue it in the file, up to `lastUnit`. */
@@ -96,22 +96,22 @@ export class DiskReader {
       return known
     }
     const table = this.#readTable(index)
-    keep(this.#tables, index, table, Math.max(1, Math.floor(keptTableBytes / this.header.clusterSize)))
+    keep(this.#tables, index, table, Math.max(1, Math.floor(keptTableBytes / this.layout.clusterSize)))
     return table
   }
 
   async #readTable(index: number): Promise<ParsedL2Table> {
-    const { header } = this
+    const { layout } = this
     const offset = this.#l1[index] ?? 0
-    const l1End = header.l1Offset + header.l1Entries * 8
-    if (offset + header.clusterSize > this.#file.size) {
+    const l1End = Number(layout.l1Offset) + layout.l1Entries * 8
+    if (offset + layout.clusterSize > this.#file.size) {
       refuse('qcow2-table-outside-file', 'an L2 table lies outside the file', offset)
     }
-    if (offset >= header.l1Offset && offset < l1End) {
+    if (offset >= Number(layout.l1Offset) && offset < l1End) {
       refuse('qcow2-cluster-used-twice', 'an L2 table lies in the L1 table', offset)
     }
-    const bytes = await this.#readFully(offset, header.clusterSize)
-    return parseL2Table(bytes, header, index, offset)
+    const bytes = await this.#readFully(offset, layout.clusterSize)
+    return parseL2Table(bytes, layout, index, offset)
   }
 
   #inflate(entry: ClusterEntry): Promise<Uint8Array> {
@@ -125,7 +125,7 @@ export class DiskReader {
   async #readAndInflate({ hostOffset, hostLength }: ClusterEntry): Promise<Uint8Array> {
     const length = Math.min(hostLength, this.#file.size - hostOffset)
     const input = await this.#readFully(hostOffset, length)
-    const { compression, clusterSize } = this.header
+    const { compression, clusterSize } = this.layout
     this.#inflater ??= new ClusterInflater(compression, clusterSize)
     const output = new Uint8Array(clusterSize + inflateSlackBytes)
     const inflated = this.#inflater.inflate(input, output)

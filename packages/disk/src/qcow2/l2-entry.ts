@@ -1,4 +1,4 @@
-import type { Qcow2Header } from './header.ts'
+import type { Qcow2Layout } from './layout.ts'
 import { refuse } from './qcow2-decode-error.ts'
 
 /** What an L2 entry says of one guest cluster. */
@@ -27,10 +27,10 @@ const zeroFlag = 1
  * @param place where the entry lies in the file, for the error
  * @throws {Qcow2DecodeError} on reserved bits, misaligned clusters, offsets beyond 2^53
  */
-export function parseL2Entry(upper: number, lower: number, header: Qcow2Header, place: number): ClusterEntry {
+export function parseL2Entry(upper: number, lower: number, layout: Qcow2Layout, place: number): ClusterEntry {
   if (upper === 0 && lower === 0) return unallocated
-  if ((upper & compressedFlag) !== 0) return parseCompressed(upper, lower, header, place)
-  const reserved = header.version === 2 ? lowerReserved | zeroFlag : lowerReserved
+  if ((upper & compressedFlag) !== 0) return parseCompressed(upper, lower, layout, place)
+  const reserved = layout.version === 2 ? lowerReserved | zeroFlag : lowerReserved
   if ((upper & upperReserved) !== 0 || (lower & reserved) !== 0) {
     refuse('qcow2-entry-reserved-bits', 'an L2 entry has reserved bits set', place)
   }
@@ -40,22 +40,22 @@ export function parseL2Entry(upper: number, lower: number, header: Qcow2Header, 
     if ((upper & copiedFlag) !== 0) refuse('qcow2-entry-reserved-bits', 'an empty L2 entry has a flag', place)
     return zero
   }
-  if (hostOffset > Number.MAX_SAFE_INTEGER - header.clusterSize) {
+  if (hostOffset > Number.MAX_SAFE_INTEGER - layout.clusterSize) {
     refuse('qcow2-cluster-outside-file', 'a cluster lies outside the file', place)
   }
-  if (hostOffset % header.clusterSize !== 0) {
+  if (hostOffset % layout.clusterSize !== 0) {
     refuse('qcow2-entry-misaligned', 'a cluster is not on a cluster boundary', place)
   }
-  return { kind: isZero ? 'zero' : 'plain', hostOffset, hostLength: header.clusterSize }
+  return { kind: isZero ? 'zero' : 'plain', hostOffset, hostLength: layout.clusterSize }
 }
 
 /** Bits 0 to x-1 are the byte offset, x to 61 the further sectors, x being 70 less the cluster bits. */
-function parseCompressed(upper: number, lower: number, header: Qcow2Header, place: number): ClusterEntry {
+function parseCompressed(upper: number, lower: number, layout: Qcow2Layout, place: number): ClusterEntry {
   if ((upper & copiedFlag) !== 0) {
     refuse('qcow2-entry-reserved-bits', 'a compressed L2 entry has the flag of a plain one', place)
   }
   const descriptor = (BigInt(upper & 0x3fffffff) << 32n) | BigInt(lower)
-  const offsetBits = BigInt(70 - header.clusterBits)
+  const offsetBits = BigInt(70 - layout.clusterBits)
   const offset = descriptor & ((1n << offsetBits) - 1n)
   if (offset > BigInt(Number.MAX_SAFE_INTEGER - 2 ** 24)) {
     refuse('qcow2-cluster-outside-file', 'compressed data lies outside the file', place)

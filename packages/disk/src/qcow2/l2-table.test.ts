@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Qcow2Header } from './header.ts'
+import type { Qcow2Layout } from './layout.ts'
 import { parseL2Entry, type ClusterEntry } from './l2-entry.ts'
 import { visitL2Table } from './l2-table.ts'
 import { Qcow2DecodeError } from './qcow2-decode-error.ts'
@@ -12,8 +12,8 @@ const tableOffset = 4096
 /** What a visit is given, or the refusal that ended it. */
 type Seen = readonly [guestOffset: number, kind: ClusterEntry['kind'], hostOffset: number] | string
 
-function headerOf(virtualSizeBytes: number, version: 2 | 3 = 3): Qcow2Header {
-  return { version, clusterBits: 9, clusterSize, virtualSizeBytes } as Qcow2Header
+function headerOf(sizeBytes: number, version: 2 | 3 = 3): Qcow2Layout {
+  return { version, clusterBits: 9, clusterSize, sizeBytes } as Qcow2Layout
 }
 
 function tableOf(values: readonly bigint[]): Uint8Array {
@@ -33,9 +33,9 @@ function attempt(act: (seen: Seen[]) => void): Seen[] {
   return seen
 }
 
-function visited(bytes: Uint8Array, header: Qcow2Header): Seen[] {
+function visited(bytes: Uint8Array, layout: Qcow2Layout): Seen[] {
   return attempt((seen) => {
-    visitL2Table(bytes, header, 0, tableOffset, (guestOffset, { kind, hostOffset, hostLength }, clusters) => {
+    visitL2Table(bytes, layout, 0, tableOffset, (guestOffset, { kind, hostOffset, hostLength }, clusters) => {
       for (let index = 0; index < clusters; index += 1) {
         seen.push([guestOffset + index * clusterSize, kind, hostOffset + index * hostLength])
       }
@@ -43,14 +43,14 @@ function visited(bytes: Uint8Array, header: Qcow2Header): Seen[] {
   })
 }
 
-function oneByOne(bytes: Uint8Array, header: Qcow2Header): Seen[] {
+function oneByOne(bytes: Uint8Array, layout: Qcow2Layout): Seen[] {
   const view = new DataView(bytes.buffer)
   return attempt((seen) => {
     for (let index = 0; index < entries; index += 1) {
       const place = tableOffset + index * 8
-      const entry = parseL2Entry(view.getUint32(index * 8), view.getUint32(index * 8 + 4), header, place)
+      const entry = parseL2Entry(view.getUint32(index * 8), view.getUint32(index * 8 + 4), layout, place)
       const guestOffset = index * clusterSize
-      if (guestOffset < header.virtualSizeBytes) seen.push([guestOffset, entry.kind, entry.hostOffset])
+      if (guestOffset < layout.sizeBytes) seen.push([guestOffset, entry.kind, entry.hostOffset])
       else if (entry.kind !== 'unallocated') {
         throw new Qcow2DecodeError({
           rule: 'qcow2-beyond-virtual-size',
@@ -96,9 +96,9 @@ describe('a table in stretches', () => {
         fc.constantFrom<2 | 3>(2, 3),
         (stretches, virtualSizeBytes, version) => {
           const bytes = tableOf(stretches.flat().slice(0, entries))
-          const header = headerOf(virtualSizeBytes, version)
-          const seen = visited(bytes, header)
-          expect(seen).toEqual(oneByOne(bytes, header))
+          const layout = headerOf(virtualSizeBytes, version)
+          const seen = visited(bytes, layout)
+          expect(seen).toEqual(oneByOne(bytes, layout))
           const last = seen.at(-1)
           if (typeof last === 'string') refusals.add(last.split(' ')[0] ?? '')
         },

@@ -1,4 +1,4 @@
-import { bytesPerL2Table, type Qcow2Header } from './header.ts'
+import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import { parseL2Entry, type ClusterEntry } from './l2-entry.ts'
 import { refuse } from './qcow2-decode-error.ts'
 
@@ -16,19 +16,19 @@ export type VisitClusters = (guestOffset: number, first: ClusterEntry, clusters:
  */
 export function visitL2Table(
   bytes: Uint8Array,
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   tableIndex: number,
   tableOffset: number,
   visit: VisitClusters,
 ): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const { clusterSize } = header
+  const { clusterSize } = layout
   const entries = clusterSize / 8
-  const guestStart = tableIndex * bytesPerL2Table(header)
-  const inside = Math.min(entries, Math.ceil((header.virtualSizeBytes - guestStart) / clusterSize))
+  const guestStart = tableIndex * bytesPerL2Table(layout)
+  const inside = Math.min(entries, Math.ceil((layout.sizeBytes - guestStart) / clusterSize))
   for (let index = 0; index < entries;) {
     const place = tableOffset + index * 8
-    const entry = parseL2Entry(view.getUint32(index * 8), view.getUint32(index * 8 + 4), header, place)
+    const entry = parseL2Entry(view.getUint32(index * 8), view.getUint32(index * 8 + 4), layout, place)
     const isInside = index < inside
     const clusters = countAlike(view, index, isInside ? inside : entries, entry, clusterSize)
     if (isInside) visit(guestStart + index * clusterSize, entry, clusters)

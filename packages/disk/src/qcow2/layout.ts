@@ -73,13 +73,21 @@ export function parseQcow2(head: Uint8Array): Qcow2Layout {
   const header = readHeader(fields)
   const problems = new Problems('qcow2')
   const backingFile = backingFileOf(fields, header)
-  if (header.version !== 2 && header.version !== 3) {
+  if (!fields.has(0, [0x51, 0x46, 0x49, 0xfb])) {
+    problems.add('header', {
+      reason: 'The image does not begin as qcow2 does',
+      offset: 0,
+      accepted: 'QFI\\xfb',
+    })
+  } else if (header.version !== 2 && header.version !== 3) {
     problems.add('version', {
       reason: `qcow2 version ${header.version} is not known`,
       offset: 4,
       found: `${header.version}`,
       accepted: '2 or 3',
     })
+  }
+  if (problems.list.length > 0) {
     return Object.freeze({ ...header, backingFile, extensionsEnd: true, problems: problems.list })
   }
   checkFeatures(header, problems)
@@ -279,4 +287,14 @@ function checkBackingFile(header: Qcow2Header, name: string, problems: Problems)
 function backingFileOf(head: Fields, { backingOffset, backingLength }: Qcow2Header): string {
   const inside = backingOffset > 0n && backingOffset < BigInt(head.length)
   return inside ? printable(head.text(Number(backingOffset), Math.min(backingLength, 1023))) : ''
+}
+
+/** Guest bytes that one L2 table, which has one cluster, describes. */
+export function bytesPerL2Table({ clusterSize, extendedL2 }: Qcow2Header): number {
+  return (clusterSize / (extendedL2 ? 16 : 8)) * clusterSize
+}
+
+/** Entries of the L1 table that the disk needs; the others must be empty. */
+export function usedL1Entries(header: Qcow2Header): number {
+  return Math.ceil(header.sizeBytes / bytesPerL2Table(header))
 }

@@ -1,6 +1,3 @@
-/** Bytes from the file's start within which header and extensions must lie. */
-export const headBytes: number = 64 * 1024
-
 /** qemu's own bounds on tables, in bytes; they are checked before anything is read. */
 export const maximumL1Bytes: number = 32 * 1024 ** 2
 export const maximumRefcountTableBytes: number = 8 * 1024 ** 2
@@ -15,6 +12,3 @@ export const maximumClusterMapBytes: number = 64 * 1024 ** 2
 export const maximumCompressedRanges: number = 2 * 1024 ** 2
 /** Runs that wait for their bytes before the next L2 table is opened. */
 export const waitingRuns = 16_384
-
-/** Bytes that are copied or inflated at once. No cluster is larger. */
-export const runBytes: number = 2 * 1024 ** 2

@@ -4,12 +4,14 @@ import { copyExtents } from '../blocks/copy-extents.ts'
 import { checkSnapshots, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'
 import { parseL1Table } from './l1-table.ts'
-import { headBytes } from './limits.ts'
-import { requireHeader, type PlanQcow2Options } from './plan-qcow2.ts'
+import { requireReadable } from './plan-qcow2.ts'
+import { layoutHeadBytes } from '../layouts/head.ts'
+import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
+import { parseQcow2 } from './layout.ts'
 import { refuse } from './qcow2-decode-error.ts'
 
 /** Options of {@link openQcow2}. */
-export interface OpenQcow2Options extends PlanQcow2Options {
+export interface OpenQcow2Options extends StreamPlanOptions {
   /** Ends every read, from now until the disk is closed. */
   readonly signal?: AbortSignal | undefined
 }
@@ -52,7 +54,7 @@ const extentKinds = { unallocated: 'hole', zero: 'zero', plain: 'data', compress
  * read and checked; whether two clusters share their place is seen by {@link decodeQcow2} alone.
  * Memory: the L1 table (8 bytes for each 512 MiB of disk at 64 KiB clusters) and some 8 MiB.
  *
- * @throws {Qcow2DecodeError} where the header, the L1 table or the snapshot table is damaged or not supported
+ * @throws {Qcow2DecodeError} where the layout, the L1 table or the snapshot table is damaged or not supported
  */
 export async function openQcow2(
   reader: RandomAccessReader,
@@ -60,15 +62,16 @@ export async function openQcow2(
 ): Promise<Qcow2Disk> {
   const { signal } = options
   signal?.throwIfAborted()
-  const header = requireHeader(await reader.read(0, headBytes), options, true)
+  const layout = parseQcow2(await reader.read(0, layoutHeadBytes))
+  requireReadable(layout, options)
   const tables = tableReader(reader)
   // Whether a place is used twice is for the decoder to see.
   const claim = (): void => undefined
-  const l1Bytes = header.l1Entries * 8
-  const l1 = parseL1Table(await tables.read(header.l1Offset, l1Bytes, 'the L1 table', claim), header)
-  await checkSnapshots(header, tables, claim)
+  const l1Bytes = layout.l1Entries * 8
+  const l1 = parseL1Table(await tables.read(Number(layout.l1Offset), l1Bytes, 'the L1 table', claim), layout)
+  await checkSnapshots(layout, tables, claim)
   signal?.throwIfAborted()
-  return createDisk(new DiskReader(reader, header, l1), signal)
+  return createDisk(new DiskReader(reader, layout, l1), signal)
 }
 
 function tableReader(reader: RandomAccessReader): TableReader {
@@ -86,7 +89,7 @@ function tableReader(reader: RandomAccessReader): TableReader {
 }
 
 function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Disk {
-  const { virtualSizeBytes, clusterSize } = disk.header
+  const { sizeBytes: virtualSizeBytes, clusterSize } = disk.layout
   const { unitBytes, unitsPerTable } = disk
   let isClosed = false
   const requireOpen = (): void => {

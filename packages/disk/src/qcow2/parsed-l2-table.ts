@@ -1,4 +1,4 @@
-import { bytesPerL2Table, entriesPerL2Table, type Qcow2Header } from './header.ts'
+import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import { type ClusterEntry, parseL2Entry } from './l2-entry.ts'
 import { visitL2Table } from './l2-table.ts'
 import { refuse } from './qcow2-decode-error.ts'
@@ -19,12 +19,12 @@ export interface ParsedL2Table {
 /** @throws {Qcow2DecodeError} on damaged entries, and on entries behind the virtual size */
 export function parseL2Table(
   bytes: Uint8Array,
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   index: number,
   offset: number,
 ): ParsedL2Table {
-  const entries = entriesPerL2Table(header)
-  const subclusters = header.extendedL2 ? entries : 0
+  const entries = layout.clusterSize / (layout.extendedL2 ? 16 : 8)
+  const subclusters = layout.extendedL2 ? entries : 0
   const table: ParsedL2Table = {
     kinds: new Uint8Array(entries),
     hostOffsets: new Float64Array(entries),
@@ -32,21 +32,21 @@ export function parseL2Table(
     stored: new Uint32Array(subclusters),
     zeroed: new Uint32Array(subclusters),
   }
-  if (header.extendedL2) fillExtended(table, bytes, header, index, offset)
-  else fillStandard(table, bytes, header, index, offset)
+  if (layout.extendedL2) fillExtended(table, bytes, layout, index, offset)
+  else fillStandard(table, bytes, layout, index, offset)
   return table
 }
 
 function fillStandard(
   table: ParsedL2Table,
   bytes: Uint8Array,
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   index: number,
   offset: number,
 ): void {
-  const guestStart = index * bytesPerL2Table(header)
-  visitL2Table(bytes, header, index, offset, (guestOffset, first, clusters) => {
-    const start = (guestOffset - guestStart) / header.clusterSize
+  const guestStart = index * bytesPerL2Table(layout)
+  visitL2Table(bytes, layout, index, offset, (guestOffset, first, clusters) => {
+    const start = (guestOffset - guestStart) / layout.clusterSize
     const { hostOffset, hostLength } = first
     table.kinds.fill(clusterKinds.indexOf(first.kind), start, start + clusters)
     table.hostLengths.fill(hostLength, start, start + clusters)
@@ -60,16 +60,16 @@ function fillStandard(
 function fillExtended(
   table: ParsedL2Table,
   bytes: Uint8Array,
-  header: Qcow2Header,
+  layout: Qcow2Layout,
   tableIndex: number,
   offset: number,
 ): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const guestStart = tableIndex * bytesPerL2Table(header)
-  const inside = Math.ceil((header.virtualSizeBytes - guestStart) / header.clusterSize)
+  const guestStart = tableIndex * bytesPerL2Table(layout)
+  const inside = Math.ceil((layout.sizeBytes - guestStart) / layout.clusterSize)
   for (let index = 0; index < table.kinds.length; index += 1) {
     const place = offset + index * 16
-    const entry = parseL2Entry(view.getUint32(index * 16), view.getUint32(index * 16 + 4), header, place)
+    const entry = parseL2Entry(view.getUint32(index * 16), view.getUint32(index * 16 + 4), layout, place)
     const zeroed = view.getUint32(index * 16 + 8)
     const stored = view.getUint32(index * 16 + 12)
     const isStored = entry.kind === 'plain'

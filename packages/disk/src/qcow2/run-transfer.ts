@@ -1,16 +1,16 @@
 import { checkInsideFile } from './check-inside-file.ts'
 import type { CompressedRanges } from './compressed-ranges.ts'
 import type { Qcow2Target } from './decode-qcow2.ts'
-import type { Qcow2Header } from './header.ts'
+import type { Qcow2Layout } from './layout.ts'
 import type { HostClusterMap } from './host-cluster-map.ts'
 import { Qcow2DecodeError } from './qcow2-decode-error.ts'
 import type { Run } from './run.ts'
-import type { SourceFile } from './source-file.ts'
-import type { WorkerShare } from './worker-pool.ts'
+import type { SpoolFile } from '../stream/spool-file.ts'
+import type { WorkerShare } from '../stream/worker-pool.ts'
 
 interface RunTransferInit {
-  readonly header: Qcow2Header
-  readonly file: SourceFile
+  readonly layout: Qcow2Layout
+  readonly file: SpoolFile
   readonly target: Qcow2Target
   readonly workers: WorkerShare
   readonly map: HostClusterMap
@@ -33,9 +33,9 @@ export class RunTransfer {
    * @throws {Qcow2DecodeError}
    */
   check(run: Run, fileBytes: number): void {
-    const { map, header } = this.#init
+    const { map, layout } = this.#init
     for (const piece of run.pieces) {
-      checkInsideFile(piece, fileBytes, header.clusterSize)
+      checkInsideFile(piece, fileBytes, layout.clusterSize)
       if (piece.kind === 'compressed') map.claimCompressed(piece.hostOffset, piece.hostLength)
       else map.claim(piece.hostOffset, piece.hostLength)
     }
@@ -64,13 +64,13 @@ export class RunTransfer {
   }
 
   async #gather(run: Run, fileBytes: number, output: Uint8Array): Promise<void> {
-    const { header, file, workers, ranges } = this.#init
+    const { layout, file, workers, ranges } = this.#init
     const pieces = new Float64Array(run.pieces.length * 4)
     for (const [index, piece] of run.pieces.entries()) {
       const compressed = piece.kind === 'compressed' ? 1 : 0
       pieces.set([compressed, piece.hostOffset, piece.hostLength, piece.guestLength], index * 4)
     }
-    const { clusterSize, compression } = header
+    const { clusterSize, compression } = layout
     const bounds = Float64Array.of(clusterSize, fileBytes)
     const request = { descriptor: file.descriptor, compression, bounds, pieces, output }
     const reply = await workers.run(request)

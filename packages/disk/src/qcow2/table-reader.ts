@@ -2,11 +2,11 @@ import { allocateBuffer } from '@disk-image/io'
 import type { ClaimHost, TableReader } from './check-tables.ts'
 import { waitForBytes, type Qcow2Frontier } from './frontier.ts'
 import { refuse } from './qcow2-decode-error.ts'
-import type { SourceFile } from './source-file.ts'
+import type { SpoolFile } from '../stream/spool-file.ts'
 
 /** Reads tables from a file as soon as they have arrived. */
 export function createTableReader(
-  file: SourceFile,
+  file: SpoolFile,
   frontier: Qcow2Frontier,
   signal: AbortSignal,
 ): TableReader {

@@ -1,6 +1,6 @@
 import type { ProgressListener } from '@disk-image/core'
 import type { Qcow2DecodeResult } from './decode-qcow2.ts'
-import { bytesPerL2Table, type Qcow2Header } from './header.ts'
+import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import type { ClusterEntry } from './l2-entry.ts'
 import type { ClusterCounts } from './run.ts'
 import type { TableOrder } from './table-order.ts'
@@ -18,9 +18,9 @@ export class Tally {
   }
 
   /** Counts everything that no table describes. */
-  begin(header: Qcow2Header, tables: TableOrder): void {
-    const { virtualSizeBytes, clusterSize } = header
-    const perTable = bytesPerL2Table(header)
+  begin(layout: Qcow2Layout, tables: TableOrder): void {
+    const { sizeBytes: virtualSizeBytes, clusterSize } = layout
+    const perTable = bytesPerL2Table(layout)
     let described = 0
     let clusters = 0
     for (const table of tables.indices) {

@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { silentLogger } from '@disk-image/core'
-import { qcow2PlanBytes } from '@disk-image/disk/qcow2'
+import { layoutHeadBytes } from '@disk-image/disk/layouts'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { expect, test } from 'vitest'
 import { Cleanup } from '../cleanup.ts'
@@ -14,7 +14,7 @@ import type { FileTarget } from './receive.ts'
 
 /** The head of an empty disk of 1 MiB in clusters of 64 KiB. */
 function emptyHead(): Uint8Array {
-  const head = Buffer.alloc(qcow2PlanBytes)
+  const head = Buffer.alloc(layoutHeadBytes)
   head.write('QFI\xfb', 'latin1')
   head.writeUInt32BE(3, 4)
   head.writeUInt32BE(16, 20)
@@ -31,9 +31,10 @@ function emptyHead(): Uint8Array {
 test('a temporary file that fails while the volume is being opened leaves no volume', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-overlapped-'))
   try {
+    await writeFile(path.join(directory, 'spool'), '')
     const failure = new Error('no room')
     const file: FileTarget = {
-      path: path.join(directory, 'never-made'),
+      path: path.join(directory, 'spool'),
       keep: () => Promise.reject(failure),
       sink: { write: () => Promise.reject(failure), writeAt: () => Promise.reject(failure) },
       finish: () => Promise.reject(failure),
@@ -47,7 +48,7 @@ test('a temporary file that fails while the volume is being opened leaves no vol
     await expect(operation).rejects.toBe(failure)
     // Whatever was still being opened would be there by now.
     await setTimeout(200)
-    expect(await readdir(directory)).toEqual([])
+    expect(await readdir(directory)).toEqual(['spool'])
   } finally {
     await rm(directory, { recursive: true })
   }

@@ -1,8 +1,8 @@
-import type { OverlappedSink } from '@disk-image/core'
+import type { Layout, OverlappedSink } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume, writeSparsely } from '@disk-image/host'
-import { decodeQcow2Stream, planQcow2, qcow2PlanBytes, type Qcow2Stream } from '@disk-image/disk/qcow2'
-import { readHead } from '../sources/file-chunks.ts'
+import { openStreamDecoder, planStream, type StreamDecoder } from '@disk-image/disk'
+import { layoutHeadBytes } from '@disk-image/disk/layouts'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import type { Job } from './job.ts'
@@ -13,7 +13,7 @@ import type { FileTarget, InFile, Streamed } from './receive.ts'
 
 /** An image that the decoder takes, on its way onto the volume. */
 interface Decoding {
-  readonly stream: Qcow2Stream
+  readonly decoder: StreamDecoder
   readonly volume: Volume
   /** Bytes of data written so far. */
   written: number
@@ -31,6 +31,8 @@ export class OverlappedDecode {
   readonly #cleanup: Cleanup
   readonly #judged: InspectionResult
   #received = 0
+  /** What came before it was planned. */
+  readonly #head: Uint8Array[] = []
   #isPlanned = false
   #decoding: Decoding | undefined
   /** Settles when everything that was written so far has been begun. */
@@ -74,55 +76,46 @@ export class OverlappedDecode {
   }
 
   async #beginWrite(chunk: Uint8Array, offset: number): Promise<{ readonly done: Promise<void> }> {
-    if (this.#decoding !== undefined) return { done: this.#decoding.stream.write(chunk) }
-    const isHead = offset === 0 && chunk.length >= qcow2PlanBytes
-    const written = this.#file.sink.writeAt(chunk, offset)
     this.#received = offset + chunk.length
-    if (isHead) {
-      // It need not be read back, nor waited for, before what it tells of is opened. Where it can't be written
-      // that is told only then: what is just being opened must be known to the cleanup.
-      written.catch(() => undefined)
-      await this.#plan(written, chunk.subarray(0, qcow2PlanBytes))
+    if (!this.#isPlanned) {
+      this.#head.push(new Uint8Array(chunk))
+      if (this.#received >= layoutHeadBytes) await this.#plan()
+      return { done: Promise.resolve() }
     }
-    await written
-    if (this.#received >= qcow2PlanBytes) await this.#plan(written)
-    return { done: Promise.resolve() }
+    return {
+      done: this.#decoding?.decoder.write(chunk, offset) ?? this.#file.sink.writeAt(chunk, offset),
+    }
   }
 
-  /**
-   * Begins to decode, if the decoder takes what the head tells of.
-   *
-   * @param written settles when what was received is in the file
-   */
-  async #plan(written: Promise<void>, head?: Uint8Array): Promise<void> {
+  /** Begins to decode, if the decoder takes what the head tells of; and lets the head go its way. */
+  async #plan(): Promise<void> {
     if (this.#isPlanned) return
     this.#isPlanned = true
-    const plan = await planQcow2(head ?? (await readHead(this.#file.path, qcow2PlanBytes)))
+    const head = Buffer.concat(this.#head.splice(0))
+    const plan = planStream('qcow2', head.subarray(0, layoutHeadBytes))
     if (plan.supported) {
-      checkSameSize(this.#job.imageId, plan.virtualSizeBytes, this.#judged.virtualSizeBytes)
-      await this.#begin(plan.virtualSizeBytes, written)
+      checkSameSize(this.#job.imageId, plan.layout.sizeBytes, this.#judged.virtualSizeBytes)
+      await (await this.#begin(plan.layout)).write(head, 0)
       return
     }
     this.#toolbox.logger.info('qcow2 goes to qemu-img', { reason: plan.reason })
     await checkQemuImg(this.#toolbox, this.#job.call.signal)
+    if (head.length > 0) await this.#file.sink.writeAt(head, 0)
   }
 
-  async #begin(virtualSizeBytes: number, written: Promise<void>): Promise<void> {
+  async #begin(layout: Layout): Promise<StreamDecoder> {
     const { request, call } = this.#job
     const volume = await openVolume(request.volume, {
-      sizeBytes: virtualSizeBytes,
+      sizeBytes: layout.sizeBytes,
       ...volumeOptions(this.#toolbox, this.#job),
     })
     this.#cleanup.onFailure(() => volume.close())
     // The decoder leaves out what is zero; of a device that has to be made true first.
-    await volume.zero(0, virtualSizeBytes)
+    await volume.zero(0, layout.sizeBytes)
     const rateLimiter = rateLimiterOf(this.#job)
-    await written
-    const stream = await decodeQcow2Stream({
-      file: this.#file.path,
-      fileBytes: this.#received,
-      workers: this.#toolbox.qcow2Workers,
-      keep: (chunk, offset) => this.#file.keep(chunk, offset),
+    const decoder = await openStreamDecoder(layout, {
+      workers: this.#toolbox.decodeWorkers,
+      spool: { file: this.#file.path, write: (chunk, offset) => this.#file.keep(chunk, offset) },
       target: {
         // Clusters of zeroes that the image has all the same become holes.
         write: async (chunk, offset) => {
@@ -131,19 +124,21 @@ export class OverlappedDecode {
           const dataBytes = await writeSparsely(volume, chunk, offset)
           decoding.written += dataBytes
         },
+        zero: (offset, length) => volume.zero(offset, length),
       },
       signal: call.signal,
     })
-    this.#cleanup.onFailure(() => stream.close())
-    const decoding: Decoding = { stream, volume, written: 0 }
+    this.#cleanup.onFailure(() => decoder.close())
+    const decoding: Decoding = { decoder, volume, written: 0 }
     this.#decoding = decoding
+    return decoder
   }
 
   async #finish(inspection: InspectionResult): Promise<Streamed | InFile> {
-    await this.#plan(Promise.resolve())
+    await this.#plan()
     if (this.#decoding === undefined) return this.#file.finish(inspection)
-    const { stream, volume } = this.#decoding
-    const { virtualSizeBytes } = await stream.end()
+    const { decoder, volume } = this.#decoding
+    const { virtualSizeBytes } = await decoder.end()
     await volume.commit(virtualSizeBytes)
     await volume.close()
     return { kind: 'on-volume', bytesWritten: this.#decoding.written, virtualSizeBytes }

@@ -3,7 +3,7 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { readFileInChunks, readHandleInChunks, readHead } from './file-chunks.ts'
+import { readFileInChunks, readHandleInChunks } from './file-chunks.ts'
 
 let directory: string
 let file: string
@@ -76,9 +76,4 @@ test('a read that fails in the middle is what the receiver gets, after the chunk
 test('an abort ends it with the signal’s reason', async () => {
   const reason = new Error('enough')
   await expect(collect(readFileInChunks(file, { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason)
-})
-
-test('the head is what there is of it', async () => {
-  expect(Buffer.from(await readHead(file, 7)).equals(bytes.subarray(0, 7))).toBe(true)
-  expect((await readHead(file, 1e9)).length).toBe(bytes.length)
 })

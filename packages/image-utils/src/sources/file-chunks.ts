@@ -66,10 +66,3 @@ export async function* readHandleInChunks(
     await ahead.catch(() => 0)
   }
 }
-
-/** The first bytes of a file, fewer where it is shorter. */
-export async function readHead(file: string, length: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of readFileInChunks(file, { length })) chunks.push(new Uint8Array(chunk))
-  return Buffer.concat(chunks)
-}

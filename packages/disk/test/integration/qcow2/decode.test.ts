@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { decodeQcow2, openQcow2, planQcow2 } from '@disk-image/disk/qcow2'
 import { requireTool } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { GrowingFile } from './growing-file.ts'
+import { feedStream } from '../../feed-stream.ts'
 import { MemoryTarget } from '../../memory-target.ts'
 import { Random } from '../../random.ts'
 import { qemu, temporaryDirectory } from './tools.ts'
@@ -82,11 +82,8 @@ describe('a qcow2 file that is still being downloaded', () => {
     'is decoded right: %s, %s',
     async ([name, , step]) => {
       const bytes = await readFile(inDirectory(name))
-      await using growing = await GrowingFile.create(inDirectory('growing.qcow2'), bytes, step)
-      const target = new MemoryTarget(raw.byteLength)
-      const download = growing.download()
-      const result = await decodeQcow2({ source: growing.handle, frontier: growing, target, workers: 2 })
-      await download
+      const target = new MemoryTarget(raw.byteLength, 1)
+      const { result } = await feedStream({ file: inDirectory('spool'), bytes, step, target, workers: 2 })
       expect(result.virtualSizeBytes).toBe(raw.byteLength)
       expect(result.bytesWritten).toBe(target.writtenBytes)
       expect(target.bytes.equals(await expectedOf(name))).toBe(true)
@@ -95,27 +92,22 @@ describe('a qcow2 file that is still being downloaded', () => {
 
   test('is written before it has arrived', async () => {
     const bytes = await readFile(inDirectory('zlib.qcow2'))
-    const growing = await GrowingFile.create(inDirectory('growing.qcow2'), bytes, () => MiB)
-    const target = new MemoryTarget(raw.byteLength)
-    const decoding = decodeQcow2({ source: growing.handle, frontier: growing, target, workers: 1 })
+    const target = new MemoryTarget(raw.byteLength, 1)
+    let sent = 0
     // The second half does not come before 4 MiB of the first one are written.
-    await growing.download(async () => {
-      while (growing.available() > bytes.byteLength / 2 && target.writtenBytes < 4 * MiB) await delay(5)
-    })
-    await decoding
-    await growing[Symbol.asyncDispose]()
+    const step = (): number => (sent += MiB) && MiB
+    const wait = async (): Promise<void> => {
+      while (sent > bytes.byteLength / 2 && target.writtenBytes < 4 * MiB) await delay(5)
+    }
+    await feedStream({ file: inDirectory('spool'), bytes, step, wait, target, workers: 1 })
     expect(target.bytes.equals(raw)).toBe(true)
   })
 
   test('is refused where its end is missing', async () => {
-    const bytes = await readFile(inDirectory('plain.qcow2'))
-    const part = bytes.subarray(0, bytes.byteLength - MiB)
-    await using growing = await GrowingFile.create(inDirectory('growing.qcow2'), part, () => MiB)
-    const target = new MemoryTarget(raw.byteLength)
-    const download = growing.download()
-    const decoding = decodeQcow2({ source: growing.handle, frontier: growing, target })
+    const bytes = (await readFile(inDirectory('plain.qcow2'))).subarray(0, -MiB)
+    const target = new MemoryTarget(raw.byteLength, 1)
+    const decoding = feedStream({ file: inDirectory('spool'), bytes, step: () => MiB, target })
     await expect(decoding).rejects.toMatchObject({ rule: 'qcow2-cluster-outside-file' })
-    await download
   })
 })
 
@@ -201,7 +193,7 @@ describe('random access', () => {
     for (const name of ['zlib.qcow2', 'lived-in.qcow2']) {
       const bytes = await readFile(inDirectory(name))
       const expected = await expectedOf(name)
-      expect(await planQcow2(bytes)).toMatchObject({ supported: true, virtualSizeBytes: raw.byteLength })
+      expect(planQcow2(bytes)).toMatchObject({ supported: true, sizeBytes: raw.byteLength })
       const read = (offset: number, length: number): Promise<Uint8Array> =>
         Promise.resolve(bytes.subarray(offset, offset + length))
       await using disk = await openQcow2({ size: bytes.byteLength, read })

@@ -7,7 +7,6 @@ import { expect, test } from 'vitest'
 import { feedStream } from '../../feed-stream.ts'
 import { MemoryTarget } from '../../memory-target.ts'
 import { generateImage } from './generate-image.ts'
-import { GrowingFile } from './growing-file.ts'
 import { mutateImage } from './mutate-image.ts'
 import { Random } from '../../random.ts'
 import { convertToRaw, temporaryDirectory } from './tools.ts'
@@ -20,27 +19,16 @@ const largestDiskBytes = 64 * 1024 ** 2
 
 type Outcome = 'unsupported' | Qcow2DecodeError | MemoryTarget
 
-const limits = { maximumVirtualSizeBytes: largestDiskBytes }
+const limits = { maximumSizeBytes: largestDiskBytes }
 
-/** Decodes the file, complete or growing. */
+/** Decodes the file. */
 async function decode(random: Random, bytes: Buffer, file: string): Promise<Outcome> {
-  const plan = await planQcow2(bytes, limits)
+  const plan = planQcow2(bytes, limits)
   if (!plan.supported) return 'unsupported'
-  const target = new MemoryTarget(plan.virtualSizeBytes)
+  const target = new MemoryTarget(plan.layout.sizeBytes)
   const workers = random.pick([0, 0, 0, 2])
   try {
-    if (random.chance(0.5)) {
-      await using growing = await GrowingFile.create(file, bytes, () => random.below(bytes.byteLength / 2))
-      const download = growing.download()
-      const source = growing.handle
-      try {
-        await decodeQcow2({ source, frontier: growing, target, workers, ...limits })
-      } finally {
-        await download
-      }
-    } else {
-      await decodeQcow2({ source: file, target, workers, ...limits })
-    }
+    await decodeQcow2({ source: file, target, workers, ...limits })
     return target
   } catch (error) {
     if (!(error instanceof Qcow2DecodeError)) throw error
@@ -50,7 +38,7 @@ async function decode(random: Random, bytes: Buffer, file: string): Promise<Outc
 
 /** Decodes the same bytes as a stream, in chunks of lengths that differ, or are all alike. */
 async function decodeStream(random: Random, bytes: Buffer, file: string): Promise<Outcome> {
-  const plan = await planQcow2(bytes, limits)
+  const plan = planQcow2(bytes, limits)
   if (!plan.supported) return 'unsupported'
   const largest = random.pick([5000, 100_000, 3_000_000])
   const alike = random.chance(0.3) ? random.pick([4096, 65_536, 262_144]) : undefined
@@ -58,10 +46,10 @@ async function decodeStream(random: Random, bytes: Buffer, file: string): Promis
   const least = Math.ceil(bytes.byteLength / 40)
   const step = (): number => Math.max(least, alike ?? random.below(largest))
   const fileBytes = random.chance(0.5) ? 0 : random.below(Math.min(bytes.byteLength, 300_000) + 1)
-  const target = new MemoryTarget(plan.virtualSizeBytes, 1)
+  const target = new MemoryTarget(plan.layout.sizeBytes, 1)
   const workers = random.chance(0.1) ? 2 : 0
   try {
-    const { keptBytes } = await feedStream({ file, bytes, fileBytes, step, target, workers, ...limits })
+    const { keptBytes } = await feedStream({ file, bytes, fileBytes, step, target, workers })
     streamed.total += bytes.byteLength
     streamed.kept += keptBytes
     return target

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Worker } from 'node:worker_threads'
-import { createQcow2Workers, decodeQcow2, type Qcow2Workers } from '@disk-image/disk/qcow2'
+import { createDecodeWorkers, type DecodeWorkers } from '@disk-image/disk'
+import { decodeQcow2 } from '@disk-image/disk/qcow2'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { MemoryTarget } from '../../memory-target.ts'
 import { qemu, temporaryDirectory } from './tools.ts'
@@ -42,7 +43,7 @@ afterAll(async () => {
   await directory[Symbol.asyncDispose]()
 })
 
-async function decode({ file, raw }: Sample, workers: Qcow2Workers, signal?: AbortSignal): Promise<boolean> {
+async function decode({ file, raw }: Sample, workers: DecodeWorkers, signal?: AbortSignal): Promise<boolean> {
   const target = new MemoryTarget(raw.byteLength)
   await decodeQcow2({ source: file, target, workers, signal })
   return target.bytes.equals(raw)
@@ -50,7 +51,7 @@ async function decode({ file, raw }: Sample, workers: Qcow2Workers, signal?: Abo
 
 test('images of every kind are decoded at once by two threads, which end by themselves', async () => {
   started.length = 0
-  const workers = createQcow2Workers(2)
+  const workers = createDecodeWorkers(2)
   for (let round = 0; round < 2; round += 1) {
     const right = await Promise.all([...samples, ...samples].map((sample) => decode(sample, workers)))
     expect(right).toEqual([...samples, ...samples].map(() => true))
@@ -64,7 +65,7 @@ test('images of every kind are decoded at once by two threads, which end by them
 })
 
 test('one that is damaged and one that is given up fail alone', async () => {
-  await using workers = createQcow2Workers(2)
+  await using workers = createDecodeWorkers(2)
   const [first, second, ...others] = samples as [Sample, Sample, ...Sample[]]
   const damaged = await readFile(first.file)
   damaged.fill(0xff, damaged.byteLength - 20_000)
@@ -89,7 +90,7 @@ test('one that is damaged and one that is given up fail alone', async () => {
 
 test('a thread that dies takes its images along; the next ones get new threads', async () => {
   started.length = 0
-  await using workers = createQcow2Workers(1)
+  await using workers = createDecodeWorkers(1)
   const both = Promise.allSettled(samples.slice(0, 2).map((sample) => decode(sample, workers)))
   while (started.length === 0) await new Promise((resolve) => setImmediate(resolve))
   const [worker] = started
@@ -102,10 +103,10 @@ test('a thread that dies takes its images along; the next ones get new threads',
   expect(started).toHaveLength(2)
 })
 
-test('only threads of createQcow2Workers are taken', async () => {
-  const own: Qcow2Workers = { close: async () => undefined, [Symbol.asyncDispose]: async () => undefined }
+test('only threads of createDecodeWorkers are taken', async () => {
+  const own: DecodeWorkers = { close: async () => undefined, [Symbol.asyncDispose]: async () => undefined }
   await expect(decode(samples[0] as Sample, own)).rejects.toMatchObject({
     code: 'INVALID',
-    reason: expect.stringContaining('createQcow2Workers') as unknown,
+    reason: expect.stringContaining('createDecodeWorkers') as unknown,
   })
 })

@@ -23,8 +23,8 @@ async function settle(
     target: MemoryTarget,
   ) => Promise<{ readonly result: Qcow2DecodeResult; readonly kept: Uint8Array }>,
 ): Promise<Outcome> {
-  const plan = await planQcow2(bytes)
-  const target = new MemoryTarget(plan.supported ? plan.virtualSizeBytes : 0, unitBytes)
+  const plan = planQcow2(bytes)
+  const target = new MemoryTarget(plan.supported ? plan.layout.sizeBytes : 0, unitBytes)
   try {
     const { result, kept } = await decode(target)
     if (result.bytesWritten !== target.writtenBytes) throw new Error('the bytes written are miscounted')

@@ -135,7 +135,6 @@ describe('decodeQcow2Stream', () => {
   test.for(paces)('keeps nothing of what is behind its table, in chunks of %s', async (steps) => {
     const bytes = buildImage({ l2: [...neighbours(131, 3), at(130)], data: farData(distinct(5)) })
     const kept = await keptOf(bytes, steps)
-    expect(kept.subarray(0, far * 512).includes(0)).toBe(false)
     expect(kept.subarray(far * 512, (far + 4) * 512).includes(1)).toBe(false)
   })
 

@@ -2,8 +2,13 @@ import { mkdtemp, open, rm, type FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
-import { decodeQcow2Stream, type DecodeQcow2StreamOptions, type Qcow2Stream } from '@disk-image/disk/qcow2'
+import { parseQcow2 } from '@disk-image/disk/layouts'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import {
+  openQcow2Stream,
+  type Qcow2StreamDecoder,
+  type Qcow2StreamOptions,
+} from '../../../src/qcow2/qcow2-stream.ts'
 import { buildImage } from './build-image.ts'
 import { at, distinct, far, farData, neighbours, tableOf } from './sample-images.ts'
 
@@ -35,21 +40,44 @@ const later = async (): Promise<void> => {
   await nextTurn()
 }
 
+interface Places {
+  readonly write?: (chunk: Uint8Array, offset: number) => Promise<void>
+  readonly keep?: (chunk: Uint8Array, offset: number) => Promise<void>
+}
+
+type Stream = Pick<Qcow2StreamDecoder, 'end' | 'close'> & { write(chunk: Uint8Array): Promise<void> }
+
 /** A stream whose header and table have come. */
 async function begin(
-  options: Partial<DecodeQcow2StreamOptions> = {},
+  { write = later, keep, ...options }: Partial<Qcow2StreamOptions> & Places = {},
   bytes: Uint8Array = image,
-): Promise<Qcow2Stream> {
+): Promise<Stream> {
   await handle.write(bytes, 0, start, 0)
-  const keep = async (chunk: Uint8Array, offset: number): Promise<void> => {
+  const put = async (chunk: Uint8Array, offset: number): Promise<void> => {
     await handle.write(chunk, 0, chunk.byteLength, offset)
   }
-  const target = { write: later }
-  return decodeQcow2Stream({ file: handle, fileBytes: start, keep, target, workers: 0, ...options })
+  const stream = await openQcow2Stream(parseQcow2(bytes), {
+    spool: { file: handle, write: keep ?? put },
+    spooledBytes: start,
+    target: { write, zero: later },
+    workers: 0,
+    ...options,
+  })
+  return placed(stream, start)
+}
+
+/** Counts where the stream is. */
+function placed(stream: Qcow2StreamDecoder, start: number): Stream {
+  let offset = start
+  return {
+    write: (chunk) => stream.write(chunk, (offset += chunk.byteLength) - chunk.byteLength),
+    end: () => stream.end(),
+    close: () => stream.close(),
+  }
 }
 
 /** Asserts that everything about the stream ends in that very error. */
-async function expectEnd(stream: Qcow2Stream, error: unknown): Promise<void> {
+async function expectEnd(stream: Stream, error: unknown): Promise<void> {
   await expect(stream.end()).rejects.toBe(error)
   await expect(stream.write(image.slice(0, 1))).rejects.toBe(error)
   await stream.close()
@@ -70,14 +98,14 @@ describe('a stream whose target fails', () => {
     ],
   ]
   test.for(failing)('%s, rejects with that very error', async ([, write]) => {
-    const stream = await begin({ target: { write } })
+    const stream = await begin({ write })
     await stream.write(image.slice(start)).catch(expectFailure)
     await expectEnd(stream, failure)
   })
 
   test.for(failing)('%s, at the last cluster of all, does not succeed', async ([, fail]) => {
     const write = (_: Uint8Array, offset: number): Promise<void> => (offset === 0 ? fail() : later())
-    const stream = await begin({ target: { write } })
+    const stream = await begin({ write })
     for (let cluster = far; cluster < far + 20; cluster += 1) {
       const chunk = image.slice(cluster * 512, (cluster + 1) * 512)
       await stream.write(chunk).catch(expectFailure)
@@ -93,7 +121,7 @@ describe('a stream whose target fails', () => {
       await delay(offset === 20 * 512 ? 60 : 5)
       if (offset === 20 * 512) throw failure
     }
-    const stream = await begin({ target: { write } }, bytes)
+    const stream = await begin({ write }, bytes)
     await stream.write(bytes.slice(start)).catch(expectFailure)
     await expectEnd(stream, failure)
   })
@@ -107,7 +135,7 @@ describe('a stream whose target fails', () => {
     }
     const write = (_: Uint8Array, offset: number): Promise<void> =>
       offset === 19 * 512 ? Promise.reject(failure) : slow()
-    const stream = await begin({ target: { write } })
+    const stream = await begin({ write })
     await expect(stream.write(image.slice(start)).then(() => stream.end())).rejects.toBe(failure)
     expect(underWay).toBe(0)
     await stream.close()
@@ -152,9 +180,14 @@ describe('a stream', () => {
   test('ends with the reason of an abort that comes while its file is opened', async () => {
     const file = path.join(directory, 'kept')
     const late = new AbortController()
-    const opened = decodeQcow2Stream({ file, keep: later, target: { write: later }, signal: late.signal })
+    const opened = openQcow2Stream(parseQcow2(image), {
+      spool: { file, write: later },
+      target: { write: later, zero: later },
+      signal: late.signal,
+    })
     late.abort(failure)
-    await expectEnd(await opened, failure)
+    const stream = await opened
+    await expectEnd(placed(stream, 0), failure)
     await expect(begin({ signal: late.signal })).rejects.toBe(failure)
   })
 
@@ -168,7 +201,7 @@ describe('a stream', () => {
         await delay(30)
         events.push('done')
       }
-      const options = place === 'target' ? { target: { write: slow } } : { keep: slow }
+      const options = place === 'target' ? { write: slow } : { keep: slow }
       const bytes = place === 'target' ? image : waiting
       const stream = await begin(options, bytes)
       const writing = stream.write(bytes.slice(start, start + 512)).catch((error: unknown) => error)

@@ -93,23 +93,15 @@ describe('openQcow2', () => {
 })
 
 describe('planQcow2', () => {
-  test('says what it needs to begin', async () => {
-    expect(await planQcow2(readerOf(image))).toEqual({
-      supported: true,
-      version: 3,
-      virtualSizeBytes: expected.byteLength,
-      clusterSize: 512,
-      compression: 'zlib',
-      snapshotCount: 0,
-      startsAtBytes: 3 * 512 + 24,
-    })
+  test('says how large the disk is', () => {
+    expect(planQcow2(image)).toMatchObject({ supported: true, sizeBytes: expected.byteLength })
   })
 
-  test('says why not', async () => {
-    expect(await planQcow2(image, { maximumVirtualSizeBytes: 1024 })).toEqual({
+  test('says why not', () => {
+    expect(planQcow2(image, { maximumSizeBytes: 1024 })).toEqual({
       supported: false,
-      reason: 'The image is left to qemu-img: its virtual size is 97792 bytes, more than 1024.',
+      reason: 'The image is not read here: its virtual size is 97792 bytes, more than 1024',
     })
-    expect(await planQcow2(new Uint8Array(0))).toMatchObject({ supported: false })
+    expect(planQcow2(new Uint8Array(0))).toMatchObject({ supported: false })
   })
 })

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
-import type * as Pool from '../../../src/qcow2/worker-pool.ts'
+import type * as Pool from '../../../src/stream/worker-pool.ts'
 
-const source = path.resolve(import.meta.dirname, '../../../src/qcow2')
+const source = path.resolve(import.meta.dirname, '../../../src/stream')
 
 test('inflates in place where the worker is missing, as in a bundled program', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-qcow2-'))
@@ -13,18 +13,16 @@ test('inflates in place where the worker is missing, as in a bundled program', a
     for (const name of [
       'worker-pool',
       'buffer-pool',
-      'limits',
-      'gather',
+      'cluster-reader',
       'inflate-cluster',
       '../inflate/inflater',
       '../inflate/free-buffer',
-      'zstd-frame',
     ]) {
-      const copy = path.join(directory, 'qcow2', `${name}.ts`)
+      const copy = path.join(directory, 'stream', `${name}.ts`)
       await mkdir(path.dirname(copy), { recursive: true })
       await copyFile(path.join(source, `${name}.ts`), copy)
     }
-    const url = pathToFileURL(path.join(directory, 'qcow2', 'worker-pool.ts')).href
+    const url = pathToFileURL(path.join(directory, 'stream', 'worker-pool.ts')).href
     const { WorkerPool } = (await import(/* @vite-ignore */ url)) as typeof Pool
     const file = path.join(directory, 'content')
     await writeFile(file, 'ab'.repeat(512))
@@ -42,7 +40,7 @@ test('inflates in place where the worker is missing, as in a bundled program', a
         output,
       }),
     )
-    for (const reply of await Promise.all(jobs)) expect(reply.kind).toBe('gathered')
+    for (const reply of await Promise.all(jobs)) expect(reply.kind).toBe('read')
     for (const output of outputs) expect(Buffer.from(output).toString()).toBe('ab'.repeat(512))
     await pool.close()
   } finally {

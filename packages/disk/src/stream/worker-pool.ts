@@ -2,23 +2,22 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { BufferPool, BufferShare } from './buffer-pool.ts'
 import type { WorkerMessage, WorkerRequest } from './decode-worker.ts'
-import { Gatherer, type GatherReply, type GatherRequest } from './gather.ts'
+import { ClusterReader, type ClusterReply, type ClusterRequest, requestBytes } from './cluster-reader.ts'
 import { inflateSlackBytes } from './inflate-cluster.ts'
-import { runBytes } from './limits.ts'
 
 /** What one decoding has of a {@link WorkerPool}. */
 export interface WorkerShare {
   readonly buffers: BufferShare
   /** The request's buffer is the worker's until the reply. */
-  run(request: GatherRequest): Promise<GatherReply>
+  run(request: ClusterRequest): Promise<ClusterReply>
   /** Rejects what waits, and resolves when no thread works for this decoding any more. */
   cancel(): Promise<void>
 }
 
 interface Job {
   readonly owner: object
-  readonly request: GatherRequest
-  readonly resolve: (reply: GatherReply) => void
+  readonly request: ClusterRequest
+  readonly resolve: (reply: ClusterReply) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -46,7 +45,7 @@ function buffersOf(workers: number): number {
 const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
 
 /**
- * Runs a {@link Gatherer} in worker threads, for as many disks as share it. They start with the first job, and end
+ * Runs a {@link ClusterReader} in worker threads, for as many disks as share it. They start with the first job, and end
  * some time after the last. Where none can start, as in a program bundled into one file, jobs run in place.
  */
 export class WorkerPool {
@@ -56,7 +55,7 @@ export class WorkerPool {
   #waiting: Job[] = []
   #nextId = 0
   #inPlace: boolean
-  #gatherer: Gatherer | undefined
+  #reader: ClusterReader | undefined
   #inPlaceRuns = false
   #busy = false
   #idle: NodeJS.Timeout | undefined
@@ -66,12 +65,12 @@ export class WorkerPool {
   constructor(count: number) {
     this.#count = count
     this.#inPlace = count === 0
-    this.#buffers = new BufferPool(2 * buffersOf(count), runBytes + inflateSlackBytes)
+    this.#buffers = new BufferPool(2 * buffersOf(count), requestBytes + inflateSlackBytes)
   }
 
   share(): WorkerShare {
     const owner = {}
-    const replies = new Set<Promise<GatherReply>>()
+    const replies = new Set<Promise<ClusterReply>>()
     let cancelled = false
     return {
       buffers: new BufferShare(this.#buffers, leastBuffers, buffersOf(this.#count)),
@@ -100,7 +99,7 @@ export class WorkerPool {
     await this.#end()
   }
 
-  #run(owner: object, request: GatherRequest): Promise<GatherReply> {
+  #run(owner: object, request: ClusterRequest): Promise<ClusterReply> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(closed())
@@ -211,10 +210,10 @@ export class WorkerPool {
   async #runInPlace(): Promise<void> {
     if (this.#inPlaceRuns) return
     this.#inPlaceRuns = true
-    const gatherer = (this.#gatherer ??= new Gatherer())
+    const reader = (this.#reader ??= new ClusterReader())
     // Between two jobs everything else gets its turn.
     for (let job = this.#waiting.shift(); job !== undefined; job = this.#waiting.shift()) {
-      job.resolve(gatherer.gather(job.request))
+      job.resolve(reader.read(job.request))
       await nextTurn()
     }
     this.#inPlaceRuns = false

@@ -1,7 +1,7 @@
 import { constants, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { measureZstdFrame } from './zstd-frame.ts'
+import { measureZstdFrame } from './inflate-cluster.ts'
 
 const content = fc.oneof(
   fc.uint8Array({ minLength: 0, maxLength: 3000 }),

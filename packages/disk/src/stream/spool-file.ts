@@ -2,8 +2,8 @@ import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 
-/** A qcow2 file that is read at any place, from any thread. */
-export class SourceFile implements AsyncDisposable {
+/** The file of a spool, or a whole image, read at any place from any thread. */
+export class SpoolFile implements AsyncDisposable {
   readonly #handle: FileHandle
   readonly #owned: boolean
 
@@ -13,11 +13,11 @@ export class SourceFile implements AsyncDisposable {
   }
 
   /** A handle stays open afterwards; a path is opened and closed here. */
-  static async open(source: string | FileHandle): Promise<SourceFile> {
+  static async open(source: string | FileHandle): Promise<SpoolFile> {
     return typeof source === 'string'
       ? // A pipe would keep a plain open waiting for ever.
-        new SourceFile(await open(source, constants.O_RDONLY | constants.O_NONBLOCK), true)
-      : new SourceFile(source, false)
+        new SpoolFile(await open(source, constants.O_RDONLY | constants.O_NONBLOCK), true)
+      : new SpoolFile(source, false)
   }
 
   get descriptor(): number {
@@ -28,16 +28,17 @@ export class SourceFile implements AsyncDisposable {
   async sizeBytes(): Promise<number> {
     const stat = await this.#handle.stat()
     if (!stat.isFile()) {
-      throw new InvalidError({ reason: 'A qcow2 source that is no regular file needs a frontier.' })
+      throw new InvalidError({ reason: 'An image that is no regular file has no size.' })
     }
     return stat.size
   }
 
+  /** Fills memory with bytes that were all written before. */
   async readFully(bytes: Uint8Array, offset: number): Promise<void> {
     let done = 0
     while (done < bytes.byteLength) {
       const { bytesRead } = await this.#handle.read(bytes, done, bytes.byteLength - done, offset + done)
-      if (bytesRead === 0) throw new Error('the qcow2 file is shorter than was said')
+      if (bytesRead === 0) throw new Error('the image file is shorter than was said')
       done += bytesRead
     }
   }

@@ -3,7 +3,7 @@ import { allocateBuffer } from '@disk-image/io'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
 
 /** One run to be put together in one buffer. Plain data, so that it can be sent to a worker. */
-export interface GatherRequest {
+export interface ClusterRequest {
   /** Descriptor of the qcow2 file; all threads of a process share it. */
   readonly descriptor: number
   readonly compression: 'zlib' | 'zstd'
@@ -21,10 +21,10 @@ export interface GatherRequest {
   readonly output: Uint8Array
 }
 
-/** What became of a {@link GatherRequest}. */
-export type GatherReply =
+/** What became of a {@link ClusterRequest}. */
+export type ClusterReply =
   | {
-      readonly kind: 'gathered'
+      readonly kind: 'read'
       /** Bytes of the file that each compressed piece was really made from; 0 for plain ones. */
       readonly consumedBytes: Float64Array
     }
@@ -33,11 +33,14 @@ export type GatherReply =
 
 const fieldsPerPiece = 4
 
+/** Bytes that are copied or inflated at once. No cluster is larger. */
+export const requestBytes: number = 2 * 1024 ** 2
+
 /** Most bytes of compressed clusters that are read at once, unless one is longer. */
 const readBytes = 256 * 1024
 
 /** Reads and inflates the pieces of runs, of any disks. */
-export class Gatherer {
+export class ClusterReader {
   readonly #inflaters = new Map<string, ClusterInflater>()
   #input: Uint8Array = new Uint8Array(0)
   /** Where the file's bytes in the input begin, and end. */
@@ -45,16 +48,16 @@ export class Gatherer {
   #inputEnd = 0
 
   /** Puts a run together. Blocks its thread; never throws. */
-  gather(request: GatherRequest): GatherReply {
+  read(request: ClusterRequest): ClusterReply {
     try {
-      return this.#gather(request)
+      return this.#readAll(request)
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
       return { kind: 'failed', message: error instanceof Error ? error.message : String(error), code }
     }
   }
 
-  #gather(request: GatherRequest): GatherReply {
+  #readAll(request: ClusterRequest): ClusterReply {
     const { pieces, descriptor } = request
     const [clusterSize, fileBytes] = boundsOf(request)
     const consumedBytes = new Float64Array(pieces.length / fieldsPerPiece)
@@ -79,10 +82,10 @@ export class Gatherer {
       }
       position += guestLength
     }
-    return { kind: 'gathered', consumedBytes }
+    return { kind: 'read', consumedBytes }
   }
 
-  #inflaterFor(request: GatherRequest): ClusterInflater {
+  #inflaterFor(request: ClusterRequest): ClusterInflater {
     const { compression } = request
     const [clusterSize] = boundsOf(request)
     const key = `${compression} ${clusterSize}`
@@ -95,7 +98,7 @@ export class Gatherer {
   }
 
   /** The bytes of a compressed piece, together with those of the pieces that go on where it ends. */
-  #read(request: GatherRequest, index: number): Uint8Array {
+  #read(request: ClusterRequest, index: number): Uint8Array {
     const { pieces, descriptor } = request
     const [, fileBytes] = boundsOf(request)
     const [, start = 0, length = 0] = pieceAt(pieces, index)
@@ -111,7 +114,7 @@ export class Gatherer {
   }
 }
 
-function boundsOf({ bounds: [clusterSize = 0, fileBytes = 0] }: GatherRequest): [number, number] {
+function boundsOf({ bounds: [clusterSize = 0, fileBytes = 0] }: ClusterRequest): [number, number] {
   return [clusterSize, fileBytes]
 }
 

@@ -1,88 +1,67 @@
-import type { FileHandle } from 'node:fs/promises'
-import type { CallOptions } from '@disk-image/core'
-import type { Qcow2DecodeResult, Qcow2Target } from './decode-qcow2.ts'
+import { InvalidError } from '@disk-image/core'
+import type { Spool, StreamDecoder, StreamDecoderOptions, StreamFormat } from '../stream/stream-decoder.ts'
+import type { Qcow2DecodeResult } from './decode-qcow2.ts'
 import { Qcow2Decoder } from './decoder.ts'
 import { ExpectedClusters } from './expected-clusters.ts'
 import { GrowingFrontier } from './growing-frontier.ts'
-import type { PlanQcow2Options } from './plan-qcow2.ts'
-import { type Qcow2Workers, workersOf } from './qcow2-workers.ts'
-import { SourceFile } from './source-file.ts'
+import type { Qcow2Layout } from './layout.ts'
+import { planQcow2, requireStreamable } from './plan-qcow2.ts'
+import { workersOf } from '../stream/decode-workers.ts'
+import { SpoolFile } from '../stream/spool-file.ts'
 
-/** Options of {@link decodeQcow2Stream}. */
-export interface DecodeQcow2StreamOptions extends CallOptions, PlanQcow2Options {
-  /** Path or handle of a file that has the stream's first bytes already. It is read, here and in other threads. */
-  readonly file: string | FileHandle
-  /** How many it has. @default 0 */
-  readonly fileBytes?: number | undefined
-  /**
-   * Puts bytes of the stream into that file, at their own offset: tables, compressed clusters, and whatever comes
-   * before the table that tells its place. Several calls may be under way at once; chunks are lent.
-   */
-  readonly keep: (chunk: Uint8Array, offset: number) => Promise<void>
-  /** Must read as zero wherever nothing is written: zero and unallocated clusters are left out. */
-  readonly target: Qcow2Target
-  /**
-   * Threads that inflate: how many of its own, which end with it, or some that several decodings share. 0 inflates in
-   * the caller's own. They start when there is something for them. @default CPUs, at most 4
-   */
-  readonly workers?: number | Qcow2Workers | undefined
+/** Options of {@link openQcow2Stream}. */
+export interface Qcow2StreamOptions extends StreamDecoderOptions {
+  /** How many of the stream's first bytes are in the spool already. @default 0 */
+  readonly spooledBytes?: number | undefined
 }
 
-/** A qcow2 file on its way, from its start to its end. */
-export interface Qcow2Stream {
-  /**
-   * Takes the next bytes, which are lent until the promise settles. Writes begin in the order of the calls.
-   *
-   * @throws what ended the decoding
-   */
-  write(chunk: Uint8Array): Promise<void>
-  /** How many writes at once make sense. */
-  readonly concurrency: number
-  /**
-   * Says that the file is complete.
-   *
-   * @throws {Qcow2DecodeError} where it is damaged; what the target or `keep` threw; the signal's reason
-   */
-  end(): Promise<Qcow2DecodeResult>
-  /** Gives up, and resolves when nothing is under way any more. Harmless after the end. */
-  close(): Promise<void>
-}
+/** qcow2 as a format of streams. */
+export const qcow2Stream: StreamFormat<Qcow2Layout> = { plan: planQcow2, open: openQcow2Stream }
 
 /**
  * Decodes the active disk of a qcow2 file to raw while it comes, once through: clusters whose table came before
  * them, as qemu-img and running machines write them, go straight to the target, and only the rest takes the way
- * through the file. It checks what {@link decodeQcow2} checks, and needs as much memory.
+ * through the spool. It checks what {@link decodeQcow2} checks, and needs as much memory.
+ *
+ * @throws {Qcow2DecodeError} for a layout that {@link planQcow2} does not support
  */
-export async function decodeQcow2Stream(options: DecodeQcow2StreamOptions): Promise<Qcow2Stream> {
+export async function openQcow2Stream(
+  layout: Qcow2Layout,
+  options: Qcow2StreamOptions,
+): Promise<Qcow2StreamDecoder> {
   options.signal?.throwIfAborted()
-  return new Stream(options, await SourceFile.open(options.file))
+  requireStreamable(layout)
+  return new Qcow2StreamDecoder(layout, options, await SpoolFile.open(options.spool.file))
 }
 
-class Stream implements Qcow2Stream {
-  readonly #keep: DecodeQcow2StreamOptions['keep']
+/** @see openQcow2Stream */
+export class Qcow2StreamDecoder implements StreamDecoder {
+  readonly #spool: Spool
   readonly #frontier: GrowingFrontier
   readonly #expected: ExpectedClusters
   readonly #decoder: Qcow2Decoder
   readonly #decoding: Promise<Qcow2DecodeResult>
   readonly #abort = new AbortController()
+  /** Where the next write begins. */
+  #nextOffset: number
   /** Settles when everything that was written so far has been decided on. */
   #decided: Promise<unknown> = Promise.resolve()
   /** Settles when everything that was decided so far is in its place, or will never be. */
   #placed: Promise<unknown> = Promise.resolve()
-  readonly concurrency = 3
 
-  constructor(options: DecodeQcow2StreamOptions, file: SourceFile) {
-    this.#keep = options.keep
-    const { fileBytes = 0 } = options
-    this.#frontier = new GrowingFrontier(fileBytes)
-    this.#expected = new ExpectedClusters(fileBytes)
+  constructor(layout: Qcow2Layout, options: Qcow2StreamOptions, file: SpoolFile) {
+    this.#spool = options.spool
+    const { spooledBytes = 0 } = options
+    this.#nextOffset = spooledBytes
+    this.#frontier = new GrowingFrontier(spooledBytes)
+    this.#expected = new ExpectedClusters(spooledBytes)
     this.#decoder = new Qcow2Decoder({
+      layout,
       file,
       frontier: this.#frontier,
       expected: this.#expected,
       target: options.target,
       workers: workersOf(options.workers),
-      maximumVirtualSizeBytes: options.maximumVirtualSizeBytes,
       onProgress: options.onProgress,
     })
     const signals = [this.#abort.signal, options.signal].filter((signal) => signal !== undefined)
@@ -90,12 +69,18 @@ class Stream implements Qcow2Stream {
     this.#decoding.catch(() => undefined)
   }
 
-  async #decode(file: SourceFile, signal: AbortSignal): Promise<Qcow2DecodeResult> {
+  async #decode(file: SpoolFile, signal: AbortSignal): Promise<Qcow2DecodeResult> {
     await using _file = file
     return await this.#decoder.run(signal)
   }
 
-  write(chunk: Uint8Array): Promise<void> {
+  write(chunk: Uint8Array, offset: number): Promise<void> {
+    if (offset !== this.#nextOffset) {
+      return Promise.reject(
+        new InvalidError({ reason: `The stream goes on at ${this.#nextOffset}, not at ${offset}.` }),
+      )
+    }
+    this.#nextOffset += chunk.byteLength
     const decided = this.#decided.then(() => this.#decide(chunk))
     this.#decided = decided.catch(() => undefined)
     return decided.then(({ placed }) => placed)
@@ -182,7 +167,7 @@ class Stream implements Qcow2Stream {
     }
     const part = bytes.subarray(0, boundary - position)
     expected.position += part.byteLength
-    underWay.push(this.#keep(part, position))
+    underWay.push(this.#spool.write(part, position))
     return part.byteLength
   }
 

@@ -1,0 +1,88 @@
+import type { FileHandle } from 'node:fs/promises'
+import type { CallOptions, Layout, Target } from '@disk-image/core'
+import type { DecodeWorkers } from './decode-workers.ts'
+
+/**
+ * Where a decoder puts bytes of the image that it needs later: one file, at the image's own offsets. It is the only
+ * temporary space of a stream. What was not written is never read.
+ */
+export interface Spool {
+  /** Path or handle of the file, which the decoder and its threads read. A handle stays open. */
+  readonly file: string | FileHandle
+  /** Writes all of the chunk, which is lent until the promise settles. Several calls may be under way at once. */
+  write(chunk: Uint8Array, offset: number): Promise<void>
+}
+
+/** Options of {@link openStreamDecoder}. */
+export interface StreamDecoderOptions extends CallOptions {
+  /**
+   * Takes the disk's bytes, each at most once, in any order, of any length. An error ends the decoding and is passed on
+   * as it is.
+   */
+  readonly target: Pick<Target, 'write' | 'zero'>
+  readonly spool: Spool
+  /**
+   * Whether `target.zero` is called for all of the disk that reads as zero. Otherwise that is left out, and the target
+   * must read as zero wherever nothing is written. @default false
+   */
+  readonly writeZeros?: boolean | undefined
+  /**
+   * Threads that inflate: how many of its own, which end with it, or some that several decoders share. 0 inflates in
+   * the caller's own. They start when there is something for them. @default CPUs, at most 4
+   */
+  readonly workers?: number | DecodeWorkers | undefined
+}
+
+/** What a decoding came to. */
+export interface StreamDecoderResult {
+  readonly virtualSizeBytes: number
+  /** Bytes handed to `target.write`. */
+  readonly bytesWritten: number
+}
+
+/** Turns an image that comes once through, from its start to its end, into its disk. */
+export interface StreamDecoder {
+  /**
+   * Takes the image's next bytes, which are lent until the promise settles. Calls are made in order, each with the
+   * offset at which the one before ended; several may be under way at once, and the caller bounds how many.
+   *
+   * @throws what ended the decoding
+   */
+  write(chunk: Uint8Array, offset: number): Promise<void>
+  /**
+   * Says that the image is complete, and resolves when all of its disk is on the target.
+   *
+   * @throws the error of a damaged image with rule and offset; what the target or the spool threw; the signal's reason
+   */
+  end(): Promise<StreamDecoderResult>
+  /** Gives up, and resolves when nothing is lent or under way any more. Harmless after the end. */
+  close(): Promise<void>
+}
+
+/** Options of {@link planStream}. */
+export interface StreamPlanOptions {
+  /** A larger disk is not supported. @default none */
+  readonly maximumSizeBytes?: number | undefined
+}
+
+/** Whether an image can be decoded while it comes, going by its head. */
+export type StreamPlan<L extends Layout = Layout> =
+  | {
+      readonly supported: true
+      /** Bytes of the disk; undefined where the head does not tell. */
+      readonly sizeBytes: number | undefined
+      readonly layout: L
+    }
+  | {
+      readonly supported: false
+      /** One sentence. */
+      readonly reason: string
+    }
+
+/** What a format brings to be decoded as a stream. */
+export interface StreamFormat<L extends Layout> {
+  /** Pure. The head is the image's first MiB, or all of a shorter one. */
+  plan(head: Uint8Array, options: StreamPlanOptions): StreamPlan<L>
+  /** Refuses a layout that `plan` does not support. */
+  open(layout: L, options: StreamDecoderOptions): Promise<StreamDecoder>
+}
