@@ -3,11 +3,12 @@ import type { OpenDiskOptions } from './open-disk-options.ts'
 import { openParallels } from './parallels/open-parallels.ts'
 import { openQcow2 } from './qcow2/open-qcow2.ts'
 import { openVdi } from './vdi/open-vdi.ts'
+import { openVhd } from './vhd/open-vhd.ts'
 import { openVhdx } from './vhdx/open-vhdx.ts'
 import { openVmdk } from './vmdk/open-vmdk.ts'
 
-/** A format that is read here, in qemu-img's terms. VHD and its chains are `@disk-image/vhd`'s. */
-export type ReadableFormat = 'parallels' | 'qcow2' | 'vdi' | 'vhdx' | 'vmdk'
+/** A format that is read here, in qemu-img's terms: `vpc` is a fixed or dynamic VHD. */
+export type ReadableFormat = 'parallels' | 'qcow2' | 'vdi' | 'vhdx' | 'vmdk' | 'vpc'
 
 type OpenReader = (reader: RandomAccessReader, options: OpenDiskOptions) => Promise<Disk>
 
@@ -17,6 +18,7 @@ const readers: Readonly<Record<ReadableFormat, OpenReader>> = {
   vdi: openVdi,
   vhdx: openVhdx,
   vmdk: openVmdk,
+  vpc: openVhd,
 }
 
 /** Every {@link ReadableFormat}. */
@@ -26,7 +28,7 @@ export const readableFormats: readonly ReadableFormat[] = Object.keys(readers) a
  * Opens the disk of an image of a given format, which is never guessed.
  *
  * @throws {InvalidError} for a format that is not read here
- * @throws {DiskFormatError} or {@link Qcow2DecodeError} with the rule that the image breaks, here and on every read
+ * @throws {DiskFormatError}, {@link Qcow2DecodeError} or {@link VhdError} with the rule that the image breaks, here and on every read
  */
 export async function openDisk(
   reader: RandomAccessReader,

@@ -1,15 +1,14 @@
 import { realpath, stat, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CallOptions } from '@disk-image/core'
-import { openDisk } from '../chain/disk.ts'
-import { VhdError } from '../errors/vhd-error.ts'
-import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
-import { judgeMembers, type ArchiveWarning, type OpenMember } from './judge-archive.ts'
-import { ratioFloorBytes, resolveLimits, type ArchiveLimits, type ResolvedLimits } from './limits.ts'
-import { judgeName, quoted } from './member-name.ts'
-import { judgeType } from './member-type.ts'
-import { MemberWriter } from './member-writer.ts'
+import { VhdError } from '@disk-image/disk/vhd'
+import { openDisk } from '../chain/open-chain.ts'
+import { XenserverArchiveError } from '../errors.ts'
 import { gunzip } from './gunzip.ts'
+import { type ArchiveWarning, judgeMembers, type OpenMember } from './judge-archive.ts'
+import { type ArchiveLimits, ratioFloorBytes, type ResolvedLimits, resolveLimits } from './limits.ts'
+import { judgeName, judgeType, quoted } from './member-name.ts'
+import { MemberWriter } from './member-writer.ts'
 
 /** Options of {@link extractXenserverArchive}. */
 export interface ExtractOptions extends ArchiveLimits, CallOptions {}

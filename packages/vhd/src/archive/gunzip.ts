@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
+import { XenserverArchiveError } from '../errors.ts'
 import { GzipDecoder } from '../gzip/gzip-decoder.ts'
 import { GzipError } from '../gzip/gzip-error.ts'
 

@@ -1,8 +1,7 @@
-import type { Disk } from '../chain/disk.ts'
-import { readLocators } from '../chain/find-parent.ts'
-import { XenserverArchiveError, type XenserverArchiveErrorInit } from '../errors/xenserver-archive-error.ts'
-import { zeroUuid } from '../format/constants.ts'
-import { maximumLocatorBytes } from '../format/locator.ts'
+import { maximumLocatorBytes, zeroUuid } from '@disk-image/disk/vhd'
+import type { OpenDisk } from '../chain/open-chain.ts'
+import { readLocators } from '../chain/parents.ts'
+import { XenserverArchiveError, type XenserverArchiveErrorInit } from '../errors.ts'
 import type { ResolvedLimits } from './limits.ts'
 
 /** Something odd about an archive that is no reason to refuse it. */
@@ -16,7 +15,7 @@ export interface ArchiveWarning {
 /** A member of the chain, open. */
 export interface OpenMember {
   readonly name: string
-  readonly disk: Disk
+  readonly disk: OpenDisk
 }
 
 /**
@@ -42,7 +41,7 @@ export async function judgeMembers(
       const found = `${disk.sizeBytes} bytes`
       refuse({ rule: 'virtual-size', reason: 'its disk is larger than it may be', found, offset: 48 })
     }
-    for (const issue of disk.layout?.issues ?? []) {
+    for (const issue of disk.layout?.problems ?? []) {
       if (issue.rule === 'footers-differ') refuse(issue)
       warnings.push({ member: name, rule: issue.rule, reason: issue.reason, found: issue.found })
     }

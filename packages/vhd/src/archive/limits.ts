@@ -1,5 +1,5 @@
 import { GiB, InvalidError, MiB } from '@disk-image/core'
-import { maximumDiskBytes } from '../format/constants.ts'
+import { maximumDiskBytes } from '@disk-image/disk/vhd'
 
 /** Limits of what an archive may unpack to. */
 export interface ArchiveLimits {

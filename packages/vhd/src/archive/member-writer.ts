@@ -1,15 +1,11 @@
-import { join } from 'node:path'
 import { rm } from 'node:fs/promises'
-import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
-import { footerBytes } from '../format/constants.ts'
-import { decodeFooter } from '../format/footer.ts'
-import { createTarget, type FileTarget } from '../io/file-target.ts'
-import { giveName, isThere, temporaryPathOf } from '../io/new-file.ts'
-import { isZero } from '../io/zeroes.ts'
+import { join } from 'node:path'
+import { footerBytes, isUsable, parseVhdFooter } from '@disk-image/disk/vhd'
+import { XenserverArchiveError } from '../errors.ts'
+import { giveName, isThere, temporaryPathOf } from '../files/new-file.ts'
+import { createTarget, type FileTarget } from '../files/vhd-file.ts'
+import { writeSparsely } from '../files/zeroes.ts'
 import { largestFile, type ResolvedLimits } from './limits.ts'
-
-/** Zeros are left out in steps of this many bytes: the file gets holes. */
-const granuleBytes = 65_536
 
 /**
  * Writes one member after the other into a folder, under temporary names until all of them are judged, and takes all of
@@ -48,18 +44,7 @@ export class MemberWriter {
       this.#head = Buffer.concat([this.#head, bytes.subarray(0, footerBytes - this.#head.length)])
       if (this.#head.length === footerBytes) this.#judgeHead(current.name, current.size)
     }
-    for (let at = 0; at < bytes.length;) {
-      let end = Math.min(at + granuleBytes, bytes.length)
-      if (isZero(bytes.subarray(at, end))) {
-        at = end
-        continue
-      }
-      while (end < bytes.length && !isZero(bytes.subarray(end, Math.min(end + granuleBytes, bytes.length)))) {
-        end = Math.min(end + granuleBytes, bytes.length)
-      }
-      await current.target.write(bytes.subarray(at, end), this.#written + at)
-      at = end
-    }
+    await writeSparsely(current.target, bytes, this.#written)
     this.#written += bytes.length
   }
 
@@ -104,8 +89,8 @@ export class MemberWriter {
 
   // A dynamic disk says at its start how large it is: a bomb is known before it is unpacked.
   #judgeHead(member: string, size: number): void {
-    const head = decodeFooter(this.#head)
-    if (typeof head === 'string') return
+    const head = parseVhdFooter(this.#head)
+    if (!isUsable(head)) return
     const { currentSizeBytes } = head
     if (currentSizeBytes > this.#limits.maxVirtualSizeBytes) {
       throw new XenserverArchiveError({

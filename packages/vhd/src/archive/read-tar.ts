@@ -1,5 +1,5 @@
 import { Parser, type ReadEntry } from 'tar'
-import { XenserverArchiveError } from '../errors/xenserver-archive-error.ts'
+import { XenserverArchiveError } from '../errors.ts'
 import { quoted } from './member-name.ts'
 
 const blockBytes = 512

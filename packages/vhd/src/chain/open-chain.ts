@@ -1,27 +1,51 @@
-import { InvalidError } from '@disk-image/core'
-import { VhdError } from '../errors/vhd-error.ts'
-import { zeroUuid } from '../format/constants.ts'
-import { openDisk, type ChainSource, type Disk } from './disk.ts'
+import type { Disk } from '@disk-image/core'
+import {
+  type ChainDisk,
+  type ChainRules,
+  createChainDisk,
+  diskOf,
+  judgeChain,
+  rawDisk,
+  readVhdLayout,
+} from '@disk-image/disk/vhd'
+import { type OpenSource, openSource, type VhdSource } from '../files/vhd-file.ts'
 
-/** How strictly a chain's members must belong together. */
-export interface ChainRules {
-  /**
-   * Whether a child's note of its parent's uuid must be right. Without it the order of the list alone says
-   * who belongs to whom. @default true
-   */
-  readonly checkParentIds?: boolean | undefined
-  /**
-   * Whether the last disk may be one whose copy of the footer differs from the footer at the end, as a coalesce
-   * leaves it that was killed. @default false
-   */
-  readonly trustEndFooter?: boolean | undefined
+/** A raw file that ends a chain. It is never guessed: who means raw says so. */
+export interface RawSource {
+  readonly source: VhdSource
+  readonly format: 'raw'
 }
 
-/** Several disks as one, leaf first; closing it closes what it opened. */
-export interface DiskChain extends AsyncDisposable {
-  readonly disks: readonly Disk[]
-  /** Bytes that the leaf shows. */
-  readonly sizeBytes: number
+/** One element of a chain. */
+export type ChainSource = VhdSource | RawSource
+
+/** A disk of a chain, with what it was opened from. */
+export interface OpenDisk extends ChainDisk {
+  readonly source: OpenSource
+  close(): Promise<void>
+}
+
+/**
+ * Opens one disk and judges it.
+ *
+ * @throws {VhdError} with the first violation that is fatal
+ */
+export async function openDisk(element: ChainSource, trustEndFooter = false): Promise<OpenDisk> {
+  const isRaw = typeof element === 'object' && 'format' in element
+  const source = await openSource(isRaw ? element.source : element)
+  const close = (): Promise<void> => source.close()
+  try {
+    const disk = isRaw ? rawDisk(source) : diskOf(source, await readVhdLayout(source, trustEndFooter))
+    return { ...disk, source, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** The disks of a chain, leaf first; closing it closes what it opened. */
+export interface OpenChain {
+  readonly disks: readonly OpenDisk[]
   close(): Promise<void>
 }
 
@@ -32,13 +56,12 @@ export interface DiskChain extends AsyncDisposable {
  * @throws {InvalidError} where the list is empty
  * @throws {VhdError} with the rule that is broken
  */
-export async function openDiskChain(
+export async function openChain(
   elements: readonly ChainSource[],
   rules: ChainRules = {},
   complete = true,
-): Promise<DiskChain> {
-  if (elements.length === 0) throw new InvalidError({ reason: 'a chain needs at least one disk' })
-  const disks: Disk[] = []
+): Promise<OpenChain> {
+  const disks: OpenDisk[] = []
   const close = async (): Promise<void> => {
     await Promise.all(disks.map((disk) => disk.close()))
   }
@@ -47,77 +70,33 @@ export async function openDiskChain(
       disks.push(await openDisk(element, rules.trustEndFooter === true && index === elements.length - 1))
     }
     judgeChain(disks, rules, complete)
+    return { disks, close }
   } catch (error) {
     await close()
     throw error
   }
-  return { disks, sizeBytes: (disks[0] as Disk).sizeBytes, close, [Symbol.asyncDispose]: close }
 }
 
-function judgeChain(disks: readonly Disk[], rules: ChainRules, complete: boolean): void {
-  const seen = new Set<string>()
-  for (const { source } of disks) {
-    if (source.identity !== undefined && seen.has(source.identity)) {
-      throw new VhdError({
-        path: source.path,
-        rule: 'chain-loop',
-        reason: 'the same file is in the chain twice',
-      })
-    }
-    if (source.identity !== undefined) seen.add(source.identity)
+/**
+ * Opens a VHD, or a chain of them with the leaf first, as the one disk that it shows. Files that were given open stay
+ * open.
+ *
+ * @throws {InvalidError} where the list is empty
+ * @throws {VhdError} with the rule that a disk or the chain breaks
+ */
+export async function openVhdChain(
+  sources: ChainSource | readonly ChainSource[],
+  rules: ChainRules = {},
+): Promise<Disk> {
+  const chain = await openChain(isList(sources) ? sources : [sources], rules)
+  const disk = createChainDisk(chain.disks)
+  const close = async (): Promise<void> => {
+    await disk.close()
+    await chain.close()
   }
-  for (const [index, disk] of disks.entries()) {
-    const refuse = (rule: string, reason: string, offset?: number, found?: string): never => {
-      throw new VhdError({ path: disk.source.path, rule, reason, offset, found })
-    }
-    const parent = disks[index + 1]
-    if (parent === undefined) {
-      if (complete && disk.type === 'differencing') {
-        refuse('chain-incomplete', 'the last disk of the chain has a parent itself, which is not there', 60)
-      }
-      return
-    }
-    if (disk.type !== 'differencing') {
-      refuse(
-        'not-differencing',
-        'it has no parent, but is not the last disk of the chain',
-        undefined,
-        disk.type,
-      )
-    }
-    judgeParent(disk, parent, rules)
-  }
+  return { ...disk, close, [Symbol.asyncDispose]: close }
 }
 
-/** Judges that a parent is the one that its child means. */
-export function judgeParent(child: Disk, parent: Disk, rules: ChainRules): void {
-  const expected = child.layout?.dynamic?.header.parentUniqueId ?? zeroUuid
-  const offset = (child.layout?.dynamic?.headerOffset ?? 0) + 40
-  const refuse = (
-    path: string | undefined,
-    rule: string,
-    reason: string,
-    found?: string,
-    at?: number,
-  ): never => {
-    throw new VhdError({ path, rule, reason, found, offset: at })
-  }
-  if (parent.type === 'raw') {
-    if (expected === zeroUuid || rules.checkParentIds === false) return
-    refuse(child.source.path, 'parent-uuid', 'it was made on a VHD, not on a raw disk', expected, offset)
-    return
-  }
-  const actual = parent.layout?.found.footer.uniqueId ?? zeroUuid
-  if (actual === zeroUuid) {
-    refuse(
-      parent.source.path,
-      'zero-uuid',
-      'a parent needs a uuid: without one it is taken for a raw disk',
-      actual,
-      68,
-    )
-  }
-  if (actual !== expected && rules.checkParentIds !== false) {
-    refuse(child.source.path, 'parent-uuid', `it was made on another disk than ${actual}`, expected, offset)
-  }
+function isList(sources: ChainSource | readonly ChainSource[]): sources is readonly ChainSource[] {
+  return Array.isArray(sources)
 }

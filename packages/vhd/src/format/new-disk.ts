@@ -1,14 +1,16 @@
-import { batmapBytes, encodeBatmapHeader } from './batmap.ts'
 import {
-  defaultBlockBytes,
+  batmapBytes,
   epochSeconds,
   footerBytes,
   headerBytes,
   roundUp,
   sectorBytes,
-} from './constants.ts'
-import { encodeFooter, type VhdType } from './footer.ts'
-import { encodeHeader, sealHeader } from './header.ts'
+  type VhdType,
+} from '@disk-image/disk/vhd'
+import { encodeBatmapHeader, encodeFooter, encodeHeader } from './encode.ts'
+
+/** Bytes of a block where nothing else is asked for. */
+export const defaultBlockBytes: number = 2 * 1024 ** 2
 
 /**
  * In whose way a disk is made.
@@ -57,7 +59,7 @@ export function layOut(disk: NewDisk): NewDiskMetadata {
   })
   const entries = Math.ceil(sizeBytes / blockSizeBytes)
   const tableOffset = footerBytes + headerBytes
-  const header = sealHeader(encodeHeader({ tableOffset, maximumEntries: entries, blockSizeBytes }))
+  const header = encodeHeader({ tableOffset, maximumEntries: entries, blockSizeBytes })
   if (type === 'fixed') {
     const none = { tableOffset, blockSizeBytes, batmapOffset: undefined, entries }
     return { footer, header, bytes: new Uint8Array(), ...none }

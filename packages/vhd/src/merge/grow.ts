@@ -1,14 +1,20 @@
-import { VhdError } from '../errors/vhd-error.ts'
-import { batmapBytes, encodeBatmapHeader, type Batmap } from '../format/batmap.ts'
-import { fields } from '../format/checksum.ts'
-import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
-import { withSize } from '../format/footer.ts'
-import { sealHeader } from '../format/header.ts'
-import type { DynamicLayout, Layout } from '../inspect/layout.ts'
-import { readBytes } from '../io/byte-source.ts'
-import type { FileTarget } from '../io/file-target.ts'
-import { ensureZero } from '../io/zeroes.ts'
-import { createBlockAllocator } from './allocate.ts'
+import {
+  type Batmap,
+  batmapBytes,
+  type DynamicLayout,
+  footerBytes,
+  readBytes,
+  roundUp,
+  sectorBytes,
+  unallocated,
+  VhdError,
+  type VhdLayout,
+  viewOf,
+} from '@disk-image/disk/vhd'
+import type { FileTarget } from '../files/vhd-file.ts'
+import { ensureZero } from '../files/zeroes.ts'
+import { createBlockAllocator } from '../format/block-allocator.ts'
+import { encodeBatmapHeader, sealHeader, withSize } from '../format/encode.ts'
 
 /**
  * Makes a file longer by writing its footer at the new end first, so that at no instant anything else is
@@ -33,12 +39,12 @@ export async function extendFile(target: FileTarget, footer: Uint8Array, end: nu
  * whole, with its old size or with its new one. Killed between its two footers, it is refused until another
  * run, or a repair, has completed it.
  */
-export async function growDisk(target: FileTarget, layout: Layout, sizeBytes: number): Promise<void> {
+export async function growDisk(target: FileTarget, layout: VhdLayout, sizeBytes: number): Promise<void> {
   if (layout.dynamic === undefined) await growFixed(target, layout, sizeBytes)
   else await growDynamic(target, layout, layout.dynamic, sizeBytes)
 }
 
-async function growFixed(target: FileTarget, { found }: Layout, sizeBytes: number): Promise<void> {
+async function growFixed(target: FileTarget, { found }: VhdLayout, sizeBytes: number): Promise<void> {
   const oldSize = found.footer.currentSizeBytes
   const end = Math.max(sizeBytes + footerBytes, roundUp(target.size, sectorBytes))
   // The footer still says the old size: the old footer's bytes behind it are seen by nobody. What lies behind
@@ -61,7 +67,7 @@ async function growFixed(target: FileTarget, { found }: Layout, sizeBytes: numbe
 
 async function growDynamic(
   target: FileTarget,
-  layout: Layout,
+  layout: VhdLayout,
   dynamic: DynamicLayout,
   sizeBytes: number,
 ): Promise<void> {
@@ -102,13 +108,13 @@ export async function finishFile(target: FileTarget, footer: Uint8Array, endOfDa
 /** A larger table, and batmap, behind all data; the header's one write switches over. */
 export async function moveTable(
   target: FileTarget,
-  { found }: Layout,
+  { found }: VhdLayout,
   dynamic: DynamicLayout,
   entries: number,
 ): Promise<number> {
   const offset = roundUp(dynamic.endOfData, sectorBytes)
   const table = new Uint8Array(roundUp(entries * 4, sectorBytes)).fill(0xff)
-  const view = fields(table)
+  const view = viewOf(table)
   for (const [index, entry] of dynamic.table.entries()) view.setUint32(index * 4, entry)
   const parts: Uint8Array[] = [table]
   const wantsBatmap =
@@ -132,8 +138,8 @@ export async function moveTable(
   await target.write(Buffer.concat(parts), offset)
   await target.sync()
   const header = Uint8Array.from(dynamic.headerBytes)
-  fields(header).setBigUint64(16, BigInt(offset))
-  fields(header).setUint32(28, entries)
+  viewOf(header).setBigUint64(16, BigInt(offset))
+  viewOf(header).setUint32(28, entries)
   await target.write(sealHeader(header), dynamic.headerOffset)
   await target.sync()
   return moved?.end ?? end

@@ -1,44 +1,52 @@
-import { cutRuns, hasSector, isFull, markSectors } from '../chain/bitmap.ts'
-import type { Disk } from '../chain/disk.ts'
-import { readPieces } from '../chain/read-pieces.ts'
-import { Piece, resolveRange } from '../chain/resolve.ts'
-import { footerBytes, roundUp, sectorBytes, unallocated } from '../format/constants.ts'
-import type { DynamicLayout, Layout } from '../inspect/layout.ts'
-import type { FileTarget } from '../io/file-target.ts'
-import { createBufferPool, type BufferPool } from '../io/buffer-pool.ts'
-import { createGate, type Gate } from '../io/gate.ts'
-import { isZero } from '../io/zeroes.ts'
-import { createBlockAllocator } from './allocate.ts'
-import { finishFile, extendFile } from './grow.ts'
-import type { MergeOptions } from './merge-options.ts'
-import { prepareAhead } from './read-ahead.ts'
-import { joinPieces, Span } from './spans.ts'
+import {
+  ChainExtent,
+  cutExtents,
+  type DynamicLayout,
+  footerBytes,
+  hasSector,
+  isFull,
+  markSectors,
+  readExtents,
+  resolveRange,
+  roundUp,
+  sectorBytes,
+  unallocated,
+  type ChainDisk,
+  type VhdLayout,
+} from '@disk-image/disk/vhd'
+import type { FileTarget } from '../files/vhd-file.ts'
+import { prepareAhead } from '../files/prepare-ahead.ts'
+import { isZero } from '../files/zeroes.ts'
+import { createBlockAllocator } from '../format/block-allocator.ts'
+import { type BufferPool, createBufferPool } from './buffer-pool.ts'
+import { createGate, type Gate } from './gate.ts'
+import { extendFile, finishFile } from './grow.ts'
 import { writeTables, type TableChanges } from './tables.ts'
-import { listWork, type Work } from './work.ts'
+import { JoinedExtent, joinExtents, listWork, type MergeOptions, type Work } from './work.ts'
 
 /** Bitmaps of existing blocks wait in memory until their data is on the disk; so many at most. */
 const pendingBitmaps = 8192
 
 interface Prepared {
   readonly work: Work
-  readonly pieces: readonly Piece[]
-  readonly spans: readonly Span[]
+  readonly extents: readonly ChainExtent[]
+  readonly joined: readonly JoinedExtent[]
   /** The block's bitmap and data, as they are to be in the file. */
   readonly buffer: Uint8Array
 }
 
-/** What one merge knows while it runs. */
+/** What one merge knows while it hidden. */
 interface Merge {
-  readonly children: readonly Disk[]
+  readonly children: readonly ChainDisk[]
   readonly target: FileTarget
-  readonly layout: Layout
+  readonly layout: VhdLayout
   readonly dynamic: DynamicLayout
   /** Whether sectors without a bit read as zero: in a base without parent. */
   readonly endsChain: boolean
   readonly keepZeroBlocks: boolean
   /** Of a block with its bitmap. */
   readonly buffers: BufferPool
-  readonly scratch: BufferPool
+  readonly scratch: Uint8Array[]
 }
 
 /**
@@ -47,9 +55,9 @@ interface Merge {
  * reads the same, and a run that was killed is completed by another.
  */
 export async function mergeBlocks(
-  children: readonly Disk[],
+  children: readonly ChainDisk[],
   target: FileTarget,
-  layout: Layout,
+  layout: VhdLayout,
   dynamic: DynamicLayout,
   { signal, onProgress, keepZeroBlocks = false }: MergeOptions,
 ): Promise<void> {
@@ -63,7 +71,7 @@ export async function mergeBlocks(
     endsChain,
     keepZeroBlocks,
     buffers: createBufferPool(bitmapBytes + header.blockSizeBytes),
-    scratch: createBufferPool(header.blockSizeBytes),
+    scratch: [],
   }
   const works = (): Iterable<Work> =>
     listWork(children, header.blockSizeBytes, (start) => hasBlock(dynamic, start))
@@ -97,7 +105,7 @@ export async function mergeBlocks(
         if (isFull(buffer, header.blockSizeBytes / sectorBytes))
           markSectors(changes.full, index * sectorBytes, (index + 1) * sectorBytes)
         await gate.add(async () => {
-          await (isNew ? writeNew(merge, prepared, freshFrom) : writeSpans(merge, prepared))
+          await (isNew ? writeNew(merge, prepared, freshFrom) : writeJoined(merge, prepared))
           merge.buffers.giveBack(buffer)
         })
       }
@@ -139,74 +147,74 @@ async function prepare(merge: Merge, work: Work): Promise<Prepared> {
   if (isNew) buffer.fill(0, 0, bitmapBytes)
   else await target.read(buffer.subarray(0, bitmapBytes), offset)
   const all = await resolveRange(children, work.start, work.end)
-  const pieces = all
+  const extents = all
     .filter(({ ended }) => ended)
-    .flatMap((piece) => (piece.level === undefined && endsChain ? hiddenRuns(piece, work, buffer) : [piece]))
-  const spans = joinPieces(pieces)
+    .flatMap((extent) => (extent.level === undefined && endsChain ? hiddenExtents(extent, work, buffer) : [extent]))
+  const joined = joinExtents(extents)
   if (isNew) {
-    if (pieces.length < all.length || work.end - work.start < data.length) data.fill(0)
+    if (extents.length < all.length || work.end - work.start < data.length) data.fill(0)
   } else {
-    for (const { start, end, hasGaps } of spans) {
+    for (const { start, end, hasGaps } of joined) {
       if (!hasGaps) continue
       const span = data.subarray(start - work.start, end - work.start)
       await target.read(span, offset + bitmapBytes + start - work.start)
     }
   }
-  await readPieces(children, pieces, data, work.start, merge.scratch)
-  fillLastSector(work, spans, buffer, bitmapBytes)
-  for (const { start, end, level } of pieces) {
+  await readExtents(children, extents, data, work.start, merge.scratch)
+  fillLastSector(work, joined, buffer, bitmapBytes)
+  for (const { start, end, level } of extents) {
     if (level === undefined) data.fill(0, start - work.start, end - work.start)
     markSectors(buffer, start - work.start, end - work.start)
   }
-  return { work, pieces, spans, buffer }
+  return { work, extents, joined, buffer }
 }
 
-/** Of a run that reads as zero, what the base has to hide: where nothing is below, an unwritten sector is zero. */
-function hiddenRuns(piece: Piece, work: Work, bitmap: Uint8Array): Piece[] {
-  const runs: Piece[] = []
-  cutRuns(bitmap, piece.start, piece.end, work.start, 0, (start, end, fileOffset) => {
-    if (fileOffset !== undefined) runs.push(new Piece(start, end, piece.level, piece.fileOffset, piece.ended))
+/** Of an extent that reads as zero, what the base has to hide: where nothing is below, an unwritten sector is zero. */
+function hiddenExtents(extent: ChainExtent, work: Work, bitmap: Uint8Array): ChainExtent[] {
+  const hidden: ChainExtent[] = []
+  cutExtents(bitmap, extent.start, extent.end, work.start, 0, (start, end, fileOffset) => {
+    if (fileOffset !== undefined) hidden.push(new ChainExtent(start, end, extent.level, extent.fileOffset, extent.ended))
   })
-  return runs
+  return hidden
 }
 
 /** A leaf may end inside a sector: the rest of it is zero unless the base, being larger, has it. */
-function fillLastSector(work: Work, spans: Span[], buffer: Uint8Array, bitmapBytes: number): void {
-  const last = spans[spans.length - 1]
+function fillLastSector(work: Work, joined: JoinedExtent[], buffer: Uint8Array, bitmapBytes: number): void {
+  const last = joined[joined.length - 1]
   const rest = last === undefined ? 0 : last.end % sectorBytes
   if (last === undefined || rest === 0) return
   const sector = Math.floor((last.end - work.start) / sectorBytes)
   if (hasSector(buffer, sector)) return
   const end = last.end - rest + sectorBytes
   buffer.fill(0, bitmapBytes + last.end - work.start, bitmapBytes + end - work.start)
-  spans[spans.length - 1] = new Span(last.start, end, last.hasGaps)
+  joined[joined.length - 1] = new JoinedExtent(last.start, end, last.hasGaps)
 }
 
 /** Whether a block that the base does not have is worth one. */
-function isWanted(merge: Merge, { pieces, buffer }: Prepared): boolean {
-  if (!merge.endsChain) return pieces.length > 0
-  if (pieces.length === 0) return false
+function isWanted(merge: Merge, { extents, buffer }: Prepared): boolean {
+  if (!merge.endsChain) return extents.length > 0
+  if (extents.length === 0) return false
   return merge.keepZeroBlocks || !isZero(buffer.subarray(merge.dynamic.bitmapBytes))
 }
 
 async function writeNew(merge: Merge, prepared: Prepared, freshFrom: number): Promise<void> {
   const { target, dynamic } = merge
   const offset = (dynamic.table[prepared.work.index] as number) * sectorBytes
-  const covered = prepared.spans.reduce((sum, { start, end }) => sum + end - start, 0)
+  const covered = prepared.joined.reduce((sum, { start, end }) => sum + end - start, 0)
   // Behind the old end there are holes. Anything else would shine through in programs that ignore bitmaps.
   if (offset >= freshFrom && covered < dynamic.header.blockSizeBytes / 4) {
     await target.write(prepared.buffer.subarray(0, dynamic.bitmapBytes), offset)
-    await writeSpans(merge, prepared)
+    await writeJoined(merge, prepared)
   } else await target.write(prepared.buffer, offset)
 }
 
-async function writeSpans(
+async function writeJoined(
   { target, dynamic }: Merge,
-  { work: { index, start: base }, spans, buffer }: Prepared,
+  { work: { index, start: base }, joined, buffer }: Prepared,
 ): Promise<void> {
   const offset = (dynamic.table[index] as number) * sectorBytes + dynamic.bitmapBytes
   const data = buffer.subarray(dynamic.bitmapBytes)
-  for (const { start, end } of spans) {
+  for (const { start, end } of joined) {
     await target.write(data.subarray(start - base, end - base), offset + start - base)
   }
 }

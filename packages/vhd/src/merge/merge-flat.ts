@@ -1,19 +1,15 @@
-import type { Disk } from '../chain/disk.ts'
-import { readPieces } from '../chain/read-pieces.ts'
-import { resolveRange, type Piece } from '../chain/resolve.ts'
-import { defaultBlockBytes } from '../format/constants.ts'
-import type { FileTarget } from '../io/file-target.ts'
-import { createBufferPool } from '../io/buffer-pool.ts'
-import { createGate } from '../io/gate.ts'
-import { ensureZero, isZero } from '../io/zeroes.ts'
-import type { MergeOptions } from './merge-options.ts'
-import { prepareAhead } from './read-ahead.ts'
-import { joinPieces } from './spans.ts'
-import { listWork, type Work } from './work.ts'
+import { type ChainDisk, type ChainExtent, readExtents, resolveRange } from '@disk-image/disk/vhd'
+import type { FileTarget } from '../files/vhd-file.ts'
+import { prepareAhead } from '../files/prepare-ahead.ts'
+import { ensureZero, isZero } from '../files/zeroes.ts'
+import { defaultBlockBytes } from '../format/new-disk.ts'
+import { createBufferPool } from './buffer-pool.ts'
+import { createGate } from './gate.ts'
+import { joinExtents, listWork, type MergeOptions, type Work } from './work.ts'
 
 interface Prepared {
   readonly work: Work
-  readonly pieces: readonly Piece[]
+  readonly extents: readonly ChainExtent[]
   readonly buffer: Uint8Array
 }
 
@@ -24,21 +20,21 @@ interface Prepared {
  * @param baseBytes size of the base before it was grown
  */
 export async function mergeFlat(
-  children: readonly Disk[],
+  children: readonly ChainDisk[],
   target: FileTarget,
   baseBytes: number,
   { signal, onProgress }: MergeOptions,
 ): Promise<void> {
   const buffers = createBufferPool(defaultBlockBytes)
-  const scratch = createBufferPool(defaultBlockBytes)
+  const scratch: Uint8Array[] = []
   const works = (): Iterable<Work> => listWork(children, defaultBlockBytes, (start) => start < baseBytes)
   let total = 0
   for (const { start, end } of works()) total += end - start
   const prepare = async (work: Work): Promise<Prepared> => {
-    const pieces = (await resolveRange(children, work.start, work.end)).filter(({ ended }) => ended)
+    const extents = (await resolveRange(children, work.start, work.end)).filter(({ ended }) => ended)
     const buffer = buffers.take()
-    await readPieces(children, pieces, buffer, work.start, scratch)
-    return { work, pieces, buffer }
+    await readExtents(children, extents, buffer, work.start, scratch)
+    return { work, extents, buffer }
   }
   const gate = createGate(2)
   let completed = 0
@@ -46,7 +42,7 @@ export async function mergeFlat(
     for await (const prepared of prepareAhead(works(), 2, prepare)) {
       signal?.throwIfAborted()
       await gate.add(async () => {
-        await writePieces(target, prepared)
+        await writeExtents(target, prepared)
         buffers.giveBack(prepared.buffer)
       })
       completed += prepared.work.end - prepared.work.start
@@ -59,14 +55,14 @@ export async function mergeFlat(
   await target.sync()
 }
 
-async function writePieces(
+async function writeExtents(
   target: FileTarget,
-  { work: { start: base }, pieces, buffer }: Prepared,
+  { work: { start: base }, extents, buffer }: Prepared,
 ): Promise<void> {
-  for (const { start, end, level } of pieces) {
+  for (const { start, end, level } of extents) {
     if (level === undefined) buffer.fill(0, start - base, end - base)
   }
-  for (const { start, end } of joinPieces(pieces, 0)) {
+  for (const { start, end } of joinExtents(extents, 0)) {
     const bytes = buffer.subarray(start - base, end - base)
     if (isZero(bytes)) await ensureZero(target, start, end)
     else await target.write(bytes, start)

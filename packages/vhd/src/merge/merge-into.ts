@@ -1,14 +1,11 @@
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Disk } from '../chain/disk.ts'
-import { readLayout } from '../chain/disk.ts'
-import { VhdError } from '../errors/vhd-error.ts'
-import { unallocated } from '../format/constants.ts'
-import type { FileTarget } from '../io/file-target.ts'
+import { type ChainDisk, readVhdLayout, unallocated, VhdError } from '@disk-image/disk/vhd'
+import type { FileTarget } from '../files/vhd-file.ts'
 import { growDisk } from './grow.ts'
 import { mergeBlocks } from './merge-blocks.ts'
 import { mergeFlat } from './merge-flat.ts'
-import type { MergeOptions } from './merge-options.ts'
+import type { MergeOptions } from './work.ts'
 
 /**
  * Merges children, leaf first, into their base, which is grown to the leaf's size where it is smaller. All of
@@ -18,12 +15,12 @@ import type { MergeOptions } from './merge-options.ts'
  * @throws {VhdError} rule `no-space`, before anything is written
  */
 export async function mergeInto(
-  children: readonly Disk[],
-  base: Disk,
+  children: readonly ChainDisk[],
+  base: ChainDisk,
   target: FileTarget,
   options: MergeOptions,
 ): Promise<void> {
-  const leaf = children[0] as Disk
+  const leaf = children[0] as ChainDisk
   options.signal?.throwIfAborted()
   await checkSpace(children, base, target)
   if (base.layout === undefined) {
@@ -32,17 +29,17 @@ export async function mergeInto(
     return
   }
   if (base.sizeBytes < leaf.sizeBytes) await growDisk(target, base.layout, leaf.sizeBytes)
-  const layout = await readLayout({ ...target, size: await target.currentSize() }, true)
+  const layout = await readVhdLayout({ ...target, size: await target.currentSize() }, true)
   if (layout.dynamic === undefined) await mergeFlat(children, target, base.sizeBytes, options)
   else await mergeBlocks(children, target, layout, layout.dynamic, options)
 }
 
-async function checkSpace(children: readonly Disk[], base: Disk, target: FileTarget): Promise<void> {
+async function checkSpace(children: readonly ChainDisk[], base: ChainDisk, target: FileTarget): Promise<void> {
   if (base.layout?.dynamic === undefined || target.path === undefined) return
   const { table, header, bitmapBytes } = base.layout.dynamic
   const step = header.blockSizeBytes
   let needed = 0
-  for (let start = 0; start < (children[0] as Disk).sizeBytes; start += step) {
+  for (let start = 0; start < (children[0] as ChainDisk).sizeBytes; start += step) {
     const entry = table[start / step]
     if (entry !== undefined && entry !== unallocated) continue
     const end = start + step

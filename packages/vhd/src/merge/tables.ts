@@ -1,7 +1,5 @@
-import { fields } from '../format/checksum.ts'
-import { sectorBytes } from '../format/constants.ts'
-import type { DynamicLayout } from '../inspect/layout.ts'
-import type { FileTarget } from '../io/file-target.ts'
+import { type DynamicLayout, sectorBytes, viewOf } from '@disk-image/disk/vhd'
+import type { FileTarget } from '../files/vhd-file.ts'
 import { readMap, writeBatmap } from './grow.ts'
 
 /** Entries of the table that are written in one go. */
@@ -47,7 +45,7 @@ async function writeEntries(
   const start = Math.floor(from / perSector) * perSector
   const end = Math.min(Math.ceil(to / perSector) * perSector, table.length)
   const bytes = new Uint8Array((end - start) * 4)
-  const view = fields(bytes)
+  const view = viewOf(bytes)
   for (let index = start; index < end; index += 1) view.setUint32((index - start) * 4, table[index] as number)
   await target.write(bytes, header.tableOffset + start * 4)
 }

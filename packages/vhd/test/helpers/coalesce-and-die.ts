@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
-import { openTarget, type OpenTarget } from '../../src/io/file-target.ts'
-import { coalesceFiles } from '../../src/operations/coalesce.ts'
+import { openTarget, type OpenTarget } from '../../src/files/vhd-file.ts'
+import { coalesceFiles } from '../../src/merge/coalesce.ts'
 
 /**
  * Coalesces the chain that the arguments name, in a process of its own that is killed.

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
-import type { FileTarget, OpenTarget } from '../../src/io/file-target.ts'
-import { openTarget } from '../../src/io/file-target.ts'
+import type { FileTarget, OpenTarget } from '../../src/files/vhd-file.ts'
+import { openTarget } from '../../src/files/vhd-file.ts'
 
 /** What the machine dies with. */
 export class Crash extends Error {}

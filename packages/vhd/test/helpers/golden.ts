@@ -74,14 +74,12 @@ export async function chainHash(
   const hash = createHash('sha256')
   await using chain = await openVhdChain(sources)
   const zeroes = Buffer.alloc(2 ** 20)
-  let left = limit
-  for await (const { data, length } of chain.extents()) {
-    const shown = Math.min(left, length)
-    if (data === undefined) {
-      for (let rest = shown; rest > 0; rest -= zeroes.length)
-        hash.update(zeroes.subarray(0, Math.min(rest, zeroes.length)))
-    } else hash.update(data.subarray(0, shown))
-    left -= shown
-  }
+  await chain.copyTo({
+    data: (offset, bytes) => void hash.update(bytes.subarray(0, Math.max(0, limit - offset))),
+    zero(offset, length) {
+      for (let left = Math.min(limit - offset, length); left > 0; left -= zeroes.length)
+        hash.update(zeroes.subarray(0, Math.min(left, zeroes.length)))
+    },
+  })
   return hash.digest('hex')
 }

@@ -1,0 +1,128 @@
+import { type CallOptions, type Disk, type Extent, InvalidError, type RandomAccessReader } from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
+import { copyExtents } from '../blocks/copy-extents.ts'
+import type { OpenDiskOptions } from '../open-disk-options.ts'
+import { type ChainDisk, type ChainReader, type ChainRules, chainOf } from './chain-disk.ts'
+import type { VhdLayout } from './layout.ts'
+import { type ChainExtent, readExtents, resolveRange } from './resolve.ts'
+
+/** Bytes of the disk that are looked at together. */
+const windowBytes: number = 2 * 1024 ** 2
+/** Unwritten sectors between written ones that belong to one extent: reading them costs less than to leave them out. */
+const gapBytes = 64 * 1024
+const mostReadBytes = 1024 ** 3
+
+/** The disk of a VHD. */
+export interface VhdDisk extends Disk {
+  readonly layout: VhdLayout
+}
+
+/**
+ * Opens a fixed or dynamic VHD for reading anywhere.
+ *
+ * @throws {VhdError} with the rule that the image breaks, here and on every read
+ */
+export async function openVhd(reader: RandomAccessReader, options: OpenDiskOptions = {}): Promise<VhdDisk> {
+  options.signal?.throwIfAborted()
+  const disks = await chainOf([reader], {})
+  const layout = disks[0]?.layout
+  if (layout === undefined) throw new RangeError('a VHD has a layout')
+  return { layout, ...createChainDisk(disks, options.signal) }
+}
+
+/**
+ * Opens a chain of VHDs, leaf first, as the one disk that it shows. The base may be a raw disk that is named as such.
+ *
+ * @throws {InvalidError} where the list is empty
+ * @throws {VhdError} with the rule that a disk or the chain breaks, here and on every read
+ */
+export async function openVhdChain(
+  readers: readonly ChainReader[],
+  options: OpenDiskOptions & ChainRules = {},
+): Promise<Disk> {
+  options.signal?.throwIfAborted()
+  return createChainDisk(await chainOf(readers, options), options.signal)
+}
+
+/** Judged disks, leaf first, as the one disk that they show. */
+export function createChainDisk(disks: readonly ChainDisk[], signal?: AbortSignal): Disk {
+  const size = disks[0]?.sizeBytes ?? 0
+  const scratch: Uint8Array[] = []
+  let isClosed = false
+  const requireOpen = (call?: AbortSignal): void => {
+    signal?.throwIfAborted()
+    call?.throwIfAborted()
+    if (isClosed) throw new InvalidError({ reason: 'The disk is closed.' })
+  }
+
+  async function read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    requireOpen()
+    for (const place of [offset, length]) {
+      if (!Number.isSafeInteger(place) || place < 0) {
+        throw new InvalidError({ reason: `${place} is no number of bytes.` })
+      }
+    }
+    const end = Math.min(size, offset + length)
+    if (end <= offset) return new Uint8Array(0)
+    if (end - offset > mostReadBytes) {
+      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
+    }
+    const isLent = into !== undefined && into.length >= end - offset
+    const bytes = isLent ? into.subarray(0, end - offset) : allocateBuffer(end - offset)
+    const found = await resolveRange(disks, offset, end)
+    for (const extent of found) {
+      if (isLent && extent.level === undefined) bytes.fill(0, extent.start - offset, extent.end - offset)
+    }
+    await readExtents(disks, found, bytes, offset, scratch)
+    requireOpen()
+    return bytes
+  }
+
+  async function* extents(options: CallOptions = {}): AsyncGenerator<Extent, void, void> {
+    let [start, kind]: [number, Extent['kind']] = [0, 'hole']
+    for (let from = 0; from < size; from += windowBytes) {
+      requireOpen(options.signal)
+      const to = Math.min(from + windowBytes, size)
+      const mayHaveData = disks.some((disk) => from < disk.sizeBytes && disk.mayHaveData(from, to))
+      const found = mayHaveData ? await resolveRange(disks, from, to) : []
+      for (const { offset, length, kind: next } of kindsOf(found, from, to)) {
+        if (next !== kind && offset > start) {
+          yield { offset: start, length: offset - start, kind }
+          start = offset
+        }
+        kind = next
+        if (offset + length === size) yield { offset: start, length: size - start, kind }
+      }
+    }
+  }
+
+  const close = (): Promise<void> => {
+    isClosed = true
+    return Promise.resolve()
+  }
+  return {
+    size,
+    read,
+    extents,
+    copyTo: (receiver, options) => copyExtents({ size, read, extents }, receiver, options),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** What a range reads as, in order and without gaps; short gaps count as data. */
+function* kindsOf(found: readonly ChainExtent[], from: number, to: number): Generator<Extent, void, void> {
+  let position = from
+  let dataStart = from
+  for (const { start, end, level } of found) {
+    if (level === undefined) continue
+    if (start - position > gapBytes || (position === from && start > from)) {
+      if (position > dataStart) yield { offset: dataStart, length: position - dataStart, kind: 'data' }
+      yield { offset: position, length: start - position, kind: 'hole' }
+      dataStart = start
+    }
+    position = end
+  }
+  if (position > dataStart) yield { offset: dataStart, length: position - dataStart, kind: 'data' }
+  if (to > position) yield { offset: position, length: to - position, kind: 'hole' }
+}
