@@ -39,3 +39,17 @@ export {
   type VmdkLayout,
 } from './vmdk/vmdk-layout.ts'
 export { descriptorLines } from './vmdk/vmdk-lines.ts'
+export {
+  footerBytes as vhdFooterBytes,
+  type FooterFields,
+  footerLikeAtEnd,
+  isVhdFooter,
+  judgeFixedSize,
+  judgeFootersAgree,
+  judgeVhdFooter,
+  parseVhdFooter,
+  type PlacedFooter,
+} from './vhd/footer.ts'
+export { headerBytes as vhdHeaderBytes, type JudgedHeader, parseVhdHeader, type VhdHeader } from './vhd/header.ts'
+export type { VhdLayout } from './vhd/layout.ts'
+export { TableScan, type TableShape } from './vhd/table.ts'

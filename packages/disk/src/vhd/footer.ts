@@ -1,4 +1,6 @@
 import type { Refusal } from '@disk-image/core'
+import { viewOf } from '../layouts/fields.ts'
+import { hex } from '../layouts/printable.ts'
 
 /** Bytes of a sector, everywhere in the format. */
 export const sectorBytes = 512
@@ -14,11 +16,6 @@ export const zeroUuid = '00000000-0000-0000-0000-000000000000'
 /** `value` rounded up to a whole number of `unit`s. */
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit
-}
-
-/** A view of big-endian fields. */
-export function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /**
@@ -44,11 +41,6 @@ export function latin1(bytes: Uint8Array, at: number, length: number): string {
 export function formatUuid(bytes: Uint8Array): string {
   const hex = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('')
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
-}
-
-/** A number in hexadecimal, as offsets and magics are written. */
-export function hex(value: number | bigint): string {
-  return `0x${value.toString(16)}`
 }
 
 /** What kind of disk a file holds: all its bytes, the blocks that were written, or those that differ from a parent. */

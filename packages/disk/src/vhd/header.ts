@@ -1,5 +1,7 @@
 import type { Refusal } from '@disk-image/core'
-import { checksum, footerBytes, formatUuid, hex, latin1, roundUp, sectorBytes, viewOf } from './footer.ts'
+import { viewOf } from '../layouts/fields.ts'
+import { hex } from '../layouts/printable.ts'
+import { checksum, footerBytes, formatUuid, latin1, roundUp, sectorBytes } from './footer.ts'
 
 /** Bytes of the header of a dynamic or differencing disk. */
 export const headerBytes = 1024

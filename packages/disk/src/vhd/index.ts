@@ -1,3 +1,4 @@
+export { viewOf } from '../layouts/fields.ts'
 export { cutExtents, hasSector, isFull, markSectors } from './bitmap.ts'
 export { type ByteSource, readBytes, readWhole, sourceOf } from './byte-source.ts'
 export { type ChainDisk, type ChainRules, diskOf, judgeChain, rawDisk } from './chain-disk.ts'
@@ -13,7 +14,6 @@ export {
   sectorBytes,
   type VhdFooter,
   type VhdType,
-  viewOf,
   zeroUuid,
 } from './footer.ts'
 export {

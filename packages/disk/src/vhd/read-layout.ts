@@ -1,4 +1,5 @@
 import type { Refusal } from '@disk-image/core'
+import { viewOf } from '../layouts/fields.ts'
 import { type ByteSource, readBytes } from './byte-source.ts'
 import {
   checksum,
@@ -14,7 +15,6 @@ import {
   roundUp,
   sectorBytes,
   type VhdFooter,
-  viewOf,
 } from './footer.ts'
 import { headerBytes, judgeLocators, parseVhdHeader, type VhdHeader } from './header.ts'
 import {

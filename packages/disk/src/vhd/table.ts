@@ -1,7 +1,8 @@
-import { footerBytes, sectorBytes, viewOf } from './footer.ts'
+import type { Refusal } from '@disk-image/core'
+import { viewOf } from '../layouts/fields.ts'
+import { footerBytes, sectorBytes } from './footer.ts'
 import { headerBytes } from './header.ts'
 import type { DynamicLayout, FoundFooter, VhdIssue } from './layout.ts'
-import type { Refusal } from '@disk-image/core'
 
 /** A BAT entry of a block that is not there. */
 export const unallocated = 0xff_ff_ff_ff

@@ -10,8 +10,7 @@ import {
   type Verdict,
 } from '@disk-image/core'
 import { inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
-import { readVhdxLayout } from '@disk-image/disk'
-import { getVhdInfo } from '@disk-image/vhd'
+import { openVhd, readVhdxLayout } from '@disk-image/disk'
 import type { Toolbox } from '../dependencies.ts'
 import { qemuImgMissing } from '../pipelines/judge.ts'
 import { withFileReader } from '../sources/file-reader.ts'
@@ -121,8 +120,8 @@ async function measure(
     const { sizeBytes, blockBytes } = await readVhdxLayout(reader)
     return { size: sizeBytes, blockBytes }
   }
-  const { currentSizeBytes, blocks } = await getVhdInfo(reader)
-  return { size: currentSizeBytes, blockBytes: blocks?.blockSizeBytes }
+  const { layout } = await openVhd(reader)
+  return { size: layout.sizeBytes, blockBytes: layout.dynamic?.header.blockSizeBytes }
 }
 
 /**

@@ -205,11 +205,8 @@ async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promis
     await using opened = await opening
     await opened.copyTo(receiver, job.call)
   }
-  if (disk.format === 'vpc') {
-    // The archive's file names say who belongs to whom, whatever the disks themselves note.
-    const rules = { checkParentIds: disk.chain === undefined }
-    return copy(openVhdChain(disk.chain ?? [disk.reader ?? disk.path], rules))
-  }
+  // The archive's file names say who belongs to whom, whatever the disks themselves note.
+  if (disk.chain !== undefined) return copy(openVhdChain(disk.chain, { checkParentIds: false }))
   const format = disk.format as ReadableFormat
   if (disk.reader !== undefined) return copy(openDisk(disk.reader, format))
   return withFileReader(disk.path, (reader) => copy(openDisk(reader, format)))
