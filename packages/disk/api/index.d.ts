@@ -1,19 +1,23 @@
 import {
-  CallOptions,
   Disk,
   ImageError,
   Layout,
   RandomAccessReader,
   Refusal,
-  Target,
 } from "@disk-image/core";
 
-import {
-  FileHandle,
-} from "node:fs/promises";
+interface Batmap {
+  readonly headerOffset: number;
+  readonly mapOffset: number;
+  readonly mapBytes: number;
+  readonly intact: boolean;
+}
 
-interface DecodeWorkers extends AsyncDisposable {
-  close(): Promise<void>;
+type ChainReader = RandomAccessReader | RawReader;
+
+interface ChainRules {
+  readonly checkParentIds?: boolean | undefined;
+  readonly trustEndFooter?: boolean | undefined;
 }
 
 export declare class DiskFormatError extends ImageError {
@@ -31,9 +35,70 @@ interface DiskFormatErrorInit extends Omit<Refusal, "ok"> {
   readonly cause?: unknown;
 }
 
+interface DiskGeometry {
+  readonly cylinders: number;
+  readonly heads: number;
+  readonly sectorsPerTrack: number;
+}
+
+interface DynamicLayout {
+  readonly header: VhdHeader;
+  readonly headerOffset: number;
+  readonly headerBytes: Uint8Array;
+  readonly blockCount: number;
+  readonly bitmapBytes: number;
+  readonly table: Uint32Array;
+  readonly batmap: Batmap | undefined;
+  readonly endOfData: number;
+  readonly overlapped: ReadonlySet<string>;
+}
+
 interface FileRange {
   readonly offset: number;
   readonly length: number;
+}
+
+interface FooterFields {
+  readonly problem: FooterProblem | undefined;
+  readonly type: VhdType | undefined;
+  readonly typeNumber: number;
+  readonly currentSize: bigint;
+  readonly currentSizeBytes: number;
+  readonly originalSizeBytes: number;
+  readonly geometry: DiskGeometry;
+  readonly uniqueId: string;
+  readonly timestamp: number;
+  readonly creatorApplication: string;
+  readonly creatorVersion: number;
+  readonly creatorHost: string;
+  readonly features: number;
+  readonly formatVersion: number;
+  readonly dataOffset: bigint;
+  readonly headerOffset: number | undefined;
+  readonly savedState: boolean;
+  readonly hidden: boolean;
+  readonly storedChecksum: number;
+  readonly rightChecksum: number;
+}
+
+type FooterOrigin = "end" | "end-511" | "start";
+
+type FooterProblem = "cookie" | "poisoned" | "checksum" | "type" | "version" | "size";
+
+interface FoundFooter {
+  readonly footer: VhdFooter;
+  readonly bytes: Uint8Array;
+  readonly origin: FooterOrigin;
+  readonly tailBytes: number;
+  readonly problems: readonly VhdIssue[];
+}
+
+interface LocatorEntry {
+  readonly index: number;
+  readonly platform: string;
+  readonly spaceBytes: number;
+  readonly lengthBytes: number;
+  readonly offset: number;
 }
 
 interface OpenDiskOptions {
@@ -56,43 +121,12 @@ interface ParallelsLayout extends Layout {
   readonly extensionSector: bigint;
 }
 
-type ReadableFormat = "parallels" | "qcow2" | "vdi" | "vhdx" | "vmdk";
-
-interface Spool {
-  readonly file: string | FileHandle;
-  write(chunk: Uint8Array, offset: number): Promise<void>;
+interface RawReader {
+  readonly source: RandomAccessReader;
+  readonly format: "raw";
 }
 
-interface StreamDecoder {
-  write(chunk: Uint8Array, offset: number): Promise<void>;
-  end(): Promise<StreamDecoderResult>;
-  close(): Promise<void>;
-}
-
-interface StreamDecoderOptions extends CallOptions {
-  readonly target: Pick<Target, "write" | "zero">;
-  readonly spool: Spool;
-  readonly writeZeros?: boolean | undefined;
-  readonly workers?: number | DecodeWorkers | undefined;
-}
-
-interface StreamDecoderResult {
-  readonly virtualSizeBytes: number;
-  readonly bytesWritten: number;
-}
-
-type StreamPlan<L extends Layout = Layout> = {
-  readonly supported: true;
-  readonly sizeBytes: number | undefined;
-  readonly layout: L;
-} | {
-  readonly supported: false;
-  readonly reason: string;
-};
-
-interface StreamPlanOptions {
-  readonly maximumSizeBytes?: number | undefined;
-}
+type ReadableFormat = "parallels" | "qcow2" | "vdi" | "vhdx" | "vmdk" | "vpc";
 
 interface VdiDisk extends Disk {
   readonly layout: VdiLayout;
@@ -109,6 +143,60 @@ interface VdiLayout extends Layout {
   readonly mapOffset: number;
   readonly dataOffset: number;
 }
+
+interface VhdDisk extends Disk {
+  readonly layout: VhdLayout;
+}
+
+export declare class VhdError extends ImageError {
+  readonly code = "VHD_REFUSED";
+  readonly kind = "refused";
+  readonly path: string | undefined;
+  readonly rule: string;
+  readonly reason: string;
+  readonly found: string | undefined;
+  readonly offset: number | undefined;
+  readonly accepted: string | undefined;
+  readonly reference: string | undefined;
+  constructor(init: VhdErrorInit);
+}
+
+interface VhdErrorInit extends Refusal {
+  readonly path?: string | undefined;
+  readonly cause?: unknown;
+}
+
+interface VhdFooter extends FooterFields {
+  readonly problem: undefined;
+  readonly type: VhdType;
+}
+
+interface VhdHeader {
+  readonly tableOffset: number;
+  readonly maximumEntries: number;
+  readonly blockSizeBytes: number;
+  readonly parentUniqueId: string;
+  readonly parentTimestamp: number;
+  readonly parentName: string;
+  readonly locators: readonly LocatorEntry[];
+}
+
+interface VhdIssue extends Refusal {
+  readonly severity: VhdIssueSeverity;
+}
+
+type VhdIssueSeverity = "fatal" | "error" | "warning";
+
+interface VhdLayout extends Layout {
+  readonly format: "vhd";
+  readonly kind: VhdType;
+  readonly fileBytes: number;
+  readonly found: FoundFooter;
+  readonly dynamic: DynamicLayout | undefined;
+  readonly problems: readonly VhdIssue[];
+}
+
+type VhdType = "fixed" | "dynamic" | "differencing";
 
 interface VhdxDisk extends Disk {
   readonly layout: VhdxLayout;
@@ -171,44 +259,39 @@ interface VmdkLayout extends Layout {
   readonly metadataEnd: number;
 }
 
-export declare function createDecodeWorkers(count?: number): DecodeWorkers;
-
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 
 export declare function openParallels(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<ParallelsDisk>;
 
-export declare function openStreamDecoder(layout: Layout, options: StreamDecoderOptions): Promise<StreamDecoder>;
-
 export declare function openVdi(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VdiDisk>;
+
+export declare function openVhd(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VhdDisk>;
+
+export declare function openVhdChain(readers: readonly ChainReader[], options?: OpenDiskOptions & ChainRules): Promise<Disk>;
 
 export declare function openVhdx(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VhdxDisk>;
 
 export declare function openVmdk(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VmdkDisk>;
 
-export declare function planStream(format: string, head: Uint8Array, options?: StreamPlanOptions): StreamPlan;
-
 export declare function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLayout>;
 
 export declare const readableFormats: readonly ReadableFormat[];
 
-export declare const streamFormats: readonly string[];
-
 export type {
-  DecodeWorkers,
+  ChainReader,
+  ChainRules,
   DiskFormatErrorInit,
   FileRange,
   OpenDiskOptions,
   ParallelsDisk,
   ParallelsLayout,
+  RawReader,
   ReadableFormat,
-  Spool,
-  StreamDecoder,
-  StreamDecoderOptions,
-  StreamDecoderResult,
-  StreamPlan,
-  StreamPlanOptions,
   VdiDisk,
   VdiLayout,
+  VhdDisk,
+  VhdErrorInit,
+  VhdLayout,
   VhdxDisk,
   VhdxLayout,
   VmdkDisk,

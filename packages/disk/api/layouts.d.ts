@@ -3,7 +3,12 @@ import {
   Refusal,
 } from "@disk-image/core";
 
-type Asking<Result> = Generator<FileRange, Result, Uint8Array | undefined>;
+interface Batmap {
+  readonly headerOffset: number;
+  readonly mapOffset: number;
+  readonly mapBytes: number;
+  readonly intact: boolean;
+}
 
 interface BitmapDirectory {
   readonly count: number;
@@ -11,10 +16,22 @@ interface BitmapDirectory {
   readonly bytes: number;
 }
 
-interface DescriptorLine {
-  readonly text: string;
-  readonly offset: number;
-  readonly tooLong: boolean;
+interface DiskGeometry {
+  readonly cylinders: number;
+  readonly heads: number;
+  readonly sectorsPerTrack: number;
+}
+
+interface DynamicLayout {
+  readonly header: VhdHeader;
+  readonly headerOffset: number;
+  readonly headerBytes: Uint8Array;
+  readonly blockCount: number;
+  readonly bitmapBytes: number;
+  readonly table: Uint32Array;
+  readonly batmap: Batmap | undefined;
+  readonly endOfData: number;
+  readonly overlapped: ReadonlySet<string>;
 }
 
 export declare class Fields {
@@ -35,23 +52,61 @@ export declare class Fields {
   part(at: number, length: number): Fields;
 }
 
-interface FileRange {
-  readonly offset: number;
-  readonly length: number;
-}
-
 type Finding = Omit<Refusal, "rule">;
 
-interface ParallelsLayout extends Layout {
-  readonly format: "parallels";
-  readonly version: number;
-  readonly magic: "WithoutFreeSpace" | "WithouFreSpacExt";
-  readonly exactSizeBytes: bigint;
-  readonly clusterBytes: number;
-  readonly entries: number;
-  readonly tableOffset: number;
-  readonly placeUnitBytes: number;
-  readonly extensionSector: bigint;
+interface FooterFields {
+  readonly problem: FooterProblem | undefined;
+  readonly type: VhdType | undefined;
+  readonly typeNumber: number;
+  readonly currentSize: bigint;
+  readonly currentSizeBytes: number;
+  readonly originalSizeBytes: number;
+  readonly geometry: DiskGeometry;
+  readonly uniqueId: string;
+  readonly timestamp: number;
+  readonly creatorApplication: string;
+  readonly creatorVersion: number;
+  readonly creatorHost: string;
+  readonly features: number;
+  readonly formatVersion: number;
+  readonly dataOffset: bigint;
+  readonly headerOffset: number | undefined;
+  readonly savedState: boolean;
+  readonly hidden: boolean;
+  readonly storedChecksum: number;
+  readonly rightChecksum: number;
+}
+
+type FooterOrigin = "end" | "end-511" | "start";
+
+type FooterProblem = "cookie" | "poisoned" | "checksum" | "type" | "version" | "size";
+
+interface FoundFooter {
+  readonly footer: VhdFooter;
+  readonly bytes: Uint8Array;
+  readonly origin: FooterOrigin;
+  readonly tailBytes: number;
+  readonly problems: readonly VhdIssue[];
+}
+
+interface JudgedHeader {
+  readonly header: VhdHeader | undefined;
+  readonly problems: readonly Refusal[];
+  readonly blockCount: number | undefined;
+  readonly bitmapBytes: number;
+}
+
+interface LocatorEntry {
+  readonly index: number;
+  readonly platform: string;
+  readonly spaceBytes: number;
+  readonly lengthBytes: number;
+  readonly offset: number;
+}
+
+interface PlacedFooter {
+  readonly bytes: Uint8Array;
+  readonly offset: number;
 }
 
 export declare class Problems {
@@ -59,7 +114,6 @@ export declare class Problems {
   readonly list: Refusal[];
   constructor(format: string);
   add(check: string, finding: Finding): void;
-  has(check: string): boolean;
 }
 
 interface Qcow2Extensions {
@@ -103,139 +157,84 @@ interface Qcow2Layout extends Layout, Qcow2Extensions {
   readonly hasDataFile: boolean;
 }
 
-interface VdiLayout extends Layout {
-  readonly format: "vdi";
-  readonly version: number;
-  readonly kind: string | undefined;
-  readonly exactSizeBytes: bigint;
-  readonly blockBytes: number;
-  readonly blockExtraBytes: number;
-  readonly blocks: number;
-  readonly mapOffset: number;
-  readonly dataOffset: number;
+export declare class TableScan {
+  #private;
+  blocks: number;
+  problem: Refusal | undefined;
+  add(piece: Uint8Array, at: number): void;
+  judgeEnd(layout: TableShape, fileBytes: number): Refusal | undefined;
 }
 
-interface VhdxHead {
-  readonly version: number | undefined;
-  readonly regions: VhdxRegions | undefined;
-  readonly problems: readonly Refusal[];
-}
-
-interface VhdxLayout extends Layout {
-  readonly format: "vhdx";
-  readonly blockBytes: number;
-  readonly sectorBytes: number;
-  readonly blocksPerRun: number;
+interface TableShape {
   readonly tableOffset: number;
   readonly entries: number;
-  readonly reserved: readonly FileRange[];
-}
-
-interface VhdxMetadata {
-  readonly sizeBytes: bigint | undefined;
   readonly blockBytes: number;
-  readonly sectorBytes: number;
-  readonly isSized: boolean;
-  readonly backingFile: string | undefined;
-  readonly problems: readonly Refusal[];
+  readonly bitmapBytes: number;
 }
 
-interface VhdxRegion {
-  readonly offset: bigint;
-  readonly length: number;
+interface VhdFooter extends FooterFields {
+  readonly problem: undefined;
+  readonly type: VhdType;
 }
 
-interface VhdxRegions {
-  readonly bat: VhdxRegion;
-  readonly metadata: VhdxRegion;
-  readonly all: readonly VhdxRegion[];
+interface VhdHeader {
+  readonly tableOffset: number;
+  readonly maximumEntries: number;
+  readonly blockSizeBytes: number;
+  readonly parentUniqueId: string;
+  readonly parentTimestamp: number;
+  readonly parentName: string;
+  readonly locators: readonly LocatorEntry[];
 }
 
-interface VmdkDescriptor {
-  readonly createType: string | undefined;
-  readonly backingFile: string | undefined;
-  readonly encryption: "vmware" | undefined;
-  readonly extentCount: number;
-  readonly sectors: bigint;
-  readonly extents: readonly VmdkExtent[];
+interface VhdIssue extends Refusal {
+  readonly severity: VhdIssueSeverity;
 }
 
-interface VmdkEnd {
-  readonly header: VmdkHeader | undefined;
-  readonly problems: readonly Refusal[];
+type VhdIssueSeverity = "fatal" | "error" | "warning";
+
+interface VhdLayout extends Layout {
+  readonly format: "vhd";
+  readonly kind: VhdType;
+  readonly fileBytes: number;
+  readonly found: FoundFooter;
+  readonly dynamic: DynamicLayout | undefined;
+  readonly problems: readonly VhdIssue[];
 }
 
-interface VmdkExtent {
-  readonly access: string;
-  readonly type: string;
-  readonly name: string | undefined;
-  readonly offset: number;
-}
-
-interface VmdkHeader {
-  readonly magic: string;
-  readonly version: number;
-  readonly flags: number;
-  readonly capacity: bigint;
-  readonly grainSize: bigint;
-  readonly descriptorOffset: bigint;
-  readonly descriptorSize: bigint;
-  readonly tableEntries: number;
-  readonly redundantDirectory: bigint;
-  readonly directory: bigint;
-  readonly overhead: bigint;
-  readonly unclean: boolean;
-  readonly compression: number;
-}
-
-interface VmdkLayout extends Layout {
-  readonly format: "vmdk";
-  readonly exactSizeBytes: bigint;
-  readonly header: VmdkHeader;
-  readonly descriptor: VmdkDescriptor | undefined;
-  readonly createType: string | undefined;
-  readonly isCompressed: boolean;
-  readonly grainBytes: number;
-  readonly metadataEnd: number;
-}
-
-export declare const atEndMark: bigint;
+type VhdType = "fixed" | "dynamic" | "differencing";
 
 export declare function checkBitmaps(directory: Uint8Array | undefined, { count, offset, bytes }: BitmapDirectory, header: Pick<Qcow2Header, "clusterSize" | "exactSizeBytes">, problems: Problems): void;
 
-export declare function crc32c(bytes: Uint8Array, field: number): number;
+declare const footerBytes = 512;
 
-export declare function createVhdxLayout(headProblems: VhdxHead["problems"], { bat, all }: VhdxRegions, metadata: VhdxMetadata): VhdxLayout;
+export declare function footerLikeAtEnd(tail: Uint8Array, fileBytes: number): PlacedFooter | undefined;
 
-export declare function descriptorLines(fields: Fields, start: number, length: number): Generator<DescriptorLine>;
+declare const headerBytes = 1024;
 
 export declare function hex(value: number | bigint): string;
 
-export declare const layoutHeadBytes: number;
+export declare function isVhdFooter(bytes: Uint8Array): boolean;
 
-export declare const longestDescriptor: number;
+export declare function judgeFixedSize({ currentSize }: FooterFields, dataBytes: number, offset: number): Refusal | undefined;
+
+export declare function judgeFootersAgree(head: Uint8Array, last: PlacedFooter): Refusal | undefined;
+
+export declare function judgeVhdFooter(footer: FooterFields, offset: number): Refusal[];
+
+export declare const layoutHeadBytes: number;
 
 export declare const mostSnapshots = 65536;
 
-export declare const oneVmdkFile = "`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`";
-
-export declare function parseParallels(head: Uint8Array): ParallelsLayout;
-
 export declare function parseQcow2(head: Uint8Array): Qcow2Layout;
 
-export declare function parseVdi(head: Uint8Array): VdiLayout;
+export declare function parseVhdFooter(given: Uint8Array): FooterFields;
 
-export declare function parseVhdxHead(bytes: Uint8Array): VhdxHead;
-
-export declare function parseVhdxMetadata(region: VhdxRegion): Asking<VhdxMetadata>;
-
-export declare function parseVmdk(bytes: Uint8Array): VmdkLayout;
-
-export declare function parseVmdkDescriptor(fields: Fields, start: number, length: number, problems: Problems): VmdkDescriptor;
-
-export declare function parseVmdkEnd(header: VmdkHeader, tail: Uint8Array, sizeBytes: number): VmdkEnd;
-
-export declare function parseVmdkHeader(fields: Fields): VmdkHeader;
+export declare function parseVhdHeader(bytes: Uint8Array, place: {
+  readonly offset: bigint;
+  readonly diskBytes: bigint;
+  readonly fileBytes?: number | undefined;
+}): JudgedHeader;
 
 export declare function printable(text: string): string;
 
@@ -243,36 +242,19 @@ export declare function qcow2HeadBytes(head: Uint8Array): number;
 
 export declare function sameBytes(one: Uint8Array, other: Uint8Array): boolean;
 
-export declare function startsAsParallels(head: Uint8Array): boolean;
-
-export declare function startsAsParallelsExtension(bytes: Uint8Array): boolean;
-
-export declare const vdiDiscarded = 4294967294;
-
-export declare const vhdxHeadBytes: number;
-
 export declare function viewOf(bytes: Uint8Array): DataView;
 
-export declare function vmdkDirectoryEntries(header: VmdkHeader): number | undefined;
-
-export declare function vmdkHeadBytes({ descriptorSize }: VmdkHeader): number;
-
-export type {
-  Asking,
-  BitmapDirectory,
-  Finding,
-  ParallelsLayout,
-  Qcow2Extensions,
-  Qcow2Layout,
-  VdiLayout,
-  VhdxHead,
-  VhdxLayout,
-  VhdxMetadata,
-  VhdxRegion,
-  VhdxRegions,
-  VmdkDescriptor,
-  VmdkEnd,
-  VmdkExtent,
-  VmdkHeader,
-  VmdkLayout,
+export {
+  type BitmapDirectory,
+  type Finding,
+  type FooterFields,
+  type JudgedHeader,
+  type PlacedFooter,
+  type Qcow2Extensions,
+  type Qcow2Layout,
+  type TableShape,
+  type VhdHeader,
+  type VhdLayout,
+  footerBytes as vhdFooterBytes,
+  headerBytes as vhdHeaderBytes,
 };

@@ -50,6 +50,11 @@ export {
   parseVhdFooter,
   type PlacedFooter,
 } from './vhd/footer.ts'
-export { headerBytes as vhdHeaderBytes, type JudgedHeader, parseVhdHeader, type VhdHeader } from './vhd/header.ts'
+export {
+  headerBytes as vhdHeaderBytes,
+  type JudgedHeader,
+  parseVhdHeader,
+  type VhdHeader,
+} from './vhd/header.ts'
 export type { VhdLayout } from './vhd/layout.ts'
 export { TableScan, type TableShape } from './vhd/table.ts'

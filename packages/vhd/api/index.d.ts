@@ -1,12 +1,26 @@
 import {
   CallOptions,
   Disk,
-  DiskReceiver,
-  Extent,
   ImageError,
   RandomAccessReader,
   Refusal,
 } from "@disk-image/core";
+
+import {
+  ChainRules,
+  ChainRules as ChainRules$1,
+  DiskGeometry,
+  DiskGeometry as DiskGeometry$1,
+  FooterOrigin,
+  FooterOrigin as FooterOrigin$1,
+  VhdError,
+  VhdErrorInit,
+  VhdIssue,
+  VhdIssue as VhdIssue$1,
+  VhdIssueSeverity,
+  VhdType,
+  VhdType as VhdType$1,
+} from "@disk-image/disk/vhd";
 
 import {
   FileHandle,
@@ -34,14 +48,9 @@ type ChainFile = string | (RawSource & {
   readonly source: string;
 });
 
-interface ChainRules {
-  readonly checkParentIds?: boolean | undefined;
-  readonly trustEndFooter?: boolean | undefined;
-}
-
 type ChainSource = VhdSource | RawSource;
 
-interface CoalesceOptions extends MergeOptions, ChainRules {
+interface CoalesceOptions extends MergeOptions, ChainRules$1 {
   readonly mode?: "in-place" | "copy" | undefined;
 }
 
@@ -68,12 +77,6 @@ interface DecodedLocator {
   readonly path: string | undefined;
 }
 
-interface DiskGeometry {
-  readonly cylinders: number;
-  readonly heads: number;
-  readonly sectorsPerTrack: number;
-}
-
 interface DynamicVhdOptions extends CallOptions {
   readonly style?: VhdStyle | undefined;
   readonly uniqueId?: string | undefined;
@@ -94,17 +97,15 @@ interface ExtractedArchive {
   readonly warnings: readonly ArchiveWarning[];
 }
 
-interface FixedVhdOptions extends ReadOptions {
+interface FixedVhdOptions extends CallOptions {
   readonly alignBytes?: number | undefined;
   readonly uniqueId?: string | undefined;
 }
 
-interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOptions, "alignBytes"> {
+interface FlattenOptions extends CallOptions, ChainRules$1, Pick<FixedVhdOptions, "alignBytes"> {
   readonly format?: "raw" | "fixed" | "dynamic" | undefined;
   readonly style?: DynamicVhdOptions["style"];
 }
-
-type FooterOrigin = "end" | "end-511" | "start";
 
 export declare class GzipDecoder {
   #private;
@@ -146,10 +147,6 @@ interface RawSource {
   readonly format: "raw";
 }
 
-interface ReadOptions extends CallOptions {
-  readonly findZeroes?: boolean | undefined;
-}
-
 interface RepairOptions {
   readonly dryRun?: boolean | undefined;
   readonly assignUuid?: boolean | undefined;
@@ -158,7 +155,7 @@ interface RepairOptions {
 
 interface RepairReport {
   readonly repairs: readonly VhdRepair[];
-  readonly remaining: readonly VhdIssue[];
+  readonly remaining: readonly VhdIssue$1[];
 }
 
 interface ResizeOptions extends CallOptions {
@@ -181,46 +178,12 @@ interface VhdBlocksInfo {
   readonly batmap: boolean;
 }
 
-interface VhdChain extends Disk {
-  readonly size: number;
-  read(offset: number, length: number): Promise<Uint8Array>;
-  extents(options?: ReadOptions): AsyncGenerator<VhdExtent, void, void>;
-  copyTo(receiver: DiskReceiver, options?: ReadOptions): Promise<void>;
-  close(): Promise<void>;
-}
-
-export declare class VhdError extends ImageError {
-  readonly code = "VHD_REFUSED";
-  readonly kind = "refused";
-  readonly path: string | undefined;
-  readonly rule: string;
-  readonly reason: string;
-  readonly found: string | undefined;
-  readonly offset: number | undefined;
-  readonly accepted: string | undefined;
-  readonly reference: string | undefined;
-  constructor(init: VhdErrorInit);
-}
-
-interface VhdErrorInit extends Refusal {
-  readonly path?: string | undefined;
-  readonly cause?: unknown;
-}
-
-type VhdExtent = (Extent & {
-  readonly kind: "data";
-  readonly data: Uint8Array;
-}) | (Extent & {
-  readonly kind: "zero";
-  readonly data?: undefined;
-});
-
 interface VhdInfo {
   readonly path: string | undefined;
-  readonly type: VhdType;
+  readonly type: VhdType$1;
   readonly currentSizeBytes: number;
   readonly originalSizeBytes: number;
-  readonly geometry: DiskGeometry;
+  readonly geometry: DiskGeometry$1;
   readonly geometryBytes: number;
   readonly fileSizeBytes: number;
   readonly uniqueId: string;
@@ -229,16 +192,10 @@ interface VhdInfo {
   readonly creatorVersion: string;
   readonly hidden: boolean;
   readonly savedState: boolean;
-  readonly footer: FooterOrigin;
+  readonly footer: FooterOrigin$1;
   readonly blocks: VhdBlocksInfo | undefined;
   readonly parent: VhdParentInfo | undefined;
 }
-
-interface VhdIssue extends Refusal {
-  readonly severity: VhdIssueSeverity;
-}
-
-type VhdIssueSeverity = "fatal" | "error" | "warning";
 
 interface VhdParentInfo {
   readonly uniqueId: string;
@@ -256,15 +213,13 @@ interface VhdRepair {
 interface VhdReport {
   readonly path: string | undefined;
   readonly ok: boolean;
-  readonly issues: readonly VhdIssue[];
+  readonly issues: readonly VhdIssue$1[];
   readonly info: VhdInfo | undefined;
 }
 
 type VhdSource = string | FileHandle | RandomAccessReader;
 
 type VhdStyle = "xenserver" | "windows";
-
-type VhdType = "fixed" | "dynamic" | "differencing";
 
 interface WriteDynamicOptions extends DynamicVhdOptions {
   readonly sizeBytes: number;
@@ -310,7 +265,7 @@ export declare function fixVhdChain(vhdChain: readonly string[], { signal }?: Pi
 
 export declare function flattenChain(sources: ChainSource | readonly ChainSource[], destinationPath: string, options?: FlattenOptions): Promise<void>;
 
-export declare function geometryOf(sizeBytes: number): DiskGeometry;
+export declare function geometryOf(sizeBytes: number): DiskGeometry$1;
 
 export declare function getVhdInfo(vhd: VhdSource): Promise<VhdInfo>;
 
@@ -321,9 +276,7 @@ export declare function isXenserverFormat(imageMeta: {
   readonly container_format?: string | null | undefined;
 }): boolean;
 
-export declare function openVhdChain(sources: ChainSource | readonly ChainSource[], rules?: ChainRules): Promise<VhdChain>;
-
-export declare function readChain(sources: ChainSource | readonly ChainSource[], options?: ReadOptions & ChainRules): AsyncGenerator<VhdExtent, void, void>;
+export declare function openVhdChain(sources: ChainSource | readonly ChainSource[], rules?: ChainRules$1): Promise<Disk>;
 
 export declare function repairVhd(path: string, { dryRun, assignUuid, signal }?: RepairOptions): Promise<RepairReport>;
 
@@ -331,56 +284,54 @@ export declare function resizeVhd(vhdPath: string, sizeMiB: number, { signal, on
 
 export declare function setVhdParent(vhdPath: string, parentPath: string, { parentFormat, signal }?: SetParentOptions): Promise<void>;
 
-export declare function streamDynamicVhd(chain: VhdChain, options?: DynamicVhdOptions): Promise<ByteStream>;
+export declare function streamDynamicVhd(source: Disk, options?: DynamicVhdOptions): Promise<ByteStream>;
 
-export declare function streamFixedVhd(chain: VhdChain, options?: FixedVhdOptions): ByteStream;
+export declare function streamFixedVhd(disk: Disk, options?: FixedVhdOptions): ByteStream;
 
-export declare function streamRaw(chain: VhdChain, options?: ReadOptions): ByteStream;
+export declare function streamRaw(disk: Disk, { signal, onProgress }?: CallOptions): ByteStream;
 
 export declare function writeDynamicVhd(source: AsyncIterable<Uint8Array>, destinationPath: string, options: WriteDynamicOptions): Promise<void>;
 
-export type {
-  ArchiveLimits,
-  ArchiveWarning,
-  ByteStream,
-  ChainFile,
-  ChainRules,
-  ChainSource,
-  CoalesceOptions,
-  CreateSnapshotOptions,
-  CreateVhdOptions,
-  DecodedLocator,
-  DiskGeometry,
-  DynamicVhdOptions,
-  ExamineOptions,
-  ExtractOptions,
-  ExtractedArchive,
-  FixedVhdOptions,
-  FlattenOptions,
-  FooterOrigin,
-  GzipProblem,
-  GzipTrailer,
-  MergeOptions,
-  RawSource,
-  ReadOptions,
-  RepairOptions,
-  RepairReport,
-  ResizeOptions,
-  SetParentOptions,
-  UnpackedReceiver,
-  VhdBlocksInfo,
-  VhdChain,
-  VhdErrorInit,
-  VhdExtent,
-  VhdInfo,
-  VhdIssue,
-  VhdIssueSeverity,
-  VhdParentInfo,
-  VhdRepair,
-  VhdReport,
-  VhdSource,
-  VhdStyle,
-  VhdType,
-  WriteDynamicOptions,
-  XenserverArchiveErrorInit,
+export {
+  type ArchiveLimits,
+  type ArchiveWarning,
+  type ByteStream,
+  type ChainFile,
+  type ChainRules,
+  type ChainSource,
+  type CoalesceOptions,
+  type CreateSnapshotOptions,
+  type CreateVhdOptions,
+  type DecodedLocator,
+  type DiskGeometry,
+  type DynamicVhdOptions,
+  type ExamineOptions,
+  type ExtractOptions,
+  type ExtractedArchive,
+  type FixedVhdOptions,
+  type FlattenOptions,
+  type FooterOrigin,
+  type GzipProblem,
+  type GzipTrailer,
+  type MergeOptions,
+  type RawSource,
+  type RepairOptions,
+  type RepairReport,
+  type ResizeOptions,
+  type SetParentOptions,
+  type UnpackedReceiver,
+  type VhdBlocksInfo,
+  VhdError,
+  type VhdErrorInit,
+  type VhdInfo,
+  type VhdIssue,
+  type VhdIssueSeverity,
+  type VhdParentInfo,
+  type VhdRepair,
+  type VhdReport,
+  type VhdSource,
+  type VhdStyle,
+  type VhdType,
+  type WriteDynamicOptions,
+  type XenserverArchiveErrorInit,
 };

@@ -161,7 +161,8 @@ function padded(bytes: Uint8Array): Uint8Array {
 function problemOf(bytes: Uint8Array, fields: Omit<FooterFields, 'problem'>): FooterProblem | undefined {
   if (latin1(bytes, 0, 8) === poison) return 'poisoned'
   if (latin1(bytes, 0, 8) !== cookie) return 'cookie'
-  if (fields.storedChecksum !== fields.rightChecksum && !isHiddenByEarlyBlktap(bytes, fields)) return 'checksum'
+  if (fields.storedChecksum !== fields.rightChecksum && !isHiddenByEarlyBlktap(bytes, fields))
+    return 'checksum'
   if (fields.type === undefined) return 'type'
   if (fields.formatVersion !== version1) return 'version'
   return fields.currentSize > BigInt(Number.MAX_SAFE_INTEGER) ? 'size' : undefined

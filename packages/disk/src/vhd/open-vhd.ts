@@ -1,4 +1,10 @@
-import { type CallOptions, type Disk, type Extent, InvalidError, type RandomAccessReader } from '@disk-image/core'
+import {
+  type CallOptions,
+  type Disk,
+  type Extent,
+  InvalidError,
+  type RandomAccessReader,
+} from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'

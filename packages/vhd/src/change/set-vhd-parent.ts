@@ -73,7 +73,12 @@ export async function fixVhdChain(
   }
 }
 
-async function writeParent(child: OpenDisk, parent: OpenDisk, vhdPath: string, parentPath: string): Promise<void> {
+async function writeParent(
+  child: OpenDisk,
+  parent: OpenDisk,
+  vhdPath: string,
+  parentPath: string,
+): Promise<void> {
   const dynamic = child.layout?.dynamic
   if (dynamic === undefined || child.type !== 'differencing') {
     const reason = 'only a differencing disk can have a parent'

@@ -21,10 +21,7 @@ const blockBitmapBytes: number = defaultBlockBytes / sectorBytes / 8
  * A disk as a dynamic VHD. Where its blocks are is found out first, by reading it once; the bytes are read
  * when they are sent. Blocks of zeros are left out.
  */
-export async function streamDynamicVhd(
-  source: Disk,
-  options: DynamicVhdOptions = {},
-): Promise<ByteStream> {
+export async function streamDynamicVhd(source: Disk, options: DynamicVhdOptions = {}): Promise<ByteStream> {
   const sizeBytes = roundUp(source.size, sectorBytes)
   const disk = layOut({
     type: 'dynamic',

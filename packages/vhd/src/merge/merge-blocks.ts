@@ -149,7 +149,9 @@ async function prepare(merge: Merge, work: Work): Promise<Prepared> {
   const all = await resolveRange(children, work.start, work.end)
   const extents = all
     .filter(({ ended }) => ended)
-    .flatMap((extent) => (extent.level === undefined && endsChain ? hiddenExtents(extent, work, buffer) : [extent]))
+    .flatMap((extent) =>
+      extent.level === undefined && endsChain ? hiddenExtents(extent, work, buffer) : [extent],
+    )
   const joined = joinExtents(extents)
   if (isNew) {
     if (extents.length < all.length || work.end - work.start < data.length) data.fill(0)
@@ -173,7 +175,8 @@ async function prepare(merge: Merge, work: Work): Promise<Prepared> {
 function hiddenExtents(extent: ChainExtent, work: Work, bitmap: Uint8Array): ChainExtent[] {
   const hidden: ChainExtent[] = []
   cutExtents(bitmap, extent.start, extent.end, work.start, 0, (start, end, fileOffset) => {
-    if (fileOffset !== undefined) hidden.push(new ChainExtent(start, end, extent.level, extent.fileOffset, extent.ended))
+    if (fileOffset !== undefined)
+      hidden.push(new ChainExtent(start, end, extent.level, extent.fileOffset, extent.ended))
   })
   return hidden
 }

@@ -34,7 +34,11 @@ export async function mergeInto(
   else await mergeBlocks(children, target, layout, layout.dynamic, options)
 }
 
-async function checkSpace(children: readonly ChainDisk[], base: ChainDisk, target: FileTarget): Promise<void> {
+async function checkSpace(
+  children: readonly ChainDisk[],
+  base: ChainDisk,
+  target: FileTarget,
+): Promise<void> {
   if (base.layout?.dynamic === undefined || target.path === undefined) return
   const { table, header, bitmapBytes } = base.layout.dynamic
   const step = header.blockSizeBytes
