@@ -3,6 +3,8 @@ import {
   Refusal,
 } from "@disk-image/core";
 
+type Asking<Result> = Generator<FileRange, Result, Uint8Array | undefined>;
+
 interface Batmap {
   readonly headerOffset: number;
   readonly mapOffset: number;
@@ -14,6 +16,12 @@ interface BitmapDirectory {
   readonly count: number;
   readonly offset: number;
   readonly bytes: number;
+}
+
+interface DescriptorLine {
+  readonly text: string;
+  readonly offset: number;
+  readonly tooLong: boolean;
 }
 
 interface DiskGeometry {
@@ -50,6 +58,11 @@ export declare class Fields {
   isZero(at: number, length: number): boolean;
   text(at: number, length: number): string;
   part(at: number, length: number): Fields;
+}
+
+interface FileRange {
+  readonly offset: number;
+  readonly length: number;
 }
 
 type Finding = Omit<Refusal, "rule">;
@@ -104,6 +117,18 @@ interface LocatorEntry {
   readonly offset: number;
 }
 
+interface ParallelsLayout extends Layout {
+  readonly format: "parallels";
+  readonly version: number;
+  readonly magic: "WithoutFreeSpace" | "WithouFreSpacExt";
+  readonly exactSizeBytes: bigint;
+  readonly clusterBytes: number;
+  readonly entries: number;
+  readonly tableOffset: number;
+  readonly placeUnitBytes: number;
+  readonly extensionSector: bigint;
+}
+
 interface PlacedFooter {
   readonly bytes: Uint8Array;
   readonly offset: number;
@@ -114,6 +139,7 @@ export declare class Problems {
   readonly list: Refusal[];
   constructor(format: string);
   add(check: string, finding: Finding): void;
+  has(check: string): boolean;
 }
 
 interface Qcow2Extensions {
@@ -172,6 +198,18 @@ interface TableShape {
   readonly bitmapBytes: number;
 }
 
+interface VdiLayout extends Layout {
+  readonly format: "vdi";
+  readonly version: number;
+  readonly kind: string | undefined;
+  readonly exactSizeBytes: bigint;
+  readonly blockBytes: number;
+  readonly blockExtraBytes: number;
+  readonly blocks: number;
+  readonly mapOffset: number;
+  readonly dataOffset: number;
+}
+
 interface VhdFooter extends FooterFields {
   readonly problem: undefined;
   readonly type: VhdType;
@@ -204,7 +242,99 @@ interface VhdLayout extends Layout {
 
 type VhdType = "fixed" | "dynamic" | "differencing";
 
+interface VhdxHead {
+  readonly version: number | undefined;
+  readonly regions: VhdxRegions | undefined;
+  readonly problems: readonly Refusal[];
+}
+
+interface VhdxLayout extends Layout {
+  readonly format: "vhdx";
+  readonly blockBytes: number;
+  readonly sectorBytes: number;
+  readonly blocksPerRun: number;
+  readonly tableOffset: number;
+  readonly entries: number;
+  readonly reserved: readonly FileRange[];
+}
+
+interface VhdxMetadata {
+  readonly sizeBytes: bigint | undefined;
+  readonly blockBytes: number;
+  readonly sectorBytes: number;
+  readonly isSized: boolean;
+  readonly backingFile: string | undefined;
+  readonly problems: readonly Refusal[];
+}
+
+interface VhdxRegion {
+  readonly offset: bigint;
+  readonly length: number;
+}
+
+interface VhdxRegions {
+  readonly bat: VhdxRegion;
+  readonly metadata: VhdxRegion;
+  readonly all: readonly VhdxRegion[];
+}
+
+interface VmdkDescriptor {
+  readonly createType: string | undefined;
+  readonly backingFile: string | undefined;
+  readonly encryption: "vmware" | undefined;
+  readonly extentCount: number;
+  readonly sectors: bigint;
+  readonly extents: readonly VmdkExtent[];
+}
+
+interface VmdkEnd {
+  readonly header: VmdkHeader | undefined;
+  readonly problems: readonly Refusal[];
+}
+
+interface VmdkExtent {
+  readonly access: string;
+  readonly type: string;
+  readonly name: string | undefined;
+  readonly offset: number;
+}
+
+interface VmdkHeader {
+  readonly magic: string;
+  readonly version: number;
+  readonly flags: number;
+  readonly capacity: bigint;
+  readonly grainSize: bigint;
+  readonly descriptorOffset: bigint;
+  readonly descriptorSize: bigint;
+  readonly tableEntries: number;
+  readonly redundantDirectory: bigint;
+  readonly directory: bigint;
+  readonly overhead: bigint;
+  readonly unclean: boolean;
+  readonly compression: number;
+}
+
+interface VmdkLayout extends Layout {
+  readonly format: "vmdk";
+  readonly exactSizeBytes: bigint;
+  readonly header: VmdkHeader;
+  readonly descriptor: VmdkDescriptor | undefined;
+  readonly createType: string | undefined;
+  readonly isCompressed: boolean;
+  readonly grainBytes: number;
+  readonly metadataEnd: number;
+}
+
+export declare const atEndMark: bigint;
+
 export declare function checkBitmaps(directory: Uint8Array | undefined, { count, offset, bytes }: BitmapDirectory, header: Pick<Qcow2Header, "clusterSize" | "exactSizeBytes">, problems: Problems): void;
+
+export declare function crc32c(bytes: Uint8Array, field: number): number;
+
+export declare function createVhdxLayout(headProblems: VhdxHead["problems"], { bat, all }: VhdxRegions, metadata: VhdxMetadata): VhdxLayout;
+
+export declare function descriptorLines(fields: Fields, start: number, length: number): Generator<DescriptorLine>;
 
 declare const footerBytes = 512;
 
@@ -224,9 +354,17 @@ export declare function judgeVhdFooter(footer: FooterFields, offset: number): Re
 
 export declare const layoutHeadBytes: number;
 
+export declare const longestDescriptor: number;
+
 export declare const mostSnapshots = 65536;
 
+export declare const oneVmdkFile = "`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`";
+
+export declare function parseParallels(head: Uint8Array): ParallelsLayout;
+
 export declare function parseQcow2(head: Uint8Array): Qcow2Layout;
+
+export declare function parseVdi(head: Uint8Array): VdiLayout;
 
 export declare function parseVhdFooter(given: Uint8Array): FooterFields;
 
@@ -236,25 +374,62 @@ export declare function parseVhdHeader(bytes: Uint8Array, place: {
   readonly fileBytes?: number | undefined;
 }): JudgedHeader;
 
+export declare function parseVhdxHead(bytes: Uint8Array): VhdxHead;
+
+export declare function parseVhdxMetadata(region: VhdxRegion): Asking<VhdxMetadata>;
+
+export declare function parseVmdk(bytes: Uint8Array): VmdkLayout;
+
+export declare function parseVmdkDescriptor(fields: Fields, start: number, length: number, problems: Problems): VmdkDescriptor;
+
+export declare function parseVmdkEnd(header: VmdkHeader, tail: Uint8Array, sizeBytes: number): VmdkEnd;
+
+export declare function parseVmdkHeader(fields: Fields): VmdkHeader;
+
 export declare function printable(text: string): string;
 
 export declare function qcow2HeadBytes(head: Uint8Array): number;
 
 export declare function sameBytes(one: Uint8Array, other: Uint8Array): boolean;
 
+export declare function startsAsParallels(head: Uint8Array): boolean;
+
+export declare function startsAsParallelsExtension(bytes: Uint8Array): boolean;
+
+export declare const vdiDiscarded = 4294967294;
+
+export declare const vhdxHeadBytes: number;
+
 export declare function viewOf(bytes: Uint8Array): DataView;
 
+export declare function vmdkDirectoryEntries(header: VmdkHeader): number | undefined;
+
+export declare function vmdkHeadBytes({ descriptorSize }: VmdkHeader): number;
+
 export {
+  type Asking,
   type BitmapDirectory,
   type Finding,
   type FooterFields,
   type JudgedHeader,
+  type ParallelsLayout,
   type PlacedFooter,
   type Qcow2Extensions,
   type Qcow2Layout,
   type TableShape,
+  type VdiLayout,
   type VhdHeader,
   type VhdLayout,
+  type VhdxHead,
+  type VhdxLayout,
+  type VhdxMetadata,
+  type VhdxRegion,
+  type VhdxRegions,
+  type VmdkDescriptor,
+  type VmdkEnd,
+  type VmdkExtent,
+  type VmdkHeader,
+  type VmdkLayout,
   footerBytes as vhdFooterBytes,
   headerBytes as vhdHeaderBytes,
 };
