@@ -234,6 +234,8 @@ export declare function readExtents(disks: readonly ChainDisk[], extents: readon
 
 export declare function readVhdLayout(source: ByteSource, trustEndFooter?: boolean): Promise<VhdLayout>;
 
+export declare function readWhole(reading: Promise<number>, target: Uint8Array, offset: number, path?: string): Promise<void>;
+
 export declare function resolveRange(disks: readonly ChainDisk[], start: number, end: number): Promise<ChainExtent[]>;
 
 export declare function roundUp(value: number, unit: number): number;
@@ -241,8 +243,6 @@ export declare function roundUp(value: number, unit: number): number;
 export declare const sectorBytes = 512;
 
 export declare function sourceOf(reader: RandomAccessReader): ByteSource;
-
-export declare function truncated(path: string | undefined, offset: number): VhdError;
 
 export declare const unallocated = 4294967295;
 
