@@ -1,10 +1,16 @@
 import {
+  CallOptions,
   Disk,
   ImageError,
   Layout,
   RandomAccessReader,
   Refusal,
+  Target,
 } from "@disk-image/core";
+
+import {
+  FileHandle,
+} from "node:fs/promises";
 
 interface Batmap {
   readonly headerOffset: number;
@@ -18,6 +24,10 @@ type ChainReader = RandomAccessReader | RawReader;
 interface ChainRules {
   readonly checkParentIds?: boolean | undefined;
   readonly trustEndFooter?: boolean | undefined;
+}
+
+interface DecodeWorkers extends AsyncDisposable {
+  close(): Promise<void>;
 }
 
 export declare class DiskFormatError extends ImageError {
@@ -127,6 +137,42 @@ interface RawReader {
 }
 
 type ReadableFormat = "parallels" | "qcow2" | "vdi" | "vhdx" | "vmdk" | "vpc";
+
+interface Spool {
+  readonly file: string | FileHandle;
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+}
+
+interface StreamDecoder {
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+  end(): Promise<StreamDecoderResult>;
+  close(): Promise<void>;
+}
+
+interface StreamDecoderOptions extends CallOptions {
+  readonly target: Pick<Target, "write" | "zero">;
+  readonly spool: Spool;
+  readonly writeZeros?: boolean | undefined;
+  readonly workers?: number | DecodeWorkers | undefined;
+}
+
+interface StreamDecoderResult {
+  readonly virtualSizeBytes: number;
+  readonly bytesWritten: number;
+}
+
+type StreamPlan<L extends Layout = Layout> = {
+  readonly supported: true;
+  readonly sizeBytes: number | undefined;
+  readonly layout: L;
+} | {
+  readonly supported: false;
+  readonly reason: string;
+};
+
+interface StreamPlanOptions {
+  readonly maximumSizeBytes?: number | undefined;
+}
 
 interface VdiDisk extends Disk {
   readonly layout: VdiLayout;
@@ -259,9 +305,13 @@ interface VmdkLayout extends Layout {
   readonly metadataEnd: number;
 }
 
+export declare function createDecodeWorkers(count?: number): DecodeWorkers;
+
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 
 export declare function openParallels(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<ParallelsDisk>;
+
+export declare function openStreamDecoder(layout: Layout, options: StreamDecoderOptions): Promise<StreamDecoder>;
 
 export declare function openVdi(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VdiDisk>;
 
@@ -273,13 +323,18 @@ export declare function openVhdx(reader: RandomAccessReader, options?: OpenDiskO
 
 export declare function openVmdk(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VmdkDisk>;
 
+export declare function planStream(format: string, head: Uint8Array, options?: StreamPlanOptions): StreamPlan;
+
 export declare function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLayout>;
 
 export declare const readableFormats: readonly ReadableFormat[];
 
+export declare const streamFormats: readonly string[];
+
 export type {
   ChainReader,
   ChainRules,
+  DecodeWorkers,
   DiskFormatErrorInit,
   FileRange,
   OpenDiskOptions,
@@ -287,6 +342,12 @@ export type {
   ParallelsLayout,
   RawReader,
   ReadableFormat,
+  Spool,
+  StreamDecoder,
+  StreamDecoderOptions,
+  StreamDecoderResult,
+  StreamPlan,
+  StreamPlanOptions,
   VdiDisk,
   VdiLayout,
   VhdDisk,
