@@ -7,8 +7,6 @@ import {
   ImageErrorKind,
   ImageLocation,
   ImageMember,
-  ImageMetadata,
-  ImageRecord,
   ImageService,
   ImageStore,
   InvalidError,
@@ -73,8 +71,6 @@ interface AuthOptions {
   readonly accessTokenType?: string | undefined;
   readonly accessToken?: string | undefined;
 }
-
-type AuthType = (typeof authTypes)[number];
 
 export declare class AuthenticationFailedError extends ImageError {
   readonly code = "AUTHENTICATION_FAILED";
@@ -323,19 +319,6 @@ interface ImagePatch {
   readonly value?: unknown;
 }
 
-interface ImageReference {
-  readonly imageId: string;
-  readonly netloc: string;
-  readonly useSsl: boolean;
-}
-
-interface ImageSchema {
-  readonly properties?: Readonly<Record<string, {
-    readonly is_base?: boolean | undefined;
-    readonly enum?: readonly unknown[] | undefined;
-  }>> | undefined;
-}
-
 interface ImageTask {
   readonly id?: string;
   readonly status?: string;
@@ -357,13 +340,6 @@ interface ImageUploadFailedErrorInit {
   readonly reason: string;
   readonly state: FailedUploadState;
   readonly cause?: unknown;
-}
-
-interface ImageVisibility {
-  readonly is_public?: unknown;
-  readonly visibility?: unknown;
-  readonly properties?: unknown;
-  readonly [field: string]: unknown;
 }
 
 interface ImportProgress {
@@ -497,7 +473,7 @@ interface TlsOptions {
 
 interface UploadReport {
   readonly bytes: number;
-  readonly repeats: number;
+  readonly retries: number;
   readonly hash: {
     readonly algorithm: string;
     readonly value: string;
@@ -512,8 +488,6 @@ interface WaitForImportOptions extends GlanceCallOptions {
   readonly onImportProgress?: ((progress: ImportProgress) => void) | undefined;
 }
 
-export declare const authTypes: readonly ["password", "token", "v3applicationcredential", "v3totp", "v3multifactor", "v3oidcpassword", "v3oidcclientcredentials", "v3oidcaccesstoken", "none", "admin_token", "http_basic"];
-
 export declare function createGlanceClient(options: GlanceClientOptions): GlanceClient;
 
 export declare function createGlanceImageService(clientOrOptions: GlanceClient | GlanceClientOptions, options?: GlanceImageServiceOptions): GlanceImageService;
@@ -527,23 +501,13 @@ export declare function getRemoteImageService(reference: string, defaultService:
   readonly imageId: string;
 };
 
-export declare function isImageAvailable(context: RequestContext, image: ImageVisibility, members: () => Promise<readonly ImageMember[]>): Promise<boolean>;
-
 export declare function loadCloud(options: LoadCloudOptions): Promise<CloudSettings>;
 
 export declare function loadSession(options: LoadSessionOptions): Promise<LoadedSession>;
 
 export declare function loadTls(options: LoadTlsOptions): Promise<TlsOptions | undefined>;
 
-export declare function normalizeEndpoint(url: string): string;
-
-export declare function parseImageReference(reference: string): ImageReference;
-
 export declare function proxyFromEnvironment(environment: Readonly<Record<string, string | undefined>>): ProxyOptions | undefined;
-
-export declare function translateFromGlance(image: Readonly<Record<string, unknown>>, schema: ImageSchema): ImageRecord;
-
-export declare function translateToGlance(metadata: ImageMetadata): Record<string, unknown>;
 
 export declare function validateStoreId(context: RequestContext, imageService: Pick<ImageService, "getStores">, storeId: string, options?: CallOptions): Promise<void>;
 
@@ -552,7 +516,6 @@ export type {
   ApiServersOptions,
   ApiVersion,
   AuthOptions,
-  AuthType,
   Authorization,
   CloudSettings,
   FailedUploadState,
@@ -560,17 +523,12 @@ export type {
   GlanceClient,
   GlanceClientOptions,
   GlanceDownloadOptions,
-  GlanceHttpErrorInit,
   GlanceImage,
   GlanceImageService,
   GlanceImageServiceOptions,
   GlanceUploadOptions,
   ImagePatch,
-  ImageReference,
-  ImageSchema,
   ImageTask,
-  ImageUploadFailedErrorInit,
-  ImageVisibility,
   ImportProgress,
   ImportRequest,
   ListImagesOptions,

@@ -1,15 +1,16 @@
-/* oxlint-disable no-console -- a script whose output is its result */
-// Download and upload against curl and the Python clients, interleaved, each in a process of its own.
-//   node --conditions=@disk-image/source bench/transfer.ts [--size MiB] [--runs N] [--directory DIR] [--json]
-import { execFile } from 'node:child_process'
-import { open, mkdtemp, rm } from 'node:fs/promises'
-import { randomFillSync } from 'node:crypto'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { execFile } from 'node:child_process'
+import { randomFillSync } from 'node:crypto'
+import { mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { createGlanceClient } from '@disk-image/glance-client'
 import { findTool, requireTool, startGlance, startNginx } from '@disk-image/testing'
+
+/* oxlint-disable no-console -- a script whose output is its result */
+// Download and upload against curl and the Python clients, interleaved, each in a process of its own.
+//   node --conditions=@disk-image/source bench/transfer.ts [--size MiB] [--runs N] [--directory DIR] [--json]
 
 const { values } = parseArgs({
   options: {

@@ -47,7 +47,7 @@ export class GlanceConnectionFailedError extends ImageError {
 }
 
 /** Init of {@link GlanceHttpError}. The URL must be free of secrets. */
-export interface GlanceHttpErrorInit {
+interface GlanceHttpErrorInit {
   readonly status: number
   readonly method: string
   readonly url: string
@@ -163,7 +163,7 @@ export type FailedUploadState =
   | 'unknown'
 
 /** Init of {@link ImageUploadFailedError}. */
-export interface ImageUploadFailedErrorInit {
+interface ImageUploadFailedErrorInit {
   readonly imageId: string
   readonly reason: string
   readonly state: FailedUploadState

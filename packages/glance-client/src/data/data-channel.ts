@@ -1,21 +1,22 @@
 import type { Logger, RequestContext } from '@disk-image/core'
+import type { ByteThreads, SlotPool } from '@disk-image/io'
+import { httpError } from '../api/answer-errors.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import { apiUrl, maximumRedirects, mayFollow, redirectTarget } from '../api/api.ts'
+import type { Api } from '../api/api.ts'
 import type { GlanceHttpError } from '../errors.ts'
-import { apiUrl, httpError, maximumRedirects, mayFollow, redirectTarget } from '../transport/api.ts'
-import type { Api } from '../transport/api.ts'
-import type { ConnectionPool } from '../transport/connection-pool.ts'
+import type { BodyTaker } from '../transport/answer-body.ts'
 import { codingsOf } from '../transport/collected-body.ts'
+import { ConnectionBrokenError, connectionText } from '../transport/connection-error.ts'
+import type { ConnectionPool } from '../transport/connection-pool.ts'
+import type { TlsOptions } from '../transport/connection.ts'
 import { exchange } from '../transport/exchange.ts'
 import type { ExchangeResult } from '../transport/exchange.ts'
-import type { BodyTaker } from '../transport/answer-body.ts'
+import type { ResponseHead } from '../transport/http1.ts'
 import { secretsOf } from '../transport/mask-secrets.ts'
 import type { ProxyOptions } from '../transport/proxy.ts'
-import type { ResponseHead } from '../transport/http1.ts'
 import type { RequestBody } from '../transport/send-body.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
-import type { TlsOptions } from '../transport/tls-options.ts'
-import type { GlanceImage } from '../glance-image.ts'
-import type { ByteThreads, SlotPool } from '@disk-image/io'
-import { ConnectionBrokenError, connectionText } from '../transport/connection-error.ts'
 
 /** What data transfers need of their client. */
 export interface DataChannelOptions {
@@ -36,7 +37,7 @@ export interface DataChannelOptions {
 }
 
 /** A request for an image's data, or with it. */
-export interface DataRequest {
+interface DataRequest {
   readonly method: 'GET' | 'PUT'
   readonly path: string
   readonly headers: Readonly<Record<string, string>>

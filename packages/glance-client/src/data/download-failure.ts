@@ -1,9 +1,9 @@
 import { ImageDownloadFailedError, ImageNotAuthorizedError, ImageNotFoundError } from '@disk-image/core'
+import { imageError } from '../api/answer-errors.ts'
 import { GlanceConnectionFailedError, GlanceHttpError } from '../errors.ts'
-import { isPassing } from '../transport/retry-after.ts'
-import type { Download } from './download-state.ts'
-import { imageError } from './image-errors.ts'
 import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { isPassing } from '../transport/http.ts'
+import type { Download } from './download-state.ts'
 
 /** Whether the next connection may do better. */
 export function isWorthAnotherTry(error: unknown): boolean {

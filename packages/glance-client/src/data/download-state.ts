@@ -1,6 +1,6 @@
 import type { DownloadOptions, RequestContext } from '@disk-image/core'
-import type { GlanceImage } from '../glance-image.ts'
 import type { VerifiedPipe } from '@disk-image/io'
+import type { GlanceImage } from '../api/answers.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import type { StallWatch } from './stall-watch.ts'
 

@@ -1,12 +1,15 @@
 import { performance } from 'node:perf_hooks'
 import { checkImageId, ImageDownloadFailedError } from '@disk-image/core'
 import type { ByteSink, DownloadReport } from '@disk-image/core'
+import { createVerifiedPipe, hasHash, readAgain, sizeOf } from '@disk-image/io'
+import type { VerifiedPipe } from '@disk-image/io'
 import { GlanceHttpError } from '../errors.ts'
-import { hasHash, sizeOf, readAgain, createVerifiedPipe, type VerifiedPipe } from '@disk-image/io'
-import { delay } from '../transport/delay.ts'
 import type { BodyTaker } from '../transport/answer-body.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 import type { ResponseHead } from '../transport/http1.ts'
+import { delay } from '../transport/timeouts.ts'
 import { isRequestedRange } from './content-range.ts'
+import { retryText } from '../api/api.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import { dataPath } from './data-path.ts'
@@ -16,7 +19,6 @@ import { announcedHash, compareLate } from './late-hash.ts'
 import { fetchParallel } from './parallel-download.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import type { StallWatch } from './stall-watch.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** A transfer that was cut this often is given up, however far it came each time. */
 const maximumResumes = 1000
@@ -168,12 +170,9 @@ async function fetchInTurn(transfer: Download): Promise<void> {
     if (failure instanceof ConnectionBrokenError && !further) channel.api.nextEndpoint()
     const retryAfter = failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined
     const waitMs = further ? 0 : channel.api.waitMs(failures - 1, retryAfter)
-    channel.logger.warn('A download is continued', {
-      imageId: image.id,
-      bytes: pipe.received,
-      waitMs,
-      error: failure,
-    })
+    const reason = failure ?? new Error('the store can’t start in the middle')
+    const retry = retryText(reason, waitMs, failures, channel.retries)
+    channel.logger.warn(`Resuming the download at byte ${pipe.received} ${retry}`, { imageId: image.id })
     await delay(waitMs, watch.signal)
   }
 }

@@ -1,11 +1,12 @@
 import { ImageDownloadFailedError } from '@disk-image/core'
-import type { GlanceImage } from '../glance-image.ts'
-import { toNodeHashName, planHash, type HashPlan, type PipeResult } from '@disk-image/io'
+import { planHash, toNodeHashName } from '@disk-image/io'
+import type { HashPlan, PipeResult } from '@disk-image/io'
+import type { GlanceImage } from '../api/answers.ts'
 import { noData } from './download-failure.ts'
 import type { Download } from './download-state.ts'
 
 /** The hash that is computed over an image whose record has none yet. */
-export interface AnnouncedHash {
+interface AnnouncedHash {
   readonly algorithm: string
   readonly nodeAlgorithm: string
 }

@@ -1,14 +1,14 @@
-import { type RequestContext } from '@disk-image/core'
+import type { RequestContext } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
-import type { GlanceImage } from '../glance-image.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
 import { isRequestedRange } from './content-range.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import { dataPath } from './data-path.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** A parallel download. */
-export interface ParallelFetch {
+interface ParallelFetch {
   readonly image: GlanceImage
   readonly context: RequestContext | undefined
   readonly connections: number

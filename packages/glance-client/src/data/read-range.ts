@@ -1,11 +1,11 @@
 import { checkImageId, ImageDownloadFailedError, InvalidError } from '@disk-image/core'
 import type { CallOptions, RequestContext } from '@disk-image/core'
+import { imageError } from '../api/answer-errors.ts'
 import { GlanceConnectionFailedError } from '../errors.ts'
-import { delay } from '../transport/delay.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { delay } from '../transport/timeouts.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions, DataResult } from './data-channel.ts'
-import { imageError } from './image-errors.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** Longer reads are a download. */
 const maximumLength = 256 * 1024 * 1024

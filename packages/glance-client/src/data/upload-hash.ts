@@ -1,6 +1,6 @@
 import type { CallOptions, UploadSource } from '@disk-image/core'
-import type { GlanceImage } from '../glance-image.ts'
-import { toNodeHashName, createStreamHash } from '@disk-image/io'
+import { createStreamHash, toNodeHashName } from '@disk-image/io'
+import type { GlanceImage } from '../api/answers.ts'
 import type { StallWatch } from './stall-watch.ts'
 
 /** What was sent in one try. */
@@ -14,7 +14,7 @@ export interface Sent {
 }
 
 /** What is needed to read an upload's data again. */
-export interface RereadableUpload {
+interface RereadableUpload {
   readonly source: UploadSource
   readonly options: CallOptions
   readonly watch: Pick<StallWatch, 'progress'>

@@ -1,7 +1,7 @@
 import type { CallOptions, RequestContext, UploadSource, VerifyPolicy } from '@disk-image/core'
+import type { GlanceImage } from '../api/answers.ts'
 import { GlanceConnectionFailedError, ImageUploadFailedError } from '../errors.ts'
-import type { GlanceImage } from '../glance-image.ts'
-import { delay } from '../transport/delay.ts'
+import { delay } from '../transport/timeouts.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import type { StallWatch } from './stall-watch.ts'
 import type { Sent } from './upload-hash.ts'
@@ -30,7 +30,7 @@ export interface Job {
   readonly watch: StallWatch
   /** Python's name of the hash that the service is expected to compute. */
   readonly hashAlgorithm: string
-  repeats: number
+  retries: number
   /** Whether the service is asked before the data are sent; some proxies and old servers refuse the question. */
   expectsContinue: boolean
   /** How often a token that had ended was noticed only when the data were on their way. */

@@ -1,21 +1,24 @@
 import type { UploadSource } from '@disk-image/core'
+import { createStreamHash, toNodeHashName } from '@disk-image/io'
+import { imageError } from '../api/answer-errors.ts'
+import { retryText } from '../api/api.ts'
 import {
   GlanceHttpError,
   GlanceStoreNotFoundError,
   GlanceStoreReadOnlyError,
   ImageUploadFailedError,
 } from '../errors.ts'
-import { toNodeHashName, createStreamHash } from '@disk-image/io'
-import { delay } from '../transport/delay.ts'
-import { isPassing } from '../transport/retry-after.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { isPassing } from '../transport/http.ts'
 import { SourceSizeError } from '../transport/send-body.ts'
+import { delay } from '../transport/timeouts.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
-import { imageError } from './image-errors.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
-import { hashOf, type Sent, withHashOf } from './upload-hash.ts'
-import { type GlanceUploadOptions, type Job, settledState, wrong } from './upload-job.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { hashOf, withHashOf } from './upload-hash.ts'
+import type { Sent } from './upload-hash.ts'
+import { settledState, wrong } from './upload-job.ts'
+import type { GlanceUploadOptions, Job } from './upload-job.ts'
 
 export type { GlanceUploadOptions } from './upload-job.ts'
 
@@ -23,7 +26,7 @@ export type { GlanceUploadOptions } from './upload-job.ts'
 export interface UploadReport {
   readonly bytes: number
   /** How often the data was sent again from the start. */
-  readonly repeats: number
+  readonly retries: number
   /** The hash computed while sending; verified: the service computed the same. */
   readonly hash:
     | { readonly algorithm: string; readonly value: string; readonly verified: boolean }
@@ -49,7 +52,7 @@ export async function upload(
     options,
     watch,
     hashAlgorithm: hashAlgorithm ?? 'sha512',
-    repeats: 0,
+    retries: 0,
     expectsContinue: true,
     renewals: 0,
   }
@@ -74,7 +77,7 @@ async function uploadInTries(job: Job): Promise<UploadReport> {
     if (failure === undefined) return confirm(job, sent)
     if (takesAnotherWay(job, failure, renewed)) {
       attempt -= 1
-      if (sent.bytes > 0) job.repeats += 1
+      if (sent.bytes > 0) job.retries += 1
       continue
     }
     if (failure instanceof GlanceHttpError && !isDoubtful(failure, attempt)) throw refused(job, failure)
@@ -90,16 +93,16 @@ async function uploadInTries(job: Job): Promise<UploadReport> {
         failure,
       )
     }
-    const repeat = isRepeatable(failure) && image.status === 'queued' && attempt < channel.retries
-    if (!repeat) throw givenUp(job, image.status, failure)
-    job.repeats += 1
-    channel.logger.warn('An upload is repeated from the start', {
-      imageId,
-      attempt: attempt + 1,
-      error: failure,
-    })
-    const retryAfter = failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined
-    await delay(channel.api.waitMs(attempt, retryAfter), watch.signal)
+    const again = isRetryable(failure) && image.status === 'queued' && attempt < channel.retries
+    if (!again) throw givenUp(job, image.status, failure)
+    job.retries += 1
+    const waitMs = channel.api.waitMs(
+      attempt,
+      failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined,
+    )
+    const retry = retryText(failure, waitMs, attempt + 1, channel.retries)
+    channel.logger.warn(`Retrying the upload from its start ${retry}`, { imageId })
+    await delay(waitMs, watch.signal)
   }
 }
 
@@ -151,7 +154,7 @@ async function sendOnce(job: Job): Promise<Try> {
         size: source.size,
         expectsContinue: job.expectsContinue,
         open: () =>
-          // What the source throws at its second opening says best why the upload can't be repeated.
+          // What the source throws at its second opening says best why the upload can't be retried.
           untilEnd(source.open(), () => {
             whole = source.size === undefined || bytes === source.size
           }),
@@ -163,7 +166,7 @@ async function sendOnce(job: Job): Promise<Try> {
             completed: bytes,
             total: source.size,
             unit: 'bytes',
-            resumes: job.repeats,
+            resumes: job.retries,
           })
           return hash.write(portion)
         },
@@ -191,7 +194,7 @@ async function* untilEnd(source: AsyncIterable<Uint8Array>, onEnd: () => void): 
   onEnd()
 }
 
-function isRepeatable(failure: Try['failure']): boolean {
+function isRetryable(failure: Try['failure']): boolean {
   if (failure instanceof SourceSizeError) return false
   return !(failure instanceof ConnectionBrokenError && failure.fatal)
 }
@@ -199,7 +202,7 @@ function isRepeatable(failure: Try['failure']): boolean {
 /** Compares the image with what was sent. */
 async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
   const { imageId, options } = job
-  const report = { bytes: sent.bytes, repeats: job.repeats }
+  const report = { bytes: sent.bytes, retries: job.retries }
   if (options.target === 'stage') {
     return { ...report, hash: hashOf(sent, undefined) }
   }

@@ -1,7 +1,7 @@
+import path from 'node:path'
 import { constants } from 'node:fs'
 import { open, realpath } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**

@@ -1,4 +1,10 @@
-import { adaptLogger, checkImageFormats, glanceFormats, ImageNotFoundError } from '@disk-image/core'
+import {
+  adaptLogger,
+  checkImageFormats,
+  glanceFormats,
+  ImageNotFoundError,
+  InvalidError,
+} from '@disk-image/core'
 import type {
   ByteSink,
   CallOptions,
@@ -17,20 +23,49 @@ import type {
   UpdateOptions,
   UploadSource,
 } from '@disk-image/core'
-import type { GlanceClientOptions } from '../client-options.ts'
-import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
-import { createGlanceClient } from '../create-glance-client.ts'
-import type { GlanceImage } from '../glance-image.ts'
 import { transferVerified } from '@disk-image/io'
-import { withBaseFields } from './base-fields.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import type { GlanceClientOptions } from '../client/client-options.ts'
+import type { GlanceCallOptions, GlanceClient } from '../client/client-types.ts'
+import { createGlanceClient } from '../client/create-glance-client.ts'
 import { openDirectFile } from './direct-file.ts'
 import { ImageLocations } from './image-locations.ts'
-import { checkImageServiceOptions } from './image-service-options.ts'
-import type { GlanceImageServiceOptions } from './image-service-options.ts'
 import { isImageAvailable } from './is-image-available.ts'
 import { SharedSchema } from './shared-schema.ts'
-import { translateFromGlance } from './translate-from-glance.ts'
-import { translateToGlance } from './translate-to-glance.ts'
+import { translateFromGlance, translateToGlance, withBaseFields } from './translate.ts'
+
+/** Settings of a {@link GlanceImageService}. */
+export interface GlanceImageServiceOptions {
+  /**
+   * Schemes of locations that are read directly instead of through Glance. Only `file` is known.
+   * @default []
+   */
+  readonly allowedDirectUrlSchemes?: readonly string[] | undefined
+  /** Directories under which such files lie. Without any, no file is read. @default [] */
+  readonly directUrlRoots?: readonly string[] | undefined
+  /**
+   * A client whose own account reads and adds locations: Glance from 2024.2 on gives them to the role `service` only,
+   * not to users. On behalf of a context it is used only for images that the context may see. Close it yourself.
+   * @default the context's account
+   */
+  readonly locationClient?: GlanceClient | undefined
+  /**
+   * Whether images are checked against the context where no token lets Glance do it. @default true without a
+   * session; a context that names nobody is the service's own account, and sees everything
+   */
+  readonly checkAvailability?: boolean | undefined
+}
+
+/** @throws {InvalidError} */
+function checkImageServiceOptions(options: GlanceImageServiceOptions): void {
+  for (const root of options.directUrlRoots ?? []) {
+    if (!root.startsWith('/')) {
+      throw new InvalidError({
+        reason: `The option directUrlRoots has ${JSON.stringify(root)}; it must be absolute paths`,
+      })
+    }
+  }
+}
 
 /** Properties that Glance keeps itself; a purge leaves them alone. */
 const ownProperties = /^(?:os_glance_|stores$)/

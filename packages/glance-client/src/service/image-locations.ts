@@ -1,11 +1,11 @@
 import { NotSupportedOperationError } from '@disk-image/core'
 import type { ImageLocation, Logger } from '@disk-image/core'
-import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import type { GlanceCallOptions, GlanceClient } from '../client/client-types.ts'
 import { GlanceHttpError } from '../errors.ts'
-import type { GlanceImage } from '../glance-image.ts'
 
 /** What {@link ImageLocations} needs. */
-export interface ImageLocationsOptions {
+interface ImageLocationsOptions {
   readonly client: GlanceClient
   readonly locationClient: GlanceClient | undefined
   readonly logger: Logger

@@ -1,7 +1,7 @@
 import type { ImageMember, RequestContext } from '@disk-image/core'
 
 /** The fields of an image by which it is decided who may see it. */
-export interface ImageVisibility {
+interface ImageVisibility {
   readonly is_public?: unknown
   readonly visibility?: unknown
   readonly properties?: unknown

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createGlanceImageService, type GlanceImageService } from './glance-image-service.ts'
+import { createGlanceImageService } from './glance-image-service.ts'
+import type { GlanceImageService } from './glance-image-service.ts'
 
 // No real Glance lets its schema wait.
 let server: Server

@@ -1,6 +1,6 @@
-import type { GlanceCallOptions, GlanceClient } from '../client-types.ts'
 import { unlessAborted } from '@disk-image/io'
-import type { ImageSchema } from './translate-from-glance.ts'
+import type { GlanceCallOptions, GlanceClient } from '../client/client-types.ts'
+import type { ImageSchema } from './translate.ts'
 
 /** The image schema of a Glance, asked for once. Calls wait for the same request, so it ends with none of them. */
 export class SharedSchema {

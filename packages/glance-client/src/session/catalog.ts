@@ -1,6 +1,6 @@
 import { printable } from '@disk-image/core'
-import { normalizeEndpoint } from '../client-options.ts'
 import { ConfigurationError } from '../errors.ts'
+import { normalizeEndpoint } from './session.ts'
 
 /** A service of Keystone's catalog. */
 export interface CatalogService {
@@ -17,7 +17,7 @@ export interface CatalogService {
 }
 
 /** Which endpoint of a service is wanted. */
-export interface EndpointChoice {
+interface EndpointChoice {
   readonly serviceType: string
   readonly serviceName?: string | undefined
   /** In the order in which they are preferred: `public`, `internal`, `admin`, with or without `URL` behind. */

@@ -1,11 +1,10 @@
-import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
+import { access, constants } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
 import { isMapping, parseConfigYaml } from './config-yaml.ts'
 import type { ConfigYaml, Mapping } from './config-yaml.ts'
-import { expandPath } from './expand-path.ts'
-import { readBounded, readProblem } from './read-bounded.ts'
+import { expandPath, readBounded, readProblem } from './read-file.ts'
 
 /** The environment, as a parameter. */
 export type Environment = Readonly<Record<string, string | undefined>>

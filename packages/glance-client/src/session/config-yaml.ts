@@ -1,5 +1,5 @@
-import { InvalidError } from '@disk-image/core'
 import type * as Yaml from 'yaml'
+import { InvalidError } from '@disk-image/core'
 import type { Alias, Node, Scalar, YAMLMap, YAMLSeq } from 'yaml'
 
 /** A mapping as it stands in a file: every scalar is its text, or null. */

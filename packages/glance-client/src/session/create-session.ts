@@ -1,19 +1,23 @@
-import { normalizeEndpoint, resolveTimeouts } from '../client-options.ts'
 import { ConfigurationError } from '../errors.ts'
+import type { TlsOptions } from '../transport/connection.ts'
 import { createHttp } from '../transport/http.ts'
 import type { ProxyOptions } from '../transport/proxy.ts'
+import { resolveTimeouts } from '../transport/timeouts.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
 import { undiciConnections } from '../transport/undici.ts'
-import type { TlsOptions } from '../transport/tls-options.ts'
 import { authTypes, toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
-import { fixedSession } from './fixed-session.ts'
+import { fixedSession, normalizeEndpoint } from './session.ts'
 import type { Session } from './session.ts'
 import { createTokenSession } from './token-session.ts'
 
 /** How to sign in, and where services are then looked for. */
 export interface SessionOptions extends Partial<Timeouts> {
-  /** One of {@link authTypes}, or an alias of one. @default 'password' */
+  /**
+   * `password`, `token`, `v3applicationcredential`, `v3totp`, `v3multifactor`, `v3oidcpassword`,
+   * `v3oidcclientcredentials`, `v3oidcaccesstoken`, `none`, `admin_token` or `http_basic`; keystoneauth's other names of
+   * them, too. @default 'password'
+   */
   readonly authType?: string | undefined
   readonly auth?: AuthOptions | undefined
   readonly region?: string | undefined
@@ -28,7 +32,7 @@ export interface SessionOptions extends Partial<Timeouts> {
   readonly tls?: TlsOptions | undefined
   /** @default none: servers are reached directly */
   readonly proxy?: ProxyOptions | undefined
-  /** Repeats of a token request. @default 3 */
+  /** Retries of a token request. @default 3 */
   readonly retries?: number | undefined
   /** The time, in milliseconds since 1970. @default Date.now */
   readonly wallMs?: (() => number) | undefined

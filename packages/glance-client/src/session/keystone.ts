@@ -1,14 +1,14 @@
 import { ConfigurationError, IdentityUnreachableError } from '../errors.ts'
-import { delay } from '../transport/delay.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { isPassing, retryAfterMs } from '../transport/http.ts'
 import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
 import { readJson } from '../transport/read-json.ts'
-import { isPassing, retryAfterMs } from '../transport/retry-after.ts'
+import { delay } from '../transport/timeouts.ts'
 import type { AuthOptions, AuthType } from './auth-options.ts'
-import { type CatalogService, readCatalog } from './catalog.ts'
-import { identityRefusal, secretsOfAccount } from './identity-refusal.ts'
-import { keystoneIdentity, tokenScope } from './identity.ts'
+import { readCatalog } from './catalog.ts'
+import type { CatalogService } from './catalog.ts'
+import { identityRefusal, keystoneIdentity, secretsOfAccount, tokenScope } from './identity.ts'
 import { oidcAccessToken } from './oidc.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
 
 /** A catalog of many regions has some hundred KiB. */
 const maximumTokenBytes = 4 * 1024 * 1024
@@ -27,7 +27,7 @@ export interface KeystoneOptions {
   readonly type: AuthType
   readonly auth: AuthOptions
   readonly retries: number
-  /** How long signing in may take, with all repeats. */
+  /** How long signing in may take, with all retries. */
   readonly callTimeoutMs: number
 }
 

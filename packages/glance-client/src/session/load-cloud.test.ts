@@ -1,12 +1,12 @@
+import path from 'node:path'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { normalizeEndpoint } from '../client-options.ts'
 import { endpointFromCatalog } from './catalog.ts'
 import { tokenScope } from './identity.ts'
 import { loadCloud } from './load-cloud.ts'
 import { loadSession } from './load-session.ts'
+import { normalizeEndpoint } from './session.ts'
 
 let directory: string
 let first: string

@@ -1,9 +1,8 @@
+import type { TlsOptions } from '../transport/connection.ts'
 import { proxyFromEnvironment } from '../transport/proxy.ts'
 import type { ProxyOptions } from '../transport/proxy.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
-import type { TlsOptions } from '../transport/tls-options.ts'
 import type { AuthOptions } from './auth-options.ts'
-import { authSettings } from './auth-settings.ts'
 import type { Mapping } from './config-yaml.ts'
 import { createSession } from './create-session.ts'
 import type { SessionOptions } from './create-session.ts'
@@ -12,7 +11,7 @@ import { loadCloud, withOrigin } from './load-cloud.ts'
 import type { LoadCloudOptions } from './load-cloud.ts'
 import { loadTls } from './load-tls.ts'
 import type { Session } from './session.ts'
-import { textSetting } from './settings.ts'
+import { authSettings, textSetting } from './settings.ts'
 
 /** Which cloud, and limits for signing in. */
 export interface LoadSessionOptions extends LoadCloudOptions, Partial<Timeouts> {

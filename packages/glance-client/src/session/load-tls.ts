@@ -1,10 +1,9 @@
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
-import type { TlsOptions } from '../transport/tls-options.ts'
+import type { TlsOptions } from '../transport/connection.ts'
 import type { Environment } from './config-files.ts'
 import type { Mapping } from './config-yaml.ts'
-import { expandPath } from './expand-path.ts'
-import { readBounded, readProblem } from './read-bounded.ts'
+import { expandPath, readBounded, readProblem } from './read-file.ts'
 import { booleanSetting, textSetting } from './settings.ts'
 
 /** Where certificates are named. */

@@ -1,9 +1,9 @@
 import { printable } from '@disk-image/core'
 import { ConfigurationError } from '../errors.ts'
-import { readJson } from '../transport/read-json.ts'
 import type { Http } from '../transport/http.ts'
+import { readJson } from '../transport/read-json.ts'
 import type { AuthOptions } from './auth-options.ts'
-import { identityRefusal, secretsOfAccount } from './identity-refusal.ts'
+import { identityRefusal, secretsOfAccount } from './identity.ts'
 
 /**
  * An access token of an OpenID Connect provider.

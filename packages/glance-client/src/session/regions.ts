@@ -4,7 +4,7 @@ import { isMapping, toMapping } from './config-yaml.ts'
 import type { Mapping } from './config-yaml.ts'
 
 /** A region, and what it changes of its cloud. */
-export interface Region {
+interface Region {
   readonly name: string | undefined
   readonly values: Mapping
 }

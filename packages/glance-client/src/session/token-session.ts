@@ -1,14 +1,13 @@
 import type { RequestContext } from '@disk-image/core'
-import { normalizeEndpoint } from '../client-options.ts'
 import { unlessAborted } from '@disk-image/io'
 import { endpointFromCatalog } from './catalog.ts'
-import { userHeaders } from './fixed-session.ts'
 import { requestToken } from './keystone.ts'
 import type { KeystoneOptions, KeystoneToken } from './keystone.ts'
+import { normalizeEndpoint, userHeaders } from './session.ts'
 import type { Authorization, Session } from './session.ts'
 
 /** Settings of a session with Keystone. */
-export interface TokenSessionOptions extends KeystoneOptions {
+interface TokenSessionOptions extends KeystoneOptions {
   readonly region: string | undefined
   readonly interfaces: readonly string[]
   /** Endpoints by service type that go before the catalog. */

@@ -1,5 +1,5 @@
 /** What a certificate says about issuing others. */
-export interface Authority {
+interface Authority {
   readonly isAuthority: boolean
   /** Intermediates that may lie below; undefined: any number. */
   readonly pathLength: number | undefined

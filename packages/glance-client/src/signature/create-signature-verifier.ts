@@ -1,7 +1,7 @@
 import type { ByteSink, CallOptions, CertificateSource, ImageRecord, RequestContext } from '@disk-image/core'
 import { createTaskStream } from '@disk-image/io'
-import { checkCertificateChain } from './certificate-chain.ts'
 import { ImageSignatureVerificationError } from '../errors.ts'
+import { checkCertificateChain } from './certificate-chain.ts'
 import { readSignatureProperties } from './signature-properties.ts'
 import { parseCertificate, signatureTask } from './signature-task.ts'
 

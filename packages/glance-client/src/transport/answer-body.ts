@@ -2,7 +2,7 @@ import { collectBody } from './collected-body.ts'
 import type { CollectedBody } from './collected-body.ts'
 import { framingOf } from './http1.ts'
 import type { Framing, ResponseHead } from './http1.ts'
-import type { IdleWatch } from './idle-watch.ts'
+import type { IdleWatch } from './timeouts.ts'
 
 /** Takes a body. */
 export interface BodyTaker {

@@ -1,10 +1,10 @@
 import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
+import type { BodyTaker } from './answer-body.ts'
 import { createConnectionPool } from './connection-pool.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { exchange } from './exchange.ts'
-import type { BodyTaker } from './answer-body.ts'
 import { defaultTimeouts } from './timeouts.ts'
 
 /** Answers a request: how many its connection has carried, how many connections there were, and its head. */

@@ -66,3 +66,26 @@ function fromJson(body: string): string | undefined {
     return undefined
   }
 }
+
+/** Of a redirect only where it leads: the rest may be secret. */
+export function redirectText(url: URL, location: string, secrets: readonly string[]): string {
+  const target = URL.canParse(location, url.href) ? new URL(location, url) : undefined
+  const origin = headerText(target?.origin, secrets)
+  if (target === undefined || origin === undefined || !/^https?:$/.test(target.protocol)) {
+    return 'it redirects to what is no http or https URL'
+  }
+  if (target.origin === url.origin) return `it redirects to another path of ${origin}, which is not followed`
+  return `it redirects to ${origin}, where nothing secret is sent: is that the address to give?`
+}
+
+/** Statuses that only somebody in between answers with, who is named. */
+export function proxyOf(
+  status: number,
+  headers: ReadonlyMap<string, string>,
+  secrets: readonly string[],
+): string | undefined {
+  if (![407, 502, 504].includes(status)) return undefined
+  const names = [headers.get('via'), headers.get('server')].filter((name) => (name ?? '') !== '')
+  const name = headerText(names.join(', '), secrets)
+  return `a proxy on the way${name === undefined ? '' : ` (${name})`}`
+}

@@ -1,11 +1,11 @@
 import { collectBody } from './collected-body.ts'
+import { ConnectionBrokenError, connectionText } from './connection-error.ts'
 import type { ConnectionPool } from './connection-pool.ts'
+import type { TlsOptions } from './connection.ts'
 import { exchange } from './exchange.ts'
 import type { ExchangeRequest, ExchangeResult } from './exchange.ts'
 import type { ProxyOptions } from './proxy.ts'
 import type { Timeouts } from './timeouts.ts'
-import type { TlsOptions } from './tls-options.ts'
-import { ConnectionBrokenError, connectionText } from './connection-error.ts'
 
 /** A small request. */
 export interface HttpRequest {
@@ -141,4 +141,21 @@ function textOf(url: URL, decode: () => string): string {
 /** An answer that another try would not mend. */
 function wrong(url: URL, reason: string): ConnectionBrokenError {
   return new ConnectionBrokenError('body', connectionText(url, 'body', reason), { fatal: true })
+}
+
+/**
+ * How long a service asked to wait, from `Retry-After` in seconds or as a date.
+ *
+ * @returns milliseconds, undefined where there is nothing usable
+ */
+export function retryAfterMs(value: string | undefined, wallMs: number): number | undefined {
+  if (value === undefined || value.length > 64) return undefined
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000
+  const date = Date.parse(value)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - wallMs)
+}
+
+/** Answers after which the same request may succeed. */
+export function isPassing(status: number): boolean {
+  return status === 429 || status === 502 || status === 503 || status === 504
 }

@@ -2,7 +2,7 @@ import { InvalidError } from '@disk-image/core'
 import type { Proxy } from './proxy.ts'
 
 /** What a request begins with. */
-export interface RequestHead {
+interface RequestHead {
   readonly url: URL
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
@@ -52,10 +52,10 @@ export interface ResponseHead {
 }
 
 /** Headers longer than this are refused. */
-export const maximumHeadBytes: number = 64 * 1024
+const maximumHeadBytes: number = 64 * 1024
 
 /** Parses what came before the empty line. @throws {SyntaxError} where it is no HTTP/1 answer */
-export function parseResponseHead(text: string): ResponseHead {
+function parseResponseHead(text: string): ResponseHead {
   const [statusLine = '', ...lines] = text.split('\r\n')
   const [, version, status] = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [^\0\n\r]*)?$/.exec(statusLine) ?? []
   if (status === undefined) throw new SyntaxError('The answer is not HTTP')

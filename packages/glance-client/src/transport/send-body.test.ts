@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import { Writable } from 'node:stream'
 import { expect, test } from 'vitest'
-import { sendBody, SourceSizeError, type RequestBody, type SendHooks } from './send-body.ts'
+import { sendBody, SourceSizeError } from './send-body.ts'
+import type { RequestBody, SendHooks } from './send-body.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB

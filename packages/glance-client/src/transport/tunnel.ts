@@ -1,15 +1,15 @@
 import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import type { Proxy } from './proxy.ts'
-import { proxyRefusal } from './proxy-errors.ts'
-import { HeadReader } from './http1.ts'
-import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
-import type { TlsOptions } from './tls-options.ts'
 import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
+import { nodeTlsOptions, proxyTlsOptions } from './connection.ts'
+import type { TlsOptions } from './connection.ts'
+import { HeadReader } from './http1.ts'
+import { proxyRefusal } from './proxy.ts'
+import type { Proxy } from './proxy.ts'
 
 /** How a tunnel is opened. */
-export interface TunnelOptions {
+interface TunnelOptions {
   readonly proxy: Proxy
   /** For the server; the proxy gets neither certificate nor key. */
   readonly tls: TlsOptions | undefined

@@ -1,16 +1,15 @@
 import { callbackify } from 'node:util'
 import type { Dispatcher } from 'undici'
-import { collectBody } from './collected-body.ts'
 import { maximumTextBytes } from './answer-body.ts'
+import { collectBody } from './collected-body.ts'
+import { codeOf, ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
+import { nodeTlsOptions, proxyTlsOptions } from './connection.ts'
 import { maximumInterimAnswers } from './exchange.ts'
 import type { Carrier, Route } from './http.ts'
-import { chooseProxy } from './proxy.ts'
+import { chooseProxy, proxyRefusal, throughProxy, withoutLogin } from './proxy.ts'
 import type { ProxyOptions } from './proxy.ts'
-import { proxyRefusal, throughProxy, withoutLogin } from './proxy-errors.ts'
 import type { Timeouts } from './timeouts.ts'
-import { nodeTlsOptions, proxyTlsOptions } from './tls-options.ts'
 import { openTunnel } from './tunnel.ts'
-import { ConnectionBrokenError, codeOf, connectionReason, connectionText } from './connection-error.ts'
 
 /** Failures before the request was on its way. A broken record (`ERR_SSL_…BAD_RECORD_MAC`) may come after it. */
 const connectCodes =

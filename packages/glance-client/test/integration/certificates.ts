@@ -1,6 +1,6 @@
+import path from 'node:path'
 import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
-import path from 'node:path'
 import { promisify } from 'node:util'
 import { requireTool } from '@disk-image/testing'
 

@@ -1,5 +1,5 @@
-import { truncate } from 'node:fs/promises'
 import path from 'node:path'
+import { truncate } from 'node:fs/promises'
 import { createGlanceClient, createGlanceImageService, validateStoreId } from '@disk-image/glance-client'
 import type { GlanceClient } from '@disk-image/glance-client'
 import { startGlance } from '@disk-image/testing'
@@ -45,7 +45,7 @@ describe('what is compared after an upload', () => {
     await using client = createGlanceClient({ endpoint: glance.url })
     const send = async (through: GlanceClient, verify: 'none' | 'strict'): Promise<unknown> =>
       through.upload(await makeImage(client, undefined), sourceOf(data), { verify })
-    expect(await send(client, 'none')).toEqual({ bytes: data.length, repeats: 0, hash: undefined })
+    expect(await send(client, 'none')).toEqual({ bytes: data.length, retries: 0, hash: undefined })
     expect(await send(client, 'strict')).toMatchObject({ hash: { algorithm: 'sha512', verified: true } })
 
     await using proxy = await startFaultProxy(glance.url)

@@ -1,21 +1,20 @@
+import path from 'node:path'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { ImageError } from '@disk-image/core'
 import type { ImageService, RequestContext } from '@disk-image/core'
 import {
   createGlanceImageService,
   getApiServers,
-  GlanceHttpError,
   getRemoteImageService,
-  isImageAvailable,
-  parseImageReference,
-  translateFromGlance,
-  translateToGlance,
+  GlanceHttpError,
   validateStoreId,
 } from '@disk-image/glance-client'
+import { parseImageReference } from '../../src/service/image-reference.ts'
+import { isImageAvailable } from '../../src/service/is-image-available.ts'
+import { translateFromGlance, translateToGlance } from '../../src/service/translate.ts'
 import { certificatesFrom, verifyImageSignature } from '@disk-image/glance-client/signature'
 import { describe, expect, it } from 'vitest'
 import { schemaOf, vectorsOf } from './vectors.ts'

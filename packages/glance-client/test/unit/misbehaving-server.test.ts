@@ -1,7 +1,7 @@
-import { gzipSync, brotliCompressSync, deflateRawSync, deflateSync } from 'node:zlib'
 import { createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
-import { ImageError } from '@disk-image/core'
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
+import { ImageError, silentLogger } from '@disk-image/core'
 import { createGlanceClient } from '@disk-image/glance-client'
 import type { GlanceClient, GlanceClientOptions } from '@disk-image/glance-client'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -477,8 +477,33 @@ describe('pages', () => {
   })
 })
 
+it('a log tells each retry in a sentence: what happens, when, how often still, and why', async () => {
+  const lines: string[] = []
+  const logger = { ...silentLogger, warn: (message: string) => void lines.push(message) }
+  let asked = 0
+  const client = await against(
+    ({ path }, socket) => {
+      asked += 1
+      if (asked === 1) return reply('', '', '503 Service Unavailable')
+      if (!path.endsWith('/file')) return reply(JSON.stringify(record))
+      if (asked > 3)
+        return 'HTTP/1.1 206 Partial\r\nContent-Range: bytes 1-2/3\r\nContent-Length: 2\r\n\r\nbc'
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na')
+      return undefined
+    },
+    { logger, retryDelayMs: 1000, maximumRetryDelayMs: 10 },
+  )
+  await client.download('a', { write: () => undefined })
+  expect(lines).toEqual([
+    expect.stringMatching(/^Retrying in 0\.01 s \(1 of 1\): HTTP 503 /),
+    expect.stringMatching(
+      /^Resuming the download at byte 1 now: http:.*: the other side ended the connection$/,
+    ),
+  ])
+})
+
 describe('a frozen server', () => {
-  it('is given up within the time of a call, with all repeats', async () => {
+  it('is given up within the time of a call, with all retries', async () => {
     const options = { headersTimeoutMs: 400, callTimeoutMs: 600, glanceNumRetries: 5, retryDelayMs: 10 }
     const client = await against(() => undefined, options)
     const begun = performance.now()

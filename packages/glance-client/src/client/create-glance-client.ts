@@ -1,26 +1,26 @@
 import { checkImageId, ImageNotFoundError } from '@disk-image/core'
 import type { ImageMember, ImageStore } from '@disk-image/core'
+import { createByteThreads, createSlotPool, toNodeHashName } from '@disk-image/io'
+import { aboutImage, fieldError, plainError } from '../api/answer-errors.ts'
+import { maximumBytes, readImage, readList, readLocations } from '../api/answers.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import { createApi } from '../api/api.ts'
+import type { Api, ApiCall } from '../api/api.ts'
+import type { DataChannelOptions } from '../data/data-channel.ts'
+import { download } from '../data/download.ts'
+import { readThroughSink } from '../data/read-images.ts'
+import { readRange } from '../data/read-range.ts'
+import { upload } from '../data/upload.ts'
+import { GlanceAnswerError, GlanceHttpError } from '../errors.ts'
+import { fixedSession, withEndpoints } from '../session/session.ts'
+import { createConnectionPool } from '../transport/connection-pool.ts'
+import { createHttp, ownConnections } from '../transport/http.ts'
+import type { HttpResponse } from '../transport/http.ts'
+import { readObject } from '../transport/read-json.ts'
 import { resolveClientOptions } from './client-options.ts'
 import type { GlanceClientOptions } from './client-options.ts'
 import type { ApiVersion, GlanceCallOptions, GlanceClient, ImagePatch, ImageTask } from './client-types.ts'
-import type { DataChannelOptions } from './data/data-channel.ts'
-import { download } from './data/download.ts'
-import { aboutImage, fieldError, plainError } from './data/image-errors.ts'
-import { readThroughSink } from './data/read-images.ts'
-import { readRange } from './data/read-range.ts'
-import { upload } from './data/upload.ts'
-import { GlanceAnswerError, GlanceHttpError } from './errors.ts'
-import type { GlanceImage } from './glance-image.ts'
-import { createByteThreads, createSlotPool, toNodeHashName } from '@disk-image/io'
 import { listImages } from './list-images.ts'
-import { maximumBytes, readImage, readList, readLocations } from './read-answers.ts'
-import { fixedSession, withEndpoints } from './session/fixed-session.ts'
-import { createApi } from './transport/api.ts'
-import type { Api, ApiCall } from './transport/api.ts'
-import { createConnectionPool } from './transport/connection-pool.ts'
-import { createHttp, ownConnections } from './transport/http.ts'
-import type { HttpResponse } from './transport/http.ts'
-import { readObject } from './transport/read-json.ts'
 import { waitForImport } from './wait-for-import.ts'
 
 /** How Glance wants a JSON patch announced. */
@@ -129,9 +129,9 @@ function createCalls(api: Api, channel: DataChannelOptions, close: () => Promise
     },
     delete: (imageId, options) => deleteImage(api, imageId, options),
     deactivate: async (imageId, options) =>
-      void (await image(imageId, { method: 'POST', repeatable: true }, options, '/actions/deactivate')),
+      void (await image(imageId, { method: 'POST', retryable: true }, options, '/actions/deactivate')),
     reactivate: async (imageId, options) =>
-      void (await image(imageId, { method: 'POST', repeatable: true }, options, '/actions/reactivate')),
+      void (await image(imageId, { method: 'POST', retryable: true }, options, '/actions/reactivate')),
 
     addTag: async (imageId, tag, options) =>
       void (await image(imageId, { method: 'PUT' }, options, `/tags/${encodeURIComponent(tag)}`)),
@@ -217,7 +217,7 @@ async function showImage(
   return readImage(await api.call({ method: 'GET', path, context, signal, retries }))
 }
 
-/** A delete that is repeated because its answer was lost may find the image gone: that is a success. */
+/** A delete that is retried because its answer was lost may find the image gone: that is a success. */
 async function deleteImage(api: Api, imageId: string, options: GlanceCallOptions = {}): Promise<void> {
   const { context, signal } = options
   const call: ApiCall = { method: 'DELETE', path: pathOf(imageId), context, signal, goneIsDone: true }

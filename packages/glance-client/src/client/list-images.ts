@@ -1,10 +1,10 @@
-import { GlanceAnswerError } from './errors.ts'
 import { InvalidError } from '@disk-image/core'
+import { checkedImage, maximumBytes } from '../api/answers.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import type { Api, ApiCall } from '../api/api.ts'
+import { GlanceAnswerError } from '../errors.ts'
+import { readObject } from '../transport/read-json.ts'
 import type { ListImagesOptions } from './client-types.ts'
-import type { GlanceImage } from './glance-image.ts'
-import { checkedImage, maximumBytes } from './read-answers.ts'
-import type { Api, ApiCall } from './transport/api.ts'
-import { readObject } from './transport/read-json.ts'
 
 /** Pages of 25 images, as Glance makes them, reach the limit of bytes before. Smaller ones would go on for minutes. */
 const maximumPages = 2000

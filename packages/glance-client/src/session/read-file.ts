@@ -1,5 +1,8 @@
+import path from 'node:path'
+import { readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
+import type { Environment } from './config-files.ts'
 
 /**
  * Reads a file whole.
@@ -38,4 +41,28 @@ export async function readBounded(file: string, maximumBytes: number, regular: b
 export function readProblem(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code ?? 'unknown'
   return code === 'EISDIR' ? 'EISDIR, it is a folder' : code
+}
+
+/**
+ * A path with `~`, `~user`, `$NAME` and `${NAME}` replaced, as shells do; what has no value stays as it is.
+ */
+export function expandPath(file: string, environment: Environment): string {
+  const named = file.replace(
+    /\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})/g,
+    (whole, plain: string | undefined, braced: string | undefined) =>
+      environment[plain ?? braced ?? ''] ?? whole,
+  )
+  const [, user, rest = ''] = /^~([^/]*)(.*)$/s.exec(named) ?? []
+  if (user === undefined) return named
+  const home = user === '' ? environment['HOME'] : homeOf(user)
+  return home === undefined || home === '' ? named : path.join(home, rest)
+}
+
+function homeOf(user: string): string | undefined {
+  try {
+    const lines = readFileSync('/etc/passwd', 'utf8').split('\n')
+    return lines.find((line) => line.startsWith(`${user}:`))?.split(':')[5]
+  } catch {
+    return undefined
+  }
 }

@@ -1,15 +1,13 @@
 import type { Logger, RequestContext } from '@disk-image/core'
 import { GlanceConnectionFailedError, GlanceHttpError } from '../errors.ts'
-import { limitExceeded } from '../data/image-errors.ts'
 import type { Authorization, Session } from '../session/session.ts'
-import { delay } from './delay.ts'
-import { errorText, headerText } from './error-text.ts'
-import { plainUrl } from './http.ts'
-import type { Http, HttpRequest, HttpResponse } from './http.ts'
-import { secretsOf } from './mask-secrets.ts'
-import { isPassing, retryAfterMs } from './retry-after.ts'
-import type { Timeouts } from './timeouts.ts'
-import { ConnectionBrokenError } from './connection-error.ts'
+import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { isPassing } from '../transport/http.ts'
+import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
+import { secretsOf } from '../transport/mask-secrets.ts'
+import { delay } from '../transport/timeouts.ts'
+import type { Timeouts } from '../transport/timeouts.ts'
+import { httpError, limitExceeded } from './answer-errors.ts'
 
 /** One call of a service's REST interface. */
 export interface ApiCall {
@@ -24,10 +22,10 @@ export interface ApiCall {
   readonly context?: RequestContext | undefined
   readonly signal?: AbortSignal | undefined
   /** Whether it may be sent again when it is not known whether it arrived. @default GET, PUT and DELETE */
-  readonly repeatable?: boolean | undefined
-  /** A repeat that finds nothing means that the first try had arrived. */
+  readonly retryable?: boolean | undefined
+  /** A retry that finds nothing means that the first try had arrived. */
   readonly goneIsDone?: boolean | undefined
-  /** Repeats instead of the configured number. */
+  /** Retries instead of the configured number. */
   readonly retries?: number | undefined
   readonly timeoutMs?: number | undefined
   /** The longest answer. @default 1 MiB */
@@ -35,11 +33,11 @@ export interface ApiCall {
 }
 
 /** Settings of an {@link Api}. */
-export interface ApiOptions {
+interface ApiOptions {
   readonly http: Http
   readonly session: Session
   readonly serviceType: string
-  /** How often a call is repeated at most. */
+  /** How often a call is retried at most. */
   readonly retries: number
   readonly retryDelayMs: number
   /** The longest wait that a service may ask for. */
@@ -61,7 +59,7 @@ export interface Api {
   nextEndpoint(): void
   authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization>
   renew(used: Authorization, signal?: AbortSignal): Promise<boolean>
-  /** How long to wait before repeating. */
+  /** How long to wait before a retry. */
   waitMs(attempt: number, retryAfter: number | undefined): number
 }
 
@@ -124,7 +122,7 @@ export function createApi(options: ApiOptions): Api {
   }
 
   const call = async (request: ApiCall): Promise<HttpResponse> => {
-    const repeatable = request.repeatable ?? (request.method !== 'POST' && request.method !== 'PATCH')
+    const retryable = request.retryable ?? (request.method !== 'POST' && request.method !== 'PATCH')
     const budget = { endMs: performance.now() + options.timeouts.callTimeoutMs }
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -133,11 +131,12 @@ export function createApi(options: ApiOptions): Api {
         if (request.goneIsDone === true && attempt > 0 && isGone(error)) {
           return { status: 204, headers: new Map(), text: '', url: '' }
         }
-        const again = attempt < (request.retries ?? options.retries) && mayRepeat(error, repeatable)
+        const retries = request.retries ?? options.retries
+        const again = attempt < retries && mayRetry(error, retryable)
         const wait = waitMs(attempt, error instanceof GlanceHttpError ? error.retryAfterMs : undefined)
         if (!again || performance.now() + wait >= budget.endMs) throw finalError(error)
         turn += 1
-        logger.warn('A call is repeated', { path: request.path, attempt: attempt + 1, waitMs: wait, error })
+        logger.warn(`Retrying ${retryText(error, wait, attempt + 1, retries)}`, { path: request.path })
         await delay(wait, request.signal)
       }
     }
@@ -154,13 +153,19 @@ export function createApi(options: ApiOptions): Api {
   }
 }
 
-/** 429 and 503 say that nothing was done; otherwise a call whose fate is unknown is repeated only if that does no harm. */
-function mayRepeat(error: unknown, repeatable: boolean): boolean {
+/** What a log says of a retry: `in 1 s (1 of 3): connection refused`, or `now: …`. */
+export function retryText(error: unknown, waitMs: number, attempt: number, retries: number): string {
+  const reason = error instanceof Error ? error.message : 'the connection broke'
+  return waitMs === 0 ? `now: ${reason}` : `in ${waitMs / 1000} s (${attempt} of ${retries}): ${reason}`
+}
+
+/** 429 and 503 say that nothing was done; otherwise a call whose fate is unknown is retried only if that does no harm. */
+function mayRetry(error: unknown, retryable: boolean): boolean {
   if (error instanceof ConnectionBrokenError) {
-    return !error.fatal && (repeatable || error.phase === 'connect')
+    return !error.fatal && (retryable || error.phase === 'connect')
   }
   if (!(error instanceof GlanceHttpError)) return false
-  return error.status === 429 || error.status === 503 || (repeatable && isPassing(error.status))
+  return error.status === 429 || error.status === 503 || (retryable && isPassing(error.status))
 }
 
 function isGone(error: unknown): boolean {
@@ -189,59 +194,6 @@ export function apiUrl(base: string, call: Pick<ApiCall, 'path' | 'query'>): URL
   const url = new URL(`${base}${call.path}`)
   for (const [name, value] of call.query ?? []) url.searchParams.append(name, value)
   return url
-}
-
-/**
- * The error that a status from 300 on becomes.
- *
- * @param secrets what the request carried
- */
-export function httpError(
-  method: string,
-  url: URL,
-  response: Omit<HttpResponse, 'url'>,
-  secrets: readonly string[],
-): GlanceHttpError {
-  const { status, headers, text } = response
-  const location = status < 400 ? headers.get('location') : undefined
-  return new GlanceHttpError({
-    status,
-    method,
-    url: plainUrl(url),
-    detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
-    requestId: headerText(headers.get('x-openstack-request-id'), secrets),
-    proxy: givenProxy(response) ?? proxyOf(status, headers, secrets),
-    retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
-  })
-}
-
-/** A proxy that answers itself leaves out what every service of OpenStack sends. */
-function givenProxy({ proxy, headers }: Pick<HttpResponse, 'proxy' | 'headers'>): string | undefined {
-  if (proxy === undefined || headers.has('x-openstack-request-id')) return undefined
-  return `the proxy ${proxy} or the server behind it`
-}
-
-/** Of a redirect only where it leads: the rest may be secret. */
-export function redirectText(url: URL, location: string, secrets: readonly string[]): string {
-  const target = URL.canParse(location, url.href) ? new URL(location, url) : undefined
-  const origin = headerText(target?.origin, secrets)
-  if (target === undefined || origin === undefined || !/^https?:$/.test(target.protocol)) {
-    return 'it redirects to what is no http or https URL'
-  }
-  if (target.origin === url.origin) return `it redirects to another path of ${origin}, which is not followed`
-  return `it redirects to ${origin}, where nothing secret is sent: is that the address to give?`
-}
-
-/** Statuses that only somebody in between answers with, who is named. */
-export function proxyOf(
-  status: number,
-  headers: ReadonlyMap<string, string>,
-  secrets: readonly string[],
-): string | undefined {
-  if (![407, 502, 504].includes(status)) return undefined
-  const names = [headers.get('via'), headers.get('server')].filter((name) => (name ?? '') !== '')
-  const name = headerText(names.join(', '), secrets)
-  return `a proxy on the way${name === undefined ? '' : ` (${name})`}`
 }
 
 /** Where a redirect leads, if to the same origin; nowhere else, for the token must not travel. */

@@ -1,10 +1,11 @@
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger, RequestContext } from '@disk-image/core'
-import type { Session } from './session/session.ts'
-import { defaultTimeouts } from './transport/timeouts.ts'
-import type { Timeouts } from './transport/timeouts.ts'
-import type { ProxyOptions } from './transport/proxy.ts'
-import type { TlsOptions } from './transport/tls-options.ts'
+import { normalizeEndpoint } from '../session/session.ts'
+import type { Session } from '../session/session.ts'
+import type { TlsOptions } from '../transport/connection.ts'
+import type { ProxyOptions } from '../transport/proxy.ts'
+import { resolveTimeouts, wrongOption } from '../transport/timeouts.ts'
+import type { Timeouts } from '../transport/timeouts.ts'
 
 /** Settings of a Glance client. Either `endpoint` or `session` says where Glance is. */
 export interface GlanceClientOptions extends Partial<Timeouts> {
@@ -18,9 +19,9 @@ export interface GlanceClientOptions extends Partial<Timeouts> {
   readonly tls?: TlsOptions | undefined
   /** @default none: servers are reached directly */
   readonly proxy?: ProxyOptions | undefined
-  /** How often a call, or a transfer that gets no further, is repeated. @default 3 */
+  /** How often a call, or a transfer that gets no further, is retried. @default 3 */
   readonly glanceNumRetries?: number | undefined
-  /** Before the first repeat; doubled for each further one. @default 1000 */
+  /** Before the first retry; doubled for each further one. @default 1000 */
   readonly retryDelayMs?: number | undefined
   /** The longest wait, also where the service asks for more. @default 30 000 */
   readonly maximumRetryDelayMs?: number | undefined
@@ -32,7 +33,7 @@ export interface GlanceClientOptions extends Partial<Timeouts> {
 }
 
 /** The same, complete. */
-export interface ResolvedClientOptions {
+interface ResolvedClientOptions {
   readonly endpoints: readonly string[]
   readonly session: Session | undefined
   readonly tls: TlsOptions | undefined
@@ -67,59 +68,7 @@ export function resolveClientOptions(options: GlanceClientOptions): ResolvedClie
   })
 }
 
-/** Fills in the default timeouts. @throws {InvalidError} */
-export function resolveTimeouts(options: Partial<Timeouts>): Timeouts {
-  const names = [
-    'connectTimeoutMs',
-    'headersTimeoutMs',
-    'callTimeoutMs',
-    'idleTimeoutMs',
-    'stallTimeoutMs',
-    'storeTimeoutMs',
-    'minimumBytesPerSecond',
-  ] as const
-  const resolved = names.map((name) => {
-    const value = options[name] ?? defaultTimeouts[name]
-    if (!Number.isFinite(value) || value <= 0) throw wrongOption(name, value, 'a number above 0')
-    return [name, value] as const
-  })
-  const total = options.totalTimeoutMs
-  if (total !== undefined && !(total > 0)) throw wrongOption('totalTimeoutMs', total, 'a number above 0')
-  return Object.freeze({
-    ...defaultTimeouts,
-    ...(Object.fromEntries(resolved) as Partial<Timeouts>),
-    totalTimeoutMs: total,
-  })
-}
-
 function count(name: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 0) throw wrongOption(name, value, 'a whole number from 0 on')
   return value
-}
-
-function wrongOption(name: string, value: unknown, right: string): InvalidError {
-  return new InvalidError({ reason: `The option ${name} is ${String(value)}; it must be ${right}` })
-}
-
-/**
- * An endpoint without trailing slash and version: `http://h/image/v2/` becomes `http://h/image`.
- *
- * @throws {InvalidError} where it is no http or https URL
- */
-export function normalizeEndpoint(url: string): string {
-  const text = /^[a-z][a-z\d+.-]*:\/\//i.test(url) ? url : `http://${url}`
-  if (!URL.canParse(text)) throw new InvalidError({ reason: `The endpoint ${quote(url)} is no URL` })
-  const parsed = new URL(text)
-  if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
-    throw new InvalidError({ reason: `The endpoint ${quote(url)} must begin with http:// or https://` })
-  }
-  if (parsed.username !== '' || parsed.password !== '') {
-    throw new InvalidError({ reason: 'An endpoint must not contain a user name or password' })
-  }
-  const path = parsed.pathname.replace(/\/+$/, '').replace(/\/v\d+(\.\d+)?$/, '')
-  return `${parsed.origin}${path.replace(/\/+$/, '')}`
-}
-
-function quote(url: string): string {
-  return JSON.stringify(url.replace(/\/\/[^/@]*@/, '//***@').slice(0, 200))
 }

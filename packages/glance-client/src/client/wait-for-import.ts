@@ -1,8 +1,8 @@
 import { printable } from '@disk-image/core'
-import { ImageImportFailedError } from './errors.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import { ImageImportFailedError } from '../errors.ts'
+import { delay } from '../transport/timeouts.ts'
 import type { GlanceClient, ImageTask, ImportProgress, WaitForImportOptions } from './client-types.ts'
-import type { GlanceImage } from './glance-image.ts'
-import { delay } from './transport/delay.ts'
 
 /**
  * Waits for an import's end. An image that goes back to `queued`, or names failed stores, will never be active:
@@ -44,7 +44,7 @@ export async function waitForImport(
 }
 
 /** What an image's record tells about an import. */
-export function importProgress(image: GlanceImage): ImportProgress {
+function importProgress(image: GlanceImage): ImportProgress {
   return {
     status: image.status,
     importingToStores: list(image.os_glance_importing_to_stores),

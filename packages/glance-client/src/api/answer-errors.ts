@@ -1,6 +1,38 @@
 import { ImageError, ImageNotAuthorizedError, ImageNotFoundError, InvalidError } from '@disk-image/core'
 import { GlanceHttpError, ImageLimitExceededError, NotAuthorizedError, NotFoundError } from '../errors.ts'
-import { schemaComplaint } from './schema-complaint.ts'
+import { errorText, headerText, proxyOf, redirectText } from '../transport/error-text.ts'
+import { plainUrl, retryAfterMs } from '../transport/http.ts'
+import type { HttpResponse } from '../transport/http.ts'
+
+/**
+ * The error that a status from 300 on becomes.
+ *
+ * @param secrets what the request carried
+ */
+export function httpError(
+  method: string,
+  url: URL,
+  response: Omit<HttpResponse, 'url'>,
+  secrets: readonly string[],
+): GlanceHttpError {
+  const { status, headers, text } = response
+  const location = status < 400 ? headers.get('location') : undefined
+  return new GlanceHttpError({
+    status,
+    method,
+    url: plainUrl(url),
+    detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
+    requestId: headerText(headers.get('x-openstack-request-id'), secrets),
+    proxy: givenProxy(response) ?? proxyOf(status, headers, secrets),
+    retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
+  })
+}
+
+/** A proxy that answers itself leaves out what every service of OpenStack sends. */
+function givenProxy({ proxy, headers }: Pick<HttpResponse, 'proxy' | 'headers'>): string | undefined {
+  if (proxy === undefined || headers.has('x-openstack-request-id')) return undefined
+  return `the proxy ${proxy} or the server behind it`
+}
 
 /**
  * The error of a call about one image: 401 and 403, 404, 413 and 400 get the image's own classes.
@@ -65,4 +97,21 @@ export async function aboutImage<T>(imageId: string, call: () => Promise<T>): Pr
   } catch (error) {
     throw ImageError.is(error) ? imageError(imageId, error) : error
   }
+}
+
+/**
+ * What Glance says about a field that its schema does not take, in a sentence: the field, the value and what is
+ * taken. Glance itself quotes the whole schema. Any other text comes back as it is.
+ */
+function schemaComplaint(detail: string): string {
+  const [, what, rest = ''] =
+    /^Provided object does not match schema '\w+': (.*?) Failed validating (.*)$/.exec(detail) ?? []
+  if (what === undefined) return detail
+  const field =
+    /On instance\['([^']{1,255})'\]/.exec(rest)?.[1] ?? /schema\['properties'\]\['(\w+)'\]/.exec(rest)?.[1]
+  if (field === undefined) return what
+  const [, value, list] = /^(.*) is not one of \[(.*)\]$/.exec(what) ?? []
+  if (value === undefined || list === undefined) return `${field}: ${what}.`
+  const taken = [...list.matchAll(/'([^']*)'/g)].map(([, name]) => name)
+  return `${field} is ${value}; it must be one of: ${taken.join(', ')}.`
 }

@@ -8,9 +8,10 @@ import type {
   RequestContext,
   UploadSource,
 } from '@disk-image/core'
-import type { GlanceDownloadOptions } from './data/download-state.ts'
-import type { GlanceUploadOptions, UploadReport } from './data/upload.ts'
-import type { GlanceImage } from './glance-image.ts'
+import type { GlanceImage } from '../api/answers.ts'
+import type { GlanceDownloadOptions } from '../data/download-state.ts'
+import type { GlanceUploadOptions } from '../data/upload-job.ts'
+import type { UploadReport } from '../data/upload.ts'
 
 /** What every call takes last. */
 export interface GlanceCallOptions extends CallOptions {
@@ -189,8 +190,8 @@ export interface GlanceClient extends AsyncDisposable {
   /** Part of the data, not verified; shorter at the end. */
   readRange(imageId: string, offset: number, length: number, options?: GlanceCallOptions): Promise<Uint8Array>
   /**
-   * Sends the data and compares what the service then has. A broken connection is repeated from the start if the
-   * source opens again; an image that is active with other data is deleted, and the error says so.
+   * Sends the data and compares what the service then has. After a broken connection they are sent again from the
+   * start if the source opens again; an image that is active with other data is deleted, and the error says so.
    * @throws {ImageUploadFailedError}
    */
   upload(imageId: string, source: UploadSource, options?: GlanceUploadOptions): Promise<UploadReport>
