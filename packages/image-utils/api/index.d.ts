@@ -159,6 +159,7 @@ interface ImageToVolumePlan {
   readonly format: string | undefined;
   readonly volumeFormat: string;
   readonly steps: readonly string[];
+  readonly needsQemuImg: boolean;
   readonly temporaryBytes: number;
   readonly volumeBytes: number | undefined;
   readonly freeTemporaryBytes: number;

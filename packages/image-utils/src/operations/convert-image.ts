@@ -1,6 +1,6 @@
 import { type CallOptions, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
 import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
-import { inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded } from '@disk-image/host'
 import { checkSubformat, type Cipher } from '@disk-image/qemu-img'
 import { Cleanup } from '../cleanup.ts'
@@ -10,10 +10,12 @@ import { checkDestination, isWritable } from '../pipelines/destination.ts'
 import { explain } from '../pipelines/explain.ts'
 import { checkContent, checkKey, crossCheck } from '../pipelines/judge.ts'
 import { checkSameSize } from '../pipelines/same-size.ts'
-import { type DiskFile, putDisk, type WriteJob } from '../pipelines/write-volume.ts'
+import { resolvePlace } from '@disk-image/host'
+import { type DiskFile, writeDisk, type WriteJob } from '../pipelines/write-volume.ts'
 import { type FileReader, openFileReader } from '../sources/file-reader.ts'
 import { checkUnchanged, withSource } from '../sources/with-source.ts'
-import { driverOf, isReadByUs } from './drivers.ts'
+import { driverOf, headBytes, isReadByUs, layoutOf, type RouteLayout } from '../formats.ts'
+import { chooseRoute, type Route, type RouteTarget } from '../route.ts'
 
 /** Keywords of {@link convertImage}. */
 export interface ConvertImageOptions extends CallOptions {
@@ -62,10 +64,10 @@ export async function convertImage(
   const imageId = options.imageId ?? 'internal image'
   const throughRoot = toolbox.options.rootHelper.length > 0 && runAsRoot
   if (!throughRoot) await checkDestination(destination)
-  const target = toQemuFormat(outFormat)
+  const asked = toQemuFormat(outFormat)
   // As in the original, two passphrases always mean a LUKS volume, whatever format was asked for.
   const reencrypted = options.srcPassphraseFile !== undefined && options.passphraseFile !== undefined
-  const volumeFormat = reencrypted ? 'luks' : target
+  const volumeFormat = reencrypted ? 'luks' : asked
   checkEncryption({
     volumeFormat,
     passphraseFile: options.passphraseFile,
@@ -75,26 +77,34 @@ export async function convertImage(
   const compress = (options.compress ?? false) && toolbox.options.imageCompressOnUpload
   const throttle = options.throttle ?? toolbox.throttle
   const { signal, onProgress, srcPassphraseFile, passphraseFile, cipherSpec, keyDerivationMs } = options
-  const throughHelper = throughRoot && !(await isWritable(destination))
-  const job: WriteJob = {
+  const needsRoot = throughRoot && !(await isWritable(destination))
+  const place = await resolvePlace(destination).catch(() => undefined)
+  const target: RouteTarget = {
+    name: destination,
+    kind: 'volume',
+    format: volumeFormat,
+    needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
+    writesZeros: options.disableSparse === true,
+    exists: place === undefined || place.found !== undefined,
+    lengthBytes: 0,
+    compressed: false,
+  }
+  const job: Omit<WriteJob, 'route'> = {
     imageId,
-    volumeFormat,
+    target,
     throttle,
-    throughHelper,
-    throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
-    fileLengthBytes: 0,
+    needsRoot,
     call: { signal, onProgress },
     request: {
       volume: destination,
       volumeSubformat: options.outSubformat,
-      disableSparse: options.disableSparse,
       passphraseFile,
       sourcePassphraseFile: srcPassphraseFile,
       cipherSpec,
       keyDerivationMs,
       runAsRoot,
     },
-    compression: compress && target === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
+    compression: compress && asked === 'qcow2' ? (options.compression ?? 'zlib') : 'none',
   }
   await Cleanup.around(toolbox.logger, async (cleanup) => {
     if (throughRoot) await makeReadable(toolbox, source, cleanup)
@@ -103,10 +113,11 @@ export async function convertImage(
       const reader = await openFileReader(held.path)
       cleanup.always(() => reader.close())
       try {
-        const disk = await judgeSource(toolbox, reader, { source: held.path, imageId, runAsRoot, options })
+        const question = { source: held.path, imageId, runAsRoot, target, options }
+        const { disk, route } = await judgeSource(toolbox, reader, question)
         const confirm = (): Promise<void> =>
           disk.format === 'raw' ? Promise.resolve() : checkUnchanged(held, judged, imageId)
-        await putDisk(toolbox, { ...job, confirm }, disk, cleanup)
+        await writeDisk(toolbox, { ...job, route, confirm }, disk, cleanup)
       } catch (error) {
         throw explain(imageId, error)
       }
@@ -124,15 +135,21 @@ interface Question {
   readonly source: string
   readonly imageId: string
   readonly runAsRoot: boolean
+  readonly target: RouteTarget
   readonly options: ConvertImageOptions
 }
 
-/** What the source is, and that it may be read as that. */
+interface Judged {
+  readonly disk: DiskFile
+  readonly route: Route
+}
+
+/** What the source is, that it may be read as that, and the way it takes. */
 async function judgeSource(
   toolbox: Toolbox,
   reader: FileReader,
-  { source, imageId, runAsRoot, options }: Question,
-): Promise<DiskFile> {
+  { source, imageId, runAsRoot, target, options }: Question,
+): Promise<Judged> {
   const inspection = await inspect(reader)
   const claimed = claimOf(options)
   if (options.srcPassphraseFile !== undefined) {
@@ -141,7 +158,8 @@ async function judgeSource(
     if (format === 'qcow2')
       checkContent(toolbox, imageId, { claimedFormat: format, inspection, hasPassphrase: true })
     // An encrypted one tells its size only to who has the passphrase.
-    return { path: source, format, virtualSizeBytes: undefined }
+    const layout = { format, sizeBytes: undefined, streams: false, reads: false }
+    return { disk: { path: source, format, virtualSizeBytes: undefined }, route: routeOfFile(layout, target) }
   }
   if (options.data !== undefined) {
     const { vmdkAllowedTypes: allowedTypes } = toolbox.options
@@ -151,18 +169,22 @@ async function judgeSource(
   checkKey(imageId, inspection, claimed)
   const format = toQemuFormat(driverOf(inspection))
   const judgedBytes = inspection.virtualSizeBytes
-  if (format === 'raw' || isReadByUs(format)) {
-    return { path: source, reader, format, virtualSizeBytes: sizeOf(inspection, reader) }
-  }
+  const layout = layoutOf(format, inspection, await reader.read(0, headBytes))
+  // What qemu-img may read it reads faster: of a raw file it asks the file system for the holes.
+  const route = routeOfFile({ ...layout, reads: isReadByUs(format) }, target)
   const { signal } = options
   const question = { imageId, path: source, format, judgedBytes, asRoot: runAsRoot, signal }
-  const { virtualSize } = options.data ?? (await crossCheck(toolbox, question))
-  checkSameSize(imageId, virtualSize, judgedBytes)
-  return { path: source, format, virtualSizeBytes: virtualSize }
+  const told = options.data ?? (route.asksQemuImg ? await crossCheck(toolbox, question) : undefined)
+  if (told !== undefined && format !== 'raw' && !isReadByUs(format)) {
+    checkSameSize(imageId, told.virtualSize, judgedBytes)
+  }
+  const virtualSizeBytes = judgedBytes ?? reader.size
+  return { disk: { path: source, reader, format, virtualSizeBytes }, route }
 }
 
-function sizeOf({ virtualSizeBytes }: InspectionResult, { size }: FileReader): number {
-  return virtualSizeBytes ?? size
+function routeOfFile(layout: RouteLayout, target: RouteTarget): Route {
+  const source = { sizeBytes: undefined, inFile: true, signed: false, verifyFirst: false, asCinder: false }
+  return chooseRoute(source, 'none', layout, target)
 }
 
 /** What was claimed, in qemu-img's terms. `ami` claims nothing, as in the original. */

@@ -16,11 +16,11 @@ import type { Toolbox } from '../dependencies.ts'
 import { checkDestination } from '../pipelines/destination.ts'
 import { explain } from '../pipelines/explain.ts'
 import { downloadInto } from '../pipelines/download-into.ts'
-import { chooseImageService, prepareJob } from '../pipelines/job.ts'
+import { chooseImageService, prepareJob, routeOf } from '../pipelines/job.ts'
 import { checkInspection, crossCheck } from '../pipelines/judge.ts'
 import { checkQemuImg } from '../pipelines/needs-qemu-img.ts'
 import { warnIfUnverified } from '../pipelines/unverified.ts'
-import { driverOf, isReadByUs } from './drivers.ts'
+import { driverOf, layoutOf } from '../formats.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 
@@ -126,7 +126,9 @@ export async function fetchVerifyImage(
     { ...options, context, imageService, imageId, volume: destination },
     'fetch',
   )
-  let format = 'raw'
+  const claimedFormat = job.claimedFormat ?? 'raw'
+  let route = routeOf(job, layoutOf(claimedFormat))
+  let format = claimedFormat
   let judgedBytes: number | undefined
   return intoPath(
     toolbox,
@@ -134,26 +136,24 @@ export async function fetchVerifyImage(
     destination,
     options,
     async (sink) => {
-      const { claimedFormat = 'raw' } = job
       // Whatever is neither raw nor read here is shown to qemu-img when it is there.
-      if (job.wrapping === 'none' && claimedFormat !== 'raw' && !isReadByUs(claimedFormat)) {
-        await checkQemuImg(toolbox, job.call.signal)
-      }
+      if (route.needsQemuImg) await checkQemuImg(toolbox, job.call.signal)
       const intake = new IntakeSink(createInspector(), async (head) => {
-        if (job.wrapping === 'none') checkInspection(toolbox, job, head, 'head')
+        if (job.container === 'none') checkInspection(toolbox, job, head, 'head')
         return sink
       })
       const { report } = await downloadInto(toolbox, job, intake)
       const inspection = await intake.end()
-      if (job.wrapping === 'none') {
+      if (job.container === 'none') {
         checkInspection(toolbox, job, inspection, 'whole')
         format = toQemuFormat(driverOf(inspection))
         judgedBytes = inspection.virtualSizeBytes
+        route = routeOf(job, layoutOf(format, inspection))
       }
       return report
     },
     async (whole) => {
-      if (format === 'raw' || isReadByUs(format)) return
+      if (!route.asksQemuImg) return
       const { signal } = options
       await crossCheck(toolbox, { imageId, path: whole, format, judgedBytes, signal })
     },

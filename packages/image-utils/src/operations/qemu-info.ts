@@ -15,7 +15,7 @@ import type { Toolbox } from '../dependencies.ts'
 import { qemuImgMissing } from '../pipelines/judge.ts'
 import { withFileReader } from '../sources/file-reader.ts'
 import { withSource } from '../sources/with-source.ts'
-import { driverOf, hasDriver } from './drivers.ts'
+import { driverOf, hasDriver } from '../formats.ts'
 
 /** Keywords of {@link qemuImgInfo}. */
 export interface QemuImgInfoOptions extends CallOptions {

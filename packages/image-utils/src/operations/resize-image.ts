@@ -2,7 +2,7 @@ import { type CallOptions, ImageUnacceptableError, InvalidError, MiB, toQemuForm
 import { resizeVhd } from '@disk-image/vhd'
 import type { Toolbox } from '../dependencies.ts'
 import { withSource } from '../sources/with-source.ts'
-import { driverOf } from './drivers.ts'
+import { driverOf } from '../formats.ts'
 import { inspectFile } from './qemu-info.ts'
 
 /** Keywords of {@link resizeImage}. */

@@ -14,7 +14,7 @@ export interface Downloaded {
 
 /** Downloads the stored bytes into a sink, and verifies hash and, where there is one, signature. */
 export async function downloadInto(toolbox: Toolbox, job: Job, sink: ByteSink): Promise<Downloaded> {
-  const signature = job.signed
+  const signature = job.source.signed
     ? await openSignatureVerification(toolbox, job.context, job.record, job.call)
     : undefined
   try {

@@ -1,9 +1,10 @@
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
+import { layoutOf } from '../formats.ts'
 import { explain } from './explain.ts'
-import { type Job, prepareJob } from './job.ts'
+import { type Job, prepareJob, routeOf } from './job.ts'
 import { crossCheck } from './judge.ts'
-import { asksQemuImg, checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
+import { checkQemuImg } from './needs-qemu-img.ts'
 import { receiveImage, type Received } from './receive.ts'
 import { receiveTemporaryImage } from './receive-temporary-image.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
@@ -11,7 +12,7 @@ import type { ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
-import { writeVolume } from './write-volume.ts'
+import { writeDisk } from './write-volume.ts'
 
 /**
  * An image, from its service onto a volume: inspected, judged, verified, written.
@@ -48,8 +49,7 @@ async function transfer(
   operation: Operation,
 ): Promise<ImageToVolumeReport> {
   const stopwatch = new Stopwatch(toolbox.clock, operation)
-  const prepared = await prepareJob(toolbox, request)
-  const job = asCinder ? { ...prepared, asCinder, fileLengthBytes: 0 } : prepared
+  const job = await prepareJob(toolbox, request, 'volume', asCinder)
   return Cleanup.around(toolbox.logger, async (cleanup) => {
     const received = await stopwatch.time('download', () => receive(toolbox, job, cleanup))
     const onVolume =
@@ -79,11 +79,11 @@ async function transfer(
 
 async function receive(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
   try {
-    if (needsQemuImg(job, job.claimedFormat)) await checkQemuImg(toolbox, job.call.signal)
-    const temporary = await receiveTemporaryImage(toolbox, job)
-    if (temporary !== undefined) return temporary
-    const arrive = job.wrapping === 'xenserver' ? receiveXenserverImage : receiveImage
-    return await arrive(toolbox, job, cleanup)
+    const expected = routeOf(job, layoutOf(job.claimedFormat))
+    if (expected.needsQemuImg) await checkQemuImg(toolbox, job.call.signal)
+    if (job.heldPath !== undefined) return await receiveTemporaryImage(toolbox, job, job.heldPath)
+    if (job.container === 'xenserver') return await receiveXenserverImage(toolbox, job, cleanup)
+    return await receiveImage(toolbox, job, expected, cleanup)
   } catch (error) {
     throw explain(job.imageId, error)
   }
@@ -100,20 +100,16 @@ async function convert(
   const { format } = received
   try {
     const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
-    const virtualSizeBytes =
-      format === 'raw' || !asksQemuImg(job, format)
-        ? (judgedBytes ?? received.bytes)
-        : (
-            await crossCheck(toolbox, {
-              imageId: job.imageId,
-              path,
-              format,
-              judgedBytes,
-              volumeSizeGiB: job.request.volumeSizeGiB,
-              signal: job.call.signal,
-            })
-          ).virtualSize
-    const bytesWritten = await writeVolume(toolbox, job, { path, chain, format, virtualSizeBytes }, cleanup)
+    const layout = layoutOf(format, received.inspection, received.head)
+    const judged = { ...layout, sizeBytes: judgedBytes ?? received.bytes }
+    const route = routeOf(job, judged, { inFile: true })
+    const question = { imageId: job.imageId, path, format, judgedBytes, signal: job.call.signal }
+    const { volumeSizeGiB } = job.request
+    const virtualSizeBytes = route.asksQemuImg
+      ? (await crossCheck(toolbox, { ...question, volumeSizeGiB })).virtualSize
+      : judged.sizeBytes
+    const disk = { path, chain, format, virtualSizeBytes }
+    const bytesWritten = await writeDisk(toolbox, { ...job, route }, disk, cleanup)
     return { bytesWritten, virtualSizeBytes }
   } catch (error) {
     throw explain(job.imageId, error)

@@ -12,14 +12,20 @@ import {
 import { checkConversionAllowed, checkVirtualSize } from '@disk-image/format-policy'
 import { checkSubformat } from '@disk-image/qemu-img'
 import { isXenserverFormat } from '@disk-image/vhd'
+import { resolvePlace } from '@disk-image/host'
 import type { Throttle, Toolbox } from '../dependencies.ts'
+import type { RouteLayout } from '../formats.ts'
+import {
+  chooseRoute,
+  type ContainerFormat,
+  type Route,
+  type RouteSource,
+  type RouteTarget,
+} from '../route.ts'
 import { checkEncryption } from './check-encryption.ts'
 import { checkDestination, isWritable } from './destination.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 import { showRecord } from '../show-record.ts'
-
-/** How the image's data is wrapped. */
-export type Wrapping = 'none' | 'gzip' | 'xenserver'
 
 /** One transfer, with all that is known before its first byte. */
 export interface Job {
@@ -28,27 +34,22 @@ export interface Job {
   readonly imageService: ImageService
   readonly imageId: string
   readonly record: ImageRecord
-  readonly wrapping: Wrapping
+  readonly container: ContainerFormat
   /** What the record says the image is, in qemu-img's terms; undefined where it says nothing that binds. */
   readonly claimedFormat: string | undefined
-  /** In qemu-img's terms. */
-  readonly volumeFormat: string
+  readonly source: RouteSource
+  readonly target: RouteTarget
   readonly throttle: Throttle
-  /** Whether the image carries a signature that will be verified. */
-  readonly signed: boolean
-  /** Whether everything must be verified before the volume is touched. */
-  readonly strict: boolean
   /** Whether only the root helper may write the volume. */
-  readonly throughHelper: boolean
-  /** Whether a tool has to write it: through the root helper, or with a throttle's prefix before it. */
-  readonly throughTool: boolean
-  /** Whether the disk inside is read, and the image not only stored as it is. */
-  readonly opensImage: boolean
-  /** Whether one of Cinder's functions was called, which do as the original. */
-  readonly asCinder: boolean
-  /** A volume's file becomes at least so long. */
-  readonly fileLengthBytes: number
+  readonly needsRoot: boolean
+  /** Where the image was put before, by `TemporaryImages`. */
+  readonly heldPath: string | undefined
   readonly call: CallOptions
+}
+
+/** The way that the image of a job takes, as far as it is known. */
+export function routeOf(job: Job, layout: RouteLayout, source: Partial<RouteSource> = {}): Route {
+  return chooseRoute({ ...job.source, ...source }, job.container, layout, job.target)
 }
 
 /** The service that a request names, or the facade's own. */
@@ -67,6 +68,7 @@ export async function prepareJob(
   toolbox: Toolbox,
   request: ImageToVolumeRequest,
   purpose: 'volume' | 'fetch' | 'plan' = 'volume',
+  asCinder = false,
 ): Promise<Job> {
   const call: CallOptions = { signal: request.signal, onProgress: request.onProgress }
   const imageService = chooseImageService(toolbox, request.imageService)
@@ -75,8 +77,8 @@ export async function prepareJob(
   checkImageId(imageId)
   checkVolumeSize(request.volumeSizeGiB)
   request.signal?.throwIfAborted()
-  const throughHelper = await needsRootHelper(toolbox, request)
-  if (!throughHelper) await checkDestination(request.volume)
+  const needsRoot = await needsRootHelper(toolbox, request)
+  if (!needsRoot) await checkDestination(request.volume)
   if (purpose !== 'plan') imageService.prepareDownload?.()
   const record = await showRecord(imageService, context, imageId, { signal: request.signal })
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
@@ -93,7 +95,11 @@ export async function prepareJob(
   }
   const throttle = request.throttle ?? toolbox.throttle
   const claimedFormat = claimOf(record)
-  const wrapping = wrappingOf(record)
+  const container = containerOf(record)
+  const heldPath =
+    container === 'none' && purpose !== 'fetch'
+      ? toolbox.temporaryImages.forImageService(imageService).get(context, imageId)
+      : undefined
   const signed = toolbox.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
   const job: Job = {
     request,
@@ -101,21 +107,44 @@ export async function prepareJob(
     imageService,
     imageId,
     record,
-    wrapping,
+    container,
     claimedFormat,
-    volumeFormat,
+    source: {
+      sizeBytes: record.size ?? undefined,
+      inFile: heldPath !== undefined,
+      signed,
+      verifyFirst: request.verifyBeforeWrite ?? signed,
+      asCinder,
+    },
+    target: {
+      name: request.volume,
+      kind: purpose === 'fetch' ? 'copy' : 'volume',
+      format: volumeFormat,
+      needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
+      writesZeros: request.disableSparse === true,
+      ...(await measureTarget(request, asCinder)),
+      compressed: false,
+    },
     throttle,
-    signed,
-    strict: request.verifyBeforeWrite ?? signed,
-    throughHelper,
-    throughTool: throughHelper || (throttle.prefix ?? []).length > 0,
-    opensImage: purpose !== 'fetch',
-    asCinder: false,
-    fileLengthBytes: Math.ceil(((request.volumeSizeGiB ?? 0) * GiB) / 512) * 512,
+    needsRoot,
+    heldPath,
     call,
   }
   if (purpose !== 'plan') checkRawFits(job)
   return job
+}
+
+/** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */
+async function measureTarget(
+  { volume, volumeSizeGiB = 0, sourcePassphraseFile }: ImageToVolumeRequest,
+  asCinder: boolean,
+): Promise<Pick<RouteTarget, 'exists' | 'lengthBytes'>> {
+  // What only root may see is there.
+  const place = await resolvePlace(volume).catch(() => undefined)
+  const exists = place === undefined || place.found !== undefined
+  // To Cinder the size of a volume is only a limit.
+  const isFixed = asCinder || sourcePassphraseFile !== undefined || place?.found?.isBlockDevice() === true
+  return { exists, lengthBytes: isFixed ? 0 : Math.ceil((volumeSizeGiB * GiB) / 512) * 512 }
 }
 
 /** @throws {ImageUnacceptableError} where the image is compressed, and the operator has not allowed that */
@@ -149,8 +178,8 @@ function checkVolumeSize(volumeSizeGiB: unknown): void {
 }
 
 /** How large a raw disk is, its record says. */
-export function checkRawFits({ claimedFormat, wrapping, record, request, imageId }: Job): void {
-  if (claimedFormat === 'raw' && wrapping === 'none' && typeof record.size === 'number') {
+export function checkRawFits({ claimedFormat, container, record, request, imageId }: Job): void {
+  if (claimedFormat === 'raw' && container === 'none' && typeof record.size === 'number') {
     checkFits(record.size, request.volumeSizeGiB, imageId)
   }
 }
@@ -172,7 +201,7 @@ function claimOf(record: ImageRecord): string | undefined {
     : toQemuFormat(format)
 }
 
-function wrappingOf(record: ImageRecord): Wrapping {
+function containerOf(record: ImageRecord): ContainerFormat {
   if (isXenserverFormat(record)) return 'xenserver'
   return record.container_format === 'compressed' ? 'gzip' : 'none'
 }

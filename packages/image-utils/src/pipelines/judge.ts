@@ -8,7 +8,7 @@ import type { ImageEvidence } from '@disk-image/format-policy'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { QemuImgOutputError } from '@disk-image/qemu-img'
 import type { Toolbox } from '../dependencies.ts'
-import { hasDriver } from '../operations/drivers.ts'
+import { hasDriver } from '../formats.ts'
 import type { Job } from './job.ts'
 import { checkSameSize } from './same-size.ts'
 
@@ -30,7 +30,7 @@ export function checkInspection(
     claimedFormat: claimOf(job, inspection),
     inspection,
     volumeSizeGiB: job.request.volumeSizeGiB,
-    hasPassphrase: job.opensImage ? job.request.sourcePassphraseFile !== undefined : undefined,
+    hasPassphrase: job.target.kind === 'copy' ? undefined : job.request.sourcePassphraseFile !== undefined,
   })
   if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: job.imageId })
 }

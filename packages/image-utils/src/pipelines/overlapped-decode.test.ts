@@ -39,7 +39,8 @@ test('a temporary file that fails while the volume is being opened leaves no vol
       sink: { write: () => Promise.reject(failure), writeAt: () => Promise.reject(failure) },
       finish: () => Promise.reject(failure),
     }
-    const job = { request: { volume: path.join(directory, 'volume') }, call: {}, throttle: {}, imageId: 'i' }
+    const request = { volume: path.join(directory, 'volume') }
+    const job = { request, target: { lengthBytes: 0 }, call: {}, throttle: {}, imageId: 'i' }
     const operation = Cleanup.around(silentLogger, async (cleanup) => {
       const judged = { virtualSizeBytes: 1024 ** 2 } as InspectionResult
       const { sink } = OverlappedDecode.begin({} as Toolbox, job as unknown as Job, cleanup, file, judged)

@@ -1,4 +1,4 @@
-import { ImageError, ImageUnacceptableError, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
+import { ImageError, ImageUnacceptableError, type Refusal } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { planHash } from '@disk-image/io'
@@ -6,11 +6,11 @@ import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { GzipDecoder } from '@disk-image/vhd'
 import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
 import type { Toolbox } from '../dependencies.ts'
-import { driverOf, isReadByUs } from '../operations/drivers.ts'
+import { headBytes, layoutOf } from '../formats.ts'
 import { explain } from './explain.ts'
-import { checkCompression, checkRawFits, type Job, prepareJob } from './job.ts'
+import { checkCompression, checkRawFits, type Job, prepareJob, routeOf } from './job.ts'
 import { checkInspection } from './judge.ts'
-import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
+import { checkQemuImg } from './needs-qemu-img.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
 /** What a transfer would do, and what it would need. */
@@ -22,7 +22,9 @@ export interface ImageToVolumePlan {
   readonly volumeFormat: string
   /** In order, each a sentence. */
   readonly steps: readonly string[]
-  /** Bytes in the conversion folder, at most. */
+  /** Whether qemu-img reads or writes any of it. */
+  readonly needsQemuImg: boolean
+  /** Bytes in the conversion folder, at most; of what is compressed, as many as are stored. */
   readonly temporaryBytes: number
   /** Bytes on the volume, at most; undefined where the size of the disk inside is not known yet. */
   readonly volumeBytes: number | undefined
@@ -32,9 +34,6 @@ export interface ImageToVolumePlan {
   /** What would be refused; empty where nothing found so far speaks against it. */
   readonly refusals: readonly Refusal[]
 }
-
-/** Bytes of the image that are looked at. */
-const headBytes = MiB
 
 /**
  * Says what `imageToVolume` would do with the same request, from the image's record and its first MiB. Writes
@@ -46,11 +45,13 @@ export async function planImageToVolume(
 ): Promise<ImageToVolumePlan> {
   const refusals: Refusal[] = []
   const job = await prepareJob(toolbox, request, 'plan')
-  const head = await lookAtHead(job).catch((error: unknown) => {
+  const looked = await lookAtHead(job).catch((error: unknown) => {
     if (!(error instanceof ImageUnacceptableError)) throw error
     refusals.push(toRefusal(error))
     return undefined
   })
+  const head = looked?.inspection
+  const route = routeOf(job, layoutOf(job.claimedFormat, head, looked?.bytes))
   const checks: readonly (() => unknown)[] = [
     () =>
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
@@ -59,10 +60,7 @@ export async function planImageToVolume(
     () => checkCompression(toolbox, job.record),
     () => checkRawFits(job),
     () => planHash(job.record, request.verify ?? 'fallback'),
-    async () => {
-      const format = head === undefined ? job.claimedFormat : toQemuFormat(driverOf(head))
-      if (needsQemuImg(job, format)) await checkQemuImg(toolbox, request.signal)
-    },
+    () => route.needsQemuImg && checkQemuImg(toolbox, request.signal),
     () => head && checkInspection(toolbox, job, head, head.complete ? 'whole' : 'head'),
   ]
   for (const check of checks) {
@@ -72,14 +70,12 @@ export async function planImageToVolume(
       refusals.push(toRefusal(explain(job.imageId, error)))
     }
   }
-  const size = job.record.size ?? 0
-  const inPass = job.volumeFormat === 'raw' && !job.strict && !job.throughTool && job.wrapping !== 'xenserver'
-  const streamed = inPass && job.claimedFormat === 'raw'
-  const flattened = isReadByUs(head?.format ?? '') && (job.volumeFormat !== 'raw' || job.throughTool)
-  const temporaryBytes = (streamed ? 0 : size) + (flattened ? (head?.virtualSizeBytes ?? 0) : 0)
-  const volumeBytes = head?.virtualSizeBytes ?? (streamed ? size : undefined)
+  const { temporaryBytes } = route
+  const { size } = job.record
+  const isStored = job.claimedFormat === 'raw' && job.container === 'none'
+  const volumeBytes = head?.virtualSizeBytes ?? (isStored ? (size ?? undefined) : undefined)
   const freeTemporaryBytes = await freeSpace(toolbox.temporaryFiles.directory)
-  if (temporaryBytes >= freeTemporaryBytes) {
+  if (temporaryBytes > 0 && temporaryBytes >= freeTemporaryBytes) {
     refusals.push({
       rule: 'temporary-space',
       reason: `There is no space on ${toolbox.temporaryFiles.directory} for the download.`,
@@ -102,7 +98,8 @@ export async function planImageToVolume(
     destination: request.volume,
     format: head?.format,
     volumeFormat: request.volumeFormat ?? 'raw',
-    steps: describeSteps(job, head, streamed, inPass),
+    steps: route.steps.map(({ sentence }) => sentence),
+    needsQemuImg: route.needsQemuImg,
     temporaryBytes,
     volumeBytes,
     freeTemporaryBytes,
@@ -112,14 +109,18 @@ export async function planImageToVolume(
 }
 
 /** @throws {ImageUnacceptableError} where what a gzip holds is an archive that is no disk */
-async function lookAtHead(job: Job): Promise<InspectionResult | undefined> {
-  if (job.imageService.readRange === undefined || job.wrapping === 'xenserver') return undefined
+async function lookAtHead(
+  job: Job,
+): Promise<{ readonly inspection: InspectionResult; readonly bytes: Uint8Array } | undefined> {
+  if (job.imageService.readRange === undefined || job.container === 'xenserver') return undefined
   const stored = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
-  const unpacked = job.wrapping === 'gzip' ? await unpackHead(stored, job.imageId) : stored
+  const unpacked = job.container === 'gzip' ? await unpackHead(stored, job.imageId) : stored
   const whole = stored.length < headBytes && unpacked.length <= headBytes
   const inspector = createInspector()
-  inspector.write(unpacked.subarray(0, headBytes))
-  return whole ? inspector.end() : inspector.headVerdict()
+  const bytes = unpacked.subarray(0, headBytes)
+  inspector.write(bytes)
+  const inspection = whole ? inspector.end() : inspector.headVerdict()
+  return inspection === undefined ? undefined : { inspection, bytes }
 }
 
 /**
@@ -146,33 +147,6 @@ async function unpackHead(stored: Uint8Array, imageId: string): Promise<Uint8Arr
   )
   decoder.destroy()
   return unpacked.subarray(0, filled)
-}
-
-function describeSteps(
-  job: Job,
-  head: InspectionResult | undefined,
-  streamed: boolean,
-  inPass: boolean,
-): string[] {
-  const { volume } = job.request
-  const arrive = job.wrapping === 'gzip' ? 'download, decompress and inspect' : 'download and inspect'
-  const verified = job.signed ? 'verify hash and signature' : 'verify the hash'
-  if (streamed) return [`${arrive}, writing ${volume} in the same pass`, verified]
-  if (job.wrapping === 'xenserver') {
-    return [
-      'download, unpack and inspect the chain of VHDs',
-      verified,
-      `lay the chain out as ${job.volumeFormat} on ${volume}`,
-    ]
-  }
-  if (inPass && head?.format === 'qcow2') {
-    return [`${arrive} into a temporary file, decoding qcow2 onto ${volume} behind the download`, verified]
-  }
-  return [
-    `${arrive} into a temporary file`,
-    verified,
-    `convert ${head?.format ?? job.claimedFormat ?? 'what it is'} to ${job.volumeFormat} on ${volume}`,
-  ]
 }
 
 function toRefusal(error: unknown): Refusal {

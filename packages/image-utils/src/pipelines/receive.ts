@@ -5,15 +5,16 @@ import type { GzipTrailer } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { checkAvailableSpace } from '../operations/available-space.ts'
-import { driverOf } from '../operations/drivers.ts'
+import { driverOf, layoutOf } from '../formats.ts'
+import type { Route } from '../route.ts'
 import { GunzipSink } from '../sinks/gunzip-sink.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
-import { checkFits, type Job } from './job.ts'
+import { checkFits, type Job, routeOf } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
-import { checkQemuImg, needsQemuImg } from './needs-qemu-img.ts'
+import { checkQemuImg } from './needs-qemu-img.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
 import { rateLimiterOf, volumeOptions } from './write-volume.ts'
 
@@ -29,6 +30,8 @@ export interface Received {
   readonly virtualSizeBytes?: number | undefined
   /** Bytes of the image, after decoding of a compressed container. */
   readonly bytes: number
+  /** Its first bytes, where they were kept. */
+  readonly head?: Uint8Array | undefined
   /** Absent where the image came from a file that was there already. */
   readonly report: DownloadReport | undefined
   readonly signatureVerified: boolean
@@ -53,18 +56,25 @@ export interface InFile {
 }
 
 /**
- * Downloads the image, inspecting it as it comes.
+ * Downloads the image, inspecting it as it comes: straight onto the volume, decoded onto it, or into a temporary file,
+ * as its route says. What is on the volume when this resolves is verified; when it rejects, the cleanup's failure tasks
+ * take back what was written.
  *
- * Raw bytes that may be written go straight to the volume, qcow2 is decoded onto it behind the download, and
- * everything else is put into a temporary file. What is on the volume when this resolves is verified; when it
- * rejects, the cleanup's failure tasks take back what was written.
+ * @param expected the route that the image's record makes likely
  */
-export async function receiveImage(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
+export async function receiveImage(
+  toolbox: Toolbox,
+  job: Job,
+  expected: Route,
+  cleanup: Cleanup,
+): Promise<Received> {
   // What needs a temporary file has it made while the service is still being asked for the data.
-  const file = isForVolume(job) ? undefined : openTemporaryFile(toolbox, job, cleanup)
+  const file = expected.kind === 'stream' ? undefined : openTemporaryFile(toolbox, job, cleanup)
   file?.catch(() => undefined)
   try {
-    return await receiveInto(toolbox, job, cleanup, (head) => chooseTarget(toolbox, job, cleanup, head, file))
+    return await receiveInto(toolbox, job, cleanup, (route, head) =>
+      chooseTarget(toolbox, job, cleanup, route, head, file),
+    )
   } finally {
     // Nothing may be made behind the cleanup's back.
     await file?.catch(() => undefined)
@@ -75,21 +85,24 @@ async function receiveInto(
   toolbox: Toolbox,
   job: Job,
   cleanup: Cleanup,
-  choose: (head: InspectionResult) => Promise<Target>,
+  choose: (route: Route, head: InspectionResult) => Promise<Target>,
 ): Promise<Received> {
   const inspector = createInspector()
   let finish: (inspection: InspectionResult) => Promise<Streamed | InFile>
-  const intake = new IntakeSink(inspector, async (head) => {
+  let first: Uint8Array | undefined
+  const intake = new IntakeSink(inspector, async (head, bytes) => {
     checkInspection(toolbox, job, head, 'head')
-    if (needsQemuImg(job, toQemuFormat(driverOf(head)))) await checkQemuImg(toolbox, job.call.signal)
-    const chosen = await choose(head)
+    first = bytes
+    const route = routeOf(job, layoutOf(job.claimedFormat, head, bytes))
+    if (route.needsQemuImg) await checkQemuImg(toolbox, job.call.signal)
+    const chosen = await choose(route, head)
     finish = (inspection) => chosen.finish(inspection)
     return chosen.sink
   })
   const bounds = gzipBounds(job)
   const disk = new TarDiskSink(intake, bounds)
   const decoder =
-    job.wrapping === 'gzip'
+    job.container === 'gzip'
       ? new GunzipSink(disk, { ...bounds, maxBytes: bounds.maxBytes + archiveBytes })
       : undefined
   if (decoder !== undefined) cleanup.always(() => decoder[Symbol.asyncDispose]())
@@ -100,7 +113,7 @@ async function receiveInto(
   checkInspection(toolbox, job, inspection, 'whole')
   const format = toQemuFormat(driverOf(inspection))
   const result = await finish!(inspection)
-  return { ...downloaded, inspection, format, bytes: intake.bytes, result }
+  return { ...downloaded, inspection, format, bytes: intake.bytes, head: first, result }
 }
 
 /** Says what of a compressed image was left out. */
@@ -108,16 +121,6 @@ function noteTrailer(toolbox: Toolbox, { imageId }: Job, trailer: GzipTrailer | 
   if (trailer === undefined) return
   const { kind, offset, bytes } = trailer
   toolbox.logger.warn('Bytes behind the compressed data were left out', { imageId, kind, offset, bytes })
-}
-
-/** Whether bytes may go to the volume before all of them are known. */
-function mayStream({ volumeFormat, strict, throughTool }: Job): boolean {
-  return volumeFormat === 'raw' && !strict && !throughTool
-}
-
-/** Whether they are the volume's own, so that no file is needed. */
-function isForVolume(job: Job): boolean {
-  return mayStream(job) && job.claimedFormat === 'raw'
 }
 
 interface Target {
@@ -130,13 +133,14 @@ async function chooseTarget(
   toolbox: Toolbox,
   job: Job,
   cleanup: Cleanup,
+  route: Route,
   head: InspectionResult,
   opening: Promise<TemporaryFile> | undefined,
 ): Promise<Target> {
-  if (opening === undefined) return streamToVolume(toolbox, job, cleanup)
-  const decode = mayStream(job) && head.format === 'qcow2' && job.request.disableSparse !== true
+  if (route.kind === 'stream') return streamToVolume(toolbox, job, cleanup)
+  const decode = route.kind === 'decode'
   // Who reads behind the writer must find every byte that was announced: no hole may stand for the last ones.
-  const file = intoFile(await opening, { sparse: !decode })
+  const file = intoFile(await (opening ?? openTemporaryFile(toolbox, job, cleanup)), { sparse: !decode })
   return decode ? OverlappedDecode.begin(toolbox, job, cleanup, file, head) : file
 }
 
@@ -144,7 +148,7 @@ async function chooseTarget(
 async function streamToVolume(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Target> {
   const volume = await openVolume(job.request.volume, {
     // The size of what is compressed says nothing of the disk.
-    sizeBytes: job.wrapping === 'none' ? (job.record.size ?? undefined) : undefined,
+    sizeBytes: job.container === 'none' ? (job.record.size ?? undefined) : undefined,
     ...volumeOptions(toolbox, job),
   })
   cleanup.always(() => volume.close())

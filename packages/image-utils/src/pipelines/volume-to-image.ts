@@ -11,11 +11,13 @@ import {
   type VerifyPolicy,
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded, type HeldFile, holdToChown } from '@disk-image/host'
 import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
-import { driverOf, isReadByUs } from '../operations/drivers.ts'
+import { driverOf, headBytes, layoutOf } from '../formats.ts'
+import { chooseRoute, type Route, type RouteTarget } from '../route.ts'
+import { withFileReader } from '../sources/file-reader.ts'
 import { inspectFile } from '../operations/qemu-info.ts'
 import { gzipFile } from './gzip-file.ts'
 import { chooseImageService } from './job.ts'
@@ -25,7 +27,7 @@ import { Stopwatch } from './stopwatch.ts'
 import { uploadWarnings } from './upload-warnings.ts'
 import { observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
-import { type DiskFile, putDisk, type WriteJob } from './write-volume.ts'
+import { type DiskFile, writeDisk, type WriteJob } from './write-volume.ts'
 import { fileSource, handleSource, type SizedSource } from './upload-source.ts'
 
 /** The image that a volume is uploaded to: Glance's own field names. */
@@ -197,86 +199,91 @@ async function prepareSource(
   formats: Formats,
   cleanup: Cleanup,
 ): Promise<SizedSource> {
-  const { volume, volumeFd, signal } = request
-  const same = toQemuFormat(formats.diskFormat) === toQemuFormat(formats.volumeFormat)
-  const raw = toQemuFormat(formats.volumeFormat) === 'raw'
-  const inspection = raw ? undefined : await checkVolume(toolbox, request, formats.volumeFormat, !same)
-  const path = same ? volume : await convertVolume(toolbox, request, { ...formats, inspection }, cleanup)
-  if (formats.containerFormat === 'compressed') {
-    const packed = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_', suffix: '.gz' })
-    cleanup.always(() => packed[Symbol.asyncDispose]())
-    const { onProgress } = request
-    await gzipFile(path, packed.path, { signal, onProgress, imageId: request.image.id })
-    return fileSource(packed.path, signal)
+  const { volume, volumeFd, signal, onProgress, image } = request
+  const { disk, route, target } = await judgeVolume(toolbox, request, formats)
+  const isAsItIs = route.kind === 'send'
+  const path = isAsItIs ? volume : await convertVolume(toolbox, request, { disk, route, target }, cleanup)
+  if (!target.compressed) {
+    return isAsItIs && volumeFd !== undefined ? handleSource(volumeFd, signal) : fileSource(path, signal)
   }
-  return same && volumeFd !== undefined ? handleSource(volumeFd, signal) : fileSource(path, signal)
+  const packed = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_', suffix: '.gz' })
+  cleanup.always(() => packed[Symbol.asyncDispose]())
+  await gzipFile(path, packed.path, { signal, onProgress, imageId: image.id })
+  return fileSource(packed.path, signal)
 }
 
-/** A volume in a format of its own: it must be that, and refer to no other file. */
-async function checkVolume(
+interface JudgedVolume {
+  readonly disk: DiskFile
+  readonly route: Route
+  readonly target: RouteTarget
+}
+
+/** The volume as what is read, a raw one whatever it holds, any other as it was judged; and the way it takes. */
+async function judgeVolume(
   toolbox: Toolbox,
   request: VolumeToImageRequest,
-  volumeFormat: string,
-  isOpened: boolean,
-): Promise<InspectionResult> {
-  const inspection = await inspectFile(request.volume)
-  checkContent(toolbox, request.image.id, {
-    claimedFormat: toQemuFormat(volumeFormat),
-    inspection,
-    // An upload has no key to give.
-    hasPassphrase: isOpened ? false : undefined,
-  })
-  return inspection
-}
-
-/** The volume as what is read: a raw one whatever it holds, any other as it was judged. */
-async function diskOf(
-  toolbox: Toolbox,
-  { image, volume, runAsRoot, signal }: VolumeToImageRequest,
-  { volumeFormat, inspection }: Formats & { readonly inspection: InspectionResult | undefined },
-): Promise<DiskFile> {
-  const format = toQemuFormat(volumeFormat)
-  const judgedBytes = inspection?.virtualSizeBytes
-  if (inspection === undefined) return { path: volume, format, virtualSizeBytes: undefined }
-  checkKey(image.id, inspection, format)
-  if (isReadByUs(format)) return { path: volume, format, virtualSizeBytes: judgedBytes }
+  formats: Formats,
+): Promise<JudgedVolume> {
+  const { image, volume, runAsRoot, signal } = request
+  const format = toQemuFormat(formats.volumeFormat)
+  const throttle = request.throttle ?? toolbox.throttle
+  const target: RouteTarget = {
+    name: `image ${image.id}`,
+    kind: 'image',
+    format: toQemuFormat(formats.diskFormat),
+    needsTool: (throttle.prefix ?? []).length > 0,
+    writesZeros: false,
+    exists: false,
+    lengthBytes: 0,
+    compressed: formats.containerFormat === 'compressed',
+  }
+  const source = { sizeBytes: undefined, inFile: true, signed: false, verifyFirst: false, asCinder: false }
+  if (format === 'raw') {
+    const route = chooseRoute(source, 'none', layoutOf(format), target)
+    return { disk: { path: volume, format, virtualSizeBytes: undefined }, route, target }
+  }
+  const { inspection, head } = await withFileReader(volume, async (reader) => ({
+    inspection: await inspect(reader),
+    head: await reader.read(0, headBytes),
+  }))
+  const route = chooseRoute(source, 'none', layoutOf(format, inspection, head), target)
+  // It must be what it is said to be, and refer to no other file. An upload has no key to give.
+  const hasPassphrase = route.kind === 'send' ? undefined : false
+  checkContent(toolbox, image.id, { claimedFormat: format, inspection, hasPassphrase })
+  if (route.kind !== 'send') checkKey(image.id, inspection, format)
+  const judgedBytes = inspection.virtualSizeBytes
   const question = { imageId: image.id, path: volume, format, judgedBytes, asRoot: runAsRoot, signal }
-  const { virtualSize } = await crossCheck(toolbox, question)
-  return { path: volume, format, virtualSizeBytes: virtualSize }
+  const told = route.asksQemuImg ? await crossCheck(toolbox, question) : undefined
+  return { disk: { path: volume, format, virtualSizeBytes: told?.virtualSize ?? judgedBytes }, route, target }
 }
 
 async function convertVolume(
   toolbox: Toolbox,
   request: VolumeToImageRequest,
-  formats: Formats & { readonly inspection: InspectionResult | undefined },
+  { disk, route, target }: JudgedVolume,
   cleanup: Cleanup,
 ): Promise<string> {
   const { image, signal, onProgress } = request
-  const disk = await diskOf(toolbox, request, formats)
   const temporary = await toolbox.temporaryFiles.file({ prefix: 'vol_upload_' })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
-  const outFormat = toQemuFormat(formats.diskFormat)
-  const throttle = request.throttle ?? toolbox.throttle
-  const compression = request.compression ?? (toolbox.options.imageCompressOnUpload ? 'zlib' : 'none')
   const job: WriteJob = {
     imageId: image.id,
-    volumeFormat: outFormat,
-    throttle,
-    throughHelper: false,
-    throughTool: (throttle.prefix ?? []).length > 0,
+    route,
+    target,
+    throttle: request.throttle ?? toolbox.throttle,
+    needsRoot: false,
     temporary: true,
-    fileLengthBytes: 0,
     call: { signal, onProgress },
     request: { volume: temporary.path, runAsRoot: request.runAsRoot },
-    compression,
+    compression: request.compression ?? (toolbox.options.imageCompressOnUpload ? 'zlib' : 'none'),
   }
-  await putDisk(toolbox, job, disk, cleanup)
-  const format = driverOf(await inspectFile(temporary.path))
+  await writeDisk(toolbox, job, disk, cleanup)
+  const format = toQemuFormat(driverOf(await inspectFile(temporary.path)))
   // What a raw volume's guest wrote may look like anything: only of other formats can the result be told.
-  if (outFormat !== 'raw' && toQemuFormat(format) !== outFormat) {
+  if (target.format !== 'raw' && format !== target.format) {
     throw new ImageUnacceptableError({
       imageId: image.id,
-      reason: `Converted to ${outFormat}, but format is now ${toQemuFormat(format)}`,
+      reason: `Converted to ${target.format}, but format is now ${format}`,
       rule: 'upload-format',
     })
   }

@@ -17,9 +17,9 @@ export interface ToolTarget extends CallOptions {
   readonly virtualSizeBytes: number | undefined
   readonly durable?: boolean | undefined
   /** Whether only the root helper may write it. */
-  readonly throughHelper: boolean
+  readonly needsRoot: boolean
   /** Whether nothing but a tool may: through the helper, or with a throttle's prefix before it. */
-  readonly throughTool: boolean
+  readonly needsTool: boolean
   /** The last look before what was written becomes whole. */
   readonly confirm?: (() => Promise<void>) | undefined
 }
@@ -69,7 +69,7 @@ export async function writeThroughTool(
   await run({ path: temporary.path, into: 'temporary' })
   await checkResult(temporary.path, target)
   const { size } = await stat(temporary.path)
-  if (!target.throughTool) return await copy(toolbox, target, temporary.path, size)
+  if (!target.needsTool) return await copy(toolbox, target, temporary.path, size)
   const source = temporary.path
   return await overwrite(toolbox, target, place.path, size, (step) => run({ ...step, source }))
 }
@@ -80,7 +80,7 @@ async function makeNew(
   file: string,
   run: (step: ToolRun) => Promise<void>,
 ): Promise<number> {
-  const partial = await preparePartial(file, target.throughHelper ? toolbox.runner : undefined)
+  const partial = await preparePartial(file, target.needsRoot ? toolbox.runner : undefined)
   try {
     await run({ path: partial.path, into: 'new' })
     await checkResult(partial.path, target)
@@ -108,15 +108,19 @@ async function synchronize(file: string): Promise<void> {
 }
 
 /** A tool has its own view of a disk: what it made must be as large as what was judged. */
-async function checkResult(file: string, { format, imageId, virtualSizeBytes }: ToolTarget): Promise<void> {
+async function checkResult(file: string, target: ToolTarget): Promise<void> {
+  const { format, imageId, virtualSizeBytes, needsRoot } = target
   // A container's size is known to who has the key.
   if (format === 'luks' || virtualSizeBytes === undefined) return
   if (format === 'raw') {
     checkSameSize(imageId, (await stat(file)).size, virtualSizeBytes)
     return
   }
-  // What root made may be root's alone.
-  const inspection = await inspectFile(file).catch(() => undefined)
+  const inspection = await inspectFile(file).catch((error: unknown) => {
+    // What root made may be root's alone.
+    if (needsRoot) return undefined
+    throw error
+  })
   if (inspection?.virtualSizeBytes !== undefined) {
     checkSameSize(imageId, inspection.virtualSizeBytes, virtualSizeBytes)
   }
@@ -142,7 +146,7 @@ async function overwrite(
   sizeBytes: number,
   run: (step: ToolRun) => Promise<void>,
 ): Promise<number> {
-  const { imageId, durable, signal, throughHelper: asRoot } = target
+  const { imageId, durable, signal, needsRoot: asRoot } = target
   const { runner, temporaryFiles } = toolbox
   await using volume = await openVolume(target.path, { sizeBytes, imageId, durable, signal, runner, asRoot })
   const putEnd = async (range: Range): Promise<void> => {

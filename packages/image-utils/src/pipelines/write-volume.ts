@@ -15,7 +15,7 @@ import { RateLimiter } from '@disk-image/io'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../sources/file-chunks.ts'
 import { withFileReader } from '../sources/file-reader.ts'
-import { isReadByUs } from '../operations/drivers.ts'
+import type { Route } from '../route.ts'
 import type { Job } from './job.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 import { checkSameSize } from './same-size.ts'
@@ -35,15 +35,12 @@ export interface DiskFile {
 }
 
 /** What says how a disk is written, whether it came from an image service or from a file. */
-export interface WriteJob extends Pick<
-  Job,
-  'imageId' | 'volumeFormat' | 'throttle' | 'throughHelper' | 'throughTool' | 'fileLengthBytes' | 'call'
-> {
+export interface WriteJob extends Pick<Job, 'imageId' | 'target' | 'throttle' | 'needsRoot' | 'call'> {
+  readonly route: Pick<Route, 'kind'>
   readonly request: Pick<
     ImageToVolumeRequest,
     | 'volume'
     | 'volumeSubformat'
-    | 'disableSparse'
     | 'durable'
     | 'passphraseFile'
     | 'cipherSpec'
@@ -59,139 +56,89 @@ export interface WriteJob extends Pick<
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
 }
 
-/** Puts a verified disk onto the volume, and says how many bytes it took there. */
-export async function writeVolume(
-  toolbox: Toolbox,
-  job: WriteJob,
-  disk: DiskFile,
-  cleanup: Cleanup,
-): Promise<number> {
-  if (disk.format === 'raw' && job.volumeFormat === 'raw' && !job.throughTool) {
-    return copyRaw(toolbox, job, disk)
-  }
-  return putDisk(toolbox, job, disk, cleanup)
-}
-
 /**
- * The one way from a judged disk file onto a destination: a fetch's second half, a conversion, what an upload sends.
+ * The one way from a judged disk file onto a target: a fetch's second half, a conversion, what an upload sends.
  *
- * What {@link isReadByUs} is never read by qemu-img: one parse says what the disk is and where it lies, and no second
- * one can see another disk.
+ * @returns the bytes that it takes there
  */
-export async function putDisk(
-  toolbox: Toolbox,
+export async function writeDisk(
+  services: Toolbox,
   job: WriteJob,
   disk: DiskFile,
   cleanup: Cleanup,
 ): Promise<number> {
-  if (isReadByUs(disk.format)) return flattenFirst(toolbox, job, disk, cleanup)
-  return (await isEnlarged(job, disk))
-    ? enlargeFirst(toolbox, job, disk, cleanup)
-    : convertDisk(toolbox, job, disk)
-}
-
-/** Whether a file shall have a larger disk than the image. What stays encrypted is as large as it is. */
-async function isEnlarged(job: WriteJob, { virtualSizeBytes }: DiskFile): Promise<boolean> {
-  if (virtualSizeBytes === undefined || job.fileLengthBytes <= virtualSizeBytes) return false
-  return job.request.sourcePassphraseFile === undefined && !(await isBlockDevice(job.request.volume))
-}
-
-/** Few formats can be made larger afterwards: the disk is laid out as raw, in a file of holes, and then written. */
-async function enlargeFirst(
-  toolbox: Toolbox,
-  job: WriteJob,
-  disk: DiskFile,
-  cleanup: Cleanup,
-): Promise<number> {
-  const raw = await toolbox.temporaryFiles.file({ prefix: `image_raw_${job.imageId}_` })
-  cleanup.always(() => raw[Symbol.asyncDispose]())
-  const { imageId, throttle, call } = job
-  const first: WriteJob = {
-    imageId,
-    throttle,
-    call,
-    request: { volume: raw.path },
-    temporary: true,
-    volumeFormat: 'raw',
-    throughHelper: false,
-    throughTool: false,
-    fileLengthBytes: 0,
-  }
-  await writeVolume(toolbox, first, disk, cleanup)
-  await truncate(raw.path, job.fileLengthBytes)
-  const larger: DiskFile = { path: raw.path, format: 'raw', virtualSizeBytes: job.fileLengthBytes }
-  return writeVolume(toolbox, job, larger, cleanup)
-}
-
-/** Raw to raw, holes kept, with neither a process nor qemu-img. */
-async function copyRaw(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise<number> {
-  const { size } = await stat(disk.path)
-  const volume = await openVolume(job.request.volume, { sizeBytes: size, ...volumeOptions(toolbox, job) })
-  try {
-    const sink = new SparseSink(volume, {
-      sparse: job.request.disableSparse !== true,
-      rateLimiter: rateLimiterOf(job),
-    })
-    for await (const chunk of readFileInChunks(disk.path, { signal: job.call.signal })) {
-      await sink.write(chunk)
-      job.call.onProgress?.({ stage: 'write', completed: sink.offset, total: size, unit: 'bytes' })
+  const { volume } = job.request
+  switch (job.route.kind) {
+    case 'read':
+      return readOnto(services, job, disk, { path: volume, sparse: !job.target.writesZeros })
+    case 'lay-out': {
+      const raw = await makeTemporary(services, job, cleanup)
+      await readOnto(services, job, disk, { path: raw, sparse: true, temporary: true })
+      return convertDisk(services, job, await rawDisk(raw))
     }
-    await job.confirm?.()
-    await volume.commit(Math.ceil(size / 512) * 512)
-    return sink.written
-  } finally {
-    await volume.close()
+    case 'convert':
+    default: {
+      const { lengthBytes } = job.target
+      if (disk.virtualSizeBytes === undefined || lengthBytes <= disk.virtualSizeBytes) {
+        return convertDisk(services, job, disk)
+      }
+      const raw = await makeTemporary(services, job, cleanup)
+      const target = { ...job.target, format: 'raw', lengthBytes: 0 }
+      await convertDisk(services, { ...job, target, request: { volume: raw }, temporary: true }, disk)
+      await truncate(raw, lengthBytes)
+      return convertDisk(services, job, await rawDisk(raw))
+    }
   }
 }
 
-/**
- * A disk that our own readers read. For another format than raw it is laid out as raw first, in a file of holes.
- */
-async function flattenFirst(
-  toolbox: Toolbox,
-  job: WriteJob,
-  disk: DiskFile,
-  cleanup: Cleanup,
-): Promise<number> {
-  if (job.volumeFormat === 'raw' && !job.throughTool) {
-    return flatten(job, disk, {
-      path: job.request.volume,
-      sparse: job.request.disableSparse !== true,
-      ...volumeOptions(toolbox, job),
-    })
-  }
-  const raw = await toolbox.temporaryFiles.file({ prefix: 'image_raw_' })
+async function makeTemporary(services: Toolbox, { imageId }: WriteJob, cleanup: Cleanup): Promise<string> {
+  const raw = await services.temporaryFiles.file({ prefix: `image_raw_${imageId}_` })
   cleanup.always(() => raw[Symbol.asyncDispose]())
-  await flatten(job, disk, {
-    path: raw.path,
-    sparse: true,
-    ...volumeOptions(toolbox, job),
-    temporary: true,
-  })
-  const virtualSizeBytes = (await stat(raw.path)).size
-  return convertDisk(toolbox, job, { path: raw.path, format: 'raw', virtualSizeBytes })
+  return raw.path
 }
 
-interface FlatTarget extends OpenVolumeOptions {
+async function rawDisk(path: string): Promise<DiskFile> {
+  return { path, format: 'raw', virtualSizeBytes: (await stat(path)).size }
+}
+
+interface RawTarget {
   readonly path: string
   readonly sparse: boolean
+  readonly temporary?: boolean
 }
 
-async function flatten(
+/** A disk onto a raw target, with neither a process nor qemu-img. */
+async function readOnto(
+  services: Toolbox,
   job: WriteJob,
   disk: DiskFile,
-  { path, sparse, ...options }: FlatTarget,
+  { path, sparse, temporary }: RawTarget,
 ): Promise<number> {
-  const volume = await openVolume(path, { ...options, sizeBytes: disk.virtualSizeBytes })
+  const isRaw = disk.format === 'raw'
+  const sizeBytes = isRaw ? (await stat(disk.path)).size : disk.virtualSizeBytes
+  const options = volumeOptions(services, job)
+  const volume = await openVolume(path, { ...options, sizeBytes, temporary: temporary ?? options.temporary })
   try {
     const sink = new SparseSink(volume, { sparse, rateLimiter: rateLimiterOf(job) })
-    await copyDisk(job, disk, sink)
-    checkSameSize(job.imageId, sink.offset, disk.virtualSizeBytes)
+    await (isRaw ? copyRaw(job, disk.path, sizeBytes, sink) : copyDisk(job, disk, sink))
+    checkSameSize(job.imageId, sink.offset, sizeBytes)
     await job.confirm?.()
     await volume.commit(Math.ceil(sink.offset / 512) * 512)
     return sink.written
   } finally {
     await volume.close()
+  }
+}
+
+async function copyRaw(
+  { call }: WriteJob,
+  file: string,
+  total: number | undefined,
+  sink: SparseSink,
+): Promise<void> {
+  for await (const chunk of readFileInChunks(file, { signal: call.signal })) {
+    await sink.write(chunk)
+    call.onProgress?.({ stage: 'write', completed: sink.offset, total, unit: 'bytes' })
   }
 }
 
@@ -213,21 +160,26 @@ async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promis
 }
 
 /** What every volume is opened with. */
-export function volumeOptions(toolbox: Toolbox, job: WriteJob): OpenVolumeOptions {
-  const { imageId, request, call, fileLengthBytes, temporary } = job
+export function volumeOptions(
+  toolbox: Toolbox,
+  job: Pick<WriteJob, 'imageId' | 'request' | 'call' | 'target' | 'temporary'>,
+): OpenVolumeOptions {
+  const { imageId, request, call, target, temporary } = job
   const { durable } = request
+  const { lengthBytes: fileLengthBytes } = target
   return { imageId, runner: toolbox.runner, signal: call.signal, durable, fileLengthBytes, temporary }
 }
 
 /** Keeps to the rate that the throttle asks for, where nothing but this process writes. */
-export function rateLimiterOf(job: WriteJob): RateLimiter | undefined {
+export function rateLimiterOf(job: Pick<WriteJob, 'throttle' | 'call'>): RateLimiter | undefined {
   const { rateBytesPerSecond } = job.throttle
   return rateBytesPerSecond === undefined ? undefined : new RateLimiter(rateBytesPerSecond, job.call.signal)
 }
 
 /** Everything else: qemu-img, told both formats. */
 async function convertDisk(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Promise<number> {
-  const { request, call, imageId, volumeFormat: format } = job
+  const { request, call, imageId, confirm, needsRoot } = job
+  const { format, needsTool } = job.target
   const { durable } = request
   const run = (step: ToolRun): Promise<void> => runQemuImg(toolbox, job, disk, step)
   try {
@@ -236,9 +188,8 @@ async function convertDisk(toolbox: Toolbox, job: WriteJob, disk: DiskFile): Pro
       return (await stat(request.volume)).blocks * 512
     }
     const target = { ...call, path: request.volume, imageId, format, durable }
-    const { throughHelper, throughTool, confirm } = job
     const { virtualSizeBytes } = disk
-    const all = { ...target, virtualSizeBytes, throughHelper, throughTool, confirm }
+    const all = { ...target, virtualSizeBytes, needsRoot, needsTool, confirm }
     return await writeThroughTool(toolbox, all, run)
   } catch (error) {
     const need = { path: request.volume, imageId, neededBytes: disk.virtualSizeBytes }
@@ -252,8 +203,8 @@ async function runQemuImg(
   disk: DiskFile,
   { path, source, range, into, isZero }: ToolRun,
 ): Promise<void> {
-  const { request, call, throttle } = job
-  const encrypt = job.volumeFormat === 'luks'
+  const { request, call, throttle, target } = job
+  const encrypt = target.format === 'luks'
   const isWhole = range === undefined
   const device = await isBlockDevice(path)
   const read = {
@@ -264,14 +215,14 @@ async function runQemuImg(
   }
   const made = {
     path,
-    format: job.volumeFormat,
+    format: target.format,
     subformat: request.volumeSubformat === '' ? undefined : request.volumeSubformat,
     // Exactly the disk's size, not the next one that a disk geometry has.
-    forceSize: job.volumeFormat === 'vpc',
+    forceSize: target.format === 'vpc',
     passphraseFile: encrypt ? request.passphraseFile : undefined,
     cipher: encrypt ? request.cipherSpec : undefined,
     keyDerivationMs: encrypt ? request.keyDerivationMs : undefined,
-    compression: job.volumeFormat === 'qcow2' ? (job.compression ?? 'none') : 'none',
+    compression: target.format === 'qcow2' ? (job.compression ?? 'none') : 'none',
   }
   const isLeftToCache = into === 'temporary' || (request.durable === false && !device)
   await toolbox.qemuImg.convert({
@@ -279,7 +230,7 @@ async function runQemuImg(
     destination: isWhole ? made : { path, format: 'raw' },
     ...(into === 'part' ? { noCreate: true, destinationRange: range, targetIsZero: isZero } : {}),
     virtualSizeBytes: disk.virtualSizeBytes,
-    sparse: request.disableSparse !== true,
+    sparse: !target.writesZeros,
     directIo: device && (await supportsDirectIo(path)),
     cacheMode: isLeftToCache ? 'unsafe' : undefined,
     throttlePrefix: throttle.prefix,

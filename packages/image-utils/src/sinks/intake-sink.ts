@@ -1,8 +1,12 @@
 import type { OverlappedSink } from '@disk-image/core'
 import type { InspectionResult, Inspector } from '@disk-image/format-policy/inspector'
+import { headBytes } from '../formats.ts'
 
 /** Most bytes held back while the inspector makes up its mind; it knows well before. */
 const headLimit = 4 * 1024 * 1024
+
+/** Decides where the bytes go, by what the inspector and the first of them tell. */
+export type ChooseSink = (head: InspectionResult, bytes: Uint8Array) => Promise<OverlappedSink>
 
 /**
  * Inspects a stream and holds it back until its head is known. Then it asks where the bytes shall go, and
@@ -10,14 +14,14 @@ const headLimit = 4 * 1024 * 1024
  */
 export class IntakeSink implements OverlappedSink {
   readonly #inspector: Inspector
-  readonly #choose: (head: InspectionResult) => Promise<OverlappedSink>
+  readonly #choose: ChooseSink
   /** Resolves when what was held back has been begun. */
   #opening: Promise<OverlappedSink> | undefined
   #target: OverlappedSink | undefined
   #held: Uint8Array[] = []
   #bytes = 0
 
-  constructor(inspector: Inspector, choose: (head: InspectionResult) => Promise<OverlappedSink>) {
+  constructor(inspector: Inspector, choose: ChooseSink) {
     this.#inspector = inspector
     this.#choose = choose
   }
@@ -43,9 +47,10 @@ export class IntakeSink implements OverlappedSink {
     // A copy in any case: `slice` of a Buffer would be a view of what is overwritten next.
     this.#held.push(new Uint8Array(chunk))
     const head = this.#inspector.headVerdict()
-    if (head !== undefined) {
+    // Of bytes that are no format there is nothing more to be seen.
+    if (head !== undefined && (head.format === 'raw' || this.#bytes >= headBytes)) {
       await this.#open(head)
-    } else if (this.#bytes > headLimit) {
+    } else if (head === undefined && this.#bytes > headLimit) {
       throw new RangeError('The inspector has not recognised the head of the image within its bounds')
     }
   }
@@ -63,7 +68,7 @@ export class IntakeSink implements OverlappedSink {
   }
 
   async #passOn(head: InspectionResult): Promise<OverlappedSink> {
-    const target = await this.#choose(head)
+    const target = await this.#choose(head, Buffer.concat(this.#held).subarray(0, headBytes))
     let offset = 0
     for (const chunk of this.#held) {
       await target.writeAt(chunk, offset)

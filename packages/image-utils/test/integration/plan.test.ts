@@ -79,7 +79,7 @@ describe('what would be done', () => {
   })
 
   test.each([
-    ['qcow2', 'bare', /decoding qcow2 onto .* behind the download/],
+    ['qcow2', 'bare', /decoding qcow2 onto .* in the same pass/],
     ['qcow2', 'compressed', /decompress.*decoding qcow2/],
     ['vmdk', 'bare', /into a temporary file; verify the hash; convert vmdk to raw/],
   ])('%s, %s', async (format, container, steps) => {
