@@ -1,14 +1,15 @@
-// How many images 1, 2 and 3 workers bring onto volumes: node --conditions=@disk-image/source bench/throughput.ts [IMAGES] [MIB]
-// Each worker is a process in a network namespace of its own; images come from a real Glance over that network, or with
-// GLANCE=0 from a folder. It needs root, Debian's redis-server and glance-api.
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
+import { rm } from 'node:fs/promises'
 import { createGlanceImageService } from '@disk-image/image-utils'
 import { startGlance, startRedis } from '@disk-image/testing'
-import { createFleet } from '../src/index.ts'
+import { createFleet } from '../src/fleet/create-fleet.ts'
 import { createFarm, sha256 } from '../test/helpers/farm.ts'
 import { forward } from '../test/helpers/forward.ts'
 import { createNetwork } from '../test/helpers/hosts.ts'
+
+// How many images 1, 2 and 3 workers bring onto volumes: node --conditions=@disk-image/source bench/throughput.ts [IMAGES] [MIB]
+// Each worker is a process in a network namespace of its own; images come from a real Glance over that network, or with
+// GLANCE=0 from a folder. It needs root, Debian's redis-server and glance-api.
 
 const [images = 200, sizeMiB = 8] = process.argv.slice(2).map(Number)
 const MiB = 1024 * 1024

@@ -15,10 +15,10 @@ export type {
 } from './jobs/job.ts'
 export { parseRbdName } from './jobs/volume-name.ts'
 export type { RbdName } from './jobs/volume-name.ts'
-export { FleetJobNotFoundError } from './errors/fleet-job-not-found-error.ts'
-export { JobCancelledError } from './errors/job-cancelled-error.ts'
-export { LeaseLostError } from './errors/lease-lost-error.ts'
-export { RedisUnreachableError } from './errors/redis-unreachable-error.ts'
+export { FleetJobNotFoundError } from './errors.ts'
+export { JobCancelledError } from './errors.ts'
+export { LeaseLostError } from './errors.ts'
+export { RedisUnreachableError } from './errors.ts'
 export { createFleet } from './fleet/create-fleet.ts'
 export type { Fleet, FleetOptions, ListOptions, SubmitOptions, Submitted } from './fleet/create-fleet.ts'
 export type { FleetJobState, JobView } from './fleet/job-view.ts'
@@ -32,12 +32,5 @@ export type { FleetWorker } from './worker/create-worker.ts'
 export { globalMeter } from './worker/metrics.ts'
 export type { FleetMeter } from './worker/metrics.ts'
 export type { WorkerView } from './worker/heartbeat.ts'
-export type {
-  BackendOptions,
-  CloudAccess,
-  CloudOptions,
-  DriverCall,
-  FleetWorkerOptions,
-  VolumeDriver,
-  VolumeStream,
-} from './worker/options.ts'
+export type { BackendOptions, DriverCall, VolumeDriver, VolumeStream } from './volumes/volume-driver.ts'
+export type { CloudAccess, CloudOptions, FleetWorkerOptions } from './worker/options.ts'

@@ -1,12 +1,8 @@
 import { constants } from 'node:fs'
-import { open, rm, type FileHandle } from 'node:fs/promises'
-import {
-  type CallOptions,
-  ImageDownloadFailedError,
-  type ImageRecord,
-  type ImageService,
-  type RequestContext,
-} from '@disk-image/core'
+import { open, rm } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { ImageDownloadFailedError } from '@disk-image/core'
+import type { CallOptions, ImageRecord, ImageService, RequestContext } from '@disk-image/core'
 import { allocateBuffer, writeFully } from '@disk-image/io'
 
 const chunkBytes = 1024 * 1024

@@ -1,13 +1,8 @@
-import { open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import {
-  type CallOptions,
-  type ImageRecord,
-  type ImageService,
-  InvalidError,
-  type RequestContext,
-} from '@disk-image/core'
+import { InvalidError } from '@disk-image/core'
+import type { CallOptions, ImageRecord, ImageService, RequestContext } from '@disk-image/core'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
 import { preparePrivateFolder } from '@disk-image/image-utils/process'
 import type { LeaseStore } from '../lease/lease-store.ts'

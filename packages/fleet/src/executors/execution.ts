@@ -1,7 +1,7 @@
 import type { ImageRecord, ImageService, ProgressListener, RequestContext } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
 import type { ImageCache } from '../cache/image-cache.ts'
-import type { BackendOptions, VolumeDriver } from '../worker/options.ts'
+import type { BackendOptions, VolumeDriver } from '../volumes/volume-driver.ts'
 
 /** What a job is done with. */
 export interface Execution {

@@ -1,10 +1,10 @@
-import { type ImageRecord, type ImageService, InvalidError, toQemuFormat } from '@disk-image/core'
-import { cacheNameOf } from '../cache/cache-names.ts'
-import { readThroughCache } from '../cache/cached-image-service.ts'
+import { InvalidError, toQemuFormat } from '@disk-image/core'
+import type { ImageRecord, ImageService } from '@disk-image/core'
+import { cacheNameOf, readThroughCache } from '../cache/cached-image-service.ts'
 import type { FetchJob } from '../jobs/job.ts'
+import type { Execution, Report } from './execution.ts'
 import { needRbd } from './need-rbd.ts'
 import { canStream, streamRaw } from './stream-raw.ts'
-import type { Execution, Report } from './execution.ts'
 
 /** An image onto a volume, through the cache where there is one. */
 export async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {

@@ -1,5 +1,5 @@
 import { NotSupportedOperationError } from '@disk-image/core'
-import type { VolumeDriver } from '../worker/options.ts'
+import type { VolumeDriver } from '../volumes/volume-driver.ts'
 import type { Execution } from './execution.ts'
 
 /** @throws {NotSupportedOperationError} where the worker has no driver for Ceph */

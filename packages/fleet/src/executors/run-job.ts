@@ -1,4 +1,5 @@
-import { type ImageRecord, type ImageService, toQemuFormat } from '@disk-image/core'
+import { toQemuFormat } from '@disk-image/core'
+import type { ImageRecord, ImageService } from '@disk-image/core'
 import type { FleetJob } from '../jobs/job.ts'
 import { runConvert } from './convert.ts'
 import type { Execution, Report } from './execution.ts'

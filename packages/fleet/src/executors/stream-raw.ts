@@ -1,7 +1,8 @@
-import { type ImageRecord, type ImageService, ImageTooBigError } from '@disk-image/core'
+import { ImageTooBigError } from '@disk-image/core'
+import type { ImageRecord, ImageService } from '@disk-image/core'
 import { createFormatPolicy, createInspector } from '@disk-image/image-utils/inspector'
 import type { FetchJob } from '../jobs/job.ts'
-import type { VolumeStream } from '../worker/options.ts'
+import type { VolumeStream } from '../volumes/volume-driver.ts'
 import type { Execution, Report } from './execution.ts'
 
 /**

@@ -1,4 +1,5 @@
-import { ImageDownloadFailedError, type ImageRecord, type ImageService, InvalidError } from '@disk-image/core'
+import { ImageDownloadFailedError, InvalidError } from '@disk-image/core'
+import type { ImageRecord, ImageService } from '@disk-image/core'
 import type { UploadJob } from '../jobs/job.ts'
 import type { Execution, Report } from './execution.ts'
 import { needRbd } from './need-rbd.ts'

@@ -1,4 +1,4 @@
-import { FleetJobNotFoundError } from '../errors/fleet-job-not-found-error.ts'
+import { FleetJobNotFoundError } from '../errors.ts'
 import { backendOfId } from '../jobs/identity.ts'
 import type { JobView } from './job-view.ts'
 import type { Queues } from './queues.ts'

@@ -1,12 +1,15 @@
-import { type JobType as EngineState, Queue, QueueEvents } from 'bullmq'
+import { Queue, QueueEvents } from 'bullmq'
+import type { JobType as EngineState } from 'bullmq'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
-import { engineOptions, type FleetConnection } from '../redis/connection.ts'
+import { engineOptions } from '../redis/connection.ts'
+import type { FleetConnection } from '../redis/connection.ts'
 import type { FleetKeys } from '../redis/keys.ts'
 import type { EngineJob } from '../worker/process-job.ts'
-import { type FleetJobState, type JobView, viewOf } from './job-view.ts'
+import { viewOf } from './job-view.ts'
+import type { FleetJobState, JobView } from './job-view.ts'
 
 /** The engine's queue of a back end. */
-export type EngineQueue = Queue<JobEnvelope, JobResult>
+type EngineQueue = Queue<JobEnvelope, JobResult>
 
 const engineStates: Readonly<Record<FleetJobState, readonly EngineState[]>> = {
   waiting: ['wait', 'prioritized'],

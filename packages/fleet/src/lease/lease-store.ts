@@ -1,19 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { destinationsOf } from '../jobs/identity.ts'
+import type { JobEnvelope, JobResult } from '../jobs/job.ts'
 import type { FleetKeys } from '../redis/keys.ts'
-import { runScript } from '../redis/run-script.ts'
-import { acquireLease } from '../redis/scripts.ts'
+import { acquireLease, runScript } from '../redis/scripts.ts'
 import { Lease } from './lease.ts'
 
 /** What a lease is asked for with. */
-export interface LeaseRequest {
+interface LeaseRequest {
   readonly destinations: readonly string[]
   readonly jobId: string
   readonly submission: string
 }
 
 /** A lease, or how long it may take until it can be had. */
-export type LeaseAnswer = { readonly lease: Lease } | { readonly busyMs: number }
+type LeaseAnswer = { readonly lease: Lease } | { readonly busyMs: number }
 
 /** Gives leases on destinations, with a fencing token that only grows. */
 export class LeaseStore {
@@ -61,4 +62,28 @@ export class LeaseStore {
       }),
     }
   }
+}
+
+/** How long the outcome of a destination is remembered: longer than a job is kept. */
+export const keepOutcomeMs: number = 35 * 24 * 3600 * 1000
+
+/** What was done last to a destination. */
+interface Outcome {
+  readonly jobId: string
+  readonly submission: string
+  readonly result: JobResult
+}
+
+/** Who filled a job's destinations last; undefined where nobody is known, or not one and the same job. */
+export async function lastOutcome(
+  redis: Pick<Redis, 'get'>,
+  keys: FleetKeys,
+  job: JobEnvelope['job'],
+): Promise<Outcome | undefined> {
+  const texts = await Promise.all(
+    destinationsOf(job).map((destination) => redis.get(keys.outcome(destination))),
+  )
+  const [first] = texts
+  if (first === null || first === undefined || texts.some((text) => text !== first)) return undefined
+  return JSON.parse(first) as Outcome
 }

@@ -1,11 +1,9 @@
 import type { Redis } from 'ioredis'
-import { JobCancelledError } from '../errors/job-cancelled-error.ts'
-import { LeaseLostError } from '../errors/lease-lost-error.ts'
-import { runScript } from '../redis/run-script.ts'
-import { commitOutcome, releaseLease, renewLease } from '../redis/scripts.ts'
+import { JobCancelledError, LeaseLostError } from '../errors.ts'
+import { commitOutcome, releaseLease, renewLease, runScript } from '../redis/scripts.ts'
 
 /** What a lease is made of. */
-export interface LeaseInit {
+interface LeaseInit {
   readonly redis: Redis
   readonly leases: readonly string[]
   readonly outcomes: readonly string[]
@@ -21,7 +19,7 @@ export interface LeaseInit {
 }
 
 /** Milliseconds that a writer is given to stop, and to take back what it wrote, before Redis lets another one in. */
-export function marginOf(ttlMs: number): number {
+function marginOf(ttlMs: number): number {
   return ttlMs / 3
 }
 

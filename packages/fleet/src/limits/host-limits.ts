@@ -2,7 +2,7 @@ import { InvalidError } from '@disk-image/core'
 import { Limiter } from '@disk-image/io'
 
 /** Gives back what was taken; once is enough, twice is harmless. */
-export type Release = () => void
+type Release = () => void
 
 /** What one worker process does at the same time. */
 export interface HostLimitOptions {
@@ -15,7 +15,7 @@ export interface HostLimitOptions {
 }
 
 /** How much of a host a job needs. */
-export interface Need {
+interface Need {
   readonly bytes: number
   readonly converts: boolean
 }

@@ -1,10 +1,12 @@
 import { stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { InvalidError, MiB, ProcessExecutionError, type ProcessRunner } from '@disk-image/core'
+import { InvalidError, MiB, ProcessExecutionError } from '@disk-image/core'
+import type { ProcessRunner } from '@disk-image/core'
 import type { RbdName } from '../jobs/volume-name.ts'
-import type { DriverCall, VolumeDriver } from '../worker/options.ts'
+import type { DriverCall, VolumeDriver } from '../volumes/volume-driver.ts'
 import { openImport } from './import-stream.ts'
-import { type Part, partialOf, type RbdAccess, RbdCommands } from './rbd-commands.ts'
+import { partialOf, RbdCommands } from './rbd-commands.ts'
+import type { Part, RbdAccess } from './rbd-commands.ts'
 
 /** Where signatures of disks are, and a little more. */
 const headBytes = 4 * MiB + 64 * 1024

@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import type { ProcessRunner } from '@disk-image/core'
 import type { RbdName } from '../jobs/volume-name.ts'
-import type { DriverCall, VolumeStream } from '../worker/options.ts'
-import { partialOf, type RbdCommands } from './rbd-commands.ts'
+import type { DriverCall, VolumeStream } from '../volumes/volume-driver.ts'
+import { partialOf } from './rbd-commands.ts'
+import type { RbdCommands } from './rbd-commands.ts'
 
 /** Bytes that may wait for rbd. */
 const heldBytes = 4 * 1024 * 1024

@@ -1,5 +1,7 @@
-import { type Command, InvalidError } from '@disk-image/core'
-import { parseRbdName, type RbdName } from '../jobs/volume-name.ts'
+import { InvalidError } from '@disk-image/core'
+import type { Command } from '@disk-image/core'
+import { parseRbdName } from '../jobs/volume-name.ts'
+import type { RbdName } from '../jobs/volume-name.ts'
 
 /** As whom, and where, Ceph is asked. */
 export interface RbdAccess {

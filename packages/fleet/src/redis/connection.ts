@@ -1,6 +1,7 @@
 import { InvalidError } from '@disk-image/core'
-import { Redis, type RedisOptions } from 'ioredis'
-import { RedisUnreachableError } from '../errors/redis-unreachable-error.ts'
+import { Redis } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
+import { RedisUnreachableError } from '../errors.ts'
 
 /** Where Redis is, and who signs in there. */
 export interface FleetConnectionOptions {
@@ -69,7 +70,7 @@ export function engineOptions(connection: FleetConnection): FleetConnectionOptio
 }
 
 /**
- * A connection for short commands, which fail rather than wait: leases, slots, cancellation.
+ * A connection for short commands, which fail rather than wait: leases, permits, cancellation.
  *
  * @param timeoutMs how long one command may take
  */
@@ -97,7 +98,7 @@ export function connectListening(connection: FleetConnection): Redis {
 }
 
 /** Where Redis is, for a message: without name and password. */
-export function addressOf(connection: FleetConnection): string {
+function addressOf(connection: FleetConnection): string {
   const { host = '127.0.0.1', port = 6379 } = connectionOptions(connection)
   return `${host}:${port}`
 }
@@ -121,4 +122,14 @@ export async function checkRedis(redis: Redis, connection: FleetConnection): Pro
   } finally {
     redis.off('error', note)
   }
+}
+
+const names = new Set(['MaxRetriesPerRequestError', 'AbortError', 'ClusterAllFailedError'])
+const messages = new Set(['Command timed out', 'Connection is closed.', 'Socket closed unexpectedly'])
+
+/** Whether an error says that Redis could not be asked, rather than anything of the job. */
+export function isRedisFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  // An abort of ours has the same name as ioredis's; its is not a DOMException.
+  return messages.has(error.message) || (names.has(error.name) && !(error instanceof DOMException))
 }

@@ -40,8 +40,8 @@ export class FleetKeys {
     return this.#key('begun', jobId)
   }
 
-  slots(name: string): string {
-    return this.#key('slots', name)
+  permits(name: string): string {
+    return this.#key('permits', name)
   }
 
   hosts(backend: string): string {

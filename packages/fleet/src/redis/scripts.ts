@@ -1,3 +1,15 @@
+import type { Redis } from 'ioredis'
+
+/** Runs one of the scripts. A key and its value never become part of a script's text. */
+export function runScript(
+  redis: Redis,
+  script: string,
+  keys: readonly string[],
+  values: readonly (string | number)[],
+): Promise<unknown> {
+  return redis.eval(script, keys.length, ...keys, ...values)
+}
+
 /**
  * Takes all of some leases, or none. KEYS: the leases, then the counter of fencing tokens. ARGV: holder, ttl in ms.
  * Returns {token, 0}, or {0, ms until the first of them may be free}.
@@ -43,10 +55,10 @@ end
 return 1`
 
 /**
- * Takes or keeps one of a number of slots. KEYS: the slots. ARGV: holder, how many there are, ttl in ms.
+ * Takes or keeps one of a number of permits. KEYS: the permits. ARGV: holder, how many there are, ttl in ms.
  * Returns 1, or 0 where all are taken. The time is the server's, so that no worker's clock matters.
  */
-export const takeSlot: string = `
+export const takePermit: string = `
 local now = redis.call('TIME')
 local nowMs = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', nowMs)

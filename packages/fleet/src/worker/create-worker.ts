@@ -2,21 +2,22 @@ import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { InvalidError, silentLogger } from '@disk-image/core'
 import { Queue, Worker } from 'bullmq'
-import { type CacheCounts, ImageCache } from '../cache/image-cache.ts'
-import { WorkerStoppingError } from '../errors/worker-stopping-error.ts'
+import { ImageCache } from '../cache/image-cache.ts'
+import type { CacheCounts } from '../cache/image-cache.ts'
+import { WorkerStoppingError } from '../errors.ts'
 import { isFleetName } from '../jobs/check-job.ts'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
 import { LeaseStore } from '../lease/lease-store.ts'
 import { HostLimits } from '../limits/host-limits.ts'
-import { Slots } from '../limits/slots.ts'
+import { Permits } from '../limits/permits.ts'
 import { checkRedis, connectBriefly, engineOptions } from '../redis/connection.ts'
 import { FleetKeys } from '../redis/keys.ts'
-import { Clouds } from './clouds.ts'
-import { startHeartbeat } from './heartbeat.ts'
-import { listenForCancellation } from './listen-for-cancellation.ts'
+import { listenForCancellation, startHeartbeat } from './heartbeat.ts'
 import { createMetrics } from './metrics.ts'
 import type { FleetWorkerOptions } from './options.ts'
-import { type EngineJob, processJob } from './process-job.ts'
+import { processJob } from './process-job.ts'
+import type { EngineJob } from './process-job.ts'
+import { Clouds } from './worker-context.ts'
 import type { WorkerContext } from './worker-context.ts'
 
 /** For how long a broken download waits to be continued. */
@@ -75,7 +76,7 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
     keys,
     redis,
     leases,
-    slots: new Slots(redis, keys, leaseMs),
+    permits: new Permits(redis, keys, leaseMs),
     clouds,
     backends: options.backends,
     limits,

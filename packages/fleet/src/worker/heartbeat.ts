@@ -1,5 +1,8 @@
-import { runScript } from '../redis/run-script.ts'
-import { beat } from '../redis/scripts.ts'
+import { JobCancelledError } from '../errors.ts'
+import { connectListening } from '../redis/connection.ts'
+import type { FleetConnection } from '../redis/connection.ts'
+import type { FleetKeys } from '../redis/keys.ts'
+import { beat, runScript } from '../redis/scripts.ts'
 import type { WorkerContext } from './worker-context.ts'
 
 /** A worker, as it describes itself. */
@@ -41,4 +44,18 @@ export function startHeartbeat(
       await redis.hdel(keys.workers(), name).catch(() => undefined)
     },
   }
+}
+
+/** Ends a running job when it is cancelled. A message that is missed is made good by the lease's next renewal. */
+export function listenForCancellation(
+  connection: FleetConnection,
+  keys: FleetKeys,
+  running: WorkerContext['running'],
+): { disconnect(): void } {
+  const subscriber = connectListening(connection)
+  subscriber.on('message', (_channel: string, jobId: string) => {
+    running.get(jobId)?.controller.abort(new JobCancelledError())
+  })
+  void subscriber.subscribe(keys.cancelChannel()).catch(() => undefined)
+  return subscriber
 }

@@ -8,8 +8,8 @@ import {
   ProcessExecutionError,
 } from '@disk-image/core'
 import { expect, test } from 'vitest'
-import { JobCancelledError } from '../errors/job-cancelled-error.ts'
-import { judgeFailure } from './judge-failure.ts'
+import { JobCancelledError } from '../errors.ts'
+import { judgeFailure } from './process-job.ts'
 
 const imageId = 'a'
 const system = (code: string): Error => Object.assign(new Error(code), { code })

@@ -25,7 +25,7 @@ export async function globalMeter(): Promise<FleetMeter | undefined> {
 }
 
 /** What is measured of a worker at the moment. */
-export interface WorkerGauges {
+interface WorkerGauges {
   readonly activeJobs: number
   readonly bytesInFlight: number
   readonly cache: CacheCounts | undefined

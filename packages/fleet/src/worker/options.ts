@@ -3,6 +3,7 @@ import type { ImageUtils } from '@disk-image/image-utils'
 import type { ImageCacheOptions } from '../cache/image-cache.ts'
 import type { HostLimitOptions } from '../limits/host-limits.ts'
 import type { FleetConnection } from '../redis/connection.ts'
+import type { BackendOptions, VolumeDriver } from '../volumes/volume-driver.ts'
 import type { FleetMeter } from './metrics.ts'
 
 /** An image service that a worker has signed in to. */
@@ -18,43 +19,6 @@ export interface CloudOptions {
   open(): Promise<CloudAccess> | CloudAccess
   /** Jobs that all workers together may do with it at the same time. @default no limit */
   readonly maxJobs?: number | undefined
-}
-
-/** A back end that a worker serves. */
-export interface BackendOptions {
-  /** Folders in which a job's volumes may be, block devices included; absolute paths. */
-  readonly folders?: readonly string[] | undefined
-  /** Pools of Ceph in which a job's volumes may be. */
-  readonly pools?: readonly string[] | undefined
-  /** Jobs that all workers together may do on it at the same time. @default no limit */
-  readonly maxJobs?: number | undefined
-  /** Use the facade's root helper. @default false */
-  readonly runAsRoot?: boolean | undefined
-}
-
-/** Reads and writes volumes that are no files. */
-export interface VolumeDriver {
-  /** Puts a raw disk from a file onto a volume. */
-  write(file: string, volume: string, call: DriverCall): Promise<void>
-  /** Opens a volume that is not there yet, for raw bytes without a file between. Undefined where it is there. */
-  openNew?(volume: string, call: DriverCall): Promise<VolumeStream | undefined>
-  /** Puts a volume into a file, as raw. */
-  read(volume: string, file: string, call: DriverCall): Promise<void>
-}
-
-/** A volume that is filled from its start, and appears when it is finished. */
-export interface VolumeStream {
-  /** The chunk is lent until the promise settles. */
-  write(chunk: Uint8Array): Promise<void>
-  /** The volume is whole: now it gets its name. */
-  finish(): Promise<void>
-  /** Takes back what was written. */
-  abandon(): Promise<void>
-}
-
-/** What a driver works with. */
-export interface DriverCall {
-  readonly signal: AbortSignal
 }
 
 /** Options of {@link createWorker}. */

@@ -1,14 +1,13 @@
-import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq'
 import { ImageError } from '@disk-image/core'
-import { JobCancelledError } from '../errors/job-cancelled-error.ts'
-import { WorkerStoppingError } from '../errors/worker-stopping-error.ts'
+import type { Refusal } from '@disk-image/core'
+import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq'
+import type { Job } from 'bullmq'
+import { JobCancelledError, WorkerStoppingError } from '../errors.ts'
 import { checkEnvelope } from '../jobs/check-job.ts'
 import { backendOf } from '../jobs/identity.ts'
-import type { JobEnvelope, JobProgress, JobResult } from '../jobs/job.ts'
-import { isRedisFailure } from '../redis/is-redis-failure.ts'
-import { runScript } from '../redis/run-script.ts'
-import { liveHosts } from '../redis/scripts.ts'
-import { judgeFailure } from './judge-failure.ts'
+import type { JobEnvelope, JobFailure, JobProgress, JobResult } from '../jobs/job.ts'
+import { isRedisFailure } from '../redis/connection.ts'
+import { liveHosts, runScript } from '../redis/scripts.ts'
 import type { RunOutcome } from './metrics.ts'
 import { ProgressReporter } from './progress-reporter.ts'
 import { Postponed, runUnderLease } from './run-under-lease.ts'
@@ -146,4 +145,33 @@ async function avoidThisHost({ redis, keys, host }: WorkerContext, { job, backen
   if (hosts.some((other) => !avoided.has(other))) return true
   await redis.del(key)
   return false
+}
+
+const noSpaceCodes = new Set(['IMAGE_TOO_BIG', 'ENOSPC', 'EDQUOT'])
+
+/**
+ * What follows from an error.
+ *
+ * - refused, not found, not allowed, wrong: final, the same job ends the same way everywhere
+ * - no room on this host: another host may have it
+ * - all else broke on the way: another attempt
+ */
+export function judgeFailure(error: unknown): JobFailure {
+  const { code, message, rule } = describe(error)
+  const failure = { code, message, ...(rule === undefined ? {} : { rule }) }
+  if (code === 'FLEET_JOB_CANCELLED') return { ...failure, verdict: 'cancelled' }
+  if (noSpaceCodes.has(code)) return { ...failure, verdict: 'elsewhere' }
+  const final = ImageError.is(error) && error.kind !== 'failed'
+  return { ...failure, verdict: final ? 'final' : 'retry' }
+}
+
+function describe(error: unknown): { code: string; message: string; rule: string | undefined } {
+  if (ImageError.is(error)) {
+    const { rule } = error as ImageError & Partial<Refusal>
+    return { code: error.code, message: error.message, rule }
+  }
+  if (!(error instanceof Error)) return { code: 'UNEXPECTED', message: String(error), rule: undefined }
+  const { code } = error as NodeJS.ErrnoException
+  const known = typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code)
+  return { code: known ? code : 'UNEXPECTED', message: error.message, rule: undefined }
 }

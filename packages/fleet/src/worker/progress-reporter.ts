@@ -5,7 +5,7 @@ import type { JobFailure, JobProgress } from '../jobs/job.ts'
 const everyMs = 500
 
 /** Who reports. */
-export interface Reporter {
+interface Reporter {
   readonly worker: string
   readonly host: string
 }

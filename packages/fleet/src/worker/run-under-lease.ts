@@ -1,14 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type ImageRecord, InvalidError } from '@disk-image/core'
+import { InvalidError } from '@disk-image/core'
+import type { ImageRecord } from '@disk-image/core'
 import type { Execution } from '../executors/execution.ts'
 import { convertsData, volumesOf } from '../executors/run-job.ts'
 import { runWithVolumes } from '../executors/with-volumes.ts'
 import { backendOf, cloudOf, destinationsOf } from '../jobs/identity.ts'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
+import { keepOutcomeMs, lastOutcome } from '../lease/lease-store.ts'
 import type { Lease } from '../lease/lease.ts'
-import type { Slot } from '../limits/slots.ts'
-import { checkVolumeName } from './hold-volume.ts'
-import { keepOutcomeMs, lastOutcome } from './job-outcome.ts'
+import type { Permit } from '../limits/permits.ts'
+import { checkVolumeName } from '../volumes/hold-volume.ts'
 import type { CloudAccess } from './options.ts'
 import type { ProgressReporter } from './progress-reporter.ts'
 import type { WorkerContext } from './worker-context.ts'
@@ -50,7 +51,7 @@ export async function runUnderLease(
   const backend = checkVolumes(worker, envelope)
   const access = await openCloud(worker, envelope)
   const record = await readRecord(envelope, access, run.signal)
-  const slot = await takeStoreSlot(worker, envelope, `${worker.name}/${submission}`, run.signal)
+  const permit = await takeStorePermit(worker, envelope, `${worker.name}/${submission}`, run.signal)
   let release: () => void = () => undefined
   let lease: Lease | undefined
   try {
@@ -96,7 +97,7 @@ export async function runUnderLease(
     throw lease?.signal.aborted === true ? lease.signal.reason : error
   } finally {
     release()
-    await Promise.all([lease?.release(), slot?.release()])
+    await Promise.all([lease?.release(), permit?.release()])
   }
 }
 
@@ -132,19 +133,19 @@ async function readRecord(
   return access.imageService.show(access.context ?? {}, job.imageId, { signal })
 }
 
-async function takeStoreSlot(
+async function takeStorePermit(
   worker: WorkerContext,
   { job }: JobEnvelope,
   holder: string,
   signal: AbortSignal,
-): Promise<Slot | undefined> {
+): Promise<Permit | undefined> {
   const name = cloudOf(job)
   const count = name === undefined ? undefined : worker.clouds.optionsOf(name).maxJobs
   if (name === undefined || count === undefined) return undefined
   const untilMs = performance.now() + storePatienceMs
   for (;;) {
-    const slot = await worker.slots.take(`cloud:${name}`, holder, count)
-    if (slot !== undefined) return slot
+    const permit = await worker.permits.take(`cloud:${name}`, holder, count)
+    if (permit !== undefined) return permit
     if (performance.now() > untilMs)
       throw new Postponed(storePatienceMs, `the cloud ${name} has enough to do`)
     await delay(100 + Math.random() * 150, undefined, { signal }).catch(() => signal.throwIfAborted())

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 
 /** Hands connections on to a server that only listens on the loopback. */
 export async function forward(host: string, target: URL): Promise<{ url: string; close(): void }> {

@@ -1,10 +1,12 @@
-// A worker of the fleet as a process of its own: node worker-child.ts CONFIG, where CONFIG is JSON.
 import { appendFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ImageService } from '@disk-image/core'
-import { createGlanceImageService, createImageUtils, type ImageUtils } from '@disk-image/image-utils'
+import { createGlanceImageService, createImageUtils } from '@disk-image/image-utils'
+import type { ImageUtils } from '@disk-image/image-utils'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
-import { createWorker } from '../../src/index.ts'
+import { createWorker } from '../../src/worker/create-worker.ts'
+
+// A worker of the fleet as a process of its own: node worker-child.ts CONFIG, where CONFIG is JSON.
 
 /** What such a worker is told. */
 export interface WorkerConfig {

@@ -3,17 +3,17 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { createImageUtils } from '@disk-image/image-utils'
 import { createProcessRunner } from '@disk-image/image-utils/process'
-import { type RunningCeph, type RunningRedis, requireTool, startCeph, startRedis } from '@disk-image/testing'
+import { requireTool, startCeph, startRedis } from '@disk-image/testing'
+import type { RunningCeph, RunningRedis } from '@disk-image/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  createFleet,
-  createRbdDriver,
-  createWorker,
-  type Fleet,
-  type FleetJob,
-  type JobView,
-} from '../../src/index.ts'
-import { createFarm, type Farm, sha256 } from '../helpers/farm.ts'
+import { createFleet } from '../../src/fleet/create-fleet.ts'
+import type { Fleet } from '../../src/fleet/create-fleet.ts'
+import type { JobView } from '../../src/fleet/job-view.ts'
+import type { FleetJob } from '../../src/jobs/job.ts'
+import { createRbdDriver } from '../../src/rbd/create-rbd-driver.ts'
+import { createWorker } from '../../src/worker/create-worker.ts'
+import { createFarm, sha256 } from '../helpers/farm.ts'
+import type { Farm } from '../helpers/farm.ts'
 
 const MiB = 1024 * 1024
 const run = promisify(execFile)

@@ -1,14 +1,16 @@
-import { readdir } from 'node:fs/promises'
 import path from 'node:path'
+import { readdir } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createGlanceImageService, createImageUtils } from '@disk-image/image-utils'
 import { startGlance, startRedis } from '@disk-image/testing'
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
-import { createFleet } from '../../src/index.ts'
-import { createFarm, overlaps, sha256, type TestImage, type WorkerProcess } from '../helpers/farm.ts'
+import { createFleet } from '../../src/fleet/create-fleet.ts'
+import { createFarm, overlaps, sha256 } from '../helpers/farm.ts'
+import type { TestImage, WorkerProcess } from '../helpers/farm.ts'
 import { forward } from '../helpers/forward.ts'
-import { createNetwork, type TestHost } from '../helpers/hosts.ts'
+import { createNetwork } from '../helpers/hosts.ts'
+import type { TestHost } from '../helpers/hosts.ts'
 
 /** A moderate number in CI, `DISK_IMAGE_FLEET_JOBS=500` for the whole. */
 const jobs = Number(process.env['DISK_IMAGE_FLEET_JOBS'] ?? 90)

@@ -1,10 +1,14 @@
-import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { readdir, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type RunningRedis, startRedis } from '@disk-image/testing'
+import { startRedis } from '@disk-image/testing'
+import type { RunningRedis } from '@disk-image/testing'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { createFleet, type Fleet, type JobView } from '../../src/index.ts'
-import { createFarm, type Farm, nowMs, overlaps, sha256 } from '../helpers/farm.ts'
+import { createFleet } from '../../src/fleet/create-fleet.ts'
+import type { Fleet } from '../../src/fleet/create-fleet.ts'
+import type { JobView } from '../../src/fleet/job-view.ts'
+import { createFarm, nowMs, overlaps, sha256 } from '../helpers/farm.ts'
+import type { Farm } from '../helpers/farm.ts'
 import { createNetwork } from '../helpers/hosts.ts'
 
 const MiB = 1024 * 1024

@@ -1,24 +1,25 @@
+import path from 'node:path'
 import { execFile } from 'node:child_process'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
-import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { createImageUtils, type ImageUtils } from '@disk-image/image-utils'
-import { createSnapshot, createVhd } from '@disk-image/image-utils/vhd'
 import type { ImageService } from '@disk-image/core'
-import { requireTool, type RunningRedis, startRedis } from '@disk-image/testing'
-import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import { createImageUtils } from '@disk-image/image-utils'
+import type { ImageUtils } from '@disk-image/image-utils'
+import { createSnapshot, createVhd } from '@disk-image/image-utils/vhd'
+import { requireTool, startRedis } from '@disk-image/testing'
+import type { RunningRedis } from '@disk-image/testing'
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
+import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  createFleet,
-  createWorker,
-  type Fleet,
-  type FleetJob,
-  type FleetWorkerOptions,
-  type JobView,
-} from '../../src/index.ts'
-import { createFarm, type Farm, sha256 } from '../helpers/farm.ts'
+import { createFleet } from '../../src/fleet/create-fleet.ts'
+import type { Fleet } from '../../src/fleet/create-fleet.ts'
+import type { JobView } from '../../src/fleet/job-view.ts'
+import type { FleetJob } from '../../src/jobs/job.ts'
+import { createWorker } from '../../src/worker/create-worker.ts'
+import type { FleetWorkerOptions } from '../../src/worker/options.ts'
+import { createFarm, sha256 } from '../helpers/farm.ts'
+import type { Farm } from '../helpers/farm.ts'
 
 const MiB = 1024 * 1024
 const run = promisify(execFile)

@@ -1,13 +1,14 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open, readlink, realpath } from 'node:fs/promises'
 import path from 'node:path'
+import { constants } from 'node:fs'
+import { open, readlink, realpath } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { pathOnly } from '@disk-image/image-utils/process'
 
 /** As many as the kernel follows. */
 const mostLinks = 40
 
 /** Where a name leads, beneath a folder. Both handles are the caller's to close. */
-export interface Found {
+interface Found {
   /** The folder that the last name is in. */
   readonly folder: FileHandle
   readonly name: string

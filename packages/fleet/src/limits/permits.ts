@@ -1,15 +1,14 @@
 import type { Redis } from 'ioredis'
 import type { FleetKeys } from '../redis/keys.ts'
-import { runScript } from '../redis/run-script.ts'
-import { takeSlot } from '../redis/scripts.ts'
+import { runScript, takePermit } from '../redis/scripts.ts'
 
-/** A place among those that all workers share. */
-export interface Slot {
+/** Of what all workers share, one worker's part. */
+export interface Permit {
   release(): Promise<void>
 }
 
-/** Places that all workers of the fleet share. What a dead worker had is free again after a while. */
-export class Slots {
+/** A count that all workers of the fleet share. What a dead worker had is free again after a while. */
+export class Permits {
   readonly #redis: Redis
   readonly #keys: FleetKeys
   readonly #ttlMs: number
@@ -20,10 +19,11 @@ export class Slots {
     this.#ttlMs = ttlMs
   }
 
-  /** @returns undefined where all places are taken */
-  async take(name: string, holder: string, count: number): Promise<Slot | undefined> {
-    const key = this.#keys.slots(name)
-    const take = (): Promise<unknown> => runScript(this.#redis, takeSlot, [key], [holder, count, this.#ttlMs])
+  /** @returns undefined where all permits are taken */
+  async take(name: string, holder: string, count: number): Promise<Permit | undefined> {
+    const key = this.#keys.permits(name)
+    const take = (): Promise<unknown> =>
+      runScript(this.#redis, takePermit, [key], [holder, count, this.#ttlMs])
     if ((await take()) !== 1) return undefined
     const renewal = setInterval(() => void take().catch(() => undefined), this.#ttlMs / 3)
     return {

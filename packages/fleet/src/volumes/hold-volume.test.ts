@@ -1,11 +1,12 @@
+import path from 'node:path'
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, realpath, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { promisify } from 'node:util'
 import { InvalidError } from '@disk-image/core'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type HeldVolume, holdVolume } from './hold-volume.ts'
+import { holdVolume } from './hold-volume.ts'
+import type { HeldVolume } from './hold-volume.ts'
 
 let base: string
 let folder: string
@@ -122,7 +123,7 @@ test('a folder that is swapped all the time never leads out', async () => {
 test('nothing is made in /dev, and a volume of Ceph keeps its name', async () => {
   const device = '/dev/no-such-volume-1'
   await expect(holdVolume(device, 'default', { folders: ['/dev'] }, 'write')).rejects.toThrow(
-    'no file is made',
+    'There is no device',
   )
   await expect(holdVolume('/dev/null', 'default', { folders: ['/dev'] }, 'write')).rejects.toThrow(
     InvalidError,

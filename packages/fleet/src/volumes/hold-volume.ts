@@ -1,10 +1,11 @@
-import { constants } from 'node:fs'
-import { type FileHandle, lstat, open, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { constants } from 'node:fs'
+import { lstat, open, unlink } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
 import { heldFile } from '@disk-image/image-utils/process'
 import { parseRbdName } from '../jobs/volume-name.ts'
-import type { BackendOptions } from './options.ts'
+import type { BackendOptions } from './volume-driver.ts'
 import { isInDev, isInside, walkBeneath, WalkError } from './walk-beneath.ts'
 
 /** A volume of a job, opened beneath its folder. Dispose it. */
