@@ -151,6 +151,7 @@ interface StreamDecoder {
 
 interface StreamDecoderOptions extends CallOptions {
   readonly target: Pick<Target, "write" | "zero">;
+  readonly onSize?: ((sizeBytes: number) => Promise<void>) | undefined;
   readonly spool: Spool;
   readonly writeZeros?: boolean | undefined;
   readonly workers?: number | DecodeWorkers | undefined;

@@ -14,8 +14,14 @@ export class ImageFile {
     this.#format = format
   }
 
+  /** Without a bound while the file still comes. */
   get sizeBytes(): number {
     return this.#reader.size
+  }
+
+  /** Whether the end of the file is known. */
+  get isWhole(): boolean {
+    return Number.isFinite(this.#reader.size)
   }
 
   /**
@@ -26,11 +32,17 @@ export class ImageFile {
   async readBytes(offset: number, length: number, what: string): Promise<Uint8Array> {
     this.requireInside(offset, length, what)
     const bytes = allocateBuffer(length)
-    await this.fill(offset, bytes)
+    await this.fill(offset, bytes, what)
     return bytes
   }
 
-  /** The same as numbers. */
+  /** The same, or fewer where the file ends before. */
+  async readUpTo(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = allocateBuffer(length)
+    return bytes.subarray(0, await readFullyFrom(this.#reader, bytes, offset))
+  }
+
+  /** Exactly so many bytes as numbers. */
   async read(offset: number, length: number, what: string): Promise<DataView> {
     return viewOf(await this.readBytes(offset, length, what))
   }
@@ -47,8 +59,11 @@ export class ImageFile {
   }
 
   /** Fills memory from a place whose bytes all lie in the file. */
-  async fill(offset: number, bytes: Uint8Array): Promise<void> {
+  async fill(offset: number, bytes: Uint8Array, what = 'a block'): Promise<void> {
     const read = await readFullyFrom(this.#reader, bytes, offset)
-    if (read < bytes.length) throw new Error('the image file became shorter')
+    if (read === bytes.length) return
+    // Of a file that still came the end was not known.
+    this.requireInside(offset, bytes.length, what)
+    throw new Error('the image file became shorter')
   }
 }

@@ -1,5 +1,9 @@
 import { InvalidError, type Layout } from '@disk-image/core'
+import { parallelsStream } from './parallels/open-parallels.ts'
 import { qcow2Stream } from './qcow2/qcow2-stream.ts'
+import { vdiStream } from './vdi/open-vdi.ts'
+import { vhdxStream } from './vhdx/open-vhdx.ts'
+import { vmdkStream } from './vmdk/open-vmdk.ts'
 import type {
   StreamDecoder,
   StreamDecoderOptions,
@@ -9,7 +13,13 @@ import type {
 } from './stream/stream-decoder.ts'
 
 /** Formats by qemu-img's names. A format is added by a line here. */
-const formats: Readonly<Record<string, StreamFormat<Layout>>> = { qcow2: qcow2Stream }
+const formats: Readonly<Record<string, StreamFormat<Layout>>> = {
+  parallels: parallelsStream,
+  qcow2: qcow2Stream,
+  vdi: vdiStream,
+  vhdx: vhdxStream,
+  vmdk: vmdkStream,
+}
 
 /** Formats that can be decoded while they come, in qemu-img's terms. */
 export const streamFormats: readonly string[] = Object.keys(formats)

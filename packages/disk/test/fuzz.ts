@@ -17,13 +17,13 @@ const { values } = parseArgs({
 })
 const formats = campaignFormats.filter((format) => values.format === undefined || format === values.format)
 if (formats.length === 0) throw new TypeError(`no format ${values.format}`)
-const tally: Tally = { read: 0, refused: 0, rules: new Map() }
+const tally: Tally = { read: 0, streamed: 0, refused: 0, rules: new Map() }
 const end = Date.now() + Number(values.seconds) * 1000
 for (let seed = Number(values.seed); Date.now() < end; seed += 1) {
   for (const format of formats) await runCampaign(format, seed, 40, tally)
 }
 const peakMiB = Math.round(process.resourceUsage().maxRSS / 1024)
 process.stdout.write(
-  `${tally.read} read as qemu-img does, ${tally.refused} refused, at most ${peakMiB} MiB\n`,
+  `${tally.read} read as qemu-img does (${tally.streamed} as a stream), ${tally.refused} refused, at most ${peakMiB} MiB\n`,
 )
 for (const [rule, count] of tally.rules) process.stdout.write(`  ${rule}: ${count}\n`)

@@ -1,10 +1,9 @@
 import { type CallOptions, type Disk, type DiskReceiver, type Extent, InvalidError } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
-import { refuse } from '../disk-format-error.ts'
 import type { ImageFile } from '../image-file.ts'
-import { type BlockMap, type FileRange, holeBlock, zeroBlock } from './block-map.ts'
-import { Claims } from './claims.ts'
+import { type BlockMap, holeBlock, zeroBlock } from './block-map.ts'
 import { copyExtents } from './copy-extents.ts'
+import { scanBlocks } from './scan-blocks.ts'
 
 const mostReadBytes = 1024 ** 3
 /** Parts of the file that one read has under way. */
@@ -84,9 +83,10 @@ export function createBlockDisk(
         const block = Math.floor(position / blockBytes)
         const stop = Math.min(tableEnd, (block + 1) * blockBytes)
         const place = places?.[block - first] ?? holeBlock
-        const from = map.compressed ? place : place + position - block * blockBytes
+        const from = map.isCompressed ? place : place + position - block * blockBytes
         if (place >= 0) {
-          if (current !== undefined && !map.compressed && follows(current, position, from)) current.end = stop
+          if (current !== undefined && !map.isCompressed && follows(current, position, from))
+            current.end = stop
           else {
             if (current !== undefined) yield current
             current = new BlockRange(position, stop, from)
@@ -98,30 +98,18 @@ export function createBlockDisk(
     if (current !== undefined) yield current
   }
 
-  async function* extents(options: CallOptions = {}): AsyncGenerator<Extent, void, void> {
-    const taken = createTakenPlaces(map)
-    let start = 0
-    let kind: Extent['kind'] = 'hole'
-    for (let block = 0; block * blockBytes < size;) {
+  async function* extents({ signal: own }: CallOptions = {}): AsyncGenerator<Extent, void, void> {
+    let last: Extent | undefined
+    for await (const { offset, length, place } of scanBlocks(map, own)) {
       requireOpen()
-      options.signal?.throwIfAborted()
-      const { first, count, places, range } = await map.load(block)
-      taken.table(range)
-      const end = Math.min(first + count, Math.ceil(size / blockBytes))
-      while (block < end) {
-        const place = places?.[block - first] ?? holeBlock
-        const found = place === holeBlock ? 'hole' : place === zeroBlock ? 'zero' : 'data'
-        if (found === 'data') taken.block(place)
-        const offset = block * blockBytes
-        if (found !== kind && offset > start) {
-          yield { offset: start, length: offset - start, kind }
-          start = offset
-        }
-        kind = found
-        block = places === undefined ? end : block + 1
+      const kind = place === holeBlock ? 'hole' : place === zeroBlock ? 'zero' : 'data'
+      if (last?.kind === kind) last = { ...last, length: last.length + length }
+      else {
+        if (last !== undefined) yield last
+        last = { offset, length, kind }
       }
     }
-    if (size > start) yield { offset: start, length: size - start, kind }
+    if (last !== undefined) yield last
   }
 
   const close = (): Promise<void> => {
@@ -142,39 +130,6 @@ export function createBlockDisk(
 /** Whether a place continues a range in the disk and in the file. */
 function follows(range: BlockRange, position: number, place: number): boolean {
   return range.end === position && range.place + (range.end - range.start) === place
-}
-
-/** Which bytes of the file something has. */
-interface TakenPlaces {
-  table(range: FileRange | undefined): void
-  block(place: number): void
-}
-
-/** @throws {DiskFormatError} where two blocks or tables have the same bytes: a small file could be endless */
-function createTakenPlaces(map: BlockMap): TakenPlaces {
-  const claims = new Claims()
-  const { placeUnitBytes: unit, placesFrom, blockBytes, format } = map
-  const units = Math.ceil(blockBytes / unit)
-  const takeRange = ({ offset, length }: FileRange): boolean => {
-    const first = Math.max(0, Math.floor((offset - placesFrom) / unit))
-    const behind = Math.max(first, Math.ceil((offset + length - placesFrom) / unit))
-    return claims.take(first, behind - first)
-  }
-  const take = (free: boolean, offset: number): void => {
-    if (free) return
-    refuse(`${format}-block-used-twice`, 'two blocks or tables of the disk lie in the same place', {
-      offset,
-      accepted: 'each in a place that nothing else has',
-    })
-  }
-  map.reserved.forEach(takeRange)
-  return {
-    table: (range) => range !== undefined && take(takeRange(range), range.offset),
-    block: (place) => {
-      // A compressed block says itself whose it is.
-      if (!map.compressed) take(claims.take((place - placesFrom) / unit, units), place)
-    },
-  }
 }
 
 /** Behind the end of the file the last block reads as zero, as in qemu. */

@@ -28,7 +28,7 @@ export interface BlockMap {
   readonly sizeBytes: number
   readonly blockBytes: number
   /** Whether each block is a compressed record, which says itself whose it is. */
-  readonly compressed: boolean
+  readonly isCompressed: boolean
   /** Every place of a block is a multiple of this, counted from `placesFrom`. */
   readonly placeUnitBytes: number
   readonly placesFrom: number

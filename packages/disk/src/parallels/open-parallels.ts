@@ -1,10 +1,13 @@
 import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
 import { type BlockMap, holeBlock } from '../blocks/block-map.ts'
+import { openBlockStream } from '../blocks/block-stream.ts'
 import { createEntryTable } from '../blocks/entry-table.ts'
 import { refuse, requireSound } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
+import { planLayout } from '../stream/plan-layout.ts'
+import type { StreamFormat } from '../stream/stream-decoder.ts'
 import {
   parallelsHeaderBytes,
   type ParallelsLayout,
@@ -35,6 +38,16 @@ export async function openParallels(
   return { layout, ...createBlockDisk(file, createParallelsBlocks(file, layout), options.signal) }
 }
 
+/** A Parallels image that comes as a stream. */
+export const parallelsStream: StreamFormat<ParallelsLayout> = {
+  plan: (head, options) => planLayout(parseParallels(head), options, 'clean'),
+  open: (layout, options) => {
+    const openBlocks = async (file: ImageFile): Promise<BlockMap> =>
+      createParallelsBlocks(file, await readLayout(file))
+    return openBlockStream(layout, openBlocks, options)
+  },
+}
+
 async function readLayout(file: ImageFile): Promise<ParallelsLayout> {
   const head = await file.readBytes(0, parallelsHeaderBytes, 'the header')
   if (!startsAsParallels(head)) {
@@ -46,7 +59,8 @@ async function readLayout(file: ImageFile): Promise<ParallelsLayout> {
   const layout = parseParallels(head)
   requireSound(layout, 'clean')
   file.requireInside(layout.tableOffset, layout.entries * 4, 'the allocation table')
-  if (layout.extensionSector !== 0n) await checkExtension(file, layout)
+  // It lies behind the data.
+  if (layout.extensionSector !== 0n && file.isWhole) await checkExtension(file, layout)
   return layout
 }
 
@@ -70,7 +84,7 @@ function createParallelsBlocks(file: ImageFile, layout: ParallelsLayout): BlockM
     format: 'parallels',
     sizeBytes,
     blockBytes,
-    compressed: false,
+    isCompressed: false,
     placeUnitBytes,
     placesFrom: 0,
     // Each place is compared with the table where it is read.

@@ -1,11 +1,14 @@
 import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
 import { type BlockMap, holeBlock, zeroBlock } from '../blocks/block-map.ts'
+import { openBlockStream } from '../blocks/block-stream.ts'
 import { createEntryTable } from '../blocks/entry-table.ts'
 import { refuse, requireSound } from '../disk-format-error.ts'
 import { viewOf } from '../layouts/fields.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
+import { planLayout } from '../stream/plan-layout.ts'
+import type { StreamFormat } from '../stream/stream-decoder.ts'
 import { parseVdi, vdiDiscarded, vdiFree, vdiHeaderBytes, type VdiLayout } from './vdi-layout.ts'
 
 const signature = 0xbeda107f
@@ -25,6 +28,16 @@ export async function openVdi(reader: RandomAccessReader, options: OpenDiskOptio
   const file = new ImageFile(reader, 'vdi')
   const layout = await readLayout(file)
   return { layout, ...createBlockDisk(file, createVdiBlocks(file, layout), options.signal) }
+}
+
+/** A VDI that comes as a stream. */
+export const vdiStream: StreamFormat<VdiLayout> = {
+  plan: (head, options) => planLayout(parseVdi(head), options),
+  open: (layout, options) => {
+    const openBlocks = async (file: ImageFile): Promise<BlockMap> =>
+      createVdiBlocks(file, await readLayout(file))
+    return openBlockStream(layout, openBlocks, options)
+  },
 }
 
 async function readLayout(file: ImageFile): Promise<VdiLayout> {
@@ -65,7 +78,7 @@ function createVdiBlocks(file: ImageFile, layout: VdiLayout): BlockMap {
     format: 'vdi',
     sizeBytes,
     blockBytes,
-    compressed: false,
+    isCompressed: false,
     placeUnitBytes: blockBytes,
     placesFrom: dataOffset,
     reserved: [

@@ -1,10 +1,13 @@
-import { type Disk, MiB, type RandomAccessReader } from '@disk-image/core'
+import { type Disk, type Layout, MiB, type RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
 import { type BlockMap, type BlockTable, holeBlock, zeroBlock } from '../blocks/block-map.ts'
+import { openBlockStream } from '../blocks/block-stream.ts'
 import { Recent } from '../blocks/recent.ts'
 import { DiskFormatError, refuse, requireSound } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
+import { planLayout } from '../stream/plan-layout.ts'
+import type { StreamFormat } from '../stream/stream-decoder.ts'
 import { parseVhdxHead, vhdxHeadBytes } from './vhdx-head.ts'
 import { createVhdxLayout, type VhdxLayout } from './vhdx-layout.ts'
 import { parseVhdxMetadata } from './vhdx-metadata.ts'
@@ -29,8 +32,8 @@ const fullyPresent = 6
  */
 export async function openVhdx(reader: RandomAccessReader, options: OpenDiskOptions = {}): Promise<VhdxDisk> {
   options.signal?.throwIfAborted()
-  const layout = await readVhdxLayout(reader)
   const file = new ImageFile(reader, 'vhdx')
+  const layout = await readLayout(file)
   return { layout, ...createBlockDisk(file, createVhdxBlocks(file, layout), options.signal) }
 }
 
@@ -39,8 +42,25 @@ export async function openVhdx(reader: RandomAccessReader, options: OpenDiskOpti
  *
  * @throws {DiskFormatError} where the log has to be replayed, the disk has a parent, or a bound is broken
  */
-export async function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLayout> {
-  const file = new ImageFile(reader, 'vhdx')
+export function readVhdxLayout(reader: RandomAccessReader): Promise<VhdxLayout> {
+  return readLayout(new ImageFile(reader, 'vhdx'))
+}
+
+/** A VHDX that comes as a stream. Its head does not tell its size. */
+export const vhdxStream: StreamFormat<Layout> = {
+  plan: (head, options) => {
+    const { problems } = parseVhdxHead(head)
+    const plan = planLayout(Object.freeze({ format: 'vhdx', sizeBytes: 0, problems }), options)
+    return plan.supported ? { ...plan, sizeBytes: undefined } : plan
+  },
+  open: (layout, options) => {
+    const openBlocks = async (file: ImageFile): Promise<BlockMap> =>
+      createVhdxBlocks(file, await readLayout(file))
+    return openBlockStream(layout, openBlocks, options)
+  },
+}
+
+async function readLayout(file: ImageFile): Promise<VhdxLayout> {
   const head = await file.readBytes(0, vhdxHeadBytes, 'the region tables')
   const { problems, regions } = parseVhdxHead(head)
   if (problems[0] !== undefined) throw new DiskFormatError(problems[0])
@@ -105,7 +125,7 @@ function createVhdxBlocks(file: ImageFile, layout: VhdxLayout): BlockMap {
     format: 'vhdx',
     sizeBytes,
     blockBytes,
-    compressed: false,
+    isCompressed: false,
     placeUnitBytes: MiB,
     placesFrom: 0,
     reserved,

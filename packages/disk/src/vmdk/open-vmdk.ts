@@ -1,13 +1,17 @@
 import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
+import type { BlockMap } from '../blocks/block-map.ts'
+import { openBlockStream } from '../blocks/block-stream.ts'
 import { DiskFormatError, refuse, requireSound } from '../disk-format-error.ts'
 import { Fields } from '../layouts/fields.ts'
 import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
+import { planLayout } from '../stream/plan-layout.ts'
+import type { StreamFormat } from '../stream/stream-decoder.ts'
 import { createVmdkBlocks, type VmdkGrains } from './vmdk-blocks.ts'
 import { vmdkFooterBytes } from './vmdk-footer.ts'
 import { createGrainReader } from './vmdk-grains.ts'
-import { parseVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
+import { atEndMark, parseVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 import {
   parseVmdk,
   parseVmdkEnd,
@@ -40,11 +44,26 @@ export async function openVmdk(reader: RandomAccessReader, options: OpenDiskOpti
   options.signal?.throwIfAborted()
   const file = new ImageFile(reader, 'vmdk')
   const layout = await readLayout(file)
-  requireVmdkData(layout)
-  const grains = vmdkGrains(layout, await readEnd(file, layout))
+  const grains = await readGrains(file, layout)
   const blocks = createVmdkBlocks(file, grains)
   const readRanges = layout.isCompressed ? createGrainReader(file, layout) : undefined
   return { layout, ...createBlockDisk(file, blocks, options.signal, readRanges) }
+}
+
+/** A VMDK that comes as a stream. */
+export const vmdkStream: StreamFormat<VmdkLayout> = {
+  plan: (head, options) => {
+    const layout = parseVmdk(head)
+    if (layout.isCompressed || layout.header.directory === atEndMark) {
+      return { supported: false, reason: 'Its grains are compressed, or its directory is at the end.' }
+    }
+    return planLayout(layout, options, 'clean')
+  },
+  open: (layout, options) => {
+    const openBlocks = async (file: ImageFile): Promise<BlockMap> =>
+      createVmdkBlocks(file, await readGrains(file, await readLayout(file)))
+    return openBlockStream(layout, openBlocks, options)
+  },
 }
 
 /** Reads header and descriptor of a VMDK in one file. */
@@ -58,14 +77,20 @@ async function readLayout(file: ImageFile): Promise<VmdkLayout> {
       accepted: 'KDMV: monolithicSparse or streamOptimized',
     })
   }
-  const length = Math.min(file.sizeBytes, vmdkHeadBytes(header))
-  const layout = parseVmdk(await file.readBytes(0, length, 'the descriptor'))
+  const layout = parseVmdk(await file.readUpTo(0, vmdkHeadBytes(header)))
   requireSound(layout, 'clean')
   return layout
 }
 
+/** Where the grains are, by the footer where the header sends there. */
+async function readGrains(file: ImageFile, layout: VmdkLayout): Promise<VmdkGrains> {
+  requireData(layout)
+  return grainsOf(layout, await readEnd(file, layout))
+}
+
 async function readEnd(file: ImageFile, { header }: VmdkLayout): Promise<VmdkHeader> {
-  const length = Math.min(file.sizeBytes, vmdkFooterBytes)
+  if (!file.isWhole) return header
+  const length = header.directory === atEndMark ? Math.min(file.sizeBytes, vmdkFooterBytes) : 0
   const tail = await file.readBytes(file.sizeBytes - length, length, 'the footer')
   const end = parseVmdkEnd(header, tail, file.sizeBytes)
   if (end.problems[0] !== undefined) throw new DiskFormatError(end.problems[0])
@@ -73,7 +98,7 @@ async function readEnd(file: ImageFile, { header }: VmdkLayout): Promise<VmdkHea
 }
 
 /** What the policy does not ask, and readers disagree about. */
-export function requireVmdkData({ header, isCompressed }: VmdkLayout): void {
+function requireData({ header, isCompressed }: VmdkLayout): void {
   const { flags, compression } = header
   if (compression !== (isCompressed ? 1 : 0) || ((flags & markerFlag) === 0 && isCompressed)) {
     refuse('vmdk-header', "flags and compression don't fit together", {
@@ -93,7 +118,7 @@ export function requireVmdkData({ header, isCompressed }: VmdkLayout): void {
 }
 
 /** @param tables the header that knows where the grain directory is */
-export function vmdkGrains(layout: VmdkLayout, tables: VmdkHeader): VmdkGrains {
+function grainsOf(layout: VmdkLayout, tables: VmdkHeader): VmdkGrains {
   const { sizeBytes, grainBytes, isCompressed, metadataEnd } = layout
   return {
     sizeBytes,

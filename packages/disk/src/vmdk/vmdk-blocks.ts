@@ -75,7 +75,7 @@ export function createVmdkBlocks(file: ImageFile, grains: VmdkGrains): BlockMap 
     format: 'vmdk',
     sizeBytes: grains.sizeBytes,
     blockBytes: grains.grainBytes,
-    compressed: isCompressed,
+    isCompressed,
     placeUnitBytes: sector,
     placesFrom: 0,
     reserved: [

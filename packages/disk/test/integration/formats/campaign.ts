@@ -4,6 +4,7 @@ import { Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import { Random } from '../../random.ts'
 import { buildByHand } from './by-hand.ts'
 import { mutate } from './mutate.ts'
+import { NotStreamed, streamInto } from '../../stream-into.ts'
 import { convertToRaw, createFolder, makeDisk, openReader, readInto, tool } from './tools.ts'
 
 const MiB = 1024 ** 2
@@ -24,6 +25,8 @@ export const campaignFormats = ['vmdk', 'vdi', 'parallels', 'vhdx', 'qcow2'] as 
 /** How many images were read, and refused. */
 export interface Tally {
   read: number
+  /** Of these, those that were read as a stream, too. */
+  streamed: number
   refused: number
   readonly rules: Map<string, number>
 }
@@ -49,7 +52,8 @@ export async function runCampaign(
     const mutant = count === 0 ? { bytes, what: 'nothing' } : mutate(random, format, bytes)
     await writeFile(image, mutant.bytes)
     try {
-      await compare(format, image, [folder.file('ours'), folder.file('theirs')], tally)
+      const isRead = await compare(format, image, [folder.file('ours'), folder.file('theirs')], tally)
+      await compareStream(random, format, mutant.bytes, folder, isRead, tally)
     } catch (error) {
       throw new Error(`${format} ${choice}, seed ${seed}, mutant ${count}: ${mutant.what}`, { cause: error })
     }
@@ -73,22 +77,47 @@ async function compare(
   image: string,
   [ours, theirs]: readonly [string, string],
   tally: Tally,
-): Promise<void> {
+): Promise<boolean> {
   try {
     await using reader = await openReader(image)
     const disk = await openDisk(reader, format)
     if (disk.size > mostComparedBytes) {
       await disk.copyTo({ data: () => undefined, zero: () => undefined })
-      return
+      return false
     }
     await readInto(format, image, ours)
   } catch (error) {
     if (!(error instanceof DiskFormatError) && !(error instanceof Qcow2DecodeError)) throw error
     tally.refused += 1
     tally.rules.set(error.rule, (tally.rules.get(error.rule) ?? 0) + 1)
-    return
+    return false
   }
   tally.read += 1
   if (!(await convertToRaw(format, image, theirs))) throw new Error('qemu-img does not read it')
   await tool('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', ours, theirs)
+  return true
+}
+
+/** A stream and random access give the same, or both refuse; a stream may leave an image to random access. */
+async function compareStream(
+  random: Random,
+  format: ReadableFormat,
+  bytes: Uint8Array,
+  folder: { file(name: string): string },
+  isRead: boolean,
+  tally: Tally,
+): Promise<void> {
+  const files = { spool: folder.file('spool'), target: folder.file('streamed') }
+  try {
+    const { sizeBytes } = await streamInto(random, format, bytes, files)
+    if (sizeBytes > mostComparedBytes) return
+  } catch (error) {
+    if (error instanceof NotStreamed) return
+    if (!(error instanceof DiskFormatError) && !(error instanceof Qcow2DecodeError)) throw error
+    if (isRead) throw new Error('as a stream it is refused', { cause: error })
+    return
+  }
+  if (!isRead) throw new Error('it is read only as a stream')
+  tally.streamed += 1
+  await tool('cmp', folder.file('ours'), files.target)
 }
