@@ -194,6 +194,7 @@ interface ImageService {
     readonly data?: UploadSource | undefined;
   }): Promise<ImageRecord>;
   update(context: RequestContext, imageId: string, metadata: ImageMetadata, options?: UpdateOptions): Promise<ImageRecord>;
+  upload(context: RequestContext, imageId: string, source: UploadSource, options?: UploadOptions): Promise<ImageRecord>;
   download(context: RequestContext, imageId: string, sink: ByteSink, options?: DownloadOptions): Promise<DownloadReport>;
   prepareDownload?(): void;
   delete(context: RequestContext, imageId: string, options?: CallOptions): Promise<void>;
@@ -450,10 +451,13 @@ interface TemporaryPath extends AsyncDisposable {
   readonly path: string;
 }
 
-interface UpdateOptions extends CallOptions {
+interface UpdateOptions extends UploadOptions {
   readonly data?: UploadSource | undefined;
   readonly purgeProperties?: boolean | undefined;
   readonly removeProperties?: readonly string[] | undefined;
+}
+
+interface UploadOptions extends CallOptions {
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
   readonly verify?: VerifyPolicy | undefined;
@@ -573,6 +577,7 @@ export type {
   TemporaryFiles,
   TemporaryPath,
   UpdateOptions,
+  UploadOptions,
   UploadSource,
   Verdict,
   VerifyPolicy,

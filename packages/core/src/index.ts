@@ -43,6 +43,7 @@ export type {
   OverlappedSink,
   ResumePoint,
   UpdateOptions,
+  UploadOptions,
   UploadSource,
   VerifyPolicy,
 } from './ports/image-service.ts'

@@ -13,6 +13,7 @@ import {
   Logger,
   RequestContext,
   UpdateOptions,
+  UploadOptions,
   UploadSource,
 } from "@disk-image/core";
 
@@ -24,7 +25,8 @@ export declare class DirectoryImageService implements ImageService {
   create(context: RequestContext, metadata: ImageMetadata, options?: CallOptions & {
     readonly data?: UploadSource | undefined;
   }): Promise<ImageRecord>;
-  update(_context: RequestContext, imageId: string, metadata: ImageMetadata, options?: UpdateOptions): Promise<ImageRecord>;
+  update(context: RequestContext, imageId: string, metadata: ImageMetadata, options?: UpdateOptions): Promise<ImageRecord>;
+  upload(_context: RequestContext, imageId: string, source: UploadSource, options?: UploadOptions): Promise<ImageRecord>;
   download(context: RequestContext, imageId: string, sink: ByteSink, options?: DownloadOptions): Promise<DownloadReport>;
   delete(_context: RequestContext, imageId: string, options?: CallOptions): Promise<void>;
   getStores(): Promise<{

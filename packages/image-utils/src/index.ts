@@ -28,6 +28,7 @@ export type {
   Refusal,
   RequestContext,
   TemporaryPath,
+  UploadOptions,
   UploadSource,
   VerifyPolicy,
 } from '@disk-image/core'

@@ -67,12 +67,7 @@ async function createWithData(
   const { protected: guarded, ...fields } = metadata
   const { id } = await imageService.create(context, fields, { signal: session.io.signal })
   try {
-    const record = await imageService.update(
-      context,
-      id,
-      {},
-      { ...session.call, data, storeId, purgeProperties: false },
-    )
+    const record = await imageService.upload(context, id, data, { ...session.call, storeId })
     if (guarded !== true) return record
     return await imageService.update(
       context,

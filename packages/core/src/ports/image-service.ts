@@ -87,14 +87,8 @@ export interface UploadSource {
   open(): AsyncIterable<Uint8Array>
 }
 
-/** Options of {@link ImageService.update}. */
-export interface UpdateOptions extends CallOptions {
-  /** The image's data, for an image that has none yet. */
-  readonly data?: UploadSource | undefined
-  /** Remove properties that are not given. @default true */
-  readonly purgeProperties?: boolean | undefined
-  /** Properties to remove, whatever else changes; what is not there counts as removed. */
-  readonly removeProperties?: readonly string[] | undefined
+/** Options of {@link ImageService.upload}. */
+export interface UploadOptions extends CallOptions {
   /** The store that shall take the data. */
   readonly storeId?: string | undefined
   /** The image that this one was made from. */
@@ -104,6 +98,16 @@ export interface UpdateOptions extends CallOptions {
    * hash must be there; `none`: only the size, which saves hashing. @default 'fallback'
    */
   readonly verify?: VerifyPolicy | undefined
+}
+
+/** Options of {@link ImageService.update}; those of an upload count where there are data. */
+export interface UpdateOptions extends UploadOptions {
+  /** The image's data, for an image that has none yet: uploaded first. */
+  readonly data?: UploadSource | undefined
+  /** Remove properties that are not given. @default true */
+  readonly purgeProperties?: boolean | undefined
+  /** Properties to remove, whatever else changes; what is not there counts as removed. */
+  readonly removeProperties?: readonly string[] | undefined
 }
 
 /** Options of {@link ImageService.detail}. Unknown filters are passed on as they are. */
@@ -154,6 +158,17 @@ export interface ImageService {
     imageId: string,
     metadata: ImageMetadata,
     options?: UpdateOptions,
+  ): Promise<ImageRecord>
+  /**
+   * Sends the data of an image that has none yet, and resolves with its record when they are stored whole.
+   *
+   * @throws {InvalidError} where the image has data already
+   */
+  upload(
+    context: RequestContext,
+    imageId: string,
+    source: UploadSource,
+    options?: UploadOptions,
   ): Promise<ImageRecord>
   /**
    * Hands the image's bytes to the sink, in order, each once, and resolves only when size and hash are

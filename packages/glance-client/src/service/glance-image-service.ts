@@ -21,6 +21,7 @@ import type {
   Logger,
   RequestContext,
   UpdateOptions,
+  UploadOptions,
   UploadSource,
 } from '@disk-image/core'
 import { transferVerified } from '@disk-image/io'
@@ -173,6 +174,16 @@ class Service implements GlanceImageService {
     const remove = [...surplus, ...(await this.#propertiesOf(present, removeProperties, call))]
     const image = await this.client.update(imageId, fields, { ...call, present, remove })
     return this.#translate(image, call)
+  }
+
+  async upload(
+    context: RequestContext,
+    imageId: string,
+    source: UploadSource,
+    options: UploadOptions = {},
+  ): Promise<ImageRecord> {
+    await this.client.upload(imageId, source, { ...options, context })
+    return this.show(context, imageId, options)
   }
 
   async download(

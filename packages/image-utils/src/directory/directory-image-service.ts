@@ -23,6 +23,7 @@ import {
   NotSupportedOperationError,
   type RequestContext,
   type UpdateOptions,
+  type UploadOptions,
   type UploadSource,
 } from '@disk-image/core'
 import { transferVerified } from '@disk-image/io'
@@ -126,7 +127,7 @@ export class DirectoryImageService implements ImageService {
     await this.#sidecar.write(record)
     if (options.data === undefined) return record
     try {
-      return await this.update(context, id, {}, { ...options, purgeProperties: false })
+      return await this.upload(context, id, options.data, options)
     } catch (error) {
       await this.#sidecar.remove(id)
       throw error
@@ -134,32 +135,43 @@ export class DirectoryImageService implements ImageService {
   }
 
   async update(
-    _context: RequestContext,
+    context: RequestContext,
     imageId: string,
     metadata: ImageMetadata,
     options: UpdateOptions = {},
   ): Promise<ImageRecord> {
     checkImageFormats(metadata, takenFormats)
+    if (options.data !== undefined) await this.upload(context, imageId, options.data, options)
     const before = await this.#sidecar.read(imageId)
     // As with Glance: properties that are not given go, but only where anything is given at all.
     const purge = (options.purgeProperties ?? true) && Object.keys(metadata).length > 0
     const { properties, ...fields } = metadata
     const kept = { ...(purge ? {} : before.properties), ...properties }
     const removed = new Set(options.removeProperties)
-    let record: ImageRecord = {
+    const record: ImageRecord = {
       ...before,
       ...fields,
       id: imageId,
       updated_at: new Date().toISOString(),
       properties: Object.fromEntries(Object.entries(kept).filter(([name]) => !removed.has(name))),
     }
-    if (options.data !== undefined) {
-      if (before.status === 'active') {
-        throw new InvalidError({ reason: `Image ${imageId} already has data; image data is never replaced.` })
-      }
-      const stored = await storeData(this.#sidecar.dataPath(imageId), options.data, options)
-      record = { ...record, ...stored, status: 'active' }
+    await this.#sidecar.write(record)
+    return record
+  }
+
+  async upload(
+    _context: RequestContext,
+    imageId: string,
+    source: UploadSource,
+    options: UploadOptions = {},
+  ): Promise<ImageRecord> {
+    const before = await this.#sidecar.read(imageId)
+    if (before.status === 'active') {
+      throw new InvalidError({ reason: `Image ${imageId} already has data; image data is never replaced.` })
     }
+    const stored = await storeData(this.#sidecar.dataPath(imageId), source, options)
+    const updated_at = new Date().toISOString()
+    const record: ImageRecord = { ...before, ...stored, status: 'active', updated_at }
     await this.#sidecar.write(record)
     return record
   }

@@ -143,19 +143,13 @@ async function transfer(
     await checkVolumeUnchanged()
     const warnings = await uploadWarnings(toolbox, { image, volume, volumeFormat, containerFormat })
     const updated = await stopwatch.time('upload', () =>
-      imageService.update(
-        request.context ?? {},
-        image.id,
-        {},
-        {
-          data: source,
-          storeId: request.storeId,
-          baseImageRef: request.baseImageRef,
-          verify: request.verify,
-          signal,
-          onProgress: request.onProgress,
-        },
-      ),
+      imageService.upload(request.context ?? {}, image.id, source, {
+        storeId: request.storeId,
+        baseImageRef: request.baseImageRef,
+        verify: request.verify,
+        signal,
+        onProgress: request.onProgress,
+      }),
     )
     await checkVolumeUnchanged()
     return {

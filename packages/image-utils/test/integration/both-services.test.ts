@@ -109,3 +109,24 @@ test('an image without data is nowhere', async () => {
   expect(ofFolder).toEqual(ofGlance)
   expect(ofGlance).toEqual([undefined, [], 'IMAGE_DOWNLOAD_FAILED'])
 })
+
+test('data are uploaded once', async () => {
+  const source = (text: string) => ({
+    size: text.length,
+    open: async function* () {
+      yield Buffer.from(text)
+    },
+  })
+  const [ofGlance, ofFolder] = await inBoth(async (service) => {
+    const { id } = await service.create({}, { ...made, properties: { one: '1' } })
+    const { status, size } = await service.upload({}, id, source('disk'))
+    const again = [
+      await outcome(() => service.upload({}, id, source('other'))),
+      await outcome(() => service.update({}, id, {}, { data: source('other') })),
+    ].map((code) => typeof code === 'string')
+    const read = await service.readRange?.({}, id, 0, 100)
+    return [status, size, again, Buffer.from(read ?? []).toString(), await propertiesOf(service, id)]
+  })
+  expect(ofFolder).toEqual(ofGlance)
+  expect(ofGlance).toEqual(['active', 4, [true, true], 'disk', { one: '1' }])
+})
