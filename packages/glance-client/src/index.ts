@@ -13,7 +13,8 @@ export type {
 } from './client/client-types.ts'
 export { createGlanceClient } from './client/create-glance-client.ts'
 export type { GlanceDownloadOptions } from './data/download-state.ts'
-export type { GlanceUploadOptions, UploadReport } from './data/upload.ts'
+export type { GlanceUploadOptions } from './data/upload-job.ts'
+export type { UploadReport } from './data/upload.ts'
 export {
   AuthenticationFailedError,
   ConfigurationError,

@@ -50,106 +50,102 @@ interface ApiOptions {
 }
 
 /** Calls a service: finds it, signs in, tries the next endpoint or again, and turns errors into classes. */
-export interface Api {
-  /** @throws {GlanceHttpError} for every status from 300 on; {@link GlanceConnectionFailedError} */
-  call(call: ApiCall): Promise<HttpResponse>
+export class Api {
+  readonly #options: ApiOptions
+  #endpoints: Promise<readonly string[]> | undefined
+  #turn = 0
+
+  constructor(options: ApiOptions) {
+    this.#options = options
+  }
+
   /** The endpoint whose turn it is. */
-  endpoint(signal?: AbortSignal): Promise<string>
-  /** Leaves an endpoint that failed. */
-  nextEndpoint(): void
-  authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization>
-  renew(used: Authorization, signal?: AbortSignal): Promise<boolean>
-  /** How long to wait before a retry. */
-  waitMs(attempt: number, retryAfter: number | undefined): number
-}
-
-/** Makes an {@link Api}. */
-export function createApi(options: ApiOptions): Api {
-  const { http, session, logger } = options
-  let order: Promise<readonly string[]> | undefined
-  let turn = 0
-
-  const endpoint = async (signal?: AbortSignal): Promise<string> => {
-    order ??= session.endpoints(options.serviceType, signal).then(options.shuffle)
+  async endpoint(signal?: AbortSignal): Promise<string> {
+    const { session, serviceType, shuffle } = this.#options
+    this.#endpoints ??= session.endpoints(serviceType, signal).then(shuffle)
     try {
-      const endpoints = await order
-      return endpoints[turn % endpoints.length] ?? ''
+      const endpoints = await this.#endpoints
+      return endpoints[this.#turn % endpoints.length] ?? ''
     } catch (error) {
-      order = undefined
+      this.#endpoints = undefined
       throw error
     }
   }
-  const waitMs = (attempt: number, retryAfter: number | undefined): number =>
-    Math.min(retryAfter ?? options.retryDelayMs * 2 ** attempt, options.maximumRetryDelayMs)
-  const authorize = async (
-    context: RequestContext | undefined,
-    signal?: AbortSignal,
-  ): Promise<Authorization> => {
-    const { headers } = await session.authorize(context, signal)
-    return { headers: { ...headers, ...contextHeaders(context), ...options.requestHeaders?.(context ?? {}) } }
+
+  /** Leaves an endpoint that failed. */
+  nextEndpoint(): void {
+    this.#turn += 1
   }
 
-  const once = async (call: ApiCall, budget: { endMs: number }, renewed: boolean): Promise<HttpResponse> => {
+  async authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization> {
+    const { session, requestHeaders } = this.#options
+    const { headers } = await session.authorize(context, signal)
+    return { headers: { ...headers, ...contextHeaders(context), ...requestHeaders?.(context ?? {}) } }
+  }
+
+  renew(used: Authorization, signal?: AbortSignal): Promise<boolean> {
+    return this.#options.session.renew(used, signal)
+  }
+
+  /** How long to wait before a retry. */
+  waitMs(attempt: number, retryAfter: number | undefined): number {
+    const { retryDelayMs, maximumRetryDelayMs } = this.#options
+    return Math.min(retryAfter ?? retryDelayMs * 2 ** attempt, maximumRetryDelayMs)
+  }
+
+  /** @throws {GlanceHttpError} for every status from 300 on; {@link GlanceConnectionFailedError} */
+  async call(call: ApiCall): Promise<HttpResponse> {
+    const { timeouts, logger } = this.#options
+    const { retries = this.#options.retries, method, path, signal } = call
+    const retryable = call.retryable ?? (method !== 'POST' && method !== 'PATCH')
+    const budget = { endMs: performance.now() + timeouts.callTimeoutMs }
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#once(call, budget, false)
+      } catch (error) {
+        if (call.goneIsDone === true && attempt > 0 && isGone(error)) {
+          return { status: 204, headers: new Map(), text: '', url: '' }
+        }
+        const again = attempt < retries && mayRetry(error, retryable)
+        const wait = this.waitMs(attempt, error instanceof GlanceHttpError ? error.retryAfterMs : undefined)
+        if (!again || performance.now() + wait >= budget.endMs) throw finalError(error)
+        this.nextEndpoint()
+        logger.warn(`Retrying ${retryText(error, wait, attempt + 1, retries)}`, { path })
+        await delay(wait, signal)
+      }
+    }
+  }
+
+  async #once(call: ApiCall, budget: { endMs: number }, renewed: boolean): Promise<HttpResponse> {
+    const { http, logger } = this.#options
+    const { method, path, body, signal } = call
     const begunMs = performance.now()
-    const base = await endpoint(call.signal)
+    const base = await this.endpoint(signal)
     const url = apiUrl(base, call)
-    const authorization = await authorize(call.context, call.signal)
+    const authorization = await this.authorize(call.context, signal)
     // Signing in has a time of its own.
     budget.endMs += performance.now() - begunMs
     const response = await follow(http, {
-      method: call.method,
+      method,
       url,
       headers: {
         accept: call.accept ?? 'application/json',
-        ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
+        ...(body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
         ...call.headers,
         ...authorization.headers,
       },
-      body: call.body === undefined ? undefined : JSON.stringify(call.body),
-      signal: call.signal,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
       timeoutMs: call.timeoutMs,
       limitMs: budget.endMs - performance.now(),
       maximumBytes: call.maximumBytes,
     })
-    logger.debug('Called the service', { method: call.method, path: call.path, status: response.status })
-    if (response.status === 401 && !renewed && (await session.renew(authorization, call.signal))) {
-      return once(call, budget, true)
+    logger.debug('Called the service', { method, path, status: response.status })
+    if (response.status === 401 && !renewed && (await this.renew(authorization, signal))) {
+      return this.#once(call, budget, true)
     }
-    if (response.status >= 300) {
-      throw httpError(call.method, url, response, secretsOf(authorization.headers))
-    }
+    if (response.status >= 300) throw httpError(method, url, response, secretsOf(authorization.headers))
     return response
-  }
-
-  const call = async (request: ApiCall): Promise<HttpResponse> => {
-    const retryable = request.retryable ?? (request.method !== 'POST' && request.method !== 'PATCH')
-    const budget = { endMs: performance.now() + options.timeouts.callTimeoutMs }
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await once(request, budget, false)
-      } catch (error) {
-        if (request.goneIsDone === true && attempt > 0 && isGone(error)) {
-          return { status: 204, headers: new Map(), text: '', url: '' }
-        }
-        const retries = request.retries ?? options.retries
-        const again = attempt < retries && mayRetry(error, retryable)
-        const wait = waitMs(attempt, error instanceof GlanceHttpError ? error.retryAfterMs : undefined)
-        if (!again || performance.now() + wait >= budget.endMs) throw finalError(error)
-        turn += 1
-        logger.warn(`Retrying ${retryText(error, wait, attempt + 1, retries)}`, { path: request.path })
-        await delay(wait, request.signal)
-      }
-    }
-  }
-  return {
-    call,
-    endpoint,
-    nextEndpoint: () => {
-      turn += 1
-    },
-    authorize,
-    renew: (used, signal) => session.renew(used, signal),
-    waitMs,
   }
 }
 

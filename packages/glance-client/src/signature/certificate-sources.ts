@@ -2,7 +2,7 @@ import path from 'node:path'
 import { readFile } from 'node:fs/promises'
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { CallOptions, CertificateSource, RequestContext } from '@disk-image/core'
-import { createApi } from '../api/api.ts'
+import { Api } from '../api/api.ts'
 import { resolveClientOptions } from '../client/client-options.ts'
 import type { GlanceClientOptions } from '../client/client-options.ts'
 import { fixedSession, normalizeEndpoint, withEndpoints } from '../session/session.ts'
@@ -49,7 +49,7 @@ export function certificatesInBarbican(options: BarbicanOptions): CertificateSou
   const { endpoint, session } = options
   const endpoints = endpoint === undefined ? [] : [normalizeEndpoint(endpoint)]
   const http = createHttp(resolved.timeouts, undiciConnections(resolved.timeouts, resolved))
-  const api = createApi({
+  const api = new Api({
     ...resolved,
     http,
     logger: adaptLogger(options.logger),

@@ -99,28 +99,29 @@ interface BodyDecoder {
   readonly wholeAtEnd: boolean
 }
 
-/** @see https://www.rfc-editor.org/rfc/rfc9112#section-6 */
-function createBodyDecoder(framing: Framing): BodyDecoder {
-  if (framing.kind === 'chunked') return chunkedDecoder()
-  let left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY
-  let surplus = false
-  return {
-    inPlace: true,
-    decode(bytes) {
-      const part = bytes.length > left ? bytes.subarray(0, left) : bytes
-      left -= part.length
-      surplus ||= part.length < bytes.length
-      return part.length === 0 ? [] : [part]
-    },
-    get complete() {
-      return left === 0
-    },
-    get surplus() {
-      return surplus
-    },
-    get wholeAtEnd() {
-      return left === 0 || framing.kind === 'end-of-connection'
-    },
+/** A body of a known length, or one that ends with its connection. */
+class PlainDecoder implements BodyDecoder {
+  readonly inPlace = true
+  surplus = false
+  #left: number
+
+  constructor(length: number) {
+    this.#left = length
+  }
+
+  decode(bytes: Uint8Array): readonly Uint8Array[] {
+    const part = bytes.length > this.#left ? bytes.subarray(0, this.#left) : bytes
+    this.#left -= part.length
+    this.surplus ||= part.length < bytes.length
+    return part.length === 0 ? [] : [part]
+  }
+
+  get complete(): boolean {
+    return this.#left === 0
+  }
+
+  get wholeAtEnd(): boolean {
+    return this.complete || this.#left === Number.POSITIVE_INFINITY
   }
 }
 
@@ -129,69 +130,79 @@ const maximumLineBytes = 4096
 /** All trailers, or all extensions of chunks, together. */
 const maximumExtraBytes = 16 * maximumLineBytes
 
-function chunkedDecoder(): BodyDecoder {
-  let state: 'size' | 'data' | 'after-data' | 'trailer' | 'complete' = 'size'
-  let line = ''
-  let left = 0
-  let trailerBytes = 0
-  let extensionBytes = 0
-  let surplus = false
+/** @see https://www.rfc-editor.org/rfc/rfc9112#section-7.1 */
+class ChunkedDecoder implements BodyDecoder {
+  readonly inPlace = false
+  surplus = false
+  #state: 'size' | 'data' | 'after-data' | 'trailer' | 'complete' = 'size'
+  #line = ''
+  #left = 0
+  #trailerBytes = 0
+  #extensionBytes = 0
 
-  const endOfLine = (): void => {
-    const text = line.endsWith('\r') ? line.slice(0, -1) : line
-    line = ''
-    if (state === 'size') {
-      const size = /^([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?$/.exec(text)?.[1]
-      if (size === undefined) throw new SyntaxError('The answer has a malformed chunk')
-      extensionBytes += text.length - size.length
-      if (extensionBytes > maximumExtraBytes) throw new SyntaxError('The answer has endless chunk extensions')
-      left = Number.parseInt(size, 16)
-      state = left === 0 ? 'trailer' : 'data'
-    } else if (state === 'after-data') {
-      if (text !== '') throw new SyntaxError('The answer has a malformed chunk')
-      state = 'size'
-    } else if (text === '') {
-      state = 'complete'
-    }
+  get complete(): boolean {
+    return this.#state === 'complete'
   }
-  const takeLine = (bytes: Uint8Array, start: number): number => {
+
+  get wholeAtEnd(): boolean {
+    return this.complete
+  }
+
+  decode(bytes: Uint8Array): readonly Uint8Array[] {
+    const parts: Uint8Array[] = []
+    let position = 0
+    while (position < bytes.length && !this.complete) {
+      if (this.#state !== 'data') {
+        position = this.#takeLine(bytes, position)
+        continue
+      }
+      const length = Math.min(this.#left, bytes.length - position)
+      parts.push(bytes.subarray(position, position + length))
+      position += length
+      this.#left -= length
+      if (this.#left === 0) this.#state = 'after-data'
+    }
+    this.surplus ||= position < bytes.length
+    return parts
+  }
+
+  /** @returns where the line, or what there is of it, ends */
+  #takeLine(bytes: Uint8Array, start: number): number {
     const end = bytes.indexOf(10, start)
     const stop = end === -1 ? bytes.length : end
-    if (line.length + stop - start > maximumLineBytes) throw new SyntaxError('The answer has an endless line')
-    line += Buffer.from(bytes.buffer, bytes.byteOffset + start, stop - start).toString('latin1')
-    trailerBytes += state === 'trailer' ? stop - start + 1 : 0
-    if (trailerBytes > maximumExtraBytes) throw new SyntaxError('The answer has endless trailers')
+    if (this.#line.length + stop - start > maximumLineBytes) {
+      throw new SyntaxError('The answer has an endless line')
+    }
+    this.#line += Buffer.from(bytes.buffer, bytes.byteOffset + start, stop - start).toString('latin1')
+    this.#trailerBytes += this.#state === 'trailer' ? stop - start + 1 : 0
+    if (this.#trailerBytes > maximumExtraBytes) throw new SyntaxError('The answer has endless trailers')
     if (end === -1) return bytes.length
-    endOfLine()
+    this.#endLine()
     return end + 1
   }
-  return {
-    inPlace: false,
-    decode(bytes) {
-      const parts: Uint8Array[] = []
-      let position = 0
-      while (position < bytes.length && state !== 'complete') {
-        if (state === 'data') {
-          const length = Math.min(left, bytes.length - position)
-          parts.push(bytes.subarray(position, position + length))
-          position += length
-          left -= length
-          if (left === 0) state = 'after-data'
-        } else {
-          position = takeLine(bytes, position)
-        }
+
+  #endLine(): void {
+    const text = this.#line.endsWith('\r') ? this.#line.slice(0, -1) : this.#line
+    this.#line = ''
+    if (this.#state === 'size') {
+      const size = /^([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?$/.exec(text)?.[1]
+      if (size === undefined) throw new SyntaxError('The answer has a malformed chunk')
+      this.#extensionBytes += text.length - size.length
+      if (this.#extensionBytes > maximumExtraBytes) {
+        throw new SyntaxError('The answer has endless chunk extensions')
       }
-      surplus ||= position < bytes.length
-      return parts
-    },
-    get complete() {
-      return state === 'complete'
-    },
-    get surplus() {
-      return surplus
-    },
-    get wholeAtEnd() {
-      return state === 'complete'
-    },
+      this.#left = Number.parseInt(size, 16)
+      this.#state = this.#left === 0 ? 'trailer' : 'data'
+    } else if (this.#state === 'after-data') {
+      if (text !== '') throw new SyntaxError('The answer has a malformed chunk')
+      this.#state = 'size'
+    } else if (text === '') {
+      this.#state = 'complete'
+    }
   }
+}
+
+function createBodyDecoder(framing: Framing): BodyDecoder {
+  if (framing.kind === 'chunked') return new ChunkedDecoder()
+  return new PlainDecoder(framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY)
 }

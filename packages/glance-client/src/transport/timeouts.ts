@@ -1,5 +1,5 @@
-import { InvalidError } from '@disk-image/core'
 import { setTimeout as timeout } from 'node:timers/promises'
+import { InvalidError } from '@disk-image/core'
 
 /** When an answer counts as not coming. All in milliseconds. */
 export interface Timeouts {
