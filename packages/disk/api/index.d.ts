@@ -1,6 +1,8 @@
 import {
+  ByteSink,
   CallOptions,
   Disk,
+  Envelope,
   ImageError,
   Layout,
   RandomAccessReader,
@@ -63,6 +65,8 @@ interface DynamicLayout {
   readonly overlapped: ReadonlySet<string>;
 }
 
+type EnvelopeName = "gzip" | "zstd" | "xz" | "bzip2" | "tar";
+
 interface FileRange {
   readonly offset: number;
   readonly length: number;
@@ -103,6 +107,37 @@ interface FoundFooter {
   readonly problems: readonly VhdIssue[];
 }
 
+export declare class GzipDecoder {
+  #private;
+  constructor(receive: UnpackedReceiver);
+  write(chunk: Uint8Array): Promise<void>;
+  end(): GzipTrailer | undefined;
+  destroy(): void;
+}
+
+export declare class GzipError extends Error {
+  readonly problem: GzipProblem;
+  readonly offset: number;
+  readonly found: string | undefined;
+  readonly accepted: string | undefined;
+  constructor(init: {
+    readonly problem: GzipProblem;
+    readonly reason: string;
+    readonly offset: number;
+    readonly found?: string | undefined;
+    readonly accepted?: string | undefined;
+    readonly cause?: unknown;
+  });
+}
+
+type GzipProblem = "not-gzip" | "truncated" | "damaged" | "members" | "trailing";
+
+interface GzipTrailer {
+  readonly kind: "zeros" | "fwtool";
+  readonly offset: number;
+  readonly bytes: number;
+}
+
 interface LocatorEntry {
   readonly index: number;
   readonly platform: string;
@@ -111,8 +146,32 @@ interface LocatorEntry {
   readonly offset: number;
 }
 
+interface MemberSink extends ByteSink {
+  end?(): Promise<void> | void;
+}
+
 interface OpenDiskOptions {
   readonly signal?: AbortSignal | undefined;
+}
+
+interface Ovf {
+  readonly name: string | undefined;
+  readonly operatingSystem: string | undefined;
+  readonly firmware: string | undefined;
+  readonly memoryMiB: number | undefined;
+  readonly processors: number | undefined;
+  readonly disks: readonly OvfDisk[];
+}
+
+interface OvfDisk {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly file: string | undefined;
+  readonly capacityBytes: number | undefined;
+  readonly isGzip: boolean;
+  readonly isDelta: boolean;
+  readonly bus: string | undefined;
+  readonly controllerModel: string | undefined;
 }
 
 interface ParallelsDisk extends Disk {
@@ -173,6 +232,38 @@ type StreamPlan<L extends Layout = Layout> = {
 
 interface StreamPlanOptions {
   readonly maximumSizeBytes?: number | undefined;
+}
+
+type UnpackedReceiver = (bytes: Uint8Array) => Promise<void>;
+
+interface UnwrappedImage {
+  readonly name: string | undefined;
+  readonly sizeBytes: number | undefined;
+  readonly described: OvfDisk | undefined;
+}
+
+export declare class Unwrapper implements Envelope {
+  #private;
+  constructor(options: UnwrapperOptions, outer?: {
+    readonly unwrapper: Unwrapper;
+    readonly member?: UnwrappedImage;
+  });
+  get opened(): readonly EnvelopeName[];
+  get ovf(): Ovf | undefined;
+  get hasManifest(): boolean;
+  get hasCertificate(): boolean;
+  write(chunk: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface UnwrapperOptions {
+  readonly imageId: string;
+  readonly expected: "compressed" | "archive" | "any";
+  readonly maxBytes: number;
+  readonly open: (image: UnwrappedImage) => Promise<MemberSink | undefined> | MemberSink | undefined;
+  readonly openWithTool?: ((name: "xz" | "bzip2", sink: MemberSink) => Envelope) | undefined;
+  readonly onTrailer?: ((trailer: GzipTrailer) => void) | undefined;
 }
 
 interface VdiDisk extends Disk {
@@ -308,6 +399,8 @@ interface VmdkLayout extends Layout {
 
 export declare function createDecodeWorkers(count?: number): DecodeWorkers;
 
+export declare function envelopeOf(head: Uint8Array): EnvelopeName | undefined;
+
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 
 export declare function openParallels(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<ParallelsDisk>;
@@ -337,8 +430,14 @@ export type {
   ChainRules,
   DecodeWorkers,
   DiskFormatErrorInit,
+  EnvelopeName,
   FileRange,
+  GzipProblem,
+  GzipTrailer,
+  MemberSink,
   OpenDiskOptions,
+  Ovf,
+  OvfDisk,
   ParallelsDisk,
   ParallelsLayout,
   RawReader,
@@ -349,6 +448,8 @@ export type {
   StreamDecoderResult,
   StreamPlan,
   StreamPlanOptions,
+  UnwrappedImage,
+  UnwrapperOptions,
   VdiDisk,
   VdiLayout,
   VhdDisk,

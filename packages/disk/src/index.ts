@@ -34,3 +34,11 @@ export type {
   StreamPlan,
   StreamPlanOptions,
 } from './stream/stream-decoder.ts'
+export { GzipDecoder } from './envelopes/gzip/gzip-decoder.ts'
+export { GzipError } from './envelopes/gzip/gzip-error.ts'
+export type { GzipProblem } from './envelopes/gzip/gzip-error.ts'
+export type { GzipTrailer } from './envelopes/gzip/gzip-trailer.ts'
+export type { Ovf, OvfDisk } from './envelopes/ova/ovf.ts'
+export type { MemberSink } from './envelopes/tar/tar-reader.ts'
+export { envelopeOf, Unwrapper } from './envelopes/unwrapper.ts'
+export type { EnvelopeName, UnwrappedImage, UnwrapperOptions } from './envelopes/unwrapper.ts'

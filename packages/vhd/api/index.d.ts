@@ -107,37 +107,6 @@ interface FlattenOptions extends CallOptions, ChainRules$1, Pick<FixedVhdOptions
   readonly style?: DynamicVhdOptions["style"];
 }
 
-export declare class GzipDecoder {
-  #private;
-  constructor(receive: UnpackedReceiver);
-  write(chunk: Uint8Array): Promise<void>;
-  end(): GzipTrailer | undefined;
-  destroy(): void;
-}
-
-export declare class GzipError extends Error {
-  readonly problem: GzipProblem;
-  readonly offset: number;
-  readonly found: string | undefined;
-  readonly accepted: string | undefined;
-  constructor(init: {
-    readonly problem: GzipProblem;
-    readonly reason: string;
-    readonly offset: number;
-    readonly found?: string | undefined;
-    readonly accepted?: string | undefined;
-    readonly cause?: unknown;
-  });
-}
-
-type GzipProblem = "not-gzip" | "truncated" | "damaged" | "members" | "trailing";
-
-interface GzipTrailer {
-  readonly kind: "zeros" | "fwtool";
-  readonly offset: number;
-  readonly bytes: number;
-}
-
 interface MergeOptions extends CallOptions {
   readonly keepZeroBlocks?: boolean | undefined;
 }
@@ -166,8 +135,6 @@ interface SetParentOptions {
   readonly parentFormat?: "vhd" | "raw" | undefined;
   readonly signal?: AbortSignal | undefined;
 }
-
-type UnpackedReceiver = (bytes: Uint8Array) => Promise<void>;
 
 interface VhdBlocksInfo {
   readonly blockSizeBytes: number;
@@ -311,15 +278,12 @@ export {
   type FixedVhdOptions,
   type FlattenOptions,
   type FooterOrigin,
-  type GzipProblem,
-  type GzipTrailer,
   type MergeOptions,
   type RawSource,
   type RepairOptions,
   type RepairReport,
   type ResizeOptions,
   type SetParentOptions,
-  type UnpackedReceiver,
   type VhdBlocksInfo,
   VhdError,
   type VhdErrorInit,

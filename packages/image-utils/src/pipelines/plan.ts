@@ -3,14 +3,14 @@ import { createInspector, type InspectionResult } from '@disk-image/format-polic
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { planHash } from '@disk-image/io'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
-import { GzipDecoder } from '@disk-image/vhd'
-import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
+import { Unwrapper } from '@disk-image/disk'
 import type { Toolbox } from '../dependencies.ts'
 import { headBytes, layoutOf } from '../formats.ts'
 import { explain } from './explain.ts'
 import { checkCompression, checkRawFits, type Job, prepareJob, routeOf } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { checkQemuImg } from './needs-qemu-img.ts'
+import { oneImage, openToolEnvelope } from './unwrap.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
 /** What a transfer would do, and what it would need. */
@@ -45,7 +45,7 @@ export async function planImageToVolume(
 ): Promise<ImageToVolumePlan> {
   const refusals: Refusal[] = []
   const job = await prepareJob(toolbox, request, 'plan')
-  const looked = await lookAtHead(job).catch((error: unknown) => {
+  const looked = await lookAtHead(toolbox, job).catch((error: unknown) => {
     if (!(error instanceof ImageUnacceptableError)) throw error
     refusals.push(toRefusal(error))
     return undefined
@@ -108,13 +108,14 @@ export async function planImageToVolume(
   }
 }
 
-/** @throws {ImageUnacceptableError} where what a gzip holds is an archive that is no disk */
+/** @throws {ImageUnacceptableError} where what is compressed is an archive that is no disk */
 async function lookAtHead(
+  toolbox: Toolbox,
   job: Job,
 ): Promise<{ readonly inspection: InspectionResult; readonly bytes: Uint8Array } | undefined> {
   if (job.imageService.readRange === undefined || job.container === 'xenserver') return undefined
   const stored = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
-  const unpacked = job.container === 'gzip' ? await unpackHead(stored, job.imageId) : stored
+  const unpacked = job.container === 'gzip' ? await unpackHead(toolbox, stored, job.imageId) : stored
   const whole = stored.length < headBytes && unpacked.length <= headBytes
   const inspector = createInspector()
   const bytes = unpacked.subarray(0, headBytes)
@@ -124,10 +125,10 @@ async function lookAtHead(
 }
 
 /**
- * The first MiB, and one byte more where there is more, that the first bytes of a gzip unpack to; nothing where
- * they are none. No more is unpacked than is asked for: a MiB of gzip can be a GiB.
+ * The first MiB, and one byte more where there is more, that the first bytes of a compressed image unpack to; nothing where
+ * they are none. No more is unpacked than is asked for: a MiB of it can be a GiB.
  */
-async function unpackHead(stored: Uint8Array, imageId: string): Promise<Uint8Array> {
+async function unpackHead(toolbox: Toolbox, stored: Uint8Array, imageId: string): Promise<Uint8Array> {
   const unpacked = new Uint8Array(headBytes + 1)
   let filled = 0
   const write = (bytes: Uint8Array): void => {
@@ -136,16 +137,24 @@ async function unpackHead(stored: Uint8Array, imageId: string): Promise<Uint8Arr
     filled += part.length
     if (filled === unpacked.length) throw new RangeError('enough was unpacked')
   }
-  const disk = new TarDiskSink({ write }, { imageId, maxBytes: Number.MAX_SAFE_INTEGER })
-  const decoder = new GzipDecoder((bytes) => disk.write(bytes))
+  const unwrapper = new Unwrapper({
+    imageId,
+    expected: 'compressed',
+    maxBytes: Number.MAX_SAFE_INTEGER,
+    open: oneImage(imageId, { write }),
+    openWithTool: (name, sink) => openToolEnvelope(toolbox.runner, name, sink, { imageId }),
+  })
   // Whatever comes before a damage, or before the end of what was asked for, is looked at.
-  await decoder.write(stored.subarray(0, headBytes)).then(
-    () => disk.end().catch(() => undefined),
-    (error: unknown) => {
-      if (error instanceof ImageUnacceptableError) throw error
-    },
-  )
-  decoder.destroy()
+  try {
+    await unwrapper.write(stored.subarray(0, headBytes))
+    // Of a part the end is missing, which says nothing.
+    if (stored.length < headBytes) await unwrapper.end()
+    else await unwrapper.end().catch(() => undefined)
+  } catch (error) {
+    if (error instanceof ImageUnacceptableError) throw error
+  } finally {
+    await unwrapper.close()
+  }
   return unpacked.subarray(0, filled)
 }
 

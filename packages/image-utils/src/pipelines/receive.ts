@@ -1,25 +1,21 @@
 import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { Unwrapper } from '@disk-image/disk'
 import { openVolume, type Volume } from '@disk-image/host'
-import type { GzipTrailer } from '@disk-image/vhd'
 import type { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { checkAvailableSpace } from '../operations/available-space.ts'
 import { driverOf, layoutOf } from '../formats.ts'
 import type { Route } from '../route.ts'
-import { GunzipSink } from '../sinks/gunzip-sink.ts'
 import { IntakeSink } from '../sinks/intake-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
-import { TarDiskSink } from '../sinks/tar-disk-sink.ts'
 import { checkFits, type Job, routeOf } from './job.ts'
 import { checkInspection } from './judge.ts'
 import { downloadInto } from './download-into.ts'
 import { checkQemuImg } from './needs-qemu-img.ts'
 import { OverlappedDecode } from './overlapped-decode.ts'
+import { oneImage, openToolEnvelope } from './unwrap.ts'
 import { rateLimiterOf, volumeOptions } from './write-volume.ts'
-
-/** What an archive may have beside the disk in it: headers, and the map of a sparse file. */
-const archiveBytes = 16 * MiB
 
 /** An image that has arrived whole, inspected and judged. */
 export interface Received {
@@ -99,16 +95,10 @@ async function receiveInto(
     finish = (inspection) => chosen.finish(inspection)
     return chosen.sink
   })
-  const bounds = gzipBounds(job)
-  const disk = new TarDiskSink(intake, bounds)
-  const decoder =
-    job.container === 'gzip'
-      ? new GunzipSink(disk, { ...bounds, maxBytes: bounds.maxBytes + archiveBytes })
-      : undefined
-  if (decoder !== undefined) cleanup.always(() => decoder[Symbol.asyncDispose]())
-  const downloaded = await downloadInto(toolbox, job, decoder ?? intake)
-  noteTrailer(toolbox, job, decoder?.end())
-  if (decoder !== undefined) await disk.end()
+  const unwrapper = job.container === 'gzip' ? openUnwrapper(toolbox, job, intake) : undefined
+  if (unwrapper !== undefined) cleanup.always(() => unwrapper.close())
+  const downloaded = await downloadInto(toolbox, job, unwrapper ?? intake)
+  await unwrapper?.end()
   const inspection = await intake.end()
   checkInspection(toolbox, job, inspection, 'whole')
   const format = toQemuFormat(driverOf(inspection))
@@ -116,11 +106,18 @@ async function receiveInto(
   return { ...downloaded, inspection, format, bytes: intake.bytes, head: first, result }
 }
 
-/** Says what of a compressed image was left out. */
-function noteTrailer(toolbox: Toolbox, { imageId }: Job, trailer: GzipTrailer | undefined): void {
-  if (trailer === undefined) return
-  const { kind, offset, bytes } = trailer
-  toolbox.logger.warn('Bytes behind the compressed data were left out', { imageId, kind, offset, bytes })
+function openUnwrapper(toolbox: Toolbox, job: Job, intake: IntakeSink): Unwrapper {
+  const { imageId } = job
+  return new Unwrapper({
+    imageId,
+    expected: 'compressed',
+    maxBytes: mostBytesInside(job),
+    open: oneImage(imageId, { write: (chunk) => intake.write(chunk) }),
+    openWithTool: (name, sink) =>
+      openToolEnvelope(toolbox.runner, name, sink, { imageId, signal: job.call.signal }),
+    onTrailer: ({ kind, offset, bytes }) =>
+      toolbox.logger.warn('Bytes after the compressed data were left out', { imageId, kind, offset, bytes }),
+  })
 }
 
 interface Target {
@@ -217,12 +214,11 @@ function intoFile({ path, volume }: TemporaryFile, options: { readonly sparse: b
  * A compressed raw image may decode to the volume's size, any other format to a little more than that.
  * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too.
  */
-function gzipBounds(job: Job): { readonly imageId: string; readonly maxBytes: number } {
+function mostBytesInside(job: Job): number {
   const { volumeSizeGiB } = job.request
   const volumeBytes =
     volumeSizeGiB === undefined
       ? 1100 * (job.record.size ?? Number.MAX_SAFE_INTEGER / 2000) + 64 * MiB
       : volumeSizeGiB * 1024 * MiB
-  const maxBytes = job.claimedFormat === 'raw' ? volumeBytes : volumeBytes * 1.1 + 64 * MiB
-  return { imageId: job.imageId, maxBytes }
+  return job.claimedFormat === 'raw' ? volumeBytes : volumeBytes * 1.1 + 64 * MiB
 }

@@ -153,6 +153,40 @@ describe('onto a raw volume', () => {
     expect(await sha256(volume)).toBe(rawHash)
   })
 
+  test.each([
+    ['xz', 'xz', ['-1']],
+    ['bz2', 'bzip2', ['-1']],
+    ['zst', 'zstd', ['-q', '--rm']],
+  ])('whatever it is compressed with: %s', async (ending, packer, words) => {
+    const packed = work.file('packed')
+    await copyFile(raw, packed)
+    await tool(packer, ...words, packed)
+    const imageId = await add(`${packed}.${ending}`, 'raw', 'compressed')
+    const volume = work.file('volume')
+    await imageUtils.imageToVolume({ imageId, volume })
+    expect(await sha256(volume)).toBe(rawHash)
+    await truncate(`${packed}.${ending}`, 100_000)
+    const cut = await add(`${packed}.${ending}`, 'raw', 'compressed')
+    await expect(imageUtils.imageToVolume({ imageId: cut, volume: work.file('cut') })).rejects.toMatchObject({
+      rule: 'compressed-container',
+    })
+    expect(existsSync(work.file('cut'))).toBe(false)
+  })
+
+  test('a Vagrant box is the disk in it', async () => {
+    const folder = work.file('box')
+    await mkdir(folder)
+    await convert('qcow2', 'box/box.img')
+    await writeFile(`${folder}/metadata.json`, '{}')
+    await writeFile(`${folder}/Vagrantfile`, '')
+    const box = work.file('a.box')
+    await tool('tar', '-czf', box, '-C', folder, './metadata.json', './Vagrantfile', './box.img')
+    const imageId = await add(box, 'qcow2', 'compressed')
+    const volume = work.file('volume')
+    await imageUtils.imageToVolume({ imageId, volume })
+    expect(await sha256(volume)).toBe(rawHash)
+  })
+
   test('a compressed qcow2 too, inspected after decoding', async () => {
     const image = await convert('qcow2', 'image')
     await tool('gzip', '-1', image)

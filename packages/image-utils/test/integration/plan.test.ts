@@ -132,14 +132,14 @@ describe('what would be refused', () => {
   test('a gzip of an archive that holds more than the disk, by the rule that refuses the fetch', async () => {
     const folder = work.file('box')
     await tool('mkdir', folder)
-    await tool('truncate', '-s', '64K', `${folder}/box.img`, `${folder}/metadata.json`)
+    await tool('truncate', '-s', '64K', `${folder}/one.img`, `${folder}/two.img`)
     const file = work.file('box.tar.gz')
-    await tool('tar', '-czf', file, '-C', folder, 'metadata.json', 'box.img')
+    await tool('tar', '-czf', file, '-C', folder, 'one.img', 'two.img')
     const imageId = await work.add(file, { disk_format: 'raw', container_format: 'compressed' })
     const request = { imageId, volume: work.file('volume') }
     const { refusals } = await plan(request)
-    expect(rules(refusals)).toEqual(['compressed-tar'])
-    await expect(imageUtils.imageToVolume(request)).rejects.toMatchObject({ rule: 'compressed-tar' })
+    expect(rules(refusals)).toEqual(['archive-several-disks'])
+    await expect(imageUtils.imageToVolume(request)).rejects.toMatchObject({ rule: 'archive-several-disks' })
   })
 
   test('a disk that is larger than the volume', async () => {

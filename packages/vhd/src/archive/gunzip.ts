@@ -1,8 +1,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { GzipDecoder, GzipError } from '@disk-image/disk'
 import { XenserverArchiveError } from '../errors.ts'
-import { GzipDecoder } from '../gzip/gzip-decoder.ts'
-import { GzipError } from '../gzip/gzip-error.ts'
 
 /** Receives unpacked bytes, and how many went in and came out so far. */
 export type UnpackedListener = (

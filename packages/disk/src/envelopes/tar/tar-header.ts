@@ -1,9 +1,11 @@
 /** What an entry of a tar archive is, as far as a disk in it goes. */
-export type TarEntryKind = 'file' | 'sparse' | 'pax' | 'skipped' | 'folder' | 'other'
+export type TarEntryKind = 'file' | 'sparse' | 'pax' | 'name' | 'skipped' | 'folder' | 'other'
 
 /** A header of a tar archive. */
 export interface TarHeader {
   readonly kind: TarEntryKind
+  /** With the folders before it. */
+  readonly name: string
   /** Bytes behind the header. */
   readonly storedBytes: number
 }
@@ -14,18 +16,18 @@ export interface SparseExtent {
   readonly length: number
 }
 
-const kinds: Readonly<Record<string, TarEntryKind>> = {
-  '\0': 'file',
-  '0': 'file',
-  '7': 'file',
-  S: 'sparse',
-  x: 'pax',
-  g: 'pax',
-  L: 'skipped',
-  K: 'skipped',
-  V: 'skipped',
-  '5': 'folder',
-}
+const kinds: ReadonlyMap<string, TarEntryKind> = new Map([
+  ['\0', 'file'],
+  ['0', 'file'],
+  ['7', 'file'],
+  ['S', 'sparse'],
+  ['x', 'pax'],
+  ['g', 'pax'],
+  ['L', 'name'],
+  ['K', 'skipped'],
+  ['V', 'skipped'],
+  ['5', 'folder'],
+])
 
 /** A header; undefined where the block is none. */
 export function readTarHeader(block: Uint8Array): TarHeader | undefined {
@@ -35,7 +37,15 @@ export function readTarHeader(block: Uint8Array): TarHeader | undefined {
   if (!/^[0-7]{1,7}$/.test(checksum) || Number.parseInt(checksum, 8) !== sum) return undefined
   const storedBytes = readTarNumber(block, 124)
   if (storedBytes === undefined) return undefined
-  return { kind: kinds[String.fromCharCode(block[156] ?? 0)] ?? 'other', storedBytes }
+  const type = String.fromCharCode(block[156] ?? 0)
+  return { kind: kinds.get(type) ?? 'other', name: nameOf(block), storedBytes }
+}
+
+/** In POSIX's format a long name is in two parts; in GNU's there is something else in that place. */
+function nameOf(block: Uint8Array): string {
+  const name = text(block, 0, 100)
+  const prefix = latin1(block, 257, 6) === 'ustar' ? text(block, 345, 155) : ''
+  return prefix === '' ? name : `${prefix}/${name}`
 }
 
 /** A number of twelve bytes: octal text, or binary with the highest bit set. Undefined where it is none. */
@@ -72,12 +82,17 @@ export function readPaxKeys(bytes: Uint8Array): ReadonlyMap<string, string> {
     const blank = bytes.indexOf(0x20, at)
     const length = blank < 0 ? Number.NaN : Number(latin1(bytes, at, blank - at))
     if (!Number.isSafeInteger(length) || length < 5) break
-    const line = latin1(bytes, blank + 1, at + length - 1 - blank - 1)
+    const line = text(bytes, blank + 1, at + length - 1 - blank - 1)
     const equals = line.indexOf('=')
     if (equals > 0) keys.set(line.slice(0, equals), line.slice(equals + 1))
     at += length
   }
   return keys
+}
+
+/** UTF-8 up to the first NUL. */
+function text(bytes: Uint8Array, at: number, length: number): string {
+  return Buffer.from(latin1(bytes, at, length), 'latin1').toString()
 }
 
 /** Text up to the first NUL. */

@@ -1,4 +1,4 @@
-import { GzipBody, type UnpackedReceiver } from './gzip-body.ts'
+import { type UnpackedReceiver, Unpacker } from '../unpacker.ts'
 import { GzipError, type GzipProblem } from './gzip-error.ts'
 import { gzipHeaderBytes } from './gzip-header.ts'
 import { type GzipTrailer, isFwtoolTrailer, longestTrailer } from './gzip-trailer.ts'
@@ -21,7 +21,10 @@ type Place = 'header' | 'body' | 'checksum' | 'behind'
 export class GzipDecoder {
   readonly #receive: UnpackedReceiver
   #place: Place = 'header'
-  #body: GzipBody | undefined
+  #body: Unpacker | undefined
+  /** Of what the member was unpacked to. */
+  #crc = 0
+  #unpackedBytes = 0
   #kept: Uint8Array = new Uint8Array(0)
   #members = 0
   /** Bytes that were taken in whole. */
@@ -97,15 +100,23 @@ export class GzipDecoder {
     if (this.#members > freeMembers + this.#offset / shortestMember) {
       throw this.#error('members', 'it has more members than its length explains', this.#offset)
     }
-    this.#body = new GzipBody()
+    const zlib = process.getBuiltinModule('node:zlib')
+    this.#body = new Unpacker(zlib.createInflateRaw({ chunkSize: 256 * 1024 }))
+    this.#crc = 0
+    this.#unpackedBytes = 0
     this.#place = 'body'
   }
 
   async #unpack(rest: Uint8Array): Promise<number> {
-    const body = this.#body as GzipBody
+    const { crc32 } = process.getBuiltinModule('node:zlib')
+    const receive = async (bytes: Uint8Array): Promise<void> => {
+      this.#crc = crc32(bytes, this.#crc)
+      this.#unpackedBytes += bytes.length
+      await this.#receive(bytes)
+    }
     let taken: number | undefined
     try {
-      taken = await body.write(rest, this.#receive)
+      taken = await this.#body?.write(rest, receive)
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : ''
       if (!code.startsWith('Z_')) throw error
@@ -124,9 +135,8 @@ export class GzipDecoder {
     this.#kept = all
     if (all.length < trailerBytes) return taken
     const view = new DataView(all.buffer, all.byteOffset, all.byteLength)
-    const body = this.#body as GzipBody
-    body.destroy()
-    if (view.getUint32(0, true) !== body.crc || view.getUint32(4, true) !== body.unpackedBytes % 2 ** 32) {
+    this.#body?.destroy()
+    if (view.getUint32(0, true) !== this.#crc || view.getUint32(4, true) !== this.#unpackedBytes % 2 ** 32) {
       throw this.#error('damaged', 'the compressed data is damaged: wrong checksum or length', this.#offset)
     }
     this.#body = undefined

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { TarDiskSink } from './tar-disk-sink.ts'
+import { Unwrapper } from '../unwrapper.ts'
 
 let folder: string
 const disk = Buffer.concat([
@@ -29,10 +29,17 @@ const tar = (...args: string[]): Buffer =>
 
 async function unpack(bytes: Uint8Array, chunk: number, maxBytes = 1e9): Promise<Buffer> {
   const out: Buffer[] = []
-  const sink = new TarDiskSink(
-    { write: (piece) => void out.push(Buffer.from(piece)) },
-    { imageId: 'i', maxBytes },
-  )
+  const names: (string | undefined)[] = []
+  const sink = new Unwrapper({
+    imageId: 'i',
+    expected: 'any',
+    maxBytes,
+    open: ({ name }) => {
+      names.push(name)
+      if (names.length > 1) throw new Error(`a second one: ${names.join()}`)
+      return { write: (piece) => void out.push(Buffer.from(piece)) }
+    },
+  })
   for (let at = 0; at < bytes.length; at += chunk) await sink.write(bytes.subarray(at, at + chunk))
   await sink.end()
   return Buffer.concat(out)
@@ -60,7 +67,6 @@ test('what is no archive goes through', async () => {
 })
 
 test.each<[string, () => Buffer]>([
-  ['two files', () => tar('disk.raw', 'another')],
   [
     'a link',
     () => {
@@ -72,7 +78,7 @@ test.each<[string, () => Buffer]>([
   ['half of a file', () => tar('disk.raw').subarray(0, 1_000_000)],
   ['outdated holes', () => tar('--format=pax', '-S', '--sparse-version=0.1', 'disk.raw')],
 ])('everything else is refused: %s', async (_name, make) => {
-  await expect(unpack(make(), 4096)).rejects.toMatchObject({ rule: 'compressed-tar' })
+  await expect(unpack(make(), 4096)).rejects.toMatchObject({ rule: 'archive' })
 })
 
 test('holes count for the size that a disk may have', async () => {
@@ -85,7 +91,7 @@ test('holes count for the size that a disk may have', async () => {
 test('damaged maps of holes are refused, and none takes long', async () => {
   const archives = [tar('--format=oldgnu', '-S', 'disk.raw'), tar('--format=pax', '-S', 'disk.raw')]
   for (const archive of archives) {
-    for (let at = 0; at < 2048; at += 7) {
+    for (let at = 0; at < 2048; at += 13) {
       const bytes = Buffer.from(archive)
       bytes[at] = (bytes[at] ?? 0) ^ 0x11
       const size = await unpack(bytes, 65_536, 1e8).then(

@@ -1,0 +1,287 @@
+import type { ByteSink, Envelope } from '@disk-image/core'
+import {
+  readPaxKeys,
+  readSparseExtents,
+  readTarHeader,
+  readTarNumber,
+  type SparseExtent,
+  type TarHeader,
+} from './tar-header.ts'
+
+const block = 512
+/** Extents of a sparse file, and bytes of a header of names or attributes, that are taken. */
+const mostExtents = 2 ** 18
+const longestAttributes = 64 * 1024
+const zeros = new Uint8Array(256 * 1024)
+
+/** A file in the archive. */
+export interface TarMember {
+  /** As it is written there: hostile, and no path to open. */
+  readonly name: string
+  /** Bytes of the file, holes included. */
+  readonly sizeBytes: number
+}
+
+/** Takes a member's bytes; `end` follows the last of them. */
+export interface MemberSink extends ByteSink {
+  end?(): Promise<void> | void
+}
+
+/** What to do with the members of an archive. */
+export interface TarHandler {
+  /** Called for each file before its bytes. Without a sink it is passed over. */
+  open(member: TarMember): Promise<MemberSink | undefined> | MemberSink | undefined
+  /** The error for an archive that can't be taken. */
+  refuse(reason: string, offset: number): Error
+}
+
+type Step = 'header' | 'attributes' | 'more-extents' | 'map' | 'content' | 'over'
+
+/**
+ * Reads a tar archive in order: files, sparse ones by the old and the newest of GNU's ways, long names. Folders are
+ * passed over; links, devices and everything else is refused.
+ */
+export class TarReader implements Envelope {
+  readonly #handler: TarHandler
+  #step: Step = 'header'
+  #kept: Uint8Array = new Uint8Array(0)
+  /** Bytes of the archive that were taken, and those of the member and its padding that are still to come. */
+  #position = 0
+  #left = 0
+  #padding = 0
+  #pax: ReadonlyMap<string, string> = new Map()
+  #longName: string | undefined
+  #attributes: 'pax' | 'name' | 'none' = 'none'
+  #name = ''
+  #sizeBytes = 0
+  #extents: SparseExtent[] = []
+  /** The numbers of a map, and the start of the next one. */
+  #numbers: number[] = []
+  #mapRest = ''
+  #sink: MemberSink | undefined
+  /** Bytes of the member that its sink has, and whether one has been begun at all. */
+  #out = 0
+  #members = 0
+
+  constructor(handler: TarHandler) {
+    this.#handler = handler
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    let rest = chunk
+    while (rest.length > 0) {
+      const taken = await this.#take(rest)
+      this.#position += taken
+      rest = rest.subarray(taken)
+    }
+  }
+
+  async end(): Promise<void> {
+    // An archive may end without its two empty blocks; tar itself only warns of that.
+    const isBetween = this.#step === 'header' && this.#kept.length === 0 && this.#attributes === 'none'
+    if (this.#step !== 'over' && !isBetween) throw this.#refuse('it ends within a file')
+    if (this.#members === 0) throw this.#refuse('it has no file')
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async #take(rest: Uint8Array): Promise<number> {
+    if (this.#step === 'over') return rest.length
+    if (this.#step === 'content') return this.#takeContent(rest)
+    const wanted = this.#step === 'attributes' ? this.#left : block
+    const part = rest.subarray(0, wanted - this.#kept.length)
+    const all = new Uint8Array(this.#kept.length + part.length)
+    all.set(this.#kept)
+    all.set(part, this.#kept.length)
+    this.#kept = all
+    if (all.length === wanted) {
+      this.#kept = new Uint8Array(0)
+      await this.#takeWhole(all)
+    }
+    return part.length
+  }
+
+  async #takeWhole(whole: Uint8Array): Promise<void> {
+    if (this.#step === 'header') this.#takeHeader(whole)
+    else if (this.#step === 'attributes') this.#takeAttributes(whole)
+    else if (this.#step === 'more-extents') this.#takeExtents(whole, 0, 21, 504)
+    else this.#takeMap(whole)
+    if (this.#step === 'content' && this.#sink === undefined && this.#name !== '') await this.#begin()
+  }
+
+  #takeHeader(whole: Uint8Array): void {
+    if (whole.every((byte) => byte === 0)) {
+      this.#step = 'over'
+      return
+    }
+    const header = readTarHeader(whole)
+    if (header === undefined) throw this.#refuse('a header of it is damaged')
+    if (header.kind === 'pax' || header.kind === 'name' || header.kind === 'skipped') {
+      this.#beginAttributes(header)
+      return
+    }
+    const pax = this.#pax
+    const name = pax.get('GNU.sparse.name') ?? pax.get('path') ?? this.#longName ?? header.name
+    this.#pax = new Map()
+    this.#longName = undefined
+    this.#attributes = 'none'
+    if (header.kind === 'folder') return
+    if (header.kind === 'other') throw this.#refuse('it holds something else than files')
+    this.#setContent(pax.has('size') ? Number(pax.get('size')) : header.storedBytes)
+    this.#name = name === '' ? '?' : name
+    if (header.kind === 'sparse') {
+      this.#sizeBytes = this.#checkSize(readTarNumber(whole, 483))
+      this.#takeExtents(whole, 386, 4, 482)
+    } else if ([...pax.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
+      if (pax.get('GNU.sparse.major') !== '1') throw this.#refuse('its file is sparse in an outdated way')
+      this.#sizeBytes = this.#checkSize(Number(pax.get('GNU.sparse.realsize')))
+      this.#step = 'map'
+    } else {
+      this.#sizeBytes = this.#left
+      this.#extents = [{ offset: 0, length: this.#left }]
+      this.#step = 'content'
+    }
+  }
+
+  #beginAttributes({ kind, storedBytes }: TarHeader): void {
+    this.#setContent(storedBytes)
+    this.#left += this.#padding
+    this.#padding = 0
+    if (this.#left > longestAttributes) throw this.#refuse('a header of it is too long')
+    this.#attributes = kind === 'pax' || kind === 'name' ? kind : 'none'
+    this.#step = this.#left === 0 ? 'header' : 'attributes'
+  }
+
+  #takeAttributes(whole: Uint8Array): void {
+    if (this.#attributes === 'pax') this.#pax = new Map([...this.#pax, ...readPaxKeys(whole)])
+    else if (this.#attributes === 'name') this.#longName = textOf(whole)
+    this.#step = 'header'
+  }
+
+  #setContent(storedBytes: number): void {
+    if (!Number.isSafeInteger(storedBytes) || storedBytes < 0)
+      throw this.#refuse('a file of it has no possible size')
+    this.#left = storedBytes
+    this.#padding = (block - (storedBytes % block)) % block
+    this.#extents = []
+  }
+
+  #checkSize(sizeBytes: number | undefined): number {
+    if (sizeBytes !== undefined && Number.isSafeInteger(sizeBytes) && sizeBytes >= 0) return sizeBytes
+    throw this.#refuse('its file has no possible size')
+  }
+
+  /** Extents of the old sparse format, which has a flag after them for another block of them. */
+  #takeExtents(whole: Uint8Array, at: number, count: number, flagAt: number): void {
+    const extents = readSparseExtents(whole, at, count)
+    if (extents === undefined) throw this.#badMap()
+    this.#extents.push(...extents)
+    if (this.#extents.length > mostExtents) throw this.#refuse('its file has too many holes')
+    if (whole[flagAt] === 0) this.#checkExtents()
+    else this.#step = 'more-extents'
+  }
+
+  /** The map of the newer sparse format: decimal numbers, a line each, before the data. */
+  #takeMap(whole: Uint8Array): void {
+    this.#left -= block
+    if (this.#left < 0) throw this.#badMap()
+    const lines = (this.#mapRest + String.fromCharCode(...whole)).split('\n')
+    this.#mapRest = lines.pop() ?? ''
+    for (const line of lines) {
+      if (this.#numbers.length > 0 && this.#numbers.length === 2 * (this.#numbers[0] ?? 0) + 1) break
+      if (!/^\d{1,15}$/.test(line)) throw this.#badMap()
+      this.#numbers.push(Number(line))
+    }
+    const count = this.#numbers[0] ?? 0
+    if (count > mostExtents) throw this.#refuse('its file has too many holes')
+    if (this.#numbers.length < 2 * count + 1) return
+    for (let index = 1; index <= 2 * count; index += 2) {
+      this.#extents.push({ offset: this.#numbers[index] ?? 0, length: this.#numbers[index + 1] ?? 0 })
+    }
+    this.#numbers = []
+    this.#mapRest = ''
+    this.#checkExtents()
+  }
+
+  #checkExtents(): void {
+    let end = 0
+    let stored = 0
+    for (const { offset, length } of this.#extents) {
+      if (offset < end || offset + length > this.#sizeBytes) throw this.#badMap()
+      end = offset + length
+      stored += length
+    }
+    if (stored !== this.#left) throw this.#badMap()
+    this.#extents = this.#extents.filter(({ length }) => length > 0)
+    this.#step = 'content'
+  }
+
+  async #begin(): Promise<void> {
+    this.#members += 1
+    this.#out = 0
+    this.#sink = (await this.#handler.open({ name: this.#name, sizeBytes: this.#sizeBytes })) ?? passOver
+    this.#name = ''
+    // A file without data has nothing else to wait for.
+    if (this.#left === 0) await this.#finish()
+  }
+
+  async #takeContent(rest: Uint8Array): Promise<number> {
+    const content = rest.subarray(0, this.#left)
+    if (content.length > 0) {
+      const [extent] = this.#extents
+      if (extent === undefined) throw this.#badMap()
+      await this.#emitZeros(extent.offset - this.#out)
+      const part = content.subarray(0, extent.offset + extent.length - this.#out)
+      await this.#emit(part)
+      if (this.#out === extent.offset + extent.length) this.#extents.shift()
+      this.#left -= part.length
+      if (this.#left === 0) await this.#finish()
+      return part.length
+    }
+    const padding = rest.subarray(0, this.#padding)
+    this.#padding -= padding.length
+    if (this.#padding === 0) this.#step = 'header'
+    return padding.length
+  }
+
+  async #finish(): Promise<void> {
+    await this.#emitZeros(this.#sizeBytes - this.#out)
+    const sink = this.#sink
+    this.#sink = undefined
+    this.#step = this.#padding === 0 ? 'header' : 'content'
+    await sink?.end?.()
+  }
+
+  async #emitZeros(length: number): Promise<void> {
+    if (this.#sink === passOver) {
+      this.#out += length
+      return
+    }
+    for (let left = length; left > 0; left -= zeros.length) {
+      await this.#emit(zeros.subarray(0, Math.min(left, zeros.length)))
+    }
+  }
+
+  async #emit(bytes: Uint8Array): Promise<void> {
+    if (bytes.length === 0) return
+    this.#out += bytes.length
+    await this.#sink?.write(bytes)
+  }
+
+  #badMap(): Error {
+    return this.#refuse('the map of its sparse file is damaged')
+  }
+
+  #refuse(reason: string): Error {
+    return this.#handler.refuse(reason, this.#position)
+  }
+}
+
+const passOver: MemberSink = { write: () => undefined }
+
+function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0)
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end))
+}
