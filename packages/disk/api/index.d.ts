@@ -14,6 +14,14 @@ import {
   FileHandle,
 } from "node:fs/promises";
 
+interface Argon2 {
+  readonly type: "argon2i" | "argon2id";
+  readonly passes: number;
+  readonly memoryBytes: number;
+  readonly lanes: number;
+  readonly salt: Uint8Array;
+}
+
 interface Batmap {
   readonly headerOffset: number;
   readonly mapOffset: number;
@@ -146,11 +154,69 @@ interface LocatorEntry {
   readonly offset: number;
 }
 
+interface LuksChecksum {
+  readonly hash: "sha256" | "sha512";
+  readonly bytes: Uint8Array;
+  readonly value: Uint8Array;
+  readonly offset: number;
+}
+
+interface LuksCipher {
+  readonly mode: "xts" | "cbc";
+  readonly vector: "plain" | "plain64" | "essiv:sha256";
+}
+
+interface LuksDisk extends Disk {
+  readonly layout: LuksLayout;
+  readonly keySlot: number;
+}
+
+type LuksHash = "sha1" | "sha256" | "sha384" | "sha512";
+
+type LuksKdf = Pbkdf2 | Argon2;
+
+interface LuksKeySlot {
+  readonly id: number;
+  readonly kdf: LuksKdf;
+  readonly cipher: LuksCipher;
+  readonly cipherKeyBytes: number;
+  readonly areaOffset: number;
+  readonly stripeHash: LuksHash;
+  readonly digest: Pbkdf2 & {
+    readonly value: Uint8Array;
+  };
+}
+
+interface LuksLayout extends Layout {
+  readonly format: "luks";
+  readonly version: number;
+  readonly cipherName: string;
+  readonly cipher: LuksCipher | undefined;
+  readonly keyBytes: number;
+  readonly slots: readonly LuksKeySlot[];
+  readonly payloadOffset: number;
+  readonly sectorBytes: number;
+  readonly vectorOffset: number;
+  readonly checksums: readonly LuksChecksum[];
+  readonly unsupported: readonly Refusal[];
+  readonly otherSlots: readonly Refusal[];
+}
+
+interface LuksLimits {
+  readonly maxIterations?: number | undefined;
+  readonly maxMemoryBytes?: number | undefined;
+}
+
 interface MemberSink extends ByteSink {
   end?(): Promise<void> | void;
 }
 
 interface OpenDiskOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface OpenLuksOptions extends LuksLimits {
+  readonly passphrase: Uint8Array;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -188,6 +254,13 @@ interface ParallelsLayout extends Layout {
   readonly tableOffset: number;
   readonly placeUnitBytes: number;
   readonly extensionSector: bigint;
+}
+
+interface Pbkdf2 {
+  readonly type: "pbkdf2";
+  readonly hash: LuksHash;
+  readonly iterations: number;
+  readonly salt: Uint8Array;
 }
 
 interface RawReader {
@@ -403,6 +476,8 @@ export declare function envelopeOf(head: Uint8Array): EnvelopeName | undefined;
 
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 
+export declare function openLuks(reader: RandomAccessReader, options: OpenLuksOptions): Promise<LuksDisk>;
+
 export declare function openParallels(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<ParallelsDisk>;
 
 export declare function openStreamDecoder(layout: Layout, options: StreamDecoderOptions): Promise<StreamDecoder>;
@@ -434,8 +509,11 @@ export type {
   FileRange,
   GzipProblem,
   GzipTrailer,
+  LuksDisk,
+  LuksLayout,
   MemberSink,
   OpenDiskOptions,
+  OpenLuksOptions,
   Ovf,
   OvfDisk,
   ParallelsDisk,

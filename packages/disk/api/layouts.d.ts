@@ -1,7 +1,16 @@
 import {
   Layout,
+  RandomAccessReader,
   Refusal,
 } from "@disk-image/core";
+
+interface Argon2 {
+  readonly type: "argon2i" | "argon2id";
+  readonly passes: number;
+  readonly memoryBytes: number;
+  readonly lanes: number;
+  readonly salt: Uint8Array;
+}
 
 type Asking<Result> = Generator<FileRange, Result, Uint8Array | undefined>;
 
@@ -117,6 +126,66 @@ interface LocatorEntry {
   readonly offset: number;
 }
 
+interface LuksChecksum {
+  readonly hash: "sha256" | "sha512";
+  readonly bytes: Uint8Array;
+  readonly value: Uint8Array;
+  readonly offset: number;
+}
+
+interface LuksCipher {
+  readonly mode: "xts" | "cbc";
+  readonly vector: "plain" | "plain64" | "essiv:sha256";
+}
+
+interface LuksCrypto {
+  readonly kdfs: readonly LuksKdf["type"][];
+  digest(hash: LuksHash, bytes: Uint8Array): Promise<Uint8Array>;
+  derive(secret: Uint8Array, kdf: LuksKdf, keyBytes: number): Promise<Uint8Array>;
+  decrypt(cipher: LuksCipher, key: Uint8Array, bytes: Uint8Array): Promise<void>;
+}
+
+type LuksHash = "sha1" | "sha256" | "sha384" | "sha512";
+
+type LuksKdf = Pbkdf2 | Argon2;
+
+interface LuksKeySlot {
+  readonly id: number;
+  readonly kdf: LuksKdf;
+  readonly cipher: LuksCipher;
+  readonly cipherKeyBytes: number;
+  readonly areaOffset: number;
+  readonly stripeHash: LuksHash;
+  readonly digest: Pbkdf2 & {
+    readonly value: Uint8Array;
+  };
+}
+
+interface LuksLayout extends Layout {
+  readonly format: "luks";
+  readonly version: number;
+  readonly cipherName: string;
+  readonly cipher: LuksCipher | undefined;
+  readonly keyBytes: number;
+  readonly slots: readonly LuksKeySlot[];
+  readonly payloadOffset: number;
+  readonly sectorBytes: number;
+  readonly vectorOffset: number;
+  readonly checksums: readonly LuksChecksum[];
+  readonly unsupported: readonly Refusal[];
+  readonly otherSlots: readonly Refusal[];
+}
+
+interface LuksLimits {
+  readonly maxIterations?: number | undefined;
+  readonly maxMemoryBytes?: number | undefined;
+}
+
+export declare class LuksRefusal extends Error {
+  readonly refusal: Refusal;
+  constructor(refusal: Refusal);
+}
+
 interface ParallelsLayout extends Layout {
   readonly format: "parallels";
   readonly version: number;
@@ -127,6 +196,13 @@ interface ParallelsLayout extends Layout {
   readonly tableOffset: number;
   readonly placeUnitBytes: number;
   readonly extensionSector: bigint;
+}
+
+interface Pbkdf2 {
+  readonly type: "pbkdf2";
+  readonly hash: LuksHash;
+  readonly iterations: number;
+  readonly salt: Uint8Array;
 }
 
 interface PlacedFooter {
@@ -326,6 +402,8 @@ interface VmdkLayout extends Layout {
   readonly metadataEnd: number;
 }
 
+declare const activeSlot = 11301363;
+
 export declare const atEndMark: bigint;
 
 export declare function checkBitmaps(directory: Uint8Array | undefined, { count, offset, bytes }: BitmapDirectory, header: Pick<Qcow2Header, "clusterSize" | "exactSizeBytes">, problems: Problems): void;
@@ -356,9 +434,15 @@ export declare const layoutHeadBytes: number;
 
 export declare const longestDescriptor: number;
 
+export declare const luks1Bytes = 592;
+
+export declare function luksHeadBytes(head: Uint8Array): number;
+
 export declare const mostSnapshots = 65536;
 
 export declare const oneVmdkFile = "`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`";
+
+export declare function parseLuks(head: Uint8Array, fileBytes: number): LuksLayout;
 
 export declare function parseParallels(head: Uint8Array): ParallelsLayout;
 
@@ -390,11 +474,24 @@ export declare function printable(text: string): string;
 
 export declare function qcow2HeadBytes(head: Uint8Array): number;
 
+export declare function readFully(reader: RandomAccessReader, offset: number, length: number, signal: AbortSignal | undefined, into?: Uint8Array): Promise<Uint8Array>;
+
+export declare function readLuksLayout(reader: RandomAccessReader, crypto: LuksCrypto, signal?: AbortSignal): Promise<LuksLayout>;
+
 export declare function sameBytes(one: Uint8Array, other: Uint8Array): boolean;
+
+export declare function startsAsLuks(head: Fields): boolean;
 
 export declare function startsAsParallels(head: Uint8Array): boolean;
 
 export declare function startsAsParallelsExtension(bytes: Uint8Array): boolean;
+
+export declare function unlockLuks(reader: RandomAccessReader, layout: LuksLayout, passphrase: Uint8Array, crypto: LuksCrypto, options?: LuksLimits & {
+  readonly signal?: AbortSignal | undefined;
+}): Promise<{
+  readonly key: Uint8Array;
+  readonly keySlot: number;
+}>;
 
 export declare const vdiDiscarded = 4294967294;
 
@@ -412,7 +509,15 @@ export {
   type Finding,
   type FooterFields,
   type JudgedHeader,
+  type LuksCipher,
+  type LuksCrypto,
+  type LuksHash,
+  type LuksKdf,
+  type LuksKeySlot,
+  type LuksLayout,
+  type LuksLimits,
   type ParallelsLayout,
+  type Pbkdf2,
   type PlacedFooter,
   type Qcow2Extensions,
   type Qcow2Layout,
@@ -430,6 +535,7 @@ export {
   type VmdkExtent,
   type VmdkHeader,
   type VmdkLayout,
+  activeSlot as luksActiveSlot,
   footerBytes as vhdFooterBytes,
   headerBytes as vhdHeaderBytes,
 };

@@ -4,7 +4,7 @@ import { ReadAhead } from './engine/read-ahead.ts'
 import { firstBytes, headBytes, tailBytes } from './engine/steps.ts'
 import { Fields } from '@disk-image/disk/layouts'
 import { neededHead } from './formats/index.ts'
-import { readFully } from './read-fully.ts'
+import { readFully } from '@disk-image/disk/layouts'
 import type { InspectionResult } from './result.ts'
 
 /** Options of {@link inspect}. */

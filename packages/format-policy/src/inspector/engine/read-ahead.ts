@@ -1,5 +1,5 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import { readFully } from '../read-fully.ts'
+import { readFully } from '@disk-image/disk/layouts'
 import type { Ahead, Range } from './steps.ts'
 
 /** Ranges that are read before they are asked for, and their bytes: with head and tail they bound all memory. */

@@ -2,6 +2,7 @@ import {
   checkBitmaps,
   Fields,
   hex,
+  luks1Bytes,
   mostSnapshots,
   Problems,
   type Qcow2Layout,
@@ -9,7 +10,7 @@ import {
 } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { type ImageEnd, piecesOf, read, scan, type Steps } from '../engine/steps.ts'
-import { headerBytes as luks1HeaderBytes, problemOfLuks1 } from './luks.ts'
+import { problemOfLuks1 } from './luks.ts'
 import { walkSnapshots } from './qcow2-snapshots.ts'
 
 /** L2 tables that are looked into; 32768 of them span 16 TiB with clusters of 64 KiB. */
@@ -121,10 +122,10 @@ function* walkBitmaps(layout: Qcow2Layout, report: Report): Steps<void> {
 
 /** The header of an encrypted image is one of LUKS 1. */
 function* lookAtLuks(offset: number, report: Report): Steps<void> {
-  const problem = problemOfLuks1(new Fields((yield* read(offset, luks1HeaderBytes)) ?? new Uint8Array(0)))
+  const problem = problemOfLuks1(new Fields((yield* read(offset, luks1Bytes)) ?? new Uint8Array(0)))
   if (problem === undefined) return
-  const { name: _, ok: __, reason = '', ...finding } = problem
-  report.fail('encryption', { reason, ...finding, offset: offset + (finding.offset ?? 0) })
+  const { reason, found, accepted } = problem
+  report.fail('encryption', { reason, found, accepted, offset: offset + (problem.offset ?? 0) })
 }
 
 /** Where the snapshot table is; infinitely far where there is none, or none that can be looked at. */

@@ -1,17 +1,17 @@
-import type { RandomAccessReader } from '@disk-image/core'
-import { Fields } from '@disk-image/disk/layouts'
-import { startsAsLuks } from '../formats/luks.ts'
+import type { RandomAccessReader, Refusal } from '@disk-image/core'
+import {
+  Fields,
+  LuksRefusal,
+  readFully,
+  readLuksLayout,
+  startsAsLuks,
+  unlockLuks,
+} from '@disk-image/disk/layouts'
 import { inspect, type InspectOptions } from '../inspect.ts'
-import { readFully } from '../read-fully.ts'
-import { luks1HeaderBytes, parseLuks1 } from './luks1-header.ts'
-import { readLuks2Metadata } from './luks2-header.ts'
-import { parseLuks2 } from './luks2-volume.ts'
 import { PayloadReader } from './payload-reader.ts'
-import { LuksProblem } from './problem.ts'
-import type { LuksPayloadResult } from './result.ts'
+import type { LuksPayloadNotSeen, LuksPayloadResult } from './result.ts'
 import { createSectorCipher } from './sector-cipher.ts'
-import { checkWork, unlock } from './unlock.ts'
-import type { LuksVolume } from './volume.ts'
+import { webCrypto } from './web-crypto.ts'
 
 /** Options of {@link inspectLuksPayload}. */
 export interface InspectLuksPayloadOptions extends InspectOptions {
@@ -43,41 +43,44 @@ export async function inspectLuksPayload(
   const { signal, maxIterations = 50_000_000 } = options
   const secret = typeof passphrase === 'string' ? new TextEncoder().encode(passphrase) : passphrase
   signal?.throwIfAborted()
+  if (globalThis.crypto?.subtle === undefined) {
+    return notSeen('unsupported', { reason: 'There is no Web Crypto here to derive keys with' })
+  }
+  const start = new Fields(await readFully(reader, 0, 8, signal))
+  if (!startsAsLuks(start)) return notSeen('not-luks', { reason: 'The bytes are no LUKS container' })
   try {
-    if (globalThis.crypto?.subtle === undefined) {
-      throw new LuksProblem('unsupported', { reason: 'There is no Web Crypto here to derive keys with' })
-    }
-    const volume = await readVolume(reader, signal)
-    checkWork(volume, maxIterations)
-    const { key, keySlot } = await unlock(reader, volume, secret, signal)
-    const cipher = await createSectorCipher(volume.cipher, key)
+    const layout = await readLuksLayout(reader, webCrypto, signal)
+    const { key, keySlot } = await unlockLuks(reader, layout, secret, webCrypto, { signal, maxIterations })
+    const { cipher, cipherName, version, payloadOffset } = layout
+    // A layout without problems has one.
+    const sectors = await createSectorCipher(cipher!, key)
     key.fill(0)
-    const inspection = await inspect(new PayloadReader(reader, volume, cipher, signal), { signal })
+    const inspection = await inspect(new PayloadReader(reader, layout, sectors, signal), { signal })
     return {
       outcome: 'inspected',
       safe: inspection.safe,
       inspection,
-      version: volume.version,
+      version: version as 1 | 2,
       keySlot,
-      cipher: volume.cipherName,
-      payloadOffsetBytes: volume.payloadOffset,
+      cipher: cipherName,
+      payloadOffsetBytes: payloadOffset,
     }
   } catch (error) {
-    if (error instanceof LuksProblem) return error.result
-    throw error
+    if (!(error instanceof LuksRefusal)) throw error
+    return notSeen(outcomeOf(error.refusal), error.refusal)
   }
 }
 
-async function readVolume(reader: RandomAccessReader, signal: AbortSignal | undefined): Promise<LuksVolume> {
-  const head = new Fields(await readFully(reader, 0, luks1HeaderBytes, signal))
-  if (!startsAsLuks(head)) throw new LuksProblem('not-luks', { reason: 'The bytes are no LUKS container' })
-  const version = head.u16be(6)
-  if (version === 1) return parseLuks1(head, reader.size)
-  if (version === 2) return parseLuks2(await readLuks2Metadata(reader, head, signal), reader.size)
-  throw new LuksProblem('unsupported', {
-    reason: 'This version of LUKS is not known',
-    offset: 6,
-    found: `${version}`,
-    accepted: '1, 2',
-  })
+function notSeen(
+  outcome: LuksPayloadNotSeen['outcome'],
+  { reason, offset, found, accepted }: Omit<Refusal, 'rule'>,
+): LuksPayloadNotSeen {
+  return { outcome, safe: false, reason, offset, found, accepted }
+}
+
+function outcomeOf({ rule, found }: Refusal): LuksPayloadNotSeen['outcome'] {
+  if (rule === 'luks-passphrase') return 'wrong-passphrase'
+  if (rule === 'luks-unsupported' || rule === 'luks-version') return 'unsupported'
+  if (rule === 'luks-key-derivation' && found !== '0 iterations') return 'too-costly'
+  return 'malformed'
 }

@@ -1,7 +1,6 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import { readFully } from '../read-fully.ts'
+import { type LuksLayout, readFully } from '@disk-image/disk/layouts'
 import type { SectorCipher } from './sector-cipher.ts'
-import type { LuksVolume } from './volume.ts'
 
 /** Most that is decrypted at once; longer reads get a shorter answer. */
 const mostBytes = 1024 * 1024
@@ -10,25 +9,25 @@ const mostBytes = 1024 * 1024
 export class PayloadReader implements RandomAccessReader {
   readonly size: number
   readonly #reader: RandomAccessReader
-  readonly #volume: LuksVolume
+  readonly #layout: LuksLayout
   readonly #cipher: SectorCipher
   readonly #signal: AbortSignal | undefined
 
   constructor(
     reader: RandomAccessReader,
-    volume: LuksVolume,
+    layout: LuksLayout,
     cipher: SectorCipher,
     signal: AbortSignal | undefined,
   ) {
-    this.size = volume.payloadBytes
+    this.size = layout.sizeBytes
     this.#reader = reader
-    this.#volume = volume
+    this.#layout = layout
     this.#cipher = cipher
     this.#signal = signal
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
-    const { sectorBytes, payloadOffset, vectorOffset } = this.#volume
+    const { sectorBytes, payloadOffset, vectorOffset } = this.#layout
     const start = Math.floor(offset / sectorBytes) * sectorBytes
     const end = Math.min(offset + length, this.size, start + mostBytes)
     if (end <= offset) return new Uint8Array(0)

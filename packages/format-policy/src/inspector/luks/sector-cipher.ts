@@ -1,6 +1,17 @@
+import type { LuksCipher, LuksHash } from '@disk-image/disk/layouts'
 import { Aes } from './aes.ts'
-import { digest } from './key-derivation.ts'
-import { LuksProblem } from './problem.ts'
+
+/** Hashes, as Web Crypto names them. */
+export const webNames: Readonly<Record<LuksHash, string>> = {
+  sha1: 'SHA-1',
+  sha256: 'SHA-256',
+  sha384: 'SHA-384',
+  sha512: 'SHA-512',
+}
+
+export async function digest(hash: LuksHash, bytes: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest(webNames[hash], new Uint8Array(bytes)))
+}
 
 /** Decrypts whole sectors, each by its number. */
 export interface SectorCipher {
@@ -14,42 +25,10 @@ export interface SectorCipher {
   decrypt(bytes: Uint8Array, first: number, sectorBytes: number): void
 }
 
-type VectorName = 'plain' | 'plain64' | 'essiv:sha256'
-
-const accepted = 'aes with xts-plain64, xts-plain, cbc-essiv:sha256, cbc-plain64 or cbc-plain'
-
-/** What `aes-xts-plain64` and its like mean. */
-export interface CipherName {
-  readonly mode: 'xts' | 'cbc'
-  readonly vector: VectorName
-}
-
-/** Reads the name of a cipher with its mode, and checks that a key of that length fits. */
-export function parseCipher(name: string, keyBytes: number, offset?: number): CipherName {
-  const parts = /^aes-(?:(xts)-(plain|plain64)|(cbc)-(plain|plain64|essiv:sha256))$/.exec(name)
-  const mode = parts?.[1] ?? parts?.[3]
-  if (parts === null || (mode !== 'xts' && mode !== 'cbc')) {
-    throw new LuksProblem('unsupported', {
-      reason: 'The cipher is not supported here',
-      found: name,
-      accepted,
-      offset,
-    })
-  }
-  const aesBytes = mode === 'xts' ? keyBytes / 2 : keyBytes
-  if (aesBytes !== 16 && aesBytes !== 24 && aesBytes !== 32) {
-    throw new LuksProblem('malformed', {
-      reason: 'The key has no length that its cipher takes',
-      found: `${keyBytes} bytes`,
-      accepted: mode === 'xts' ? '32, 48 or 64 bytes' : '16, 24 or 32 bytes',
-      offset,
-    })
-  }
-  return { mode, vector: (parts[2] ?? parts[4]) as VectorName }
-}
+type VectorName = LuksCipher['vector']
 
 /** Makes the cipher of a key. */
-export async function createSectorCipher(name: CipherName, key: Uint8Array): Promise<SectorCipher> {
+export async function createSectorCipher(name: LuksCipher, key: Uint8Array): Promise<SectorCipher> {
   if (name.mode === 'xts') {
     const half = key.length / 2
     return new Xts(new Aes(key.subarray(0, half)), new Aes(key.subarray(half)), name.vector)

@@ -9,19 +9,23 @@ function readerOf(bytes: Uint8Array): RandomAccessReader {
 }
 
 function luks1(iterations = 1, digestIterations = 1): Buffer {
-  const file = Buffer.alloc(1024 * 1024)
+  const file = Buffer.alloc(3 * 1024 * 1024)
   file.write('LUKS\u00ba\u00be', 'latin1')
   file.writeUInt16BE(1, 6)
   file.write('aes', 8)
   file.write('xts-plain64', 40)
   file.write('sha256', 72)
-  file.writeUInt32BE(1024, 104)
+  file.writeUInt32BE(4096, 104)
   file.writeUInt32BE(64, 108)
   file.writeUInt32BE(digestIterations, 164)
   file.writeUInt32BE(0x00ac71f3, 208)
   file.writeUInt32BE(iterations, 212)
-  file.writeUInt32BE(8, 248)
-  file.writeUInt32BE(4000, 252)
+  for (let slot = 0; slot < 8; slot += 1) {
+    const at = 208 + slot * 48
+    if (slot > 0) file.writeUInt32BE(0x0000dead, at)
+    file.writeUInt32BE(8 + slot * 504, at + 40)
+    file.writeUInt32BE(4000, at + 44)
+  }
   return file
 }
 

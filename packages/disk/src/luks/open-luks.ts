@@ -1,0 +1,119 @@
+import {
+  type CallOptions,
+  type Disk,
+  type DiskReceiver,
+  type Extent,
+  InvalidError,
+  type RandomAccessReader,
+} from '@disk-image/core'
+import { allocateBuffer } from '@disk-image/io'
+import { copyExtents } from '../blocks/copy-extents.ts'
+import { DiskFormatError } from '../disk-format-error.ts'
+import { ImageFile } from '../image-file.ts'
+import type { LuksLayout } from './luks-layout.ts'
+import { luksCrypto } from './node-crypto.ts'
+import { createSectorCipher, type SectorCipher } from './sector-cipher.ts'
+import { type LuksLimits, LuksRefusal, readLuksLayout, unlockLuks } from './unlock.ts'
+
+/** Options of {@link openLuks}. */
+export interface OpenLuksOptions extends LuksLimits {
+  /** All bytes of it count, an end of line too. It may be wiped when the disk is open. */
+  readonly passphrase: Uint8Array
+  /** Ends every read, from now until the disk is closed. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The disk inside a LUKS container. */
+export interface LuksDisk extends Disk {
+  readonly layout: LuksLayout
+  /** The key slot that the passphrase opened. */
+  readonly keySlot: number
+}
+
+/**
+ * Opens the disk inside a LUKS container, version 1 or 2, whose data is behind its header.
+ *
+ * @throws {DiskFormatError} `luks-passphrase` where the passphrase opens no key slot; `luks-unsupported` for what is
+ * not read here, `luks-key-derivation` for what takes too much time or memory, and other rules for what is damaged
+ */
+export async function openLuks(reader: RandomAccessReader, options: OpenLuksOptions): Promise<LuksDisk> {
+  const { passphrase, signal } = options
+  try {
+    const layout = await readLuksLayout(reader, luksCrypto, signal)
+    const { key, keySlot } = await unlockLuks(reader, layout, passphrase, luksCrypto, options)
+    const cipher = createCipher(layout, key)
+    return createDisk(new ImageFile(reader, 'luks'), layout, cipher, keySlot, signal)
+  } catch (error) {
+    if (!(error instanceof LuksRefusal)) throw error
+    throw new DiskFormatError({ ...error.refusal, cause: undefined })
+  }
+}
+
+function createCipher({ cipher }: LuksLayout, key: Uint8Array): SectorCipher {
+  try {
+    // A layout without problems has one.
+    if (cipher === undefined) throw new TypeError('The layout has no cipher')
+    return createSectorCipher(cipher, key)
+  } finally {
+    key.fill(0)
+  }
+}
+
+const mostReadBytes = 1024 ** 3
+
+function createDisk(
+  file: ImageFile,
+  layout: LuksLayout,
+  cipher: SectorCipher,
+  keySlot: number,
+  signal: AbortSignal | undefined,
+): LuksDisk {
+  const { sizeBytes: size, sectorBytes, payloadOffset, vectorOffset } = layout
+  let isClosed = false
+  const requireOpen = (): void => {
+    signal?.throwIfAborted()
+    if (isClosed) throw new InvalidError({ reason: 'The disk is closed.' })
+  }
+
+  async function read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    requireOpen()
+    if (![offset, length].every((bytes) => Number.isSafeInteger(bytes) && bytes >= 0)) {
+      throw new InvalidError({ reason: `Bytes ${offset} and ${length} more are no part of a disk.` })
+    }
+    const end = Math.min(size, offset + length)
+    if (end <= offset) return new Uint8Array(0)
+    if (end - offset > mostReadBytes) {
+      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
+    }
+    const start = Math.floor(offset / sectorBytes) * sectorBytes
+    const stop = Math.ceil(end / sectorBytes) * sectorBytes
+    const isLent = into !== undefined && into.length >= stop - start
+    const bytes = isLent ? into.subarray(0, stop - start) : allocateBuffer(stop - start)
+    await file.fill(payloadOffset + start, bytes)
+    requireOpen()
+    cipher.decrypt(bytes, bytes, vectorOffset + start / 512, sectorBytes)
+    return bytes.subarray(offset - start, end - start)
+  }
+
+  // What is zero inside isn't zero outside, and the other way round.
+  async function* extents(): AsyncGenerator<Extent, void, void> {
+    requireOpen()
+    if (size > 0) yield { offset: 0, length: size, kind: 'data' }
+  }
+
+  const close = (): Promise<void> => {
+    isClosed = true
+    return Promise.resolve()
+  }
+  return {
+    size,
+    layout,
+    keySlot,
+    read,
+    extents,
+    copyTo: (receiver: DiskReceiver, options?: CallOptions) =>
+      copyExtents({ size, read, extents }, receiver, options),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
