@@ -1,7 +1,8 @@
-import { InvalidError, type Layout } from '@disk-image/core'
+import { InvalidError, type Layout, toQemuFormat } from '@disk-image/core'
 import { parallelsStream } from './parallels/open-parallels.ts'
 import { qcow2Stream } from './qcow2/qcow2-stream.ts'
 import { vdiStream } from './vdi/open-vdi.ts'
+import { vhdStream } from './vhd/vhd-stream.ts'
 import { vhdxStream } from './vhdx/open-vhdx.ts'
 import { vmdkStream } from './vmdk/open-vmdk.ts'
 import type {
@@ -19,6 +20,7 @@ const formats: Readonly<Record<string, StreamFormat<Layout>>> = {
   vdi: vdiStream,
   vhdx: vhdxStream,
   vmdk: vmdkStream,
+  vpc: vhdStream,
 }
 
 /** Formats that can be decoded while they come, in qemu-img's terms. */
@@ -62,5 +64,6 @@ export async function openStreamDecoder(
 }
 
 function formatOf(name: string): StreamFormat<Layout> | undefined {
-  return Object.hasOwn(formats, name) ? formats[name] : undefined
+  const driver = toQemuFormat(name)
+  return Object.hasOwn(formats, driver) ? formats[driver] : undefined
 }

@@ -21,10 +21,10 @@ export interface StreamDecoderOptions extends CallOptions {
    */
   readonly target: Pick<Target, 'write' | 'zero'>
   /**
-   * Is told the bytes of the disk, once and before the target is called: for those whose head does not tell. An error
-   * ends the decoding and is passed on as it is.
+   * Is told the bytes of the disk, once and before the target is called: for those whose head does not tell; undefined
+   * where only the image's end does, as of a fixed VHD. An error ends the decoding and is passed on as it is.
    */
-  readonly onSize?: ((sizeBytes: number) => Promise<void>) | undefined
+  readonly onSize?: ((sizeBytes: number | undefined) => Promise<void>) | undefined
   readonly spool: Spool
   /**
    * Whether `target.zero` is called for all of the disk that reads as zero. Otherwise that is left out, and the target
