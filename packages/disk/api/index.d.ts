@@ -283,7 +283,7 @@ interface StreamDecoder {
 
 interface StreamDecoderOptions extends CallOptions {
   readonly target: Pick<Target, "write" | "zero">;
-  readonly onSize?: ((sizeBytes: number) => Promise<void>) | undefined;
+  readonly onSize?: ((sizeBytes: number | undefined) => Promise<void>) | undefined;
   readonly spool: Spool;
   readonly writeZeros?: boolean | undefined;
   readonly workers?: number | DecodeWorkers | undefined;

@@ -32,7 +32,9 @@ export async function streamInto(
   let sizeBytes = plan.sizeBytes
   let spooledBytes = 0
   const requireInside = (offset: number, length: number): void => {
-    if (sizeBytes === undefined || length < 1 || offset + length > sizeBytes) {
+    // Of a fixed VHD only the end tells.
+    const most = sizeBytes ?? (format === 'vpc' ? image.length : 0)
+    if (length < 1 || offset + length > most) {
       throw new Error(`${length} bytes at ${offset} of a disk of ${sizeBytes}`)
     }
   }

@@ -5,7 +5,7 @@ import { cutExtents } from './bitmap.ts'
 import { diskOf } from './chain-disk.ts'
 import { footerBytes, roundUp, sectorBytes } from './footer.ts'
 import type { VhdLayout } from './layout.ts'
-import { createChainDisk } from './open-vhd.ts'
+import { createChainDisk, requireWhole } from './open-vhd.ts'
 import { readVhdLayout } from './read-layout.ts'
 import { judgeTable, parseTable, sortedIndexes, unallocated } from './table.ts'
 import type { DynamicHead } from './vhd-head.ts'
@@ -217,6 +217,7 @@ class DynamicVhdStream implements StreamDecoder {
       const reason = 'the footer and its copy at the start differ, so readers would see different disks'
       throw new VhdError({ rule: 'footers-differ', reason, offset: this.#nextOffset - footerBytes })
     }
+    requireWhole(layout)
     return layout
   }
 

@@ -11,6 +11,8 @@ import type { OpenDiskOptions } from '../open-disk-options.ts'
 import { type ChainDisk, type ChainReader, type ChainRules, chainOf } from './chain-disk.ts'
 import type { VhdLayout } from './layout.ts'
 import { type ChainExtent, readExtents, resolveRange } from './resolve.ts'
+import { judgeBlocksWhole } from './table.ts'
+import { VhdError } from './vhd-error.ts'
 
 /** Bytes of the disk that are looked at together. */
 const windowBytes: number = 2 * 1024 ** 2
@@ -33,7 +35,14 @@ export async function openVhd(reader: RandomAccessReader, options: OpenDiskOptio
   const disks = await chainOf([reader], {})
   const layout = disks[0]?.layout
   if (layout === undefined) throw new RangeError('a VHD has a layout')
+  requireWhole(layout)
   return { layout, ...createChainDisk(disks, options.signal) }
+}
+
+/** @throws {VhdError} where the file has not all of each block, as everybody asks for of a disk that is read alone */
+export function requireWhole({ dynamic, fileBytes }: VhdLayout): void {
+  const problem = dynamic === undefined ? undefined : judgeBlocksWhole(dynamic, fileBytes)
+  if (problem !== undefined) throw new VhdError(problem)
 }
 
 /**

@@ -25,14 +25,18 @@ export class TableScan {
   add(piece: Uint8Array, at: number): void {
     const view = viewOf(piece)
     for (let entry = 0; entry + 4 <= piece.length; entry += 4) {
-      const sector = view.getUint32(entry)
-      if (sector === unallocated) continue
-      this.blocks += 1
-      if (sector < firstSector) this.problem ??= blockOverHeader(sector, at + entry)
-      if (sector < this.#furthestSector) continue
-      this.#furthestSector = sector
-      this.#furthestEntry = at + entry
+      this.addEntry(view.getUint32(entry), at + entry)
     }
+  }
+
+  /** @param at where the entry is in the file */
+  addEntry(sector: number, at: number): void {
+    if (sector === unallocated) return
+    this.blocks += 1
+    if (sector < firstSector) this.problem ??= blockOverHeader(sector, at)
+    if (sector < this.#furthestSector) return
+    this.#furthestSector = sector
+    this.#furthestEntry = at
   }
 
   /** Whether the file is long enough for the table and all blocks. */
@@ -68,6 +72,20 @@ function blockOverHeader(sector: number, offset: number): Refusal {
     found: `sector ${sector}`,
     accepted: 'a place behind the header',
   }
+}
+
+/**
+ * What a disk that is read alone must be beside: all of its last block, also behind the end of the disk. Other readers
+ * and the verdict on an image ask for it.
+ */
+export function judgeBlocksWhole(
+  { table, header, bitmapBytes }: Pick<DynamicLayout, 'table' | 'header' | 'bitmapBytes'>,
+  fileBytes: number,
+): Refusal | undefined {
+  const scan = new TableScan()
+  for (const [block, entry] of table.entries()) scan.addEntry(entry, header.tableOffset + block * 4)
+  const { tableOffset, blockSizeBytes: blockBytes } = header
+  return scan.judgeEnd({ tableOffset, entries: table.length, blockBytes, bitmapBytes }, fileBytes)
 }
 
 interface Region {

@@ -43,6 +43,17 @@ function regionsOf(format: ReadableFormat, image: Buffer): Region[] {
         { offset: 0, length: 64, unit: 1 },
         { offset: 64, length: u32(32) * 4, unit: 4 },
       ]
+    case 'vpc': {
+      const footer = { offset: image.length - 512, length: 88, unit: 1 } as const
+      if (image.toString('latin1', 0, 8) !== 'conectix') return [footer]
+      return [
+        footer,
+        { offset: 0, length: 88, unit: 1 },
+        { offset: 512, length: 64, unit: 1 },
+        { offset: 1536, length: image.readUInt32BE(540) * 4, unit: 4 },
+        { offset: 1536, length: image.readUInt32BE(540) * 4, unit: 4 },
+      ]
+    }
     case 'qcow2': {
       const l1 = Number(image.readBigUInt64BE(40))
       const l2 = Number(image.readBigUInt64BE(l1) & 0x00ff_ffff_ffff_fe00n)
@@ -98,10 +109,29 @@ export function mutate(
     } else {
       const value = random.chance(0.5)
         ? random.pick(numbers as [number, ...number[]])
-        : (bytes.readUInt32LE(at) + random.pick([1, -1, 8, 128, 2048, -128])) >>> 0
-      bytes.writeUInt32LE(value, at)
+        : ((format === 'vpc' ? bytes.readUInt32BE(at) : bytes.readUInt32LE(at)) +
+            random.pick([1, -1, 8, 128, 2048, -128])) >>>
+          0
+      if (format === 'vpc') bytes.writeUInt32BE(value, at)
+      else bytes.writeUInt32LE(value, at)
       what.push(`${value} at ${at}`)
     }
   }
+  if (format === 'vpc' && random.chance(0.6)) sealVhd(bytes)
   return { bytes, what: what.join(', ') }
+}
+
+/** Makes the copy of a VHD's footer what the footer is, and the checksums right. */
+function sealVhd(bytes: Buffer): void {
+  const end = bytes.length - 512
+  const isDynamic = bytes.toString('latin1', 0, 8) === 'conectix'
+  if (isDynamic) bytes.copy(bytes, end, 0, 512)
+  for (const [at, length, field] of [
+    ...(isDynamic ? [[0, 512, 64] as const, [512, 1024, 36] as const] : []),
+    [end, 512, 64] as const,
+  ]) {
+    bytes.writeUInt32BE(0, at + field)
+    const sum = bytes.subarray(at, at + length).reduce((all, byte) => all + byte, 0)
+    bytes.writeUInt32BE(~sum >>> 0, at + field)
+  }
 }

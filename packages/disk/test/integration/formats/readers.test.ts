@@ -33,6 +33,10 @@ const cases: readonly (readonly [format: ReadableFormat, sizeBytes: number, opti
   ['vhdx', 77 * MiB + 512, 'block_size=2M,block_state_zero=off'],
   // Bitmaps stand between the blocks of a large disk.
   ['vhdx', 9 * GiB + 4096, 'block_size=1M'],
+  ['vpc', 40 * MiB + 512, 'force_size=on'],
+  ['vpc', 40 * MiB, ''],
+  ['vpc', 33 * MiB + 512, 'subformat=fixed,force_size=on'],
+  ['vpc', 9 * GiB, 'force_size=on'],
   ['qcow2', 40 * MiB + 512, 'cluster_size=4k'],
   ['qcow2', 40 * MiB + 512, 'extended_l2=on'],
   ['qcow2', 5 * GiB + 512, 'extended_l2=on,cluster_size=16k'],
@@ -75,6 +79,8 @@ describe('reads anywhere what it reads in order', () => {
     ['vdi', 'static=off'],
     ['parallels', 'cluster_size=4k'],
     ['vhdx', 'block_size=1M'],
+    ['vpc', 'force_size=on'],
+    ['vpc', 'subformat=fixed,force_size=on'],
     ['qcow2', 'cluster_size=512'],
     ['qcow2', 'extended_l2=on'],
   ] as const)('%s, %s', async (format, options) => {

@@ -82,7 +82,10 @@ async function copyInto(handle: FileHandle, disk: Awaited<ReturnType<typeof open
 /** Whether qemu-img reads an image; where it does, its disk is in `target`. */
 export async function convertToRaw(format: string, image: string, target: string): Promise<boolean> {
   try {
-    await tool('qemu-img', 'convert', '-f', format, '-O', 'raw', image, target)
+    // What a VHD's geometry comes to is not its size.
+    const options = `driver=vpc,file.filename=${image},force_size_calc=current_size`
+    const source = format === 'vpc' ? ['--image-opts', options] : ['-f', format, image]
+    await tool('qemu-img', 'convert', '-O', 'raw', ...source, target)
     return true
   } catch (error) {
     // It ends with 1, or with a failed assertion.

@@ -87,7 +87,7 @@ test('the size is told before the target is called, and who does not want it end
     write: () => Promise.resolve(void calls.push('write')),
     zero: () => Promise.resolve(void calls.push('zero')),
   }
-  const onSize = (size: number): Promise<void> => Promise.resolve(void calls.push(size))
+  const onSize = (size: number | undefined): Promise<void> => Promise.resolve(void calls.push(size))
   const decoder = await decoderOf('vhdx', buildVhdx(), { target, onSize, writeZeros: true })
   await feed(decoder, buildVhdx(), MiB)
   await decoder.end()
