@@ -264,6 +264,7 @@ export declare class TableScan {
   blocks: number;
   problem: Refusal | undefined;
   add(piece: Uint8Array, at: number): void;
+  addEntry(sector: number, at: number): void;
   judgeEnd(layout: TableShape, fileBytes: number): Refusal | undefined;
 }
 
