@@ -70,13 +70,7 @@ export default defineConfig({
         test: {
           name: 'tools:unit',
           root: 'tools',
-          include: [
-            'build/**/*.test.ts',
-            'checks/**/*.test.ts',
-
-            'bench/*.test.ts',
-            'bench/scaling/*.test.ts',
-          ],
+          include: ['build/**/*.test.ts', 'checks/**/*.test.ts'],
         },
       },
       {

@@ -1,195 +1,193 @@
-import { floor, ours, rssLimitBytes, type Comparison, type Contestant, type Job } from './job.ts'
-import { measure, type MeasuredRun, type Measurement } from './measure.ts'
-import { spreadOf, type Spread } from './statistics.ts'
+import { execa } from 'execa'
+import { setTimeout as sleep } from 'node:timers/promises'
 
-/** One run of one contestant. */
-export interface Run extends Measurement {
-  /** Seconds inside the call, where the command tells them; otherwise of the whole process. */
-  readonly callSeconds: number
-}
+/** Our own command, in every job. */
+export const ours = 'ours'
+/** What a careful shell script does. */
+export const script = 'script'
 
-/** How a contestant did. */
-export interface Standing {
+/** One way of doing a job. */
+export interface Subject {
   readonly name: string
-  readonly description: string
-  readonly runs: readonly Run[]
-  /** Of the whole process. */
-  readonly seconds: Spread
-  readonly callSeconds: Spread
-  readonly cpuSeconds: Spread
-  readonly machineBusySeconds: Spread
-  readonly peakRssBytes: Spread
-  readonly storageWrittenBytes: Spread
-  readonly storageReadBytes: Spread
+  /** The command, which is made anew for every run. */
+  command(): readonly string[]
+  /** Who is very slow takes part in no more rounds than this. @default all */
+  readonly mostRuns?: number | undefined
+  /** There is no result of it to compare. @default false */
+  readonly bringsNothing?: boolean
+  /** Why it can't run here. */
+  readonly absent?: string | undefined
+  /**
+   * Looks at what the command printed.
+   *
+   * @returns seconds inside the call, where the command measures them itself
+   * @throws where it does not say that the image was verified
+   */
+  read?(stdout: string): number | undefined
 }
 
-/** A target, and what came of it. */
-export interface Judgement {
-  readonly what: string
-  readonly value: number
-  readonly atMost: number
-  readonly met: boolean
+/** How one subject must stand against another; without `atMost` it is only shown. */
+export interface Target {
+  /** @default ours */
+  readonly of?: string
+  readonly against: string
+  /** `wall`: the whole process; `call`: inside the call, where a command tells it; `cpu`: of all its processes. */
+  readonly figure: 'wall' | 'call' | 'cpu'
+  readonly atMost?: number
 }
 
-/** A ratio that is shown for information. */
-export interface ComparedRatio {
-  readonly what: string
-  readonly value: number
+/** Something that is measured: the subjects take turns. */
+export interface Job {
+  readonly name: string
+  readonly sizeGiB: number
+  readonly subjects: readonly Subject[]
+  readonly targets: readonly Target[]
+  /** Most memory that our process may take, whatever the image's size. @default 200 */
+  readonly memoryMiB?: number
+  /** Puts everything as it was, before each run. */
+  before(): Promise<void>
+  /** @throws where the result is not byte for byte what it must be */
+  check(): Promise<void>
+  /** Gives back what the job holds. */
+  close?(): Promise<void>
+}
+
+/** What one run took, over its whole process tree; memory is that of its largest process. */
+export interface Run {
+  readonly wall: number
+  readonly call: number
+  readonly cpu: number
+  readonly rssBytes: number
+}
+
+/** Seconds in the middle, and how far they lie apart. */
+export interface Spread {
+  readonly median: number
+  readonly min: number
+  readonly max: number
 }
 
 /** What one job showed. */
 export interface JobResult {
-  readonly job: string
+  readonly name: string
   readonly sizeGiB: number
-  readonly standings: readonly Standing[]
+  readonly runs: ReadonlyMap<string, readonly Run[]>
+  /** Who could not take part, and why. */
+  readonly absent: ReadonlyMap<string, string>
   readonly judgements: readonly Judgement[]
-  readonly comparisons: readonly ComparedRatio[]
-  /** Contestants that could not take part, and why. */
-  readonly absent: Readonly<Record<string, string>>
 }
 
-async function runOnce(job: Job, contestant: Contestant): Promise<Run> {
-  await job.before()
-  const measured: MeasuredRun = await measure(contestant.command(), contestant.environment)
-  const inside = contestant.read?.(measured)
-  if (contestant.bringsNothing !== true) await job.check()
-  const { stdout: _stdout, ...figures } = measured
-  return { ...figures, callSeconds: inside ?? measured.wallSeconds }
+/** A target, and what came of it. */
+export interface Judgement extends Omit<Target, 'figure'> {
+  readonly figure: Target['figure'] | 'memory'
+  readonly ratio: number
+  readonly met: boolean | undefined
 }
 
-function standingOf({ name, description }: Contestant, runs: readonly Run[]): Standing {
-  return {
-    name,
-    description,
-    runs,
-    seconds: spreadOf(runs.map((run) => run.wallSeconds)),
-    callSeconds: spreadOf(runs.map((run) => run.callSeconds)),
-    cpuSeconds: spreadOf(runs.map((run) => run.cpuSeconds)),
-    machineBusySeconds: spreadOf(runs.map((run) => run.machineBusySeconds)),
-    peakRssBytes: spreadOf(runs.map((run) => run.peakRssBytes)),
-    storageWrittenBytes: spreadOf(runs.map((run) => run.storageWrittenBytes)),
-    storageReadBytes: spreadOf(runs.map((run) => run.storageReadBytes)),
-  }
-}
+/** A command that took longer than this is stuck. */
+const timeoutMs = 15 * 60_000
 
-/** What a target's or comparison's ratio is called. */
-export function ratioName({ of = ours, against, figure }: Comparison): string {
-  return `${figure} of ${of} / ${against}`
-}
+/** Node.js says of a child neither its processor time nor its memory. */
+const measurer = `
+import json, os, signal, sys, time
+start = time.monotonic()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, setsid=True)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: os.killpg(pid, signal.SIGKILL))
+_, status, usage = os.wait4(pid, 0)
+print(json.dumps({'exitCode': os.waitstatus_to_exitcode(status), 'wall': time.monotonic() - start,
+    'cpu': usage.ru_utime + usage.ru_stime, 'rssBytes': usage.ru_maxrss * 1024}), file=sys.stderr)
+`
 
-function ratioOf(comparison: Comparison, standings: readonly Standing[]): ComparedRatio | undefined {
-  const { of = ours, against, figure } = comparison
-  const own = standings.find(({ name }) => name === of)
-  const other = standings.find(({ name }) => name === against)
-  if (other === undefined) return undefined
-  const key = figure === 'wall' ? 'seconds' : (`${figure}Seconds` as const)
-  const value = own === undefined ? Infinity : own[key].median / other[key].median
-  return { what: ratioName(comparison), value }
-}
-
-/** Ratios that nobody is judged by: only of those who are there. */
-export function compare(
-  { comparisons = [] }: Pick<Job, 'comparisons'>,
-  standings: readonly Standing[],
-): ComparedRatio[] {
-  if (!standings.some(({ name }) => name === ours)) return []
-  return comparisons.flatMap((comparison) => ratioOf(comparison, standings) ?? [])
-}
-
-/** Compares ours with the others. A target whose other side is absent is not judged; without ours all are missed. */
-export function judge(job: Pick<Job, 'targets'>, standings: readonly Standing[]): Judgement[] {
-  const own = standings.find(({ name }) => name === ours)
-  const judgements = job.targets.flatMap((target) => {
-    const ratio = ratioOf(target, standings)
-    const { atMost } = target
-    return ratio === undefined ? [] : [{ ...ratio, atMost, met: ratio.value <= atMost }]
+/** Runs a command to its end and measures it. @throws where it fails, with what it said */
+async function measure(subject: Subject): Promise<Run> {
+  const words = subject.command()
+  const { stdout, stderr } = await execa('/usr/bin/python3', ['-c', measurer, ...words], {
+    stdin: 'ignore',
+    timeout: timeoutMs,
+    maxBuffer: 16 * 1024 ** 2,
   })
-  const memory = own?.peakRssBytes.max ?? Infinity
-  return [
-    ...judgements,
-    {
-      what: 'peak memory of ours, MiB',
-      value: memory / 1024 ** 2,
-      atMost: rssLimitBytes / 1024 ** 2,
-      met: memory <= rssLimitBytes,
-    },
-  ]
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}
-
-/** Who takes part: everybody who is there and, where it is warmed up, brings a right result in that run. */
-async function findPresent(
-  job: Job,
-  missing: Readonly<Record<string, string | undefined>>,
-  warmUp: boolean,
-): Promise<{ present: Contestant[]; absent: Record<string, string> }> {
-  const present: Contestant[] = []
-  const absent: Record<string, string> = {}
-  for (const contestant of job.contestants) {
-    const reason = missing[contestant.name]
-    if (reason !== undefined) {
-      absent[contestant.name] = reason
-      continue
-    }
-    try {
-      if (warmUp) await runOnce(job, contestant)
-      present.push(contestant)
-    } catch (error) {
-      absent[contestant.name] = messageOf(error)
-    }
+  const lines = stderr.trimEnd().split('\n')
+  const { exitCode, ...run } = JSON.parse(lines.pop() ?? '') as Omit<Run, 'call'> & { exitCode: number }
+  if (exitCode !== 0) {
+    throw new Error(
+      `${words.join(' ')} ended with ${exitCode}:\n${[...lines, stdout].join('\n').slice(-4000)}`,
+    )
   }
-  return { present, absent }
+  return { ...run, call: subject.read?.(stdout) ?? run.wall }
+}
+
+/** @throws where there is no value */
+export function spreadOf(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b)
+  const [min] = sorted
+  const max = sorted.at(-1)
+  if (min === undefined || max === undefined) throw new Error('no values')
+  const [low = min, high = min] = [(sorted.length - 1) / 2].flatMap((at) => [
+    sorted[Math.floor(at)],
+    sorted[Math.ceil(at)],
+  ])
+  return { median: (low + high) / 2, min, max }
+}
+
+/** Compares with the targets. One whose other side is absent is not judged; without its own side it is missed. */
+export function judge(
+  { targets, memoryMiB = 200 }: Pick<Job, 'targets' | 'memoryMiB'>,
+  runs: ReadonlyMap<string, readonly Run[]>,
+): Judgement[] {
+  const judgements = targets.flatMap((target) => {
+    const { of = ours, against, figure, atMost } = target
+    const [own, other] = [runs.get(of), runs.get(against)]
+    if (other === undefined || (own === undefined && atMost === undefined)) return []
+    const median = (list: readonly Run[]): number => spreadOf(list.map((run) => run[figure])).median
+    const ratio = own === undefined ? Infinity : median(own) / median(other)
+    return [{ ...target, ratio, met: atMost === undefined ? undefined : ratio <= atMost }]
+  })
+  const memory = Math.max(...(runs.get(ours) ?? []).map(({ rssBytes }) => rssBytes))
+  const ratio = memory > 0 ? memory / 1024 ** 2 / memoryMiB : Infinity
+  return [...judgements, { against: `${memoryMiB} MiB`, figure: 'memory', ratio, atMost: 1, met: ratio <= 1 }]
 }
 
 /**
- * Runs a job: all contestants in turn, as many rounds as asked for.
+ * Runs a job: all subjects in turn, as many rounds as asked for. Who fails or brings a wrong result, in whichever
+ * round, is out.
  *
- * A contestant that fails or brings a wrong result, in whichever round, is out.
- *
- * @param missing why a contestant can't run at all, by its name
  * @param warmUp everybody runs once before, which doesn't count
  */
-export async function runJob(
-  job: Job,
-  rounds: number,
-  missing: Readonly<Record<string, string | undefined>>,
-  warmUp: boolean,
-  onRound: (round: number) => void,
-): Promise<JobResult> {
-  const { present, absent } = await findPresent(job, missing, warmUp)
-  const runs = new Map<string, Run[]>(present.map(({ name }) => [name, []]))
-  for (let round = 1; round <= rounds; round += 1) {
-    onRound(round)
+export async function runJob(job: Job, rounds: number, warmUp: boolean): Promise<JobResult> {
+  const absent = new Map<string, string>()
+  const runs = new Map<string, Run[]>()
+  for (const { name, absent: reason } of job.subjects) if (reason !== undefined) absent.set(name, reason)
+  for (let round = warmUp ? 0 : 1; round <= rounds; round += 1) {
     // Every other round the other way round, so that nobody always follows the same one.
-    for (const contestant of round % 2 === 1 ? present : present.toReversed()) {
-      if (contestant.name in absent) continue
-      if ((runs.get(contestant.name)?.length ?? 0) >= (contestant.mostRuns ?? Infinity)) continue
+    for (const subject of round % 2 === 0 && round > 0 ? job.subjects.toReversed() : job.subjects) {
+      const { name, mostRuns = Infinity, bringsNothing = false } = subject
+      if (absent.has(name) || (runs.get(name)?.length ?? 0) >= mostRuns) continue
       try {
-        runs.get(contestant.name)?.push(await runOnce(job, contestant))
+        await job.before()
+        const run = await measure(subject)
+        if (!bringsNothing) await job.check()
+        if (round > 0) runs.set(name, [...(runs.get(name) ?? []), run])
       } catch (error) {
-        absent[contestant.name] = `failed in round ${round}: ${messageOf(error)}`
+        absent.set(
+          name,
+          `failed in round ${round}: ${error instanceof Error ? error.message : String(error)}`,
+        )
+        runs.delete(name)
       }
     }
   }
-  const standings = present
-    .filter(({ name }) => !(name in absent))
-    .map((contestant) => standingOf(contestant, runs.get(contestant.name) ?? []))
-  return {
-    job: job.name,
-    sizeGiB: job.sizeGiB,
-    standings,
-    judgements: judge(job, standings),
-    comparisons: compare(job, standings),
-    absent,
-  }
+  return { name: job.name, sizeGiB: job.sizeGiB, runs, absent, judgements: judge(job, runs) }
 }
 
-/** What the site draws of a job: median times as multiples of the shell script's. */
-export function recordJob({ job, sizeGiB, standings }: JobResult): object {
-  const script = standings.find(({ name }) => name === floor)?.seconds.median ?? Number.NaN
-  const ratios = standings.map(({ name, seconds }) => [name, Number((seconds.median / script).toFixed(3))])
-  return { job, sizeGiB, ratios: Object.fromEntries(ratios) as Readonly<Record<string, number>> }
+/**
+ * Waits until a run begins with the same disk and memory as every other: all that is still to be written is.
+ *
+ * And a virtual machine's free memory goes back to its host after about two seconds (free page reporting), and costs
+ * more than a second of processor time per GiB to get again. Whoever runs right after somebody who has just left a few
+ * GiB has them for nothing: the order would decide, and an upload of 3 GiB take 1.4 s or 6.
+ */
+export async function settle(): Promise<void> {
+  await execa('sync')
+  await sleep(4000)
 }

@@ -1,116 +1,97 @@
 import { requireTool } from '@disk-image/testing'
-import { execa } from 'execa'
 import { expect, test } from 'vitest'
-import { download, type Contestant, floor, ours, type Job, type Target } from '../job.ts'
-import { measure } from '../measure.ts'
-import { runJob } from '../run-job.ts'
+import { judge, ours, runJob, script, spreadOf, type Job, type Run, type Subject } from '../run-job.ts'
 
 requireTool('python3')
 
 const nothing = async (): Promise<void> => {}
-const targets: Target[] = [{ against: floor, figure: 'wall', atMost: 0.75 }]
-
-const jobOf = (contestants: readonly Contestant[], check = nothing): Job => ({
+const job = (subjects: readonly Subject[], check = nothing): Job => ({
   name: 'job',
   sizeGiB: 1,
-  targets,
-  contestants,
+  targets: [{ against: script, figure: 'wall', atMost: 0.75 }],
+  subjects,
   before: nothing,
   check,
-  close: nothing,
+})
+const run = (wall: number, rssBytes = 1): Run => ({ wall, call: wall / 2, cpu: wall, rssBytes })
+const yes = (name: string): Subject => ({ name, command: () => ['true'] })
+
+test('the median of an odd and an even number of values', () => {
+  expect(spreadOf([3, 1, 2])).toEqual({ median: 2, min: 1, max: 3 })
+  expect(spreadOf([4, 1, 2, 10])).toEqual({ median: 3, min: 1, max: 10 })
 })
 
-test('measures time, memory and bytes of a whole process tree', async () => {
-  const script = 'import time; held = b"x" * 60_000_000; time.sleep(0.3)'
-  const command = (): string[] => ['bash', '-c', `python3 -c '${script}'; true`]
-  const contestants = [{ name: ours, description: 'bash', command }]
-  const job = jobOf(contestants)
-  const { standings } = await runJob(job, 1, {}, true, () => {})
-  expect(standings[0]?.seconds.median).toBeGreaterThan(0.3)
-  expect(standings[0]?.cpuSeconds.median).toBeGreaterThan(0)
-  expect(standings[0]?.peakRssBytes.median).toBeGreaterThan(60e6)
-})
-
-test('sees the processor time of others, which a server spends on the same machine', async () => {
-  const server = execa('python3', ['-c', 'while True: pass'], { reject: false, cleanup: true })
-  try {
-    const { cpuSeconds, machineBusySeconds } = await measure(['sleep', '0.6'])
-    expect(cpuSeconds).toBeLessThan(0.3)
-    expect(machineBusySeconds).toBeGreaterThan(0.3)
-  } finally {
-    server.kill('SIGKILL')
-    await server
-  }
-})
-
-test('who brings a wrong result is out, even after a right one', async () => {
-  let checks = 0
-  // Two first runs that don't count, then ours, the floor, the floor, ours.
-  const job = jobOf(
-    [
-      { name: ours, description: 'true', command: () => ['true'] },
-      { name: floor, description: 'true', command: () => ['true'] },
-    ],
-    async () => {
-      checks += 1
-      if (checks === 6) throw new Error('not the same bytes')
-    },
+test('a target is met up to its limit, memory has a limit of its own, without ours all is missed', () => {
+  const met = (runs: readonly [string, Run[]][]): (boolean | undefined)[] =>
+    judge(job([]), new Map(runs)).map((judgement) => judgement.met)
+  expect(
+    met([
+      [ours, [run(0.75)]],
+      [script, [run(1)]],
+    ]),
+  ).toEqual([true, true])
+  expect(
+    met([
+      [ours, [run(0.76, 201 * 1024 ** 2)]],
+      [script, [run(1)]],
+    ]),
+  ).toEqual([false, false])
+  expect(met([[script, [run(1)]]])).toEqual([false, false])
+  expect(met([[ours, [run(1)]]])).toEqual([true])
+  const shown = judge(
+    { targets: [{ against: 'other', figure: 'call' }] },
+    new Map([
+      [ours, [run(3)]],
+      ['other', [run(2)]],
+    ]),
   )
-  const result = await runJob(job, 2, {}, true, () => {})
-  expect(result.absent).toEqual({ [ours]: 'failed in round 2: not the same bytes' })
-  expect(result.standings.map(({ name, runs }) => [name, runs.length])).toEqual([[floor, 2]])
-  expect(result.judgements.every(({ met }) => !met)).toBe(true)
+  expect(shown[0]).toMatchObject({ ratio: 1.5, met: undefined })
 })
 
-test('of who brings nothing there is no result to compare', async () => {
-  const job = jobOf(
-    [
-      { name: ours, description: 'true', command: () => ['true'] },
-      { name: download, description: 'true', command: () => ['true'], bringsNothing: true },
-    ],
-    async () => {
-      throw new Error('not the same bytes')
-    },
-  )
-  const { absent, standings } = await runJob(job, 1, {}, false, () => {})
-  expect(Object.keys(absent)).toEqual([ours])
-  expect(standings.map(({ name }) => name)).toEqual([download])
+test('measures time and memory of a whole process tree', async () => {
+  const program = 'import time; held = b"x" * 60_000_000; time.sleep(0.3)'
+  const subject = { name: ours, command: () => ['bash', '-c', `python3 -c '${program}'; true`] }
+  const [measured] = (await runJob(job([subject]), 1, false)).runs.get(ours) ?? []
+  expect(measured?.wall).toBeGreaterThan(0.3)
+  expect(measured?.cpu).toBeGreaterThan(0)
+  expect(measured?.rssBytes).toBeGreaterThan(60e6)
 })
 
-test('a command that fails is out with what it said', async () => {
-  const command = (): string[] => ['sh', '-c', 'echo broken >&2; exit 3']
-  const contestants = [{ name: ours, description: 'sh', command }]
-  const job = jobOf(contestants)
-  const { absent } = await runJob(job, 1, {}, true, () => {})
-  expect(absent[ours]).toContain('ended with 3:\nbroken')
-})
-
-test('who is slow takes part in fewer rounds', async () => {
-  const command = (): string[] => ['true']
-  const job = jobOf([
-    { name: ours, description: 'true', command },
-    { name: floor, description: 'true', command, mostRuns: 2 },
-  ])
-  const { standings } = await runJob(job, 3, {}, true, () => {})
-  expect(standings.map(({ name, runs }) => [name, runs.length])).toEqual([
-    [ours, 3],
-    [floor, 2],
-  ])
-})
-
-test('without warming up the first round counts, and who is not installed is not run', async () => {
+test('subjects take turns, the first run of each warms up, who is slow takes part less often', async () => {
   const seen: string[] = []
-  const contestant = (name: string): Contestant => ({
+  const noted = (name: string, more: Partial<Subject> = {}): Subject => ({
     name,
-    description: 'true',
     command: () => {
       seen.push(name)
       return ['true']
     },
+    ...more,
   })
-  const job = jobOf([contestant(ours), contestant(floor), contestant('other')])
-  const { absent, standings } = await runJob(job, 2, { other: 'not installed' }, false, () => {})
-  expect(seen).toEqual([ours, floor, floor, ours])
-  expect(absent).toEqual({ other: 'not installed' })
-  expect(standings.map(({ runs }) => runs.length)).toEqual([2, 2])
+  const subjects = [noted('a'), noted('b', { mostRuns: 1 }), noted('c', { absent: 'not installed' })]
+  const { runs, absent } = await runJob(job(subjects), 2, true)
+  expect(seen.join('')).toBe('ababa')
+  expect([...runs].map(([name, list]) => [name, list.length])).toEqual([
+    ['a', 2],
+    ['b', 1],
+  ])
+  expect(Object.fromEntries(absent)).toEqual({ c: 'not installed' })
+})
+
+test('who brings a wrong result is out, even after a right one; who brings nothing has none to compare', async () => {
+  let checks = 0
+  const check = async (): Promise<void> => {
+    checks += 1
+    if (checks === 4) throw new Error('not the same bytes')
+  }
+  const subjects = [yes(ours), yes(script), { ...yes('none'), bringsNothing: true }]
+  const { runs, absent, judgements } = await runJob(job(subjects, check), 2, false)
+  expect(Object.fromEntries(absent)).toEqual({ [ours]: 'failed in round 2: not the same bytes' })
+  expect([...runs.keys()]).toEqual([script, 'none'])
+  expect(judgements.every(({ met }) => met === false)).toBe(true)
+})
+
+test('a command that fails is out with what it said', async () => {
+  const subject = { name: ours, command: () => ['sh', '-c', 'echo broken >&2; exit 3'] }
+  const { absent } = await runJob(job([subject]), 1, true)
+  expect(absent.get(ours)).toContain('ended with 3:\nbroken')
 })

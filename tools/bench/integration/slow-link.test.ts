@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { openLink, type LinkOptions } from '../scaling/slow-link.ts'
+import { openLink, type LinkOptions } from '../slow-link.ts'
 
 const MiB = 1024 ** 2
 const data = randomBytes(8 * MiB)

@@ -42,6 +42,8 @@ export interface NginxOptions {
   readonly bytesPerSecond?: number
   /** The parent of the temporary directory; on the images' own file system they are hard-linked. @default the system's */
   readonly parentDirectory?: string
+  /** Take data by PUT; an image's record is its `stored.json` from then on. @default false */
+  readonly uploads?: boolean
   /** Speak TLS. @default plain HTTP */
   readonly tls?: NginxTls
 }
@@ -199,7 +201,7 @@ function tlsLines({ certificateFile, keyFile, clientAuthorityFile }: NginxTls): 
 function nginxConfiguration(
   directory: string,
   port: number,
-  { bytesPerSecond, tls }: Pick<NginxOptions, 'bytesPerSecond' | 'tls'>,
+  { bytesPerSecond, uploads = false, tls }: NginxOptions,
 ): string {
   const user = process.getuid?.() === 0 ? 'user root;' : ''
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
@@ -222,11 +224,22 @@ http {
     root ${directory}/root;
     ${bytesPerSecond === undefined ? '' : `limit_rate ${Math.round(bytesPerSecond)};`}
     location = /v2/schemas/image { default_type application/json; }
+    ${uploads ? uploadLines : ''}
     location ~ ^/v2/images/[^/]+$ { default_type application/json; try_files $uri/index.json =404; }
   }
 }
 `
 }
+
+const uploadLines = `
+    client_max_body_size 0;
+    client_body_buffer_size 1m;
+    location ~ ^/v2/images/[^/]+/file$ { dav_methods PUT; }
+    location ~ ^/v2/images/[^/]+$ {
+      default_type application/json;
+      if (-f $document_root$uri/file) { rewrite ^(.*)$ $1/stored.json break; }
+      try_files $uri/index.json =404;
+    }`
 
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {

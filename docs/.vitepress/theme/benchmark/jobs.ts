@@ -5,7 +5,7 @@ interface Recording {
   readonly jobs: readonly {
     readonly job: string
     readonly sizeGiB: number
-    /** Median time of each contestant, as a multiple of the shell script's (`floor`). */
+    /** Median times as multiples of the shell script's. */
     readonly ratios: Readonly<Record<string, number>>
   }[]
 }
