@@ -61,7 +61,7 @@ interface GlanceHttpErrorInit {
   readonly cause?: unknown
 }
 
-/** A service answered a request with an error that has no class of its own. */
+/** A service answered a request with an error for which there is no other class. */
 export class GlanceHttpError extends ImageError {
   readonly code = 'GLANCE_HTTP'
   readonly kind: ImageErrorKind

@@ -38,7 +38,7 @@ export interface SubmitOptions {
   readonly again?: boolean | undefined
 }
 
-/** What a submission came to. */
+/** The outcome of a submission. */
 export interface Submitted {
   readonly id: string
   /** False: the same job was there already, waiting, running or done. */
@@ -86,60 +86,51 @@ export interface Fleet extends AsyncDisposable {
   close(): Promise<void>
 }
 
+const ended: ReadonlySet<FleetJobState> = new Set(['completed', 'failed', 'cancelled'])
+
 /** Opens the fleet. Nothing is sent before the first call. */
 export function createFleet(options: FleetOptions): Fleet {
-  const { attempts = 8, backoffMs = 2000, keepSeconds = 30 * 24 * 3600 } = options
+  const { attempts = 8 } = options
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
     throw new InvalidError({ reason: 'The option attempts must be a whole number above 0.' })
   }
-  const keys = new FleetKeys(options.prefix)
-  const queues = new Queues(options.connection, keys)
-  let client: Redis | undefined
-  const redis = (): Redis => (client ??= connectBriefly(options.connection, 10_000))
+  return new OpenFleet(options)
+}
 
-  async function find(id: string): Promise<JobView> {
-    const backend = backendOfId(id)
-    const queue = backend === undefined ? undefined : queues.of(backend)
-    // The state first: what a job in its last state came to is then read whole.
-    const state = await queue?.getJobState(id)
-    const job = await queue?.getJob(id)
-    if (backend === undefined || state === undefined || job === undefined) throw new FleetJobNotFoundError(id)
-    return viewOf(id, backend, job as EngineJob, state)
+class OpenFleet implements Fleet {
+  readonly #options: FleetOptions
+  readonly #keys: FleetKeys
+  readonly #queues: Queues
+  #client: Redis | undefined
+
+  constructor(options: FleetOptions) {
+    this.#options = options
+    this.#keys = new FleetKeys(options.prefix)
+    this.#queues = new Queues(options.connection, this.#keys)
   }
 
-  /** Whether what is in the queue under this id stands for a new submission. */
-  async function standsFor(job: FleetJob, id: string, again: boolean): Promise<boolean> {
-    const found = await find(id).catch((error: unknown) => {
-      if (error instanceof FleetJobNotFoundError) return undefined
-      throw error
-    })
-    if (found === undefined) return false
-    switch (found.state) {
-      case 'waiting':
-      case 'delayed':
-      case 'active':
-        return true
-      case 'failed':
-      case 'cancelled':
-        break
-      case 'completed':
-        if (!again && (await lastOutcome(redis(), keys, job))?.jobId === id) return true
-    }
-    await (await queues.of(backendOf(job)).getJob(id))?.remove()
-    return false
+  get #redis(): Redis {
+    this.#client ??= connectBriefly(this.#options.connection, 10_000)
+    return this.#client
   }
 
-  const submit: Fleet['submit'] = async (given, { priority = 1000, again = false } = {}) => {
+  check(): Promise<void> {
+    return checkRedis(this.#redis, this.#options.connection)
+  }
+
+  async submit(given: FleetJob, { priority = 1000, again = false }: SubmitOptions = {}): Promise<Submitted> {
+    const { attempts = 8, backoffMs = 2000, keepSeconds = 30 * 24 * 3600 } = this.#options
     const job = checkJob(given)
     if (!Number.isSafeInteger(priority) || priority < 0 || priority > 2_000_000) {
       throw new InvalidError({ reason: 'The priority must be a whole number from 0 to 2000000.' })
     }
     const id = jobIdOf(job)
-    if (await standsFor(job, id, again)) return { id, isNew: false }
+    if (await this.#standsFor(job, id, again)) return { id, isNew: false }
     const backend = backendOf(job)
-    await redis().sadd(keys.backends(), backend)
+    await this.#redis.sadd(this.#keys.backends(), backend)
     const submission = randomUUID()
-    await queues.of(backend).add(
+    const queue = this.#queues.of(backend)
+    await queue.add(
       job.type,
       { version: 1, submission, job },
       {
@@ -154,75 +145,97 @@ export function createFleet(options: FleetOptions): Fleet {
       },
     )
     // Of two that submit at the same moment, the queue takes one.
-    const taken = await queues.of(backend).getJob(id)
+    const taken = await queue.getJob(id)
     return { id, isNew: taken?.data.submission === submission }
   }
 
-  const backends: Fleet['backends'] = async () => (await redis().smembers(keys.backends())).toSorted()
+  async show(id: string): Promise<JobView> {
+    const backend = backendOfId(id)
+    const queue = backend === undefined ? undefined : this.#queues.of(backend)
+    // The state first: the outcome of a job in its last state is then read whole.
+    const state = await queue?.getJobState(id)
+    const job = await queue?.getJob(id)
+    if (backend === undefined || state === undefined || job === undefined) throw new FleetJobNotFoundError(id)
+    return viewOf(id, backend, job as EngineJob, state)
+  }
 
-  const list: Fleet['list'] = async ({ backend, states, limit = 100 } = {}) => {
+  async list({ backend, states, limit = 100 }: ListOptions = {}): Promise<JobView[]> {
     if (backend !== undefined && !isFleetName(backend)) {
       throw new InvalidError({ reason: `${JSON.stringify(backend)} can't be the name of a back end.` })
     }
     const views: JobView[] = []
-    for (const name of backend === undefined ? await backends() : [backend]) {
-      views.push(...(await queues.list(name, states, limit)))
+    for (const name of backend === undefined ? await this.backends() : [backend]) {
+      views.push(...(await this.#queues.list(name, states, limit)))
     }
     return views
   }
 
-  const cancel: Fleet['cancel'] = async (id) => {
-    const view = await find(id)
-    if (['completed', 'failed', 'cancelled'].includes(view.state)) return false
-    const queue = queues.of(view.backend)
-    const job = await queue.getJob(id)
+  counts(backend?: string): ReturnType<Queues['counts']> {
+    return this.#queues.counts(backend, () => this.backends())
+  }
+
+  follow(id: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): AsyncIterable<JobView> {
+    return followJob(this.#queues, id, () => this.show(id), signal)
+  }
+
+  async wait(id: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<JobView> {
+    let last: JobView | undefined
+    for await (const view of this.follow(id, options)) last = view
+    if (last === undefined) throw new FleetJobNotFoundError(id)
+    return last
+  }
+
+  async cancel(id: string): Promise<boolean> {
+    const view = await this.show(id)
+    if (ended.has(view.state)) return false
+    const job = await this.#queues.of(view.backend).getJob(id)
     if (job === undefined) return false
     // First the note, then the call: who takes the job between them finds the note.
-    await redis().set(keys.cancelled(id), job.data.submission, 'EX', 7 * 24 * 3600)
-    await redis().publish(keys.cancelChannel(), id)
-    const removed =
-      view.state === 'active'
-        ? false
-        : await job.remove().then(
-            () => true,
-            () => false,
-          )
-    return (
-      removed ||
-      (await find(id).then(
-        ({ state }) => state !== 'completed',
-        () => true,
-      ))
-    )
+    await this.#redis.set(this.#keys.cancelled(id), job.data.submission, 'EX', 7 * 24 * 3600)
+    await this.#redis.publish(this.#keys.cancelChannel(), id)
+    if (view.state !== 'active' && (await succeeds(job.remove()))) return true
+    const now = await this.show(id).catch(() => undefined)
+    return now?.state !== 'completed'
   }
 
-  const follow: Fleet['follow'] = (id, { signal } = {}) => followJob(queues, id, () => find(id), signal)
-
-  return {
-    check: () => checkRedis(redis(), options.connection),
-    submit,
-    show: find,
-    list,
-    counts: (backend) => queues.counts(backend, backends),
-    follow,
-    wait: async (id, how) => {
-      let last: JobView | undefined
-      for await (const view of follow(id, how)) last = view
-      if (last === undefined) throw new FleetJobNotFoundError(id)
-      return last
-    },
-    cancel,
-    workers: async () => {
-      const texts = (await runScript(redis(), liveWorkers, [keys.workers()], [])) as string[]
-      return texts.map((text) => JSON.parse(text) as WorkerView)
-    },
-    backends,
-    close,
-    [Symbol.asyncDispose]: close,
+  async workers(): Promise<WorkerView[]> {
+    const texts = (await runScript(this.#redis, liveWorkers, [this.#keys.workers()], [])) as string[]
+    return texts.map((text) => JSON.parse(text) as WorkerView)
   }
 
-  async function close(): Promise<void> {
-    client?.disconnect()
-    await queues.close()
+  async backends(): Promise<string[]> {
+    return (await this.#redis.smembers(this.#keys.backends())).toSorted()
   }
+
+  async close(): Promise<void> {
+    this.#client?.disconnect()
+    await this.#queues.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Whether what is in the queue under this id stands for a new submission; otherwise it is removed. */
+  async #standsFor(job: FleetJob, id: string, again: boolean): Promise<boolean> {
+    const found = await this.show(id).catch((error: unknown) => {
+      if (error instanceof FleetJobNotFoundError) return undefined
+      throw error
+    })
+    if (found === undefined) return false
+    if (!ended.has(found.state)) return true
+    if (found.state === 'completed' && !again) {
+      const outcome = await lastOutcome(this.#redis, this.#keys, job)
+      if (outcome?.jobId === id) return true
+    }
+    await (await this.#queues.of(backendOf(job)).getJob(id))?.remove()
+    return false
+  }
+}
+
+async function succeeds(act: Promise<unknown>): Promise<boolean> {
+  return act.then(
+    () => true,
+    () => false,
+  )
 }

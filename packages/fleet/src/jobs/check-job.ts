@@ -139,7 +139,7 @@ export function checkEnvelope(value: unknown): JobEnvelope {
   const { version, submission, job, ...rest } = (value ?? {}) as Readonly<Record<string, unknown>>
   const whole = version === 1 && matching(/^[0-9a-f-]{36}$/)(submission) && Object.keys(rest).length === 0
   if (!whole) {
-    throw new InvalidError({ reason: 'What lies in the queue is no job of this version of the fleet.' })
+    throw new InvalidError({ reason: 'What the queue has is no job of this version of the fleet.' })
   }
   return { version, submission: submission as string, job: checkJob(job) }
 }

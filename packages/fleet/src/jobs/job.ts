@@ -78,7 +78,7 @@ export interface InspectJob extends OnBackend, OfCloud {
 /** A job as it is submitted. It holds names and no secrets. */
 export type FleetJob = FetchJob | UploadJob | ConvertJob | CoalesceJob | InspectJob
 
-/** What a job came to: the facade's report, as JSON. */
+/** The result of a job: the facade's report, as JSON. */
 export interface JobResult {
   readonly type: JobType
   /** The fencing token that the work was done under; a later holder of the destination has a higher one. */
@@ -89,7 +89,7 @@ export interface JobResult {
   readonly report: Readonly<Record<string, unknown>>
 }
 
-/** What lies in the queue. */
+/** A job as the queue has it. */
 export interface JobEnvelope {
   readonly version: 1
   /** Told anew with every submission, so that a result is not taken for that of a later one. */

@@ -36,7 +36,7 @@ if redis.call('GET', KEYS[#KEYS]) == ARGV[3] then return 2 end
 return 1`
 
 /**
- * Notes what a job came to, while its leases are held. KEYS: the leases, then as many outcomes. ARGV: holder,
+ * Notes a job's outcome, while its leases are held. KEYS: the leases, then as many outcomes. ARGV: holder,
  * outcome, ttl in ms. Returns 1, or 0 where a lease was lost.
  */
 export const commitOutcome: string = `

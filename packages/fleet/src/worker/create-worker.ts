@@ -50,56 +50,124 @@ export interface FleetWorker extends AsyncDisposable {
  * @throws {RedisUnreachableError}
  */
 export async function createWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
-  const { connection, leaseMs = 15_000, maxCrashes = 3, logger = silentLogger } = options
-  const backends = Object.keys(options.backends)
-  checkOptions(options, leaseMs, backends)
-  const host = options.host ?? hostname()
-  const name = options.name ?? `${host}-${process.pid}`
-  const keys = new FleetKeys(options.prefix)
-  const redis = connectBriefly(connection, Math.max(leaseMs / 3, 2000))
-  const leases = new LeaseStore(redis, keys, leaseMs, (reason) => {
-    logger.error("A volume may be another worker's by now; ending at once", { reason })
-    ;(options.onOverdue ?? endAtOnce)(reason)
-  })
-  const limits = new HostLimits(options.limits)
-  const cache = options.cache === undefined ? undefined : new ImageCache(options.cache, leases, host)
-  const running: WorkerContext['running'] = new Map()
-  const clouds = new Clouds(options.clouds ?? {})
-  const metrics = createMetrics(options.meter, { host, worker: name }, () => ({
-    activeJobs: running.size,
-    bytesInFlight: limits.bytesInFlight,
-    cache: cache?.counts,
-  }))
-  const context: WorkerContext = {
-    name,
-    host,
-    keys,
-    redis,
-    leases,
-    permits: new Permits(redis, keys, leaseMs),
-    clouds,
-    backends: options.backends,
-    limits,
-    cache,
-    rbd: options.rbd,
-    imageUtils: options.imageUtils,
-    logger,
-    metrics,
-    running,
-    suspect: undefined,
+  const { leaseMs = 15_000 } = options
+  checkOptions(options, leaseMs)
+  const worker = new RunningWorker(options, leaseMs)
+  await worker.begin()
+  return worker
+}
+
+class RunningWorker implements FleetWorker {
+  readonly #options: FleetWorkerOptions
+  readonly #leaseMs: number
+  readonly #context: WorkerContext
+  readonly #engines: Worker[] = []
+  #listener: { disconnect(): void } | undefined
+  #heartbeat: ReturnType<typeof startHeartbeat> | undefined
+
+  constructor(options: FleetWorkerOptions, leaseMs: number) {
+    const { connection, host = hostname(), name = `${host}-${process.pid}`, logger = silentLogger } = options
+    this.#options = options
+    this.#leaseMs = leaseMs
+    const keys = new FleetKeys(options.prefix)
+    const limits = new HostLimits(options.limits)
+    const redis = connectBriefly(connection, Math.max(leaseMs / 3, 2000))
+    const leases = new LeaseStore(redis, keys, leaseMs, (reason) => {
+      logger.error("A volume may be another worker's by now; ending at once", { reason })
+      ;(options.onOverdue ?? endAtOnce)(reason)
+    })
+    const cache = options.cache === undefined ? undefined : new ImageCache(options.cache, leases, host)
+    const running: WorkerContext['running'] = new Map()
+    const metrics = createMetrics(options.meter, { host, worker: name }, () => ({
+      activeJobs: running.size,
+      bytesInFlight: limits.bytesInFlight,
+      cache: cache?.counts,
+    }))
+    this.#context = {
+      name,
+      host,
+      keys,
+      redis,
+      leases,
+      permits: new Permits(redis, keys, leaseMs),
+      clouds: new Clouds(options.clouds ?? {}),
+      backends: options.backends,
+      limits,
+      cache,
+      rbd: options.rbd,
+      imageUtils: options.imageUtils,
+      logger,
+      metrics,
+      running,
+      suspect: undefined,
+    }
   }
-  try {
-    await cache?.prepare()
-    await checkRedis(redis, connection)
-  } catch (error) {
-    redis.disconnect()
-    throw error
+
+  /** @throws {RedisUnreachableError} */
+  async begin(): Promise<void> {
+    const { cache, redis, keys, running } = this.#context
+    const { connection, backends } = this.#options
+    try {
+      await cache?.prepare()
+      await checkRedis(redis, connection)
+    } catch (error) {
+      redis.disconnect()
+      throw error
+    }
+    this.#listener = listenForCancellation(connection, keys, running)
+    this.#heartbeat = startHeartbeat(this.#context, this.#leaseMs)
+    try {
+      await this.#heartbeat.begun
+      await cache?.clean(keepPartialMs)
+      for (const backend of Object.keys(backends)) await this.#serve(backend)
+    } catch (error) {
+      await this.close({ graceMs: 0 })
+      throw error
+    }
   }
-  const listener = listenForCancellation(connection, keys, running)
-  const heartbeat = startHeartbeat(context, leaseMs)
-  const engines: Worker[] = []
-  const close = async (graceMs: number | undefined): Promise<void> => {
-    const closing = Promise.all(engines.map((engine) => engine.close()))
+
+  async #serve(backend: string): Promise<void> {
+    const { name, keys, limits, logger } = this.#context
+    const { connection, maxCrashes = 3 } = this.#options
+    await limitBackend(this.#options, keys, backend)
+    const engine = new Worker<JobEnvelope, JobResult>(
+      keys.queue(backend),
+      (job, token) => processJob(this.#context, job as EngineJob, token),
+      {
+        connection: engineOptions(connection),
+        prefix: keys.prefix,
+        name,
+        concurrency: limits.jobs,
+        lockDuration: this.#leaseMs,
+        stalledInterval: Math.max(this.#leaseMs / 3, 500),
+        maxStalledCount: maxCrashes,
+        runRetryDelay: Math.min(this.#leaseMs / 3, 1000),
+        drainDelay: 2,
+      },
+    )
+    engine.on('error', (error) => logger.debug('Engine', { error: error.message }))
+    this.#engines.push(engine)
+  }
+
+  get name(): string {
+    return this.#context.name
+  }
+
+  get host(): string {
+    return this.#context.host
+  }
+
+  get activeJobs(): number {
+    return this.#context.running.size
+  }
+
+  get cacheCounts(): CacheCounts | undefined {
+    return this.#context.cache?.counts
+  }
+
+  async close({ graceMs }: { readonly graceMs?: number | undefined } = {}): Promise<void> {
+    const { running, redis, metrics, clouds } = this.#context
+    const closing = Promise.all(this.#engines.map((engine) => engine.close()))
     const grace = new AbortController()
     if (graceMs !== undefined) {
       void delay(graceMs, undefined, { signal: grace.signal }).then(
@@ -109,51 +177,19 @@ export async function createWorker(options: FleetWorkerOptions): Promise<FleetWo
     }
     await closing
     grace.abort()
-    await heartbeat.stop()
-    listener.disconnect()
+    await this.#heartbeat?.stop()
+    this.#listener?.disconnect()
     redis.disconnect()
     metrics.close()
     await clouds.close()
   }
-  try {
-    await heartbeat.begun
-    await cache?.clean(keepPartialMs)
-    for (const backend of backends) {
-      await limitBackend(options, keys, backend)
-      const engine = new Worker<JobEnvelope, JobResult>(
-        keys.queue(backend),
-        (job, token) => processJob(context, job as EngineJob, token),
-        {
-          connection: engineOptions(connection),
-          prefix: keys.prefix,
-          name,
-          concurrency: limits.jobs,
-          lockDuration: leaseMs,
-          stalledInterval: Math.max(leaseMs / 3, 500),
-          maxStalledCount: maxCrashes,
-          runRetryDelay: Math.min(leaseMs / 3, 1000),
-          drainDelay: 2,
-        },
-      )
-      engine.on('error', (error) => logger.debug('Engine', { error: error.message }))
-      engines.push(engine)
-    }
-  } catch (error) {
-    await close(0)
-    throw error
+
+  async cleanCache(): Promise<string[]> {
+    return (await this.#context.cache?.clean()) ?? []
   }
-  return {
-    name,
-    host,
-    get activeJobs(): number {
-      return running.size
-    },
-    get cacheCounts(): CacheCounts | undefined {
-      return cache?.counts
-    },
-    close: (how = {}) => close(how.graceMs),
-    cleanCache: async () => (await cache?.clean()) ?? [],
-    [Symbol.asyncDispose]: () => close(0),
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close({ graceMs: 0 })
   }
 }
 
@@ -165,7 +201,8 @@ function endAtOnce(): void {
   process.kill(process.pid, 'SIGKILL')
 }
 
-function checkOptions(options: FleetWorkerOptions, leaseMs: number, backends: readonly string[]): void {
+function checkOptions(options: FleetWorkerOptions, leaseMs: number): void {
+  const backends = Object.keys(options.backends)
   const demand = (holds: boolean, reason: string): void => {
     if (!holds) throw new InvalidError({ reason })
   }

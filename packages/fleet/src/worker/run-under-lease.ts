@@ -14,7 +14,7 @@ import type { CloudAccess } from './options.ts'
 import type { ProgressReporter } from './progress-reporter.ts'
 import type { WorkerContext } from './worker-context.ts'
 
-/** A job can't be run now, through no fault of its own. */
+/** A job can't be run now, and it is not the job's fault. */
 export class Postponed extends Error {
   override readonly name: string = 'Postponed'
   readonly delayMs: number

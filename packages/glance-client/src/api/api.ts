@@ -123,7 +123,7 @@ export class Api {
     const base = await this.endpoint(signal)
     const url = apiUrl(base, call)
     const authorization = await this.authorize(call.context, signal)
-    // Signing in has a time of its own.
+    // Signing in has a separate limit.
     budget.endMs += performance.now() - begunMs
     const response = await follow(http, {
       method,

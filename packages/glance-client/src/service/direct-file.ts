@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
 /**
- * Opens the file behind a `file://` location, if it is a regular file that really lies under one of the roots.
+ * Opens the file behind a `file://` location, if it is a regular file that is really under one of the roots.
  *
  * The location comes from the image service, and whoever may set it must not choose among all files of this machine:
  * so roots and file are compared after every symbolic link is resolved, and the resolved name is opened.

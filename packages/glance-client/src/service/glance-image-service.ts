@@ -42,7 +42,7 @@ export interface GlanceImageServiceOptions {
    * @default []
    */
   readonly allowedDirectUrlSchemes?: readonly string[] | undefined
-  /** Directories under which such files lie. Without any, no file is read. @default [] */
+  /** Directories with such files. Without any, no file is read. @default [] */
   readonly directUrlRoots?: readonly string[] | undefined
   /**
    * A client whose own account reads and adds locations: Glance from 2024.2 on gives them to the role `service` only,

@@ -45,7 +45,7 @@ function isSame(left: unknown, right: unknown): boolean {
   return isGiven(right) && String(left) === String(right)
 }
 
-/** Glance's own records are flat: there the properties lie beside the base fields. */
+/** Glance's own records are flat: properties stand beside the base fields. */
 function propertiesOf(image: ImageVisibility): Record<string, unknown> {
   const { properties } = image
   return typeof properties === 'object' && properties !== null

@@ -1,7 +1,7 @@
 /** What a certificate says about issuing others. */
 interface Authority {
   readonly isAuthority: boolean
-  /** Intermediates that may lie below; undefined: any number. */
+  /** Intermediates that may be below; undefined: any number. */
   readonly pathLength: number | undefined
   readonly maySignCertificates: boolean
 }

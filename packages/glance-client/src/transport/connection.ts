@@ -106,7 +106,7 @@ export function openConnection(target: URL, tlsOptions: TlsOptions | undefined, 
   }
 }
 
-/** A connection that is open already, and has memory of its own for what it reads. */
+/** A connection that is open already and reads into its own memory. */
 export function wrapConnection(socket: Socket): Connection {
   let user: ConnectionUser | undefined
   socket.on('data', (bytes: Uint8Array) => {

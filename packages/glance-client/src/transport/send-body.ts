@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 
 /** The data of an upload. */
 export interface RequestBody {
-  /** Exactly so many bytes are sent; absent: chunked. */
+  /** Bytes that are sent, no more and no fewer; absent: chunked. */
   readonly size: number | undefined
   /** Opens the bytes; called once per request. */
   open(): AsyncIterable<Uint8Array>
