@@ -259,6 +259,13 @@ interface Qcow2Layout extends Layout, Qcow2Extensions {
   readonly hasDataFile: boolean;
 }
 
+interface SnapshotEntry {
+  readonly l1Offset: bigint;
+  readonly l1Entries: number;
+  readonly extraBytes: number;
+  readonly length: number;
+}
+
 export declare class TableScan {
   #private;
   blocks: number;
@@ -439,6 +446,10 @@ export declare const luks1Bytes = 592;
 
 export declare function luksHeadBytes(head: Uint8Array): number;
 
+export declare const mostSnapshotExtraBytes = 1024;
+
+export declare const mostSnapshotTableBytes: number;
+
 export declare const mostSnapshots = 65536;
 
 export declare const oneVmdkFile = "`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`";
@@ -479,7 +490,11 @@ export declare function readFully(reader: RandomAccessReader, offset: number, le
 
 export declare function readLuksLayout(reader: RandomAccessReader, crypto: LuksCrypto, signal?: AbortSignal): Promise<LuksLayout>;
 
+export declare function readSnapshotEntry(bytes: Uint8Array): SnapshotEntry;
+
 export declare function sameBytes(one: Uint8Array, other: Uint8Array): boolean;
+
+export declare const snapshotEntryBytes = 40;
 
 export declare function startsAsLuks(head: Fields): boolean;
 
@@ -522,6 +537,7 @@ export {
   type PlacedFooter,
   type Qcow2Extensions,
   type Qcow2Layout,
+  type SnapshotEntry,
   type TableShape,
   type VdiLayout,
   type VhdHeader,

@@ -5,6 +5,7 @@ import {
   ImageError,
   Layout,
   RandomAccessReader,
+  Target,
 } from "@disk-image/core";
 
 import {
@@ -17,9 +18,15 @@ interface BitmapDirectory {
   readonly bytes: number;
 }
 
+interface ClusterEntry {
+  readonly kind: "unallocated" | "zero" | "normal" | "compressed";
+  readonly hostOffset: number;
+  readonly hostLength: number;
+}
+
 interface DecodeQcow2Options extends CallOptions, StreamPlanOptions {
   readonly source: string | FileHandle;
-  readonly target: Qcow2Target;
+  readonly target: Pick<Target, "write">;
   readonly workers?: number | DecodeWorkers | undefined;
 }
 
@@ -47,15 +54,8 @@ interface Qcow2DecodeErrorInit {
   readonly cause?: unknown;
 }
 
-interface Qcow2DecodeResult {
-  readonly virtualSizeBytes: number;
-  readonly bytesWritten: number;
-  readonly clusters: {
-    readonly plain: number;
-    readonly compressed: number;
-    readonly zero: number;
-    readonly unallocated: number;
-  };
+interface Qcow2DecodeResult extends StreamDecoderResult {
+  readonly clusters: Readonly<Record<ClusterEntry["kind"], number>>;
 }
 
 interface Qcow2Disk extends Disk {
@@ -63,7 +63,7 @@ interface Qcow2Disk extends Disk {
   readonly clusterSize: number;
   read(offset: number, length: number): Promise<Uint8Array>;
   extents(): AsyncIterable<Extent>;
-  stream(options?: Qcow2StreamOptions): AsyncIterable<Uint8Array>;
+  stream(options?: Qcow2ReadOptions): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -106,14 +106,15 @@ interface Qcow2Layout extends Layout, Qcow2Extensions {
   readonly hasDataFile: boolean;
 }
 
-interface Qcow2StreamOptions {
+interface Qcow2ReadOptions {
   readonly start?: number | undefined;
   readonly end?: number | undefined;
   readonly chunkSizeBytes?: number | undefined;
 }
 
-interface Qcow2Target {
-  write(chunk: Uint8Array, offset: number): Promise<void>;
+interface StreamDecoderResult {
+  readonly virtualSizeBytes: number;
+  readonly bytesWritten: number;
 }
 
 type StreamPlan<L extends Layout = Layout> = {
@@ -141,6 +142,5 @@ export type {
   Qcow2DecodeErrorInit,
   Qcow2DecodeResult,
   Qcow2Disk,
-  Qcow2StreamOptions,
-  Qcow2Target,
+  Qcow2ReadOptions,
 };

@@ -65,3 +65,10 @@ export {
 } from './vhd/header.ts'
 export type { VhdLayout } from './vhd/layout.ts'
 export { TableScan, type TableShape } from './vhd/table.ts'
+export {
+  mostSnapshotExtraBytes,
+  mostSnapshotTableBytes,
+  readSnapshotEntry,
+  snapshotEntryBytes,
+} from './qcow2/layout-snapshots.ts'
+export type { SnapshotEntry } from './qcow2/layout-snapshots.ts'

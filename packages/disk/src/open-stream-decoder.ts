@@ -1,6 +1,6 @@
 import { InvalidError, type Layout, toQemuFormat } from '@disk-image/core'
 import { parallelsStream } from './parallels/open-parallels.ts'
-import { qcow2Stream } from './qcow2/qcow2-stream.ts'
+import { qcow2Stream } from './qcow2/stream-decoder.ts'
 import { vdiStream } from './vdi/open-vdi.ts'
 import { vhdStream } from './vhd/vhd-stream.ts'
 import { vhdxStream } from './vhdx/open-vhdx.ts'

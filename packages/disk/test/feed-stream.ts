@@ -2,7 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import type { Target } from '@disk-image/core'
 import type { Qcow2DecodeResult } from '@disk-image/disk/qcow2'
 import { parseQcow2 } from '@disk-image/disk/layouts'
-import { openQcow2Stream, type Qcow2StreamOptions } from '../src/qcow2/qcow2-stream.ts'
+import { openQcow2Stream, type Qcow2StreamOptions } from '../src/qcow2/stream-decoder.ts'
 
 /** What {@link feedStream} does. */
 export interface Feeding extends Omit<Qcow2StreamOptions, 'spool' | 'spooledBytes' | 'target'> {
@@ -47,7 +47,8 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
   }
   try {
     await put(bytes.subarray(0, fileBytes), 0)
-    const zero = (): Promise<void> => Promise.resolve()
+    const zero = (offset: number, length: number): Promise<void> =>
+      target.zero?.(offset, length) ?? Promise.resolve()
     const options = {
       ...others,
       target: { zero, write: (chunk: Uint8Array, offset: number) => target.write(chunk, offset) },

@@ -1,9 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CompressedRanges } from './compressed-ranges.ts'
-import { HostClusterMap } from './host-cluster-map.ts'
-import { LeastFirst } from './least-first.ts'
-import { Qcow2DecodeError } from './qcow2-decode-error.ts'
+import { CompressedRanges, HostClusterMap } from './claims.ts'
+import { MinHeap } from './min-heap.ts'
+import { Qcow2DecodeError } from './errors.ts'
 
 function isRefused(action: () => void): boolean {
   try {
@@ -62,11 +61,11 @@ describe('HostClusterMap', () => {
   })
 })
 
-describe('LeastFirst', () => {
+describe('MinHeap', () => {
   test('hands out by number', () => {
     fc.assert(
       fc.property(fc.array(fc.nat()), (numbers) => {
-        const heap = new LeastFirst<number>((number) => number)
+        const heap = new MinHeap<number>((number) => number)
         for (const number of numbers) heap.push(number)
         const sorted = numbers.toSorted((left, right) => left - right)
         expect(sorted.map(() => [heap.first, heap.pop()])).toEqual(sorted.map((number) => [number, number]))

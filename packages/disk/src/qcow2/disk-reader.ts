@@ -1,36 +1,53 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import { checkInsideFile } from './check-inside-file.ts'
-import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import { ClusterInflater, inflateSlackBytes } from '../stream/inflate-cluster.ts'
-import type { ClusterEntry } from './l2-entry.ts'
-import { clusterKinds, parseL2Table, type ParsedL2Table } from './parsed-l2-table.ts'
-import { refuse } from './qcow2-decode-error.ts'
+import { refuse } from './errors.ts'
+import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
+import { type ClusterEntry, type TableVisitor, visitL2Table } from './tables.ts'
 
 /** Bytes of L2 tables that are kept; one table at least. */
 const keptTableBytes = 4 * 1024 ** 2
 const keptClusters = 2
-
-/** What is known of a {@link DiskReader}'s unit. */
-export interface UnitEntry extends ClusterEntry {
-  /** Byte at which it begins in what is inflated. */
-  readonly inflatedStart: number
-}
-
-const subclusters = 32
-const noUnit: UnitEntry = { kind: 'unallocated', hostOffset: 0, hostLength: 0, inflatedStart: 0 }
+/** Guest clusters that are looked at together. */
+const sliceClusters = 4096
 
 /**
- * Finds and reads guest units, which are clusters, or subclusters where the image has them; with small caches of
- * tables and inflated clusters.
+ * Neighbouring bytes of the disk that are stored alike. A class for the reason in
+ * docs/decisions/0013-offsets-in-classes.md.
  */
+export class DiskRange {
+  readonly kind: ClusterEntry['kind']
+  readonly offset: number
+  readonly length: number
+  /** Where it begins in the file, or where the data begins of which it is a part; 0: it is not stored. */
+  readonly hostOffset: number
+  /** Bytes of the file that the compressed cluster takes at most. */
+  readonly hostLength: number
+  /** Byte at which it begins in a compressed cluster. */
+  readonly inflatedStart: number
+
+  constructor(
+    kind: ClusterEntry['kind'],
+    offset: number,
+    length: number,
+    hostOffset: number,
+    hostLength: number,
+    inflatedStart: number,
+  ) {
+    this.kind = kind
+    this.offset = offset
+    this.length = length
+    this.hostOffset = hostOffset
+    this.hostLength = hostLength
+    this.inflatedStart = inflatedStart
+  }
+}
+
+/** Finds and reads ranges of the disk, with small caches of tables and inflated clusters. */
 export class DiskReader {
   readonly layout: Qcow2Layout
   readonly #file: RandomAccessReader
   readonly #l1: Float64Array
-  /** Bytes of a unit. */
-  readonly unitBytes: number
-  readonly unitsPerTable: number
-  readonly #tables = new Map<number, Promise<ParsedL2Table>>()
+  readonly #tables = new Map<number, Promise<Uint8Array>>()
   #inflater: ClusterInflater | undefined
   readonly #inflated = new Map<number, Promise<Uint8Array>>()
 
@@ -38,57 +55,72 @@ export class DiskReader {
     this.#file = file
     this.layout = layout
     this.#l1 = l1
-    this.unitBytes = layout.extendedL2 ? layout.clusterSize / subclusters : layout.clusterSize
-    this.unitsPerTable = bytesPerL2Table(layout) / this.unitBytes
   }
 
-  /** What is known of a guest unit. */
-  async find(unit: number): Promise<UnitEntry> {
-    const index = Math.floor(unit / this.unitsPerTable)
-    if ((this.#l1[index] ?? 0) === 0) return noUnit
-    const table = await this.#table(index)
-    const position = unit % this.unitsPerTable
-    return this.layout.extendedL2 ? subclusterOf(table, position, this.unitBytes) : clusterOf(table, position)
-  }
-
-  /** The same; a plain unit with those behind it that continue it in the file, up to `lastUnit`. */
-  async findRun(unit: number, lastUnit: number): Promise<UnitEntry> {
-    const first = await this.find(unit)
-    if (first.kind !== 'plain') return first
-    let { hostLength } = first
-    for (let next = unit + 1; next <= lastUnit; next += 1) {
-      const entry = await this.find(next)
-      if (entry.kind !== 'plain' || entry.hostOffset !== first.hostOffset + hostLength) break
-      hostLength += entry.hostLength
+  /** What is known of a part of the disk, in order and without gaps; some ranges at a time. */
+  async *ranges(start: number, end: number): AsyncGenerator<readonly DiskRange[]> {
+    const perTable = bytesPerL2Table(this.layout)
+    const { clusterSize } = this.layout
+    for (let position = start; position < end;) {
+      const index = Math.floor(position / perTable)
+      const tableEnd = Math.min(end, (index + 1) * perTable)
+      if ((this.#l1[index] ?? 0) === 0) {
+        yield [new DiskRange('unallocated', position, tableEnd - position, 0, 0, 0)]
+        position = tableEnd
+        continue
+      }
+      const first = Math.floor((position - index * perTable) / clusterSize)
+      const stop = Math.min(tableEnd, index * perTable + (first + sliceClusters) * clusterSize)
+      yield this.#slice(index, await this.#table(index), first, position, stop)
+      position = stop
     }
-    return { ...first, hostLength }
   }
 
-  /** Whether a whole L2 table is missing, so that its units need not be asked for one by one. */
-  isTableMissing(unit: number): boolean {
-    return (this.#l1[Math.floor(unit / this.unitsPerTable)] ?? 0) === 0
+  #slice(index: number, table: Uint8Array, first: number, start: number, end: number): DiskRange[] {
+    const ranges: DiskRange[] = []
+    const visitor: TableVisitor = {
+      clusters: () => undefined,
+      range: (kind, offset, length, hostOffset, hostLength) => {
+        const from = Math.max(start, offset)
+        const to = Math.min(end, offset + length)
+        if (to <= from) return
+        const skipped = from - offset
+        const place = kind === 'normal' ? hostOffset + skipped : hostOffset
+        const inflatedStart = kind === 'compressed' ? skipped : 0
+        ranges.push(new DiskRange(kind, from, to - from, place, hostLength, inflatedStart))
+      },
+    }
+    visitL2Table(table, this.layout, index, this.#l1[index] ?? 0, visitor, first, sliceClusters)
+    return ranges
   }
 
-  /** Fills `destination`, which is zero, with bytes of one unit or run, from its byte `start`. */
-  async readRun(entry: UnitEntry, start: number, destination: Uint8Array): Promise<void> {
-    if (entry.kind === 'unallocated' || entry.kind === 'zero') return
-    const { hostOffset, hostLength } = entry
-    checkInsideFile(
-      { kind: entry.kind, hostOffset, hostLength, guestLength: 0 },
-      this.#file.size,
-      this.unitBytes,
-    )
-    if (entry.kind === 'compressed') {
-      const content = await this.#inflate(entry)
-      const from = entry.inflatedStart + start
-      destination.set(content.subarray(from, from + destination.byteLength))
+  /** Fills `destination`, which is zero, with the bytes of a range. */
+  async read(range: DiskRange, destination: Uint8Array): Promise<void> {
+    const { kind, hostOffset, length } = range
+    if (kind === 'unallocated' || kind === 'zero') return
+    this.#checkInside(range)
+    if (kind === 'compressed') {
+      const content = await this.#inflate(range)
+      destination.set(content.subarray(range.inflatedStart, range.inflatedStart + length))
       return
     }
-    const readable = Math.max(0, Math.min(destination.byteLength, this.#file.size - hostOffset - start))
-    destination.set(await this.#readFully(hostOffset + start, readable))
+    const readable = Math.max(0, Math.min(length, this.#file.size - hostOffset))
+    destination.set(await this.#readFully(hostOffset, readable))
   }
 
-  #table(index: number): Promise<ParsedL2Table> {
+  /** Every host cluster must begin inside the file; compressed data may be cut inside its last sector. */
+  #checkInside({ kind, hostOffset, hostLength, length }: DiskRange): void {
+    const { clusterSize } = this.layout
+    const farthest =
+      kind === 'compressed'
+        ? Math.max(hostOffset, hostOffset + hostLength - 512)
+        : Math.floor((hostOffset + length - 1) / clusterSize) * clusterSize
+    if (farthest >= this.#file.size) {
+      refuse('qcow2-cluster-outside-file', 'a cluster lies outside the file', hostOffset)
+    }
+  }
+
+  #table(index: number): Promise<Uint8Array> {
     const known = this.#tables.get(index)
     if (known !== undefined) {
       this.#tables.delete(index)
@@ -100,29 +132,31 @@ export class DiskReader {
     return table
   }
 
-  async #readTable(index: number): Promise<ParsedL2Table> {
+  async #readTable(index: number): Promise<Uint8Array> {
     const { layout } = this
     const offset = this.#l1[index] ?? 0
-    const l1End = Number(layout.l1Offset) + layout.l1Entries * 8
+    const l1Offset = Number(layout.l1Offset)
     if (offset + layout.clusterSize > this.#file.size) {
       refuse('qcow2-table-outside-file', 'an L2 table lies outside the file', offset)
     }
-    if (offset >= Number(layout.l1Offset) && offset < l1End) {
+    if (offset >= l1Offset && offset < l1Offset + layout.l1Entries * 8) {
       refuse('qcow2-cluster-used-twice', 'an L2 table lies in the L1 table', offset)
     }
     const bytes = await this.#readFully(offset, layout.clusterSize)
-    return parseL2Table(bytes, layout, index, offset)
+    // All of its entries must be right, whichever are needed.
+    visitL2Table(bytes, layout, index, offset, { clusters: () => undefined, range: () => undefined })
+    return bytes
   }
 
-  #inflate(entry: ClusterEntry): Promise<Uint8Array> {
-    const known = this.#inflated.get(entry.hostOffset)
+  #inflate(range: DiskRange): Promise<Uint8Array> {
+    const known = this.#inflated.get(range.hostOffset)
     if (known !== undefined) return known
-    const content = this.#readAndInflate(entry)
-    keep(this.#inflated, entry.hostOffset, content, keptClusters)
+    const content = this.#readAndInflate(range)
+    keep(this.#inflated, range.hostOffset, content, keptClusters)
     return content
   }
 
-  async #readAndInflate({ hostOffset, hostLength }: ClusterEntry): Promise<Uint8Array> {
+  async #readAndInflate({ hostOffset, hostLength }: DiskRange): Promise<Uint8Array> {
     const length = Math.min(hostLength, this.#file.size - hostOffset)
     const input = await this.#readFully(hostOffset, length)
     const { compression, clusterSize } = this.layout
@@ -141,27 +175,6 @@ export class DiskReader {
   }
 }
 
-function clusterOf(table: ParsedL2Table, position: number): UnitEntry {
-  return {
-    kind: clusterKinds[table.kinds[position] ?? 0] ?? 'unallocated',
-    hostOffset: table.hostOffsets[position] ?? 0,
-    hostLength: table.hostLengths[position] ?? 0,
-    inflatedStart: 0,
-  }
-}
-
-function subclusterOf(table: ParsedL2Table, position: number, unitBytes: number): UnitEntry {
-  const cluster = Math.floor(position / subclusters)
-  const subcluster = position % subclusters
-  const entry = clusterOf(table, cluster)
-  const start = subcluster * unitBytes
-  if (entry.kind === 'compressed') return { ...entry, inflatedStart: start }
-  if ((((table.zeroed[cluster] ?? 0) >>> subcluster) & 1) === 1) return { ...noUnit, kind: 'zero' }
-  if ((((table.stored[cluster] ?? 0) >>> subcluster) & 1) === 0) return noUnit
-  return { ...entry, hostOffset: entry.hostOffset + start, hostLength: unitBytes }
-}
-
-/** Adds a value under way; it is dropped when it fails, and the oldest when there are too many. */
 function keep<Value>(
   cache: Map<number, Promise<Value>>,
   key: number,

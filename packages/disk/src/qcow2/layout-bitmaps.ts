@@ -73,15 +73,13 @@ export function checkBitmaps(
     wrong('The bitmap directory lies over other tables', offset, hex(offset), 'a place of its own')
     return
   }
-  const fields = new Fields(directory)
   const cluster = BigInt(header.clusterSize)
   let total = 0n
-  let at = 0
+  let end = 0
   for (let index = 0; index < count; index += 1) {
-    const entry = fields.part(at, entryBytes)
-    const granularity = entry.u8(17)
-    const length = entryBytes + entry.u16be(18) + entry.u32be(20)
-    if (directory.length < bytes || entry.length < entryBytes || at + length > fields.length) {
+    const at = end
+    const entry = readBitmapEntry(directory, at)
+    if (directory.length < bytes || at + entry.length > directory.length) {
       problems.add('truncated', {
         reason: 'The bitmap directory ends before its last bitmap',
         offset: offset + at,
@@ -90,20 +88,21 @@ export function checkBitmaps(
       })
       return
     }
-    if (entry.u8(16) !== dirtyBitmap || granularity < 9 || granularity > 31) {
-      const found = `type ${entry.u8(16)}, ${granularity} bits`
+    const { type, granularity, tableEntries } = entry
+    if (type !== dirtyBitmap || granularity < 9 || granularity > 31) {
+      const found = `type ${type}, ${granularity} bits`
       wrong('A bitmap is of no known kind', offset + at + 16, found, 'type 1, 9 to 31 bits')
       return
     }
     const size = bitmapBytes(header.exactSizeBytes, granularity)
     const clusters = (size + cluster - 1n) / cluster
-    if (BigInt(entry.u32be(8)) > clusters) {
-      const found = `${entry.u32be(8)} entries`
+    if (BigInt(tableEntries) > clusters) {
+      const found = `${tableEntries} entries`
       wrong('The table of a bitmap is larger than its disk', offset + at + 8, found, `at most ${clusters}`)
       return
     }
     total += size
-    at += Math.ceil(length / 8) * 8
+    end = at + Math.ceil(entry.length / 8) * 8
   }
   if (total > mostBytes) {
     const found = `${count} bitmaps, ${total} bytes`
@@ -111,8 +110,37 @@ export function checkBitmaps(
   }
 }
 
+/** What an entry of the directory says. */
+export interface BitmapEntry {
+  readonly tableOffset: bigint
+  readonly tableEntries: number
+  readonly flags: number
+  readonly type: number
+  readonly granularity: number
+  readonly nameBytes: number
+  readonly extraBytes: number
+  /** Bytes of the whole entry; the next one begins at the next multiple of 8. */
+  readonly length: number
+}
+
+export function readBitmapEntry(directory: Uint8Array, at: number): BitmapEntry {
+  const entry = new Fields(directory).part(at, entryBytes)
+  const nameBytes = entry.u16be(18)
+  const extraBytes = entry.u32be(20)
+  return {
+    tableOffset: entry.u64be(0),
+    tableEntries: entry.u32be(8),
+    flags: entry.u32be(12),
+    type: entry.u8(16),
+    granularity: entry.u8(17),
+    nameBytes,
+    extraBytes,
+    length: entryBytes + nameBytes + extraBytes,
+  }
+}
+
 /** One bit for each part of the disk. */
-function bitmapBytes(diskBytes: bigint, granularity: number): bigint {
+export function bitmapBytes(diskBytes: bigint, granularity: number): bigint {
   const part = 1n << BigInt(granularity)
   return ((diskBytes + part - 1n) / part + 7n) / 8n
 }

@@ -1,14 +1,14 @@
 import { type Disk, type Extent, InvalidError, type RandomAccessReader } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
-import { checkSnapshots, type TableReader } from './check-tables.ts'
+import { checkReadTables, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'
-import { parseL1Table } from './l1-table.ts'
+import { parseL1Table } from './tables.ts'
 import { requireReadable } from './plan-qcow2.ts'
 import { layoutHeadBytes } from '../layouts/head.ts'
 import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
 import { parseQcow2 } from './layout.ts'
-import { refuse } from './qcow2-decode-error.ts'
+import { refuse } from './errors.ts'
 
 /** Options of {@link openQcow2}. */
 export interface OpenQcow2Options extends StreamPlanOptions {
@@ -17,7 +17,7 @@ export interface OpenQcow2Options extends StreamPlanOptions {
 }
 
 /** Options of {@link Qcow2Disk.stream}. */
-export interface Qcow2StreamOptions {
+export interface Qcow2ReadOptions {
   /** First byte. @default 0 */
   readonly start?: number | undefined
   /** Byte behind the last one. @default the disk's end */
@@ -40,18 +40,18 @@ export interface Qcow2Disk extends Disk {
   /** The whole disk in order; neighbours are of different kinds. */
   extents(): AsyncIterable<Extent>
   /** The disk's bytes in order, zeros included. */
-  stream(options?: Qcow2StreamOptions): AsyncIterable<Uint8Array>
+  stream(options?: Qcow2ReadOptions): AsyncIterable<Uint8Array>
   /** Ends all reads. The file's own reader stays open. */
   close(): Promise<void>
 }
 
 const maximumReadBytes = 1024 ** 3
 const defaultChunkBytes = 1024 ** 2
-const extentKinds = { unallocated: 'hole', zero: 'zero', plain: 'data', compressed: 'data' } as const
+const extentKinds = { unallocated: 'hole', zero: 'zero', normal: 'data', compressed: 'data' } as const
 
 /**
- * Opens the active disk of a qcow2 file for reading anywhere, also one with extended L2 entries. Only tables and clusters that a read touches are
- * read and checked; whether two clusters share their place is seen by {@link decodeQcow2} alone.
+ * Opens the active disk of a qcow2 file for reading anywhere. Only tables and clusters that a read touches are read and
+ * checked; whether two clusters share their place is seen by {@link decodeQcow2} alone.
  * Memory: the L1 table (8 bytes for each 512 MiB of disk at 64 KiB clusters) and some 8 MiB.
  *
  * @throws {Qcow2DecodeError} where the layout, the L1 table or the snapshot table is damaged or not supported
@@ -69,7 +69,7 @@ export async function openQcow2(
   const claim = (): void => undefined
   const l1Bytes = layout.l1Entries * 8
   const l1 = parseL1Table(await tables.read(Number(layout.l1Offset), l1Bytes, 'the L1 table', claim), layout)
-  await checkSnapshots(layout, tables, claim)
+  await checkReadTables(layout, tables, claim)
   signal?.throwIfAborted()
   return createDisk(new DiskReader(reader, layout, l1), signal)
 }
@@ -90,7 +90,6 @@ function tableReader(reader: RandomAccessReader): TableReader {
 
 function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Disk {
   const { sizeBytes: virtualSizeBytes, clusterSize } = disk.layout
-  const { unitBytes, unitsPerTable } = disk
   let isClosed = false
   const requireOpen = (): void => {
     signal?.throwIfAborted()
@@ -107,41 +106,34 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
       throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
     }
     const bytes = allocateBuffer(end - offset)
-    for (let position = offset; position < end;) {
-      const unit = Math.floor(position / unitBytes)
-      const run = await disk.findRun(unit, Math.floor((end - 1) / unitBytes))
-      const length = run.kind === 'plain' ? run.hostLength : unitBytes
-      const stop = Math.min(end, unit * unitBytes + length)
-      const destination = bytes.subarray(position - offset, stop - offset)
-      await disk.readRun(run, position - unit * unitBytes, destination)
-      requireOpen()
-      position = stop
+    for await (const ranges of disk.ranges(offset, end)) {
+      for (const range of ranges) {
+        const start = range.offset - offset
+        await disk.read(range, bytes.subarray(start, start + range.length))
+        requireOpen()
+      }
     }
     return bytes
   }
 
   async function* extents(): AsyncGenerator<Extent> {
     let current: Extent | undefined
-    for (let unit = 0; unit * unitBytes < virtualSizeBytes;) {
+    for await (const ranges of disk.ranges(0, virtualSizeBytes)) {
       requireOpen()
-      const missing = disk.isTableMissing(unit)
-      const next = missing ? (Math.floor(unit / unitsPerTable) + 1) * unitsPerTable : unit + 1
-      const entry = missing ? undefined : await disk.find(unit)
-      const kind = entry === undefined ? 'hole' : extentKinds[entry.kind]
-      const offset = unit * unitBytes
-      const end = Math.min(virtualSizeBytes, next * unitBytes)
-      if (current?.kind === kind) {
-        current = { offset: current.offset, length: end - current.offset, kind }
-      } else {
-        if (current !== undefined) yield current
-        current = { offset, length: end - offset, kind }
+      for (const { kind: stored, offset, length } of ranges) {
+        const kind = extentKinds[stored]
+        if (current?.kind === kind) {
+          current = { offset: current.offset, length: current.length + length, kind }
+        } else {
+          if (current !== undefined) yield current
+          current = { offset, length, kind }
+        }
       }
-      unit = next
     }
     if (current !== undefined) yield current
   }
 
-  async function* stream(options: Qcow2StreamOptions = {}): AsyncGenerator<Uint8Array> {
+  async function* stream(options: Qcow2ReadOptions = {}): AsyncGenerator<Uint8Array> {
     const { start = 0, end = virtualSizeBytes, chunkSizeBytes = defaultChunkBytes } = options
     checkPlace('start', start)
     checkPlace('end', end)

@@ -1,12 +1,12 @@
 import type { Refusal } from '@disk-image/core'
 import type { StreamPlan, StreamPlanOptions } from '../stream/stream-decoder.ts'
 import { parseQcow2, type Qcow2Layout } from './layout.ts'
-import { Qcow2DecodeError } from './qcow2-decode-error.ts'
+import { Qcow2DecodeError } from './errors.ts'
 
 /**
  * Says from a file's first MiB whether its active disk is read here: version 2 or 3, zlib or zstd, clusters of 512 B to
- * 2 MiB; no backing or data file, no encryption, no extended L2 entries, no persistent bitmaps, no unknown incompatible
- * feature, neither dirty nor corrupt.
+ * 2 MiB, with or without subclusters, snapshots, bitmaps, and a mark that it was not closed (which tells only of
+ * refcounts); no backing or data file, no encryption, no unknown incompatible feature, not corrupt.
  *
  * Tables are not read: {@link decodeQcow2} may still refuse what this supports.
  *
@@ -14,40 +14,27 @@ import { Qcow2DecodeError } from './qcow2-decode-error.ts'
  */
 export function planQcow2(head: Uint8Array, options: StreamPlanOptions = {}): StreamPlan<Qcow2Layout> {
   const layout = parseQcow2(head)
-  const refusal = findRefusal(layout, options) ?? findStreamRefusal(layout)
+  const refusal = findRefusal(layout, options)
   if (refusal === undefined) return { supported: true, sizeBytes: layout.sizeBytes, layout }
   return { supported: false, reason: refusal.reason }
 }
 
-/** @throws {Qcow2DecodeError} for a layout that is not decoded */
-export function requireStreamable(layout: Qcow2Layout, options: StreamPlanOptions = {}): void {
-  requireReadable(layout, options)
-  throwRefusal(findStreamRefusal(layout))
-}
-
-/** @throws {Qcow2DecodeError} for a layout that is not read, anywhere or in order */
+/** @throws {Qcow2DecodeError} for a layout that is not read */
 export function requireReadable(layout: Qcow2Layout, options: StreamPlanOptions = {}): void {
-  throwRefusal(findRefusal(layout, options))
-}
-
-function throwRefusal(refusal: Refusal | undefined): void {
+  const refusal = findRefusal(layout, options)
   if (refusal !== undefined) throw new Qcow2DecodeError(refusal)
-}
-
-function findStreamRefusal({ extendedL2 }: Qcow2Layout): Refusal | undefined {
-  return extendedL2 ? unsupported('it has extended L2 entries') : undefined
 }
 
 /** What is wrong with a layout, or is left to others. */
 function findRefusal(layout: Qcow2Layout, { maximumSizeBytes }: StreamPlanOptions): Refusal | undefined {
   const { sizeBytes } = layout
-  const [problem] = layout.problems
+  // Refcounts may be wrong then; nobody reads a disk by them.
+  const problem = layout.problems.find(({ rule }) => rule !== 'qcow2-clean')
   if (problem !== undefined) return problem
   if (layout.cryptMethod !== 0) return unsupported('it is encrypted')
   if (layout.autoclear & 2n) return unsupported('it claims a raw external data file')
   if (layout.headerLength % 8 !== 0) return unsupported(`its header length is ${layout.headerLength}`)
   if (!layout.extensionsEnd) return unsupported('its header extensions are longer than is read')
-  if (layout.bitmaps !== undefined) return unsupported('it holds persistent bitmaps')
   if (!Number.isSafeInteger(sizeBytes)) {
     return unsupported(`its virtual size, ${layout.exactSizeBytes}, is beyond 2^53`)
   }

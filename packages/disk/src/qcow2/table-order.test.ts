@@ -16,7 +16,7 @@ describe('TableOrder', () => {
     const tables = order(3000, 0, 1000, 2000)
     expect(tables.nextOffset).toBe(1000)
     expect(tables.nextFrom(1001)).toBe(2000)
-    expect(tables.openInStream()).toBe(3)
+    expect(tables.openFrom(1001)).toBe(3)
     expect([tables.nextOffset, tables.openNext()]).toEqual([1000, 2])
     expect([tables.nextOffset, tables.openNext()]).toEqual([3000, 0])
     expect(tables.nextOffset).toBe(Infinity)
@@ -24,7 +24,7 @@ describe('TableOrder', () => {
 
   test('leaves a table that the stream has passed to the file, even one of two at a place', () => {
     const tables = order(1000, 1000)
-    expect([tables.nextFrom(1000), tables.openInStream()]).toEqual([1000, 0])
+    expect([tables.nextFrom(1000), tables.openFrom(1000)]).toEqual([1000, 0])
     expect(tables.nextFrom(1512)).toBe(Infinity)
     expect([tables.nextOffset, tables.openNext(), tables.nextOffset]).toEqual([1000, 1, Infinity])
   })
@@ -39,7 +39,10 @@ describe('TableOrder', () => {
         for (const [inStream, step] of turns) {
           position += step
           if (!inStream && tables.nextOffset < position) opened.push(tables.openNext())
-          if (inStream && tables.nextFrom(position) === position) opened.push(tables.openInStream())
+          if (inStream && tables.nextFrom(position) === position) {
+            opened.push(tables.openFrom(position))
+            position += 1
+          }
         }
         while (tables.nextOffset < Infinity) opened.push(tables.openNext())
         expect(opened.toSorted((left, right) => left - right)).toEqual(

@@ -3,8 +3,8 @@ export class TableOrder {
   readonly #l1: Float64Array
   readonly #order: Uint32Array
   readonly #open: Uint8Array
-  #next = 0
-  #nextInStream = 0
+  /** No table before this one is closed. */
+  #firstClosed = 0
 
   /** @param l1 offsets of the tables; 0: there is none */
   constructor(l1: Float64Array) {
@@ -20,29 +20,39 @@ export class TableOrder {
 
   /** Where the first table lies that is not open; infinite where all are. */
   get nextOffset(): number {
-    while (this.#open[this.#next] === 1) this.#next += 1
-    return this.#offsetAt(this.#next)
+    while (this.#open[this.#firstClosed] === 1) this.#firstClosed += 1
+    return this.#offsetAt(this.#firstClosed)
   }
 
   /** Opens that table. @returns its index in the L1 table */
   openNext(): number {
-    const index = this.#order[this.#next] ?? 0
-    this.#open[this.#next] = 1
-    return index
+    return this.#openAt(this.#firstClosed)
   }
 
-  /** Where the first table from a place on lies; the places that are asked for only grow. */
+  /** Where the first table from a place on lies; infinite where none does. */
   nextFrom(offset: number): number {
-    while (this.#offsetAt(this.#nextInStream) < offset) this.#nextInStream += 1
-    return this.#offsetAt(this.#nextInStream)
+    return this.#offsetAt(this.#firstFrom(offset))
   }
 
-  /** Opens the table that {@link nextFrom} told of. @returns its index in the L1 table */
-  openInStream(): number {
-    const index = this.#order[this.#nextInStream] ?? 0
-    this.#open[this.#nextInStream] = 1
-    this.#nextInStream += 1
-    return index
+  /** Opens the table that {@link nextFrom} tells of. @returns its index in the L1 table */
+  openFrom(offset: number): number {
+    return this.#openAt(this.#firstFrom(offset))
+  }
+
+  #openAt(place: number): number {
+    this.#open[place] = 1
+    return this.#order[place] ?? 0
+  }
+
+  #firstFrom(offset: number): number {
+    let low = 0
+    let high = this.#order.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#offsetAt(middle) < offset) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   #offsetAt(place: number): number {

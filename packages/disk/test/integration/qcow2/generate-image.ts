@@ -1,12 +1,10 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { open, rm, writeFile } from 'node:fs/promises'
 import { qemu } from './tools.ts'
 import type { Random } from '../../random.ts'
 
 /** An image made by qemu's own tools. */
 export interface GeneratedImage {
   readonly description: string
-  /** False where the decoder leaves such images to qemu-img, by their header. */
-  readonly supported: boolean
 }
 
 const clusterSizes = [
@@ -16,6 +14,8 @@ const clusterSizes = [
 
 interface Shape {
   readonly clusterSize: number
+  /** Bytes that can be zero, or not be there, by themselves: a cluster or a subcluster. */
+  readonly unitBytes: number
   readonly sizeBytes: number
   readonly options: readonly string[]
 }
@@ -32,7 +32,9 @@ function chooseShape(random: Random): Shape {
     if (random.chance(0.2)) options.push('lazy_refcounts=on')
     if (random.chance(0.3)) options.push(`refcount_bits=${random.pick([1, 2, 4, 8, 16, 32, 64])}`)
   }
-  return { clusterSize, sizeBytes, options }
+  const extended = version3 && clusterSize >= 16_384 && random.chance(0.4)
+  if (extended) options.push('extended_l2=on')
+  return { clusterSize, unitBytes: extended ? clusterSize / 32 : clusterSize, sizeBytes, options }
 }
 
 /** Content between noise and one repeated byte, with zeros in places. */
@@ -58,7 +60,8 @@ function fillNoise(random: Random, bytes: Buffer, symbols: number): void {
 
 /** qemu-io commands that leave plain, compressed, zero, discarded and overwritten clusters behind. */
 function commands(random: Random, shape: Shape): string[] {
-  const { clusterSize, sizeBytes } = shape
+  const { clusterSize, unitBytes, sizeBytes } = shape
+  const units = Math.floor(sizeBytes / unitBytes)
   const clusters = Math.floor(sizeBytes / clusterSize)
   const result: string[] = []
   const count = sizeBytes === 0 ? 0 : 3 + random.below(25)
@@ -71,11 +74,15 @@ function commands(random: Random, shape: Shape): string[] {
       result.push(`write -P ${pattern} ${offset} ${length}`)
       continue
     }
-    const first = random.below(clusters)
-    const offset = first * clusterSize
-    const length = Math.min(clusters - first, 1 + random.below(4)) * clusterSize
-    if (kind === 3) result.push(`write -c -P ${pattern} ${offset} ${clusterSize}`)
-    else if (kind === 4) result.push(`write -z ${offset} ${length}`)
+    if (kind === 3) {
+      result.push(`write -c -P ${pattern} ${random.below(clusters) * clusterSize} ${clusterSize}`)
+      continue
+    }
+    const first = random.below(units)
+    const offset = first * unitBytes
+    const most = unitBytes === clusterSize ? 4 : 70
+    const length = Math.min(units - first, 1 + random.below(most)) * unitBytes
+    if (kind === 4) result.push(`write -z ${offset} ${length}`)
     else if (kind === 5) result.push(`write -z -u ${offset} ${length}`)
     else result.push(`discard ${offset} ${length}`)
   }
@@ -97,14 +104,20 @@ function ignoreFailedCommand(error: unknown): void {
   if ((error as { readonly code?: unknown }).code !== 1) throw error
 }
 
+/** As a program leaves it that was killed. */
+async function markAsDirty(file: string): Promise<void> {
+  await using handle = await open(file, 'r+')
+  const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 79)
+  buffer.writeUInt8(buffer.readUInt8() | 1)
+  await handle.write(buffer, 0, 1, 79)
+}
+
 /** Makes one image at `file`. */
 export async function generateImage(random: Random, file: string): Promise<GeneratedImage> {
   await rm(file, { force: true })
   const shape = chooseShape(random)
-  const extended = shape.clusterSize >= 16_384 && shape.options.includes('compat=1.1') && random.chance(0.05)
-  const options = extended ? [...shape.options, 'extended_l2=on'] : [...shape.options]
+  const options = [...shape.options]
   const parts = [`${shape.sizeBytes} bytes`, ...options]
-  let supported = !extended
 
   if (random.chance(0.4)) {
     const raw = `${file}.content`
@@ -141,7 +154,6 @@ export async function generateImage(random: Random, file: string): Promise<Gener
       String(shape.sizeBytes),
     ])
   }
-  // Extended L2 entries are not decoded, and bits of them are not worth writing.
   const list = random.chance(0.85) ? commands(random, shape) : []
   const split = random.below(list.length + 1)
   await play(file, list.slice(0, split))
@@ -158,10 +170,14 @@ export async function generateImage(random: Random, file: string): Promise<Gener
     await qemu('qemu-img', ['snapshot', '-a', 'state-0', file]).catch(ignoreFailedCommand)
     parts.push('applied')
   }
-  if (shape.sizeBytes > 0 && options.includes('compat=1.1') && random.chance(0.06)) {
+  if (shape.sizeBytes > 0 && options.includes('compat=1.1') && random.chance(0.15)) {
     await qemu('qemu-img', ['bitmap', '--add', '-f', 'qcow2', file, 'changes'])
     parts.push('bitmap')
-    supported = false
+    if (random.chance(0.5)) await play(file, [`write -P 7 0 ${Math.min(shape.sizeBytes, 3072)}`])
   }
-  return { description: [...parts, ...list].join('; '), supported }
+  if (options.includes('lazy_refcounts=on') && random.chance(0.5)) {
+    await markAsDirty(file)
+    parts.push('dirty')
+  }
+  return { description: [...parts, ...list].join('; ') }
 }

@@ -30,12 +30,26 @@ function findRegions(image: Buffer): Region[] {
   })
   const snapshots = Number(image.readBigUInt64BE(64))
   if (snapshots !== 0) regions.push({ name: 'snapshots', offset: snapshots, length: 64 })
+  const bitmaps = bitmapDirectory(image, clusterSize)
+  if (bitmaps !== 0) regions.push({ name: 'bitmaps', offset: bitmaps, length: 40 })
   for (const offset of l2Offsets(image, l1)) {
     // Twice, as that is where most can go wrong.
     const table = { name: 'L2', offset, length: usedLength(image, offset, clusterSize) }
     regions.push(table, table)
   }
   return regions.filter(({ offset, length }) => length > 0 && offset + length <= image.byteLength)
+}
+
+/** Where the bitmaps are listed; 0: there are none. */
+function bitmapDirectory(image: Buffer, clusterSize: number): number {
+  const start = image.readUInt32BE(4) === 3 ? image.readUInt32BE(100) : 72
+  for (let at = start; at + 32 < clusterSize;) {
+    const type = image.readUInt32BE(at)
+    if (type === 0x23852875) return Number(image.readBigUInt64BE(at + 24))
+    if (type === 0) break
+    at += 8 + Math.ceil(image.readUInt32BE(at + 4) / 8) * 8
+  }
+  return 0
 }
 
 function l2Offsets(image: Buffer, l1: Region): number[] {

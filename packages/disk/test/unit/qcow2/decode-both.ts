@@ -19,15 +19,21 @@ export type Outcome =
 async function settle(
   bytes: Uint8Array,
   unitBytes: 1 | 512,
+  writeZeros: boolean,
   decode: (
     target: MemoryTarget,
   ) => Promise<{ readonly result: Qcow2DecodeResult; readonly kept: Uint8Array }>,
 ): Promise<Outcome> {
   const plan = planQcow2(bytes)
-  const target = new MemoryTarget(plan.supported ? plan.layout.sizeBytes : 0, unitBytes)
+  const target = new MemoryTarget(
+    plan.supported ? plan.layout.sizeBytes : 0,
+    unitBytes,
+    writeZeros ? 0xff : 0,
+  )
   try {
     const { result, kept } = await decode(target)
     if (result.bytesWritten !== target.writtenBytes) throw new Error('the bytes written are miscounted')
+    if (writeZeros && !target.isComplete) throw new Error('zeros were not written')
     const { virtualSizeBytes, clusters } = result
     return { raw: target.bytes, virtualSizeBytes, clusters, kept }
   } catch (error) {
@@ -38,7 +44,7 @@ async function settle(
 
 /** Decodes a file that is complete. */
 export function decodeWhole(file: string, bytes: Uint8Array): Promise<Outcome> {
-  return settle(bytes, 512, async (target) => {
+  return settle(bytes, 512, false, async (target) => {
     await writeFile(file, bytes)
     return { result: await decodeQcow2({ source: file, target, workers: 0 }), kept: new Uint8Array(0) }
   })
@@ -48,9 +54,10 @@ export function decodeWhole(file: string, bytes: Uint8Array): Promise<Outcome> {
 export function decodeStreamed(
   file: string,
   bytes: Uint8Array,
-  feeding: Pick<Feeding, 'step' | 'fileBytes'>,
+  feeding: Pick<Feeding, 'step' | 'fileBytes' | 'writeZeros'>,
 ): Promise<Outcome> {
-  return settle(bytes, 1, (target) => feedStream({ file, bytes, target, workers: 0, ...feeding }))
+  const { writeZeros = false } = feeding
+  return settle(bytes, 1, writeZeros, (target) => feedStream({ file, bytes, target, workers: 0, ...feeding }))
 }
 
 /** Lengths of the chunks. Where they are tiny, what would be put into the file anyway is there before. */

@@ -117,6 +117,16 @@ describe('decodeQcow2Stream', () => {
     },
   )
 
+  test.for(images.flatMap(([name, bytes]) => ['512', 'whole'].map((steps) => [name, steps, bytes] as const)))(
+    'writes zeros where it is told to: %s, in chunks of %s',
+    async ([, steps, bytes]) => {
+      const whole = await decodeWhole(inDirectory('whole.qcow2'), bytes)
+      const feeding = { ...pace(steps, bytes), writeZeros: true }
+      const streamed = await decodeStreamed(inDirectory('stream.qcow2'), bytes, feeding)
+      expect(diskOf(streamed)).toEqual(diskOf(whole))
+    },
+  )
+
   test('has done with a chunk when it gives it back, however slow the target is', async () => {
     const bytes = buildImage({ l2: [...neighbours(131, 3), at(130)], data: farData(distinct(4)) })
     const raw = new Uint8Array(32_768)

@@ -47,7 +47,7 @@ describe('decodeQcow2', () => {
       expect(result).toEqual({
         virtualSizeBytes: 32_768,
         bytesWritten: 4 * 512,
-        clusters: { plain: 3, compressed: 1, zero: 2, unallocated: 58 },
+        clusters: { normal: 3, compressed: 1, zero: 2, unallocated: 58 },
       })
       const expected = new Uint8Array(32_768)
       for (const [index, value] of [1, 0, 0, 2, 0, 4, 5].entries()) {

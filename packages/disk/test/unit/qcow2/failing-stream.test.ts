@@ -8,7 +8,7 @@ import {
   openQcow2Stream,
   type Qcow2StreamDecoder,
   type Qcow2StreamOptions,
-} from '../../../src/qcow2/qcow2-stream.ts'
+} from '../../../src/qcow2/stream-decoder.ts'
 import { buildImage } from './build-image.ts'
 import { at, distinct, far, farData, neighbours, tableOf } from './sample-images.ts'
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { waitingRuns } from '../../../src/qcow2/limits.ts'
+import { waitingExtents } from '../../../src/qcow2/image-map.ts'
 import { buildImage } from './build-image.ts'
 import { decodeStreamed } from './decode-both.ts'
 
@@ -16,7 +16,7 @@ afterAll(() => rm(directory, { recursive: true, force: true }))
 const clusterSize = 2048
 const perTable = clusterSize / 8
 /** More clusters, none beside its neighbour, than may wait; all tables come before. */
-const tableCount = Math.ceil(waitingRuns / perTable) + 6
+const tableCount = Math.ceil(waitingExtents / perTable) + 6
 const clusterCount = tableCount * perTable
 const firstData = 5 + tableCount
 
@@ -52,7 +52,7 @@ test.for(orders)('more clusters than may wait are all decoded: %s', async ([, or
   const file = path.join(directory, 'stream.qcow2')
   const outcome = await decodeStreamed(file, bytes, { step: () => 150_001 })
   if (outcome instanceof Qcow2DecodeError) throw outcome
-  expect(outcome.clusters.plain).toBe(clusterCount)
+  expect(outcome.clusters.normal).toBe(clusterCount)
   const wrong = outcome.raw.findIndex((byte, place) => byte !== 1 + (Math.floor(place / clusterSize) % 255))
   expect(wrong).toBe(-1)
 })

@@ -31,7 +31,7 @@ export type Refusal = readonly [rule: string, parts: ImageParts]
 
 /** Images that are refused, and the rule that refuses them. */
 export const refusals: readonly Refusal[] = [
-  ['qcow2-clean', { patches: [{ offset: 79, bytes: Uint8Array.of(1) }] }],
+  ['qcow2-corrupt', { patches: [{ offset: 79, bytes: Uint8Array.of(2) }] }],
   ['qcow2-cluster-used-twice', { l2: [at(5), at(5)], data: [cluster(1)] }],
   ['qcow2-entry-reserved-bits', { l2: [at(0)] }],
   ['qcow2-cluster-used-twice', { l2: [compressedEntry(100, 12, 9)] }],

@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { buildImage } from './build-image.ts'
 import { planQcow2 } from '@disk-image/disk/qcow2'
 import { parseQcow2, type Qcow2Layout } from '@disk-image/disk/layouts'
-import { parseL1Table } from '../../../src/qcow2/l1-table.ts'
-import { parseL2Entry } from '../../../src/qcow2/l2-entry.ts'
-import { Qcow2DecodeError } from '../../../src/qcow2/qcow2-decode-error.ts'
+import { parseL1Table } from '../../../src/qcow2/tables.ts'
+import { parseL2Entry } from '../../../src/qcow2/tables.ts'
+import { Qcow2DecodeError } from '../../../src/qcow2/errors.ts'
 
 function headerOf(clusterBits: number, version: 2 | 3 = 3): Qcow2Layout {
   return parseQcow2(buildImage({ clusterBits, version }).subarray(0, 2 ** clusterBits))
@@ -33,7 +33,7 @@ describe('parseL2Entry', () => {
     expect(parseEntry(0n, header).kind).toBe('unallocated')
     expect(parseEntry(1n, header)).toEqual({ kind: 'zero', hostOffset: 0, hostLength: 0 })
     expect(parseEntry(0x8000_0000_0005_0000n, header)).toEqual({
-      kind: 'plain',
+      kind: 'normal',
       hostOffset: 0x50000,
       hostLength: 0x10000,
     })
@@ -60,7 +60,7 @@ describe('parseL2Entry', () => {
         const header = headerOf(bits)
         const hostOffset = (cluster + 1) * header.clusterSize
         expect(parseEntry(BigInt(hostOffset), header)).toEqual({
-          kind: 'plain',
+          kind: 'normal',
           hostOffset,
           hostLength: header.clusterSize,
         })
@@ -146,6 +146,14 @@ describe('planQcow2', () => {
         [104, 1],
       ]),
     ).toBe('supported')
+    // Dirty, which tells of refcounts alone; extended L2 entries.
+    expect(reasonOf([[79, 1]])).toBe('supported')
+    expect(
+      reasonOf([
+        [79, 16],
+        [39, 2],
+      ]),
+    ).toBe('supported')
     // The format of a backing file, where there is none.
     expect(reasonOf([[112, 0xe2, 0x79, 0x2a, 0xca]])).toBe('supported')
   })
@@ -165,17 +173,9 @@ describe('planQcow2', () => {
     ['reference count table', [[59, 0]]],
     ['reference count table', [[56, 1]]],
     ['too many snapshots', [[60, 1]]],
-    ['marked as dirty', [[79, 1]]],
     ['corrupt', [[79, 2]]],
     ['external data file', [[79, 4]]],
     ['contradict', [[79, 8]]],
-    [
-      'extended L2',
-      [
-        [79, 16],
-        [39, 2],
-      ],
-    ],
     ['features that are not known', [[72, 1]]],
     ['raw external', [[95, 2]]],
     ['Reference counts are wider', [[99, 7]]],

@@ -1,15 +1,16 @@
-import { type Qcow2Layout, viewOf } from '@disk-image/disk/layouts'
+import {
+  mostSnapshotExtraBytes,
+  mostSnapshotTableBytes,
+  type Qcow2Layout,
+  readSnapshotEntry,
+  snapshotEntryBytes,
+} from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import type { Steps } from '../engine/steps.ts'
 
-const entryBytes = 40
-const mostExtraBytes = 1024
-/** Longest table that readers take. */
-const mostBytes = 64 * 1024 ** 2
-
 /** Goes along a table of entries that have a length of their own, whatever pieces it comes in. */
 class Entries {
-  readonly #entry = new Uint8Array(entryBytes)
+  readonly #entry = new Uint8Array(snapshotEntryBytes)
   #filled = 0
   #skip = 0
   #left: number
@@ -31,23 +32,21 @@ class Entries {
       this.#skip -= skipped
       at += skipped
       if (this.#skip > 0 || this.#left === 0) return
-      const part = piece.subarray(at, at + entryBytes - this.#filled)
+      const part = piece.subarray(at, at + snapshotEntryBytes - this.#filled)
       this.#entry.set(part, this.#filled)
       this.#filled += part.length
       at += part.length
-      if (this.#filled === entryBytes) this.#next(offset + at - entryBytes)
+      if (this.#filled === snapshotEntryBytes) this.#next(offset + at - snapshotEntryBytes)
     }
   }
 
   #next(offset: number): void {
-    const view = viewOf(this.#entry)
-    const extra = view.getUint32(36)
-    if (extra > mostExtraBytes) this.tooLong = { offset: offset + 36, bytes: extra }
-    const length = entryBytes + extra + view.getUint16(12) + view.getUint16(14)
+    const { extraBytes, length } = readSnapshotEntry(this.#entry)
+    if (extraBytes > mostSnapshotExtraBytes) this.tooLong = { offset: offset + 36, bytes: extraBytes }
     this.#filled = 0
     this.#left -= 1
     // The file may end with the last entry, without what would fill it up.
-    this.#skip = (this.#left === 0 ? length : Math.ceil(length / 8) * 8) - entryBytes
+    this.#skip = (this.#left === 0 ? length : Math.ceil(length / 8) * 8) - snapshotEntryBytes
   }
 }
 
@@ -63,7 +62,7 @@ export function* walkSnapshots(layout: Qcow2Layout, report: Report): Steps<void>
   const length = Math.min(layout.clusterSize, 65536)
   let at = start
   let hasGoneBy = false
-  while (!entries.isOver && at - start <= mostBytes) {
+  while (!entries.isOver && at - start <= mostSnapshotTableBytes) {
     const piece = yield { kind: 'read', offset: at, length }
     hasGoneBy = !(piece instanceof Uint8Array)
     if (!(piece instanceof Uint8Array)) break
@@ -82,9 +81,9 @@ export function* walkSnapshots(layout: Qcow2Layout, report: Report): Steps<void>
       'A snapshot has more extra data than readers take',
       tooLong.offset,
       found,
-      `at most ${mostExtraBytes}`,
+      `at most ${mostSnapshotExtraBytes}`,
     )
-  } else if (at - start > mostBytes) {
+  } else if (at - start > mostSnapshotTableBytes) {
     wrong('The snapshot table is larger than any reader takes', 64, `${at - start} bytes`, '64 MiB')
   } else if (!entries.isOver) {
     report.fail('truncated', {

@@ -1,5 +1,5 @@
-/** Hands things out by a number of theirs, the least first: a binary heap. */
-export class LeastFirst<Thing> {
+/** A binary heap: hands things out by a number of theirs, the least first. */
+export class MinHeap<Thing> {
   readonly #heap: Thing[] = []
   readonly #number: (thing: Thing) => number
 

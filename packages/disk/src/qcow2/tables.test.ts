@@ -1,9 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Qcow2Layout } from './layout.ts'
-import { parseL2Entry, type ClusterEntry } from './l2-entry.ts'
-import { visitL2Table } from './l2-table.ts'
-import { Qcow2DecodeError } from './qcow2-decode-error.ts'
+import { type ClusterEntry, parseL2Entry, visitL2Table } from './tables.ts'
+import { Qcow2DecodeError } from './errors.ts'
 
 const clusterSize = 512
 const entries = clusterSize / 8
@@ -35,10 +34,17 @@ function attempt(act: (seen: Seen[]) => void): Seen[] {
 
 function visited(bytes: Uint8Array, layout: Qcow2Layout): Seen[] {
   return attempt((seen) => {
-    visitL2Table(bytes, layout, 0, tableOffset, (guestOffset, { kind, hostOffset, hostLength }, clusters) => {
-      for (let index = 0; index < clusters; index += 1) {
-        seen.push([guestOffset + index * clusterSize, kind, hostOffset + index * hostLength])
-      }
+    let guestOffset = 0
+    visitL2Table(bytes, layout, 0, tableOffset, {
+      clusters: ({ kind, hostOffset, hostLength }, clusters) => {
+        for (let index = 0; index < clusters; index += 1) {
+          seen.push([guestOffset + index * clusterSize, kind, hostOffset + index * hostLength])
+        }
+      },
+      range: (_, offset, length) => {
+        expect(offset).toBe(guestOffset)
+        guestOffset += length
+      },
     })
   })
 }
@@ -115,12 +121,13 @@ describe('a table in stretches', () => {
   test('is told of in as few calls as there are stretches', () => {
     const plain = Array.from({ length: 40 }, (_, index) => 8192n + BigInt(index) * 512n)
     const calls: (readonly [number, number])[] = []
-    visitL2Table(tableOf(plain), headerOf(entries * clusterSize), 0, 0, (guestOffset, _, clusters) => {
-      calls.push([guestOffset, clusters])
+    visitL2Table(tableOf(plain), headerOf(entries * clusterSize), 0, 0, {
+      clusters: () => undefined,
+      range: (_, guestOffset, length) => calls.push([guestOffset, length]),
     })
     expect(calls).toEqual([
-      [0, 40],
-      [40 * clusterSize, 24],
+      [0, 40 * clusterSize],
+      [40 * clusterSize, 24 * clusterSize],
     ])
   })
 })
