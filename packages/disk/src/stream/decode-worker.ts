@@ -1,20 +1,20 @@
 import { parentPort } from 'node:worker_threads'
-import { ClusterReader, type ClusterReply, type ClusterRequest } from './cluster-reader.ts'
+import { type DecodeReply, type DecodeRequest, DecodeTasks } from './decode-tasks.ts'
 
 /** From the pool to a worker, and back with the same number. */
 export interface WorkerRequest {
   readonly id: number
-  readonly request: ClusterRequest
+  readonly request: DecodeRequest
 }
 
 /** `ready` is sent once, before anything else. */
-export type WorkerMessage = { readonly ready: true } | { readonly id: number; readonly reply: ClusterReply }
+export type WorkerMessage = { readonly ready: true } | { readonly id: number; readonly reply: DecodeReply }
 
 const port = parentPort
 if (port !== null) {
-  const reader = new ClusterReader()
+  const tasks = new DecodeTasks()
   port.on('message', ({ id, request }: WorkerRequest) => {
-    const reply = reader.read(request)
+    const reply = tasks.run(request)
     const message: WorkerMessage = { id, reply }
     port.postMessage(message)
   })

@@ -2,22 +2,23 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { BufferPool, BufferShare } from './buffer-pool.ts'
 import type { WorkerMessage, WorkerRequest } from './decode-worker.ts'
-import { ClusterReader, type ClusterReply, type ClusterRequest, requestBytes } from './cluster-reader.ts'
+import { requestBytes } from './cluster-reader.ts'
+import { type DecodeReply, type DecodeRequest, DecodeTasks } from './decode-tasks.ts'
 import { inflateSlackBytes } from './inflate-cluster.ts'
 
 /** What one decoding has of a {@link WorkerPool}. */
 export interface WorkerShare {
   readonly buffers: BufferShare
   /** The request's buffer is the worker's until the reply. */
-  run(request: ClusterRequest): Promise<ClusterReply>
+  run(request: DecodeRequest): Promise<DecodeReply>
   /** Rejects what waits, and resolves when no thread works for this decoding any more. */
   cancel(): Promise<void>
 }
 
 interface Job {
   readonly owner: object
-  readonly request: ClusterRequest
-  readonly resolve: (reply: ClusterReply) => void
+  readonly request: DecodeRequest
+  readonly resolve: (reply: DecodeReply) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -45,7 +46,7 @@ function buffersOf(workers: number): number {
 const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
 
 /**
- * Runs a {@link ClusterReader} in worker threads, for as many disks as share it. They start with the first job, and end
+ * Runs {@link DecodeTasks} in worker threads, for as many disks as share it. They start with the first job, and end
  * some time after the last. Where none can start, as in a program bundled into one file, jobs run in place.
  */
 export class WorkerPool {
@@ -55,7 +56,7 @@ export class WorkerPool {
   #waiting: Job[] = []
   #nextId = 0
   #inPlace: boolean
-  #reader: ClusterReader | undefined
+  #tasks: DecodeTasks | undefined
   #inPlaceRuns = false
   #busy = false
   #idle: NodeJS.Timeout | undefined
@@ -70,7 +71,7 @@ export class WorkerPool {
 
   share(): WorkerShare {
     const owner = {}
-    const replies = new Set<Promise<ClusterReply>>()
+    const replies = new Set<Promise<DecodeReply>>()
     let cancelled = false
     return {
       buffers: new BufferShare(this.#buffers, leastBuffers, buffersOf(this.#count)),
@@ -99,7 +100,7 @@ export class WorkerPool {
     await this.#end()
   }
 
-  #run(owner: object, request: ClusterRequest): Promise<ClusterReply> {
+  #run(owner: object, request: DecodeRequest): Promise<DecodeReply> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(closed())
@@ -210,10 +211,10 @@ export class WorkerPool {
   async #runInPlace(): Promise<void> {
     if (this.#inPlaceRuns) return
     this.#inPlaceRuns = true
-    const reader = (this.#reader ??= new ClusterReader())
+    const tasks = (this.#tasks ??= new DecodeTasks())
     // Between two jobs everything else gets its turn.
     for (let job = this.#waiting.shift(); job !== undefined; job = this.#waiting.shift()) {
-      job.resolve(reader.read(job.request))
+      job.resolve(tasks.run(job.request))
       await nextTurn()
     }
     this.#inPlaceRuns = false

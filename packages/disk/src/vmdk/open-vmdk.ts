@@ -8,6 +8,7 @@ import { ImageFile } from '../image-file.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
 import { planLayout } from '../stream/plan-layout.ts'
 import type { StreamFormat } from '../stream/stream-decoder.ts'
+import { openGrainStream } from './grain-stream.ts'
 import { createVmdkBlocks, type VmdkGrains } from './vmdk-blocks.ts'
 import { vmdkFooterBytes } from './vmdk-footer.ts'
 import { createGrainReader } from './vmdk-grains.ts'
@@ -21,6 +22,7 @@ import {
 } from './vmdk-layout.ts'
 
 const sector = 512
+const magic = 'KDMV'
 const mostDirectoryEntries = 2 ** 27
 const zeroFlag = 4
 const markerFlag = 0x20000
@@ -54,15 +56,20 @@ export async function openVmdk(reader: RandomAccessReader, options: OpenDiskOpti
 export const vmdkStream: StreamFormat<VmdkLayout> = {
   plan: (head, options) => {
     const layout = parseVmdk(head)
-    if (layout.isCompressed || layout.header.directory === atEndMark) {
-      return { supported: false, reason: 'Its grains are compressed, or its directory is at the end.' }
+    if (layout.header.magic !== magic) return { supported: false, reason: 'This is no hosted sparse extent.' }
+    if (!layout.isCompressed && layout.header.directory === atEndMark) {
+      return { supported: false, reason: 'Its grain directory is at its end.' }
     }
     return planLayout(layout, options, 'clean')
   },
-  open: (layout, options) => {
+  open: async (layout, options) => {
+    requireData(layout)
+    // The layout is what the head says; only the end is still to come.
     const openBlocks = async (file: ImageFile): Promise<BlockMap> =>
-      createVmdkBlocks(file, await readGrains(file, await readLayout(file)))
-    return openBlockStream(layout, openBlocks, options)
+      createVmdkBlocks(file, await readGrains(file, layout))
+    return layout.isCompressed
+      ? openGrainStream(layout, openBlocks, options)
+      : openBlockStream(layout, openBlocks, options)
   },
 }
 
@@ -70,7 +77,7 @@ export const vmdkStream: StreamFormat<VmdkLayout> = {
 async function readLayout(file: ImageFile): Promise<VmdkLayout> {
   const start = await file.readBytes(0, sector, 'the header')
   const header = parseVmdkHeader(new Fields(start))
-  if (header.magic !== 'KDMV') {
+  if (header.magic !== magic) {
     refuse('vmdk-kind', 'this is no hosted sparse extent', {
       found: otherKinds[header.magic] ?? 'another signature',
       offset: 0,

@@ -12,7 +12,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { MemoryTarget } from '../../memory-target.ts'
 import { buildParallels, buildVdi, buildVhdx } from './build-others.ts'
-import { buildVmdk, words } from './build-vmdk.ts'
+import { buildVmdk, buildVmwareStream, descriptor, grainRecord, streamFlags, words } from './build-vmdk.ts'
 import { readAll, readerOf } from './read-all.ts'
 
 const MiB = 1024 ** 2
@@ -36,7 +36,7 @@ async function decoderOf(format: string, image: Uint8Array, parts: Parts): Promi
   const write = async (chunk: Uint8Array, offset: number): Promise<void> => {
     await spool.write(chunk, 0, chunk.length, offset)
   }
-  return openStreamDecoder(plan.layout, { spool: { file: spool, write }, ...parts })
+  return openStreamDecoder(plan.layout, { workers: 0, spool: { file: spool, write }, ...parts })
 }
 
 async function feed(decoder: StreamDecoder, image: Uint8Array, step = 100_000): Promise<void> {
@@ -79,6 +79,106 @@ test.each([
 ] as const)('%s: a stream gives what is read anywhere', async (format, image) => {
   const expected = await readAll(await openDisk(readerOf(image), format))
   expect((await streamed(format, image, expected.length)).equals(expected)).toBe(true)
+})
+
+const noise = (seed: number, length = 4096): Uint8Array =>
+  Uint8Array.from({ length }, (_, at) => Math.imul(at + seed, 2_654_435_761) >>> 13)
+const grains = [
+  [5, noise(5)],
+  [0, noise(1)],
+  [2, new Uint8Array(4096)],
+  [6, noise(6)],
+] as const
+
+type At = Record<number, Uint8Array>
+type Places = [number, number, number]
+
+/** A stream whose tables come first, as qemu-img writes them: grains 0, 2 and 5. */
+function tablesFirst(
+  change: (at: Record<number, Uint8Array>, places: readonly number[]) => void = () => {},
+): Uint8Array {
+  const records = [grainRecord(0, noise(1)), grainRecord(16, noise(2)), grainRecord(40, noise(5))]
+  const places = records.map((_, index) =>
+    records.slice(0, index).reduce((place, { length }) => place + length / 512, 6),
+  )
+  const [first = 0, second = 0, third = 0] = places
+  const at: Record<number, Uint8Array> = {
+    3: words(4, 5),
+    4: words(first, 0, second, 0),
+    5: words(0, third, 0, 0),
+  }
+  for (const [index, record] of records.entries()) at[places[index] ?? 0] = record
+  change(at, places)
+  return buildVmdk({ flags: streamFlags, descriptor: descriptor('streamOptimized'), at })
+}
+
+describe('streamOptimized: a stream gives what is read anywhere', () => {
+  const large = [
+    [1, noise(3, 1024 ** 2)],
+    [3, noise(4, 1024 ** 2)],
+  ] as const
+  test.each([
+    ['tables behind all grains', buildVmwareStream(grains)],
+    ['each table behind its grains', buildVmwareStream(grains, { isInterleaved: true })],
+    ['no grains', buildVmwareStream([])],
+    ['a short last grain', buildVmwareStream([[6, noise(6, 5 * 512)]], { capacity: 53 })],
+    ['grains of 1 MiB', buildVmwareStream(large, { grain: 2048, capacity: 4 * 2048 })],
+    ['tables in front', tablesFirst()],
+    // From there on there are only the tables.
+    [
+      'a gap before the last grain',
+      tablesFirst((at, [, , third = 0]) => {
+        at[third + 2] = at[third] as Uint8Array
+        at[third] = new Uint8Array(512)
+        at[5] = words(0, third + 2, 0, 0)
+      }),
+    ],
+  ])('%s', async (_, image) => {
+    const expected = await readAll(await openDisk(readerOf(image), 'vmdk'))
+    expect((await streamed('vmdk', image, expected.length)).equals(expected)).toBe(true)
+  })
+
+  test.each([
+    ['a grain that no table has', 'vmdk-grain-tables', (at: At) => (at[5] = words(0, 0, 0, 0))],
+    ['another place in its table', 'vmdk-grain-tables', (at: At) => (at[4] = words(7, 0, 0, 0))],
+    [
+      'a grain twice',
+      'vmdk-block-used-twice',
+      (at: At, [, , third]: Places) => (at[third] = grainRecord(0, noise(1))),
+    ],
+    [
+      'a table over grains',
+      'vmdk-block-used-twice',
+      (at: At, [first]: Places) => (at[3] = words(4, first + 2)),
+    ],
+    [
+      'a grain that is not there',
+      'vmdk-grain-marker',
+      (at: At, [first]: Places) => (at[4] = words(first, 39, 0, 0)),
+    ],
+    [
+      'a damaged grain',
+      'vmdk-grain-data',
+      (at: At, [first]: Places) => (at[first] = grainRecord(0, noise(1), noise(8))),
+    ],
+    [
+      'a grain that is too long',
+      'vmdk-grain-data',
+      (at: At, [, , third]: Places) => (at[third] = grainRecord(40, new Uint8Array(10_000))),
+    ],
+  ] as const)('but for %s, which is refused', async (_, rule, change) => {
+    const image = tablesFirst((at, places) => void change(at, places as Places))
+    await expect(streamed('vmdk', image, 32_768)).rejects.toMatchObject({ rule })
+  })
+
+  test('but for one that is cut, which is refused', async () => {
+    const image = buildVmwareStream(grains, { isInterleaved: true })
+    for (let length = 7 * 512; length < image.length; length += 200) {
+      await expect(streamed('vmdk', image.subarray(0, length), 32_768)).rejects.toMatchObject({
+        rule: expect.stringMatching(/^vmdk-(truncated|footer|block-used-twice)$/) as string,
+      })
+    }
+  })
 })
 
 test('the size is told before the target is called, and who does not want it ends the decoding', async () => {

@@ -14,6 +14,8 @@ export interface VmdkParts {
   readonly tableEntries?: number
   readonly compression?: number
   readonly directory?: number
+  /** Of a stream: whether each table follows its grains. */
+  readonly isInterleaved?: boolean
   readonly descriptor?: string
   /** Whole image in sectors. */
   readonly sectors?: number
@@ -120,10 +122,15 @@ export function buildVmwareStream(
     place += piece.length / sector
     return start
   }
-  const entries = new Map(
-    grains.map(([number, content]) => [number, put(grainRecord(number * grain, content))]),
-  )
+  const entries = new Map<number, number>()
+  const putGrains = (of: (number: number) => boolean): void => {
+    for (const [number, content] of grains) {
+      if (of(number)) entries.set(number, put(grainRecord(number * grain, content)))
+    }
+  }
+  if (parts.isInterleaved !== true) putGrains(() => true)
   const tables = Array.from({ length: Math.ceil(capacity / (grain * tableEntries)) }, (_, table) => {
+    if (parts.isInterleaved === true) putGrains((number) => Math.floor(number / tableEntries) === table)
     const own = Array.from(
       { length: tableEntries },
       (_, index) => entries.get(table * tableEntries + index) ?? 0,

@@ -14,6 +14,8 @@ test('inflates in place where the worker is missing, as in a bundled program', a
       'worker-pool',
       'buffer-pool',
       'cluster-reader',
+      'decode-tasks',
+      'grain-inflater',
       'inflate-cluster',
       '../inflate/inflater',
       '../inflate/free-buffer',
