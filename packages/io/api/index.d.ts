@@ -2,6 +2,7 @@ import {
   ByteSink,
   DownloadReport,
   ImageRecord,
+  OverlappedSink,
   ProgressListener,
   RandomAccessReader,
   ResumePoint,
@@ -12,28 +13,41 @@ import {
   FileHandle,
 } from "node:fs/promises";
 
-interface ByteConsumer {
-  update(bytes: Uint8Array): Promise<void>;
-  finish(): Promise<string>;
-  close(): Promise<void>;
-  readonly inWorker: boolean;
+import {
+  Worker,
+} from "node:worker_threads";
+
+export declare class BufferPool {
+  #private;
+  readonly bufferBytes: number;
+  constructor({ bufferBytes, most, perBlock }: BufferPoolOptions);
+  get free(): number;
+  acquire(): Uint8Array;
+  release(buffer: Uint8Array): void;
+  discard(count: number): void;
+  close(): void;
 }
 
-type ByteTask = {
-  readonly kind: "hash";
-  readonly algorithm: string;
-} | {
-  readonly kind: "signature";
-  readonly algorithm: string;
-  readonly publicKey: string;
-  readonly signature: Uint8Array;
-  readonly saltLength?: number;
-};
+interface BufferPoolOptions {
+  readonly bufferBytes: number;
+  readonly most?: number | undefined;
+  readonly perBlock?: number | undefined;
+}
 
-interface ByteThreads {
-  warm(): void;
-  run(task: ByteTask): ByteConsumer;
-  close(): Promise<void>;
+export declare class BufferShare {
+  #private;
+  constructor(pool: BufferPool, { least, most }?: BufferShareOptions);
+  get bufferBytes(): number;
+  get free(): number;
+  tryAcquire(): Uint8Array | undefined;
+  acquire(): Promise<Uint8Array>;
+  release(buffer: Uint8Array): void;
+  close(): void;
+}
+
+interface BufferShareOptions {
+  readonly least?: number | undefined;
+  readonly most?: number | undefined;
 }
 
 export declare class Channel implements ByteSink, AsyncIterable<Uint8Array> {
@@ -47,11 +61,53 @@ export declare class Channel implements ByteSink, AsyncIterable<Uint8Array> {
 
 type ExpectedImage = Pick<ImageRecord, "id" | "size" | "os_hash_algo" | "os_hash_value" | "checksum">;
 
+interface HashJob {
+  update(bytes: Uint8Array): Promise<void>;
+  finish(): Promise<string>;
+  close(): Promise<void>;
+  readonly inThread: boolean;
+}
+
 interface HashPlan {
   readonly algorithm: string;
   readonly nodeAlgorithm: string;
   readonly expected: string | undefined;
 }
+
+export declare class HashPool {
+  #private;
+  constructor(most?: number);
+  warm(): void;
+  run(task: HashTask): HashJob;
+  close(): Promise<void>;
+}
+
+export declare class HashStream implements ByteSink, AsyncDisposable {
+  #private;
+  constructor(tasks: readonly (string | HashTask)[], options?: HashStreamOptions);
+  get inThread(): boolean;
+  write(bytes: Uint8Array): Promise<void> | void;
+  finish(): Promise<string[]>;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface HashStreamOptions {
+  readonly inThread?: boolean | undefined;
+  readonly hashPool?: HashPool | undefined;
+  readonly bufferBytes?: number | undefined;
+}
+
+type HashTask = {
+  readonly kind: "hash";
+  readonly algorithm: string;
+} | {
+  readonly kind: "signature";
+  readonly algorithm: string;
+  readonly publicKey: string;
+  readonly signature: Uint8Array;
+  readonly saltLength?: number;
+};
 
 interface Lease {
   keep(weight: number): {
@@ -68,12 +124,62 @@ export declare class Limiter {
   acquire(weight: number, signal?: AbortSignal): Promise<Lease>;
 }
 
-interface PipeResources {
-  readonly threads?: ByteThreads | undefined;
-  readonly memory?: SlotPool | undefined;
+export declare class RateLimiter {
+  #private;
+  constructor(bytesPerSecond: number, signal?: AbortSignal);
+  take(bytes: number): Promise<void>;
 }
 
-interface PipeResult {
+type RequestHandler<Request, Reply> = (request: Request) => Reply;
+
+interface Requests<Request, Reply> {
+  run(request: Request): Promise<Reply>;
+  close(): Promise<void>;
+}
+
+export declare class ThreadPool<Request, Reply> {
+  #private;
+  constructor(options: ThreadPoolOptions<Request, Reply>);
+  warm(): void;
+  share(): Requests<Request, Reply>;
+  lane(): Requests<Request, Reply> & {
+    readonly inThread: boolean;
+  };
+  retire(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface ThreadPoolOptions<Request, Reply> {
+  readonly start: () => Worker;
+  readonly createHandler: () => RequestHandler<Request, Reply>;
+  readonly most: number;
+}
+
+export declare class Transfer {
+  #private;
+  constructor(sink: ByteSink | OverlappedSink, options: TransferOptions, shared?: TransferResources);
+  get received(): number;
+  get partial(): boolean;
+  nextBuffer(): Uint8Array | undefined;
+  push(bytes: Uint8Array, again?: boolean): Promise<void> | undefined;
+  finish(): Promise<TransferResult>;
+  close(): Promise<void>;
+}
+
+interface TransferOptions {
+  readonly image: ExpectedImage;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly additionalHashes?: readonly string[] | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly threadFromBytes?: number | undefined;
+}
+
+interface TransferResources {
+  readonly hashPool?: HashPool | undefined;
+  readonly buffers?: BufferPool | undefined;
+}
+
+interface TransferResult {
   readonly bytes: number;
   readonly hash: {
     readonly algorithm: string;
@@ -83,70 +189,9 @@ interface PipeResult {
   readonly additionalHashes: Readonly<Record<string, string>>;
 }
 
-export declare class RateLimiter {
-  #private;
-  constructor(bytesPerSecond: number, signal?: AbortSignal);
-  take(bytes: number): Promise<void>;
-}
-
-interface Slot {
-  readonly memory: Uint8Array;
-  used: number;
-  offset: number;
-  forSink: boolean;
-}
-
-interface SlotPool {
-  readonly slotBytes: number;
-  readonly free: number;
-  take(): Slot;
-  give(slot: Slot): void;
-  lose(count: number): void;
-  close(): void;
-}
-
-interface StreamHash extends ByteSink, AsyncDisposable {
-  write(bytes: Uint8Array): Promise<void> | void;
-  digest(): Promise<Readonly<Record<string, string>>>;
-  close(): Promise<void>;
-  readonly inWorker: boolean;
-}
-
-interface StreamHashOptions {
-  readonly worker?: boolean | undefined;
-  readonly slotBytes?: number | undefined;
-  readonly slots?: number | undefined;
-}
-
-interface TaskStream {
-  readonly consumers: readonly ByteConsumer[];
-  readonly write: (bytes: Uint8Array) => Promise<void> | void;
-  readonly finish: () => Promise<string[]>;
-  readonly close: () => Promise<void>;
-}
-
-interface TransferOptions extends VerifiedPipeOptions {
+interface TransferVerifiedOptions extends TransferOptions {
   readonly signal?: AbortSignal | undefined;
   readonly resumeFrom?: ResumePoint | undefined;
-}
-
-interface VerifiedPipe {
-  readonly received: number;
-  readonly partial: boolean;
-  room(): Uint8Array | undefined;
-  push(bytes: Uint8Array, forSink?: boolean): Promise<void> | undefined;
-  finish(): Promise<PipeResult>;
-  close(): Promise<void>;
-}
-
-interface VerifiedPipeOptions {
-  readonly image: ExpectedImage;
-  readonly verify?: VerifyPolicy | undefined;
-  readonly additionalHashes?: readonly string[] | undefined;
-  readonly onProgress?: ProgressListener | undefined;
-  readonly slotBytes?: number | undefined;
-  readonly slots?: number | undefined;
-  readonly workerFromBytes?: number | undefined;
 }
 
 export declare function allocateBuffer(bytes: number): Uint8Array;
@@ -156,16 +201,6 @@ export declare function allocatePagePieces(count: number, bytes: number): Uint8A
 export declare function allocateSharedBuffer(bytes: number): Uint8Array;
 
 export declare const bufferOffset = 64;
-
-export declare function createByteThreads(most?: number): ByteThreads;
-
-export declare function createSlotPool(slotBytes?: number, most?: number): SlotPool;
-
-export declare function createStreamHash(algorithms: readonly string[], options?: StreamHashOptions, threads?: ByteThreads): StreamHash;
-
-export declare function createTaskStream(tasks: readonly ByteTask[], options?: StreamHashOptions, shared?: ByteThreads): TaskStream;
-
-export declare function createVerifiedPipe(sink: ByteSink, options: VerifiedPipeOptions, shared?: PipeResources): VerifiedPipe;
 
 export declare function hasHash({ os_hash_value, checksum }: Pick<ExpectedImage, "os_hash_value" | "checksum">): boolean;
 
@@ -179,34 +214,38 @@ export declare const pageBytes = 4096;
 
 export declare function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined;
 
-export declare function readAgain(pipe: VerifiedPipe, point: ResumePoint, signal: AbortSignal | undefined): Promise<void>;
+export declare function readAgain(transfer: Transfer, point: ResumePoint, signal: AbortSignal | undefined): Promise<void>;
 
 export declare function readFully(handle: Pick<FileHandle, "read">, into: Uint8Array, offset: number): Promise<number>;
 
 export declare function readFullyFrom(reader: RandomAccessReader, into: Uint8Array, offset: number): Promise<number>;
 
+export declare function serveRequests<Request, Reply>(createHandler: () => RequestHandler<Request, Reply>): void;
+
 export declare function sizeOf({ id, size }: ExpectedImage): number | undefined;
 
 export declare function toNodeHashName(name: string): string | undefined;
 
-export declare function transferVerified(source: AsyncIterable<Uint8Array>, sink: ByteSink, options: TransferOptions): Promise<DownloadReport>;
+export declare function transferVerified(source: AsyncIterable<Uint8Array>, sink: ByteSink, options: TransferVerifiedOptions): Promise<DownloadReport>;
 
 export declare function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value>;
 
 export declare function writeFully(handle: Pick<FileHandle, "write">, bytes: Uint8Array, offset: number): Promise<void>;
 
 export type {
-  ByteTask,
-  ByteThreads,
+  BufferPoolOptions,
+  BufferShareOptions,
   ExpectedImage,
+  HashJob,
   HashPlan,
+  HashStreamOptions,
+  HashTask,
   Lease,
-  PipeResult,
-  SlotPool,
-  StreamHash,
-  StreamHashOptions,
-  TaskStream,
+  RequestHandler,
+  Requests,
+  ThreadPoolOptions,
   TransferOptions,
-  VerifiedPipe,
-  VerifiedPipeOptions,
+  TransferResources,
+  TransferResult,
+  TransferVerifiedOptions,
 };

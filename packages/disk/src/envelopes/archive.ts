@@ -1,5 +1,5 @@
 import { type Envelope, ImageUnacceptableError, InvalidError } from '@disk-image/core'
-import { createStreamHash, type StreamHash } from '@disk-image/io'
+import { HashStream } from '@disk-image/io'
 import { longestManifestBytes, type ManifestEntry, parseManifest } from './ova/manifest.ts'
 import { longestOvfBytes, type Ovf, type OvfDisk, parseOvf } from './ova/ovf.ts'
 import { type MemberSink, type TarMember, TarReader } from './tar/tar-reader.ts'
@@ -69,7 +69,7 @@ class ArchiveReader {
   readonly #options: ArchiveOptions
   readonly #hashes = new Map<
     string,
-    { readonly hash: StreamHash; digests?: Readonly<Record<string, string>> }
+    { readonly hash: HashStream; digests?: Readonly<Record<string, string>> }
   >()
   readonly #seen = new Set<string>()
   #descriptor: { readonly name: string; readonly bytes: Uint8Array } | undefined
@@ -204,15 +204,16 @@ class ArchiveReader {
     if (this.ovf === undefined || (this.manifest !== undefined && entry === undefined)) return sink
     const algorithms = entry === undefined ? ['sha1', 'sha256', 'sha512'] : [entry.algorithm]
     // A thread takes as long to start as some MiB to be hashed.
-    const hash = createStreamHash(algorithms, { worker: sizeBytes > 4 * 1024 ** 2 })
-    const running: { readonly hash: StreamHash; digests?: Readonly<Record<string, string>> } = { hash }
+    const hash = new HashStream(algorithms, { inThread: sizeBytes > 4 * 1024 ** 2 })
+    const running: { readonly hash: HashStream; digests?: Readonly<Record<string, string>> } = { hash }
     this.#hashes.set(name, running)
     return {
       write: async (chunk) => {
         await Promise.all([hash.write(chunk), sink.write(chunk)])
       },
       end: async () => {
-        running.digests = await hash.digest()
+        const digests = await hash.finish()
+        running.digests = Object.fromEntries(algorithms.map((name, index) => [name, digests[index] ?? '']))
         await hash.close()
         await sink.end?.()
       },

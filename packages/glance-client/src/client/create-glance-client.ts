@@ -1,6 +1,6 @@
-import { checkImageId } from '@disk-image/core'
+import { checkImageId, MiB } from '@disk-image/core'
 import type { ImageMember, ImageStore } from '@disk-image/core'
-import { createByteThreads, createSlotPool, toNodeHashName } from '@disk-image/io'
+import { BufferPool, HashPool, toNodeHashName } from '@disk-image/io'
 import { aboutImage } from '../api/answer-errors.ts'
 import { maximumBytes, readList, readLocations } from '../api/answers.ts'
 import type { GlanceImage } from '../api/answers.ts'
@@ -30,8 +30,8 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
   const resolved = resolveClientOptions(options)
   const { session, endpoints, retries, logger, timeouts, tls, proxy } = resolved
   const connections = createConnectionPool()
-  const threads = createByteThreads()
-  const memory = createSlotPool()
+  const hashPool = new HashPool()
+  const buffers = new BufferPool({ bufferBytes: MiB })
   const http = createHttp(timeouts, ownConnections(timeouts, { tls, proxy }, connections))
   const api = new Api({
     ...resolved,
@@ -51,16 +51,16 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
     tls,
     proxy,
     connections,
-    threads,
-    memory,
+    hashPool,
+    buffers,
     logger,
     retries,
     show: (imageId, { retries: most, ...call }) =>
       aboutImage(imageId, () => showImage(api, imageId, call, most)),
   }
   return createCalls(api, channel, async () => {
-    memory.close()
-    await Promise.all([http.close(), threads.close()])
+    buffers.close()
+    await Promise.all([http.close(), hashPool.close()])
   })
 }
 
@@ -169,7 +169,7 @@ function dataCalls(
   const fetch: GlanceClient['download'] = (imageId, sink, options = {}) =>
     download(channel, imageId, sink, options)
   return {
-    prepareDownload: () => channel.threads.warm(),
+    prepareDownload: () => channel.hashPool.warm(),
     download: fetch,
     read: (imageId, options = {}) => readThroughSink((sink, all) => fetch(imageId, sink, all), options),
     readRange: (imageId, offset, length, options = {}) =>

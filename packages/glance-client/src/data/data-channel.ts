@@ -1,5 +1,5 @@
 import type { Logger, RequestContext } from '@disk-image/core'
-import type { ByteThreads, SlotPool } from '@disk-image/io'
+import type { BufferPool, HashPool } from '@disk-image/io'
 import { httpError } from '../api/answer-errors.ts'
 import type { GlanceImage } from '../api/answers.ts'
 import { apiUrl, maximumRedirects, mayFollow, redirectTarget } from '../api/api.ts'
@@ -25,8 +25,8 @@ export interface DataChannelOptions {
   readonly tls: TlsOptions | undefined
   readonly proxy: ProxyOptions | undefined
   readonly connections: ConnectionPool
-  readonly threads: ByteThreads
-  readonly memory: SlotPool
+  readonly hashPool: HashPool
+  readonly buffers: BufferPool
   readonly logger: Logger
   /** How often in a row a transfer is tried without getting further. */
   readonly retries: number

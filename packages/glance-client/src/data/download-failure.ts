@@ -13,13 +13,13 @@ export function isWorthAnotherTry(error: unknown): boolean {
 }
 
 /** The error that a download ends with. */
-export function failed({ image, pipe, answered }: Download, error: unknown): unknown {
+export function failed({ image, transfer, answered }: Download, error: unknown): unknown {
   const translated = imageError(image.id, error)
   if (translated !== error) {
     const gone = translated instanceof ImageNotFoundError || translated instanceof ImageNotAuthorizedError
-    if (gone || !pipe.partial) return translated
+    if (gone || !transfer.partial) return translated
   }
-  if (error instanceof GlanceHttpError && !pipe.partial && !isPassing(error.status)) return error
+  if (error instanceof GlanceHttpError && !transfer.partial && !isPassing(error.status)) return error
   const passing = error instanceof ConnectionBrokenError || error instanceof GlanceHttpError
   if (passing && !answered) {
     return new GlanceConnectionFailedError({ reason: error.message, cause: error })
@@ -28,13 +28,13 @@ export function failed({ image, pipe, answered }: Download, error: unknown): unk
   if (!known && !(error instanceof GlanceConnectionFailedError) && error !== undefined) return error
   return new ImageDownloadFailedError({
     imageId: image.id,
-    reason: `${error === undefined ? 'the service could not continue it' : error.message}, after ${pipe.received} bytes.`,
-    partial: pipe.partial,
+    reason: `${error === undefined ? 'the service could not continue it' : error.message}, after ${transfer.received} bytes.`,
+    partial: transfer.partial,
     cause: error,
   })
 }
 
 /** The service's data are not the image's. */
-export function noData({ image, pipe }: Download, reason: string): ImageDownloadFailedError {
-  return new ImageDownloadFailedError({ imageId: image.id, reason, partial: pipe.partial })
+export function noData({ image, transfer }: Download, reason: string): ImageDownloadFailedError {
+  return new ImageDownloadFailedError({ imageId: image.id, reason, partial: transfer.partial })
 }

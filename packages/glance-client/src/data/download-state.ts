@@ -1,5 +1,5 @@
 import type { DownloadOptions, RequestContext } from '@disk-image/core'
-import type { VerifiedPipe } from '@disk-image/io'
+import type { Transfer } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import type { StallWatch } from './stall-watch.ts'
@@ -15,7 +15,7 @@ export interface GlanceDownloadOptions extends DownloadOptions {
 export interface Download {
   readonly channel: DataChannelOptions
   readonly image: GlanceImage
-  readonly pipe: VerifiedPipe
+  readonly transfer: Transfer
   readonly watch: StallWatch
   readonly options: GlanceDownloadOptions
   readonly size: number | undefined

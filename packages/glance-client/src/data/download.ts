@@ -1,8 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { checkImageId, ImageDownloadFailedError } from '@disk-image/core'
 import type { ByteSink, DownloadReport } from '@disk-image/core'
-import { createVerifiedPipe, hasHash, readAgain, sizeOf } from '@disk-image/io'
-import type { VerifiedPipe } from '@disk-image/io'
+import { hasHash, readAgain, sizeOf, Transfer } from '@disk-image/io'
 import { retryText } from '../api/api.ts'
 import { GlanceHttpError } from '../errors.ts'
 import type { BodyTaker } from '../transport/answer-body.ts'
@@ -20,7 +19,7 @@ import { fetchParallel } from './parallel-download.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import type { StallWatch } from './stall-watch.ts'
 
-/** A transfer that was cut this often is given up, however far it came each time. */
+/** A download that was cut this often is given up, however far it came each time. */
 const maximumResumes = 1000
 
 /**
@@ -41,13 +40,13 @@ export async function download(
   const image =
     options.image ??
     (await whileWatched(imageId, options, watch, () => {
-      channel.threads.warm()
+      channel.hashPool.warm()
       return channel.show(imageId, { context: options.context, signal: watch.signal })
     }))
   const late =
     hasHash(image) || (options.verify ?? 'fallback') !== 'fallback' ? undefined : announcedHash(image)
   const size = sizeOf(image)
-  const transfer: Download = {
+  const state: Download = {
     channel,
     image,
     watch,
@@ -57,7 +56,7 @@ export async function download(
     resumes: 0,
     contentMd5: undefined,
     answered: false,
-    pipe: createVerifiedPipe(
+    transfer: new Transfer(
       sink,
       {
         image,
@@ -66,12 +65,12 @@ export async function download(
           ...(options.additionalHashes ?? []),
           ...(late === undefined ? [] : [late.nodeAlgorithm, 'md5']),
         ],
-        onProgress: (progress) => options.onProgress?.({ ...progress, resumes: transfer.resumes }),
+        onProgress: (progress) => options.onProgress?.({ ...progress, resumes: state.resumes }),
       },
       channel,
     ),
   }
-  const { pipe } = transfer
+  const { transfer } = state
   try {
     if (options.resumeFrom !== undefined) {
       if (size !== undefined && options.resumeFrom.bytes > size) {
@@ -81,7 +80,7 @@ export async function download(
         })
       }
       watch.pause()
-      await readAgain(pipe, options.resumeFrom, options.signal)
+      await readAgain(transfer, options.resumeFrom, options.signal)
       watch.resume()
     }
     const result = await whileWatched(
@@ -89,17 +88,17 @@ export async function download(
       options,
       watch,
       async () => {
-        await fetchAll(transfer)
+        await fetchAll(state)
         watch.pause()
-        return pipe.finish()
+        return transfer.finish()
       },
-      pipe,
+      transfer,
     )
     options.signal?.throwIfAborted()
-    const verified = late === undefined ? result : await compareLate(transfer, result, late)
-    return { ...verified, resumes: transfer.resumes, durationSeconds: (performance.now() - start) / 1000 }
+    const verified = late === undefined ? result : await compareLate(state, result, late)
+    return { ...verified, resumes: state.resumes, durationSeconds: (performance.now() - start) / 1000 }
   } finally {
-    await pipe.close()
+    await transfer.close()
   }
 }
 
@@ -109,7 +108,7 @@ async function whileWatched<T>(
   options: GlanceDownloadOptions,
   watch: StallWatch,
   act: () => Promise<T>,
-  pipe?: VerifiedPipe,
+  transfer?: Transfer,
 ): Promise<T> {
   try {
     return await act()
@@ -120,7 +119,7 @@ async function whileWatched<T>(
       throw new ImageDownloadFailedError({
         imageId,
         reason: reason.message,
-        partial: pipe?.partial ?? false,
+        partial: transfer?.partial ?? false,
         cause: error,
       })
     }
@@ -128,60 +127,60 @@ async function whileWatched<T>(
   }
 }
 
-async function fetchAll(transfer: Download): Promise<void> {
-  const { options, pipe, size, watch } = transfer
-  if (size !== undefined && size > 0 && pipe.received === size) return
+async function fetchAll(state: Download): Promise<void> {
+  const { options, transfer, size, watch } = state
+  if (size !== undefined && size > 0 && transfer.received === size) return
   if ((options.connections ?? 1) > 1 && size !== undefined) {
-    await fetchParallel(transfer.channel, {
-      image: transfer.image,
+    await fetchParallel(state.channel, {
+      image: state.image,
       context: options.context,
       connections: options.connections ?? 1,
       preferStores: options.preferStores,
       signal: watch.signal,
-      from: pipe.received,
+      from: transfer.received,
       size,
       take: async (bytes) => {
         watch.progress(bytes.length)
-        await pipe.push(bytes)
+        await transfer.push(bytes)
       },
     })
-    if (pipe.received === size) return
+    if (transfer.received === size) return
   }
-  await fetchInTurn(transfer)
+  await fetchInTurn(state)
 }
 
 /** Requests what is missing until nothing is. */
-async function fetchInTurn(transfer: Download): Promise<void> {
-  const { channel, pipe, image, watch } = transfer
+async function fetchInTurn(state: Download): Promise<void> {
+  const { channel, transfer, image, watch } = state
   for (let failures = 0; ;) {
-    const before = pipe.received
+    const before = transfer.received
     let failure: unknown
     try {
-      if (transfer.resumes > 0 || failures > 0) await checkSameImage(transfer)
-      if (await fetchRest(transfer)) return
+      if (state.resumes > 0 || failures > 0) await checkSameImage(state)
+      if (await fetchRest(state)) return
     } catch (error) {
       failure = error
-      if (!isWorthAnotherTry(error)) throw failed(transfer, error)
+      if (!isWorthAnotherTry(error)) throw failed(state, error)
     }
-    const further = pipe.received > before
+    const further = transfer.received > before
     failures = further ? 0 : failures + 1
-    if (failures > channel.retries || transfer.resumes >= maximumResumes) throw failed(transfer, failure)
-    if (transfer.answered) transfer.resumes += 1
+    if (failures > channel.retries || state.resumes >= maximumResumes) throw failed(state, failure)
+    if (state.answered) state.resumes += 1
     if (failure instanceof ConnectionBrokenError && !further) channel.api.nextEndpoint()
     const retryAfter = failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined
     const waitMs = further ? 0 : channel.api.waitMs(failures - 1, retryAfter)
     const reason = failure ?? new Error('the store can’t start in the middle')
     const retry = retryText(reason, waitMs, failures, channel.retries)
-    channel.logger.warn(`Resuming the download at byte ${pipe.received} ${retry}`, { imageId: image.id })
+    channel.logger.warn(`Resuming the download at byte ${transfer.received} ${retry}`, { imageId: image.id })
     await delay(waitMs, watch.signal)
   }
 }
 
 /** One request. @returns whether the image is complete */
-async function fetchRest(transfer: Download): Promise<boolean> {
-  const { channel, image, options, pipe, size, watch } = transfer
-  const offset = pipe.received
-  const asked = offset > 0 && transfer.ranges
+async function fetchRest(state: Download): Promise<boolean> {
+  const { channel, image, options, transfer, size, watch } = state
+  const offset = transfer.received
+  const asked = offset > 0 && state.ranges
   const result = await sendData(channel, {
     method: 'GET',
     path: dataPath(image.id, options.preferStores),
@@ -191,17 +190,17 @@ async function fetchRest(transfer: Download): Promise<boolean> {
     },
     context: options.context,
     signal: watch.signal,
-    takeBody: (head) => takerFor(transfer, head, offset, asked),
+    takeBody: (head) => takerFor(state, head, offset, asked),
   })
   const { status } = result.head
-  if (status === 204) throw noData(transfer, 'image contains no data.')
-  if (status === 200 || (status === 206 && transfer.ranges && asked)) {
-    if (size === undefined || pipe.received === size) return true
-    throw new ConnectionBrokenError('body', `the data ended after ${pipe.received} of ${size} bytes`)
+  if (status === 204) throw noData(state, 'image contains no data.')
+  if (status === 200 || (status === 206 && state.ranges && asked)) {
+    if (size === undefined || transfer.received === size) return true
+    throw new ConnectionBrokenError('body', `the data ended after ${transfer.received} of ${size} bytes`)
   }
   if (asked && (status === 206 || status === 400 || status === 416)) {
     // The store can't start in the middle, or answers something else: from the start, without what is there already.
-    transfer.ranges = false
+    state.ranges = false
     return false
   }
   throw (
@@ -213,38 +212,38 @@ async function fetchRest(transfer: Download): Promise<boolean> {
 }
 
 function takerFor(
-  transfer: Download,
+  state: Download,
   head: ResponseHead,
   offset: number,
   asked: boolean,
 ): BodyTaker | undefined {
-  const { pipe, size, watch } = transfer
+  const { transfer, size, watch } = state
   if (head.status === 206) {
     const range = head.headers.get('content-range')
     if (!asked || !isRequestedRange(range, offset, size === undefined ? undefined : size - 1, size)) {
-      transfer.ranges = false
+      state.ranges = false
       return undefined
     }
   } else if (head.status !== 200) {
     return undefined
   }
-  transfer.answered = true
-  transfer.contentMd5 ??= head.headers.get('content-md5')
+  state.answered = true
+  state.contentMd5 ??= head.headers.get('content-md5')
   const length = head.headers.get('content-length')
   if (head.status === 200 && size !== undefined && length !== undefined && Number(length) > size) {
-    throw noData(transfer, `the service announced ${length} bytes, the image has ${size}.`)
+    throw noData(state, `the service announced ${length} bytes, the image has ${size}.`)
   }
-  if (size === undefined && length === undefined && !head.headers.has('transfer-encoding')) {
-    throw noData(transfer, 'neither the image nor the answer says how long the data is.')
+  if (size === undefined && length === undefined && !head.headers.has('state-encoding')) {
+    throw noData(state, 'neither the image nor the answer says how long the data is.')
   }
   let skip = head.status === 200 ? offset : 0
   return {
-    room: () => pipe.room(),
+    room: () => transfer.nextBuffer(),
     take: (bytes) => {
       const part = skip === 0 ? bytes : bytes.subarray(Math.min(skip, bytes.length))
       skip -= bytes.length - part.length
       if (part.length === 0) return undefined
-      const wait = pipe.push(part)
+      const wait = transfer.push(part)
       watch.progress(part.length)
       if (wait === undefined) return undefined
       watch.pause()
@@ -254,8 +253,8 @@ function takerFor(
 }
 
 /** Between two connections an image may have been deleted; its data never changes otherwise. */
-async function checkSameImage({ channel, image, options, pipe, watch }: Download): Promise<void> {
-  if (pipe.received === 0) return
+async function checkSameImage({ channel, image, options, transfer, watch }: Download): Promise<void> {
+  if (transfer.received === 0) return
   const now = await channel.show(image.id, { context: options.context, signal: watch.signal, retries: 0 })
   const names = ['size', 'os_hash_algo', 'os_hash_value', 'checksum'] as const
   const changed = names.find(
@@ -265,7 +264,7 @@ async function checkSameImage({ channel, image, options, pipe, watch }: Download
     throw new ImageDownloadFailedError({
       imageId: image.id,
       reason: `the image was replaced during the download: its ${changed} changed.`,
-      partial: pipe.partial,
+      partial: transfer.partial,
     })
   }
 }

@@ -1,6 +1,6 @@
 import { ImageDownloadFailedError } from '@disk-image/core'
 import { planHash, toNodeHashName } from '@disk-image/io'
-import type { HashPlan, PipeResult } from '@disk-image/io'
+import type { HashPlan, TransferResult } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
 import { noData } from './download-failure.ts'
 import type { Download } from './download-state.ts'
@@ -26,18 +26,18 @@ export function announcedHash({ os_hash_algo: named }: GlanceImage): AnnouncedHa
  * @throws {ImageDownloadFailedError} where it is another
  */
 export async function compareLate(
-  transfer: Download,
-  result: PipeResult,
+  state: Download,
+  result: TransferResult,
   late: AnnouncedHash,
-): Promise<PipeResult> {
-  const { channel, image, options } = transfer
+): Promise<TransferResult> {
+  const { channel, image, options } = state
   const now = await channel.show(image.id, { context: options.context, signal: options.signal })
-  const plan = planAgain(transfer, now, late)
+  const plan = planAgain(state, now, late)
   const { algorithm, nodeAlgorithm } = plan ?? late
   const value = result.additionalHashes[nodeAlgorithm] ?? ''
   if (plan !== undefined && plan.expected !== value) {
     throw noData(
-      transfer,
+      state,
       `the ${algorithm} hash of the data is ${value}, the image's record says ${plan.expected}.`,
     )
   }
@@ -50,8 +50,8 @@ export async function compareLate(
 }
 
 /** By what the data can be compared now, of that which was computed. */
-function planAgain(transfer: Download, now: GlanceImage, late: AnnouncedHash): HashPlan | undefined {
-  const { image, contentMd5 } = transfer
+function planAgain(state: Download, now: GlanceImage, late: AnnouncedHash): HashPlan | undefined {
+  const { image, contentMd5 } = state
   try {
     const plan = planHash(now, 'fallback')
     if (plan !== undefined && [late.algorithm, 'md5'].includes(plan.algorithm)) return plan
@@ -62,6 +62,6 @@ function planAgain(transfer: Download, now: GlanceImage, late: AnnouncedHash): H
       : contentMd5
     return planHash({ id: image.id, checksum: hex }, 'fallback')
   } catch (error) {
-    throw error instanceof ImageDownloadFailedError ? noData(transfer, error.reason) : error
+    throw error instanceof ImageDownloadFailedError ? noData(state, error.reason) : error
   }
 }

@@ -1,5 +1,5 @@
 import type { CallOptions, UploadSource } from '@disk-image/core'
-import { createStreamHash, toNodeHashName } from '@disk-image/io'
+import { HashStream, toNodeHashName } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
 import type { StallWatch } from './stall-watch.ts'
 
@@ -33,13 +33,13 @@ export async function withHashOf(job: RereadableUpload, sent: Sent, image: Glanc
     // It can be read only once: then size and state are all that there is to compare.
     return sent
   }
-  await using hash = createStreamHash([nodeName])
+  await using hash = new HashStream([nodeName])
   for await (const portion of source) {
     job.watch.progress()
     job.options.signal?.throwIfAborted()
     await hash.write(portion)
   }
-  const digest = (await hash.digest())[nodeName] ?? ''
+  const [digest = ''] = await hash.finish()
   return { ...sent, digests: new Map([...sent.digests, [algorithm, digest]]) }
 }
 

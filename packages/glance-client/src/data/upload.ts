@@ -1,5 +1,5 @@
 import type { UploadSource } from '@disk-image/core'
-import { createStreamHash, toNodeHashName } from '@disk-image/io'
+import { HashStream, toNodeHashName } from '@disk-image/io'
 import { imageError } from '../api/answer-errors.ts'
 import { retryText } from '../api/api.ts'
 import {
@@ -130,8 +130,8 @@ async function sendOnce(job: Job): Promise<Try> {
   const { channel, imageId, source, options, watch } = job
   const nodeName = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
   const hashes = options.verify === 'none' ? [] : [nodeName]
-  const worker = source.size === undefined || source.size >= 4 * 1024 * 1024
-  await using hash = createStreamHash(hashes, { worker }, channel.threads)
+  const inThread = source.size === undefined || source.size >= 4 * 1024 * 1024
+  await using hash = new HashStream(hashes, { inThread, hashPool: channel.hashPool })
   let bytes = 0
   let whole = source.size === 0
   let failure: Try['failure']
@@ -184,7 +184,8 @@ async function sendOnce(job: Job): Promise<Try> {
   }
   const digests = new Map<string, string>()
   if (whole && hashes.length > 0) {
-    digests.set(job.hashAlgorithm, (await hash.digest())[nodeName] ?? '')
+    const [digest = ''] = await hash.finish()
+    digests.set(job.hashAlgorithm, digest)
   }
   return { sent: { bytes, digests, whole }, failure, renewed }
 }

@@ -1,5 +1,5 @@
 import type { ByteSink, CallOptions, CertificateSource, ImageRecord, RequestContext } from '@disk-image/core'
-import { createTaskStream } from '@disk-image/io'
+import { HashStream } from '@disk-image/io'
 import { ImageSignatureVerificationError } from '../errors.ts'
 import { checkCertificateChain } from './certificate-chain.ts'
 import { readSignatureProperties } from './signature-properties.ts'
@@ -63,7 +63,7 @@ export async function createSignatureVerifier(
       cause: error,
     })
   }
-  const stream = createTaskStream([task], { worker: options.inPlace !== true })
+  const stream = new HashStream([task], { inThread: options.inPlace !== true })
   return {
     write: (bytes) => stream.write(bytes),
     verify: async () => {

@@ -1,5 +1,5 @@
 import type { KeyObject, X509Certificate } from 'node:crypto'
-import type { ByteTask } from '@disk-image/io'
+import type { HashTask } from '@disk-image/io'
 import type { SignatureProperties } from './signature-properties.ts'
 
 /** Node's name of each hash method, and its length in bytes. Case counts. */
@@ -41,7 +41,7 @@ export function signatureTask(
   properties: SignatureProperties,
   certificate: X509Certificate,
   strictCurve: boolean,
-): ByteTask {
+): HashTask {
   const signature = decodePythonBase64(properties.signature)
   const hash = own(hashMethods, properties.hashMethod)
   if (hash === undefined)

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
 import { spaceError } from '@disk-image/host'
-import { createStreamHash, writeFully } from '@disk-image/io'
+import { HashStream, writeFully } from '@disk-image/io'
 import { createPartial, type PartialFile, replaceWith } from './partial.ts'
 
 /** What is recorded of an image's data. */
@@ -21,7 +21,7 @@ export async function storeData(
   source: UploadSource,
   options: CallOptions,
 ): Promise<StoredData> {
-  const hash = createStreamHash(['sha512'])
+  const hash = new HashStream(['sha512'])
   let partial: PartialFile | undefined
   try {
     partial = await createPartial(file)
@@ -41,9 +41,9 @@ export async function storeData(
     if (source.size !== undefined && source.size !== size) {
       throw new InvalidError({ reason: `The data had ${size} bytes where ${source.size} were announced.` })
     }
-    const digests = await hash.digest()
+    const [digest = ''] = await hash.finish()
     await replaceWith(partial, file)
-    return { size, os_hash_algo: 'sha512', os_hash_value: digests['sha512'] ?? '' }
+    return { size, os_hash_algo: 'sha512', os_hash_value: digest }
   } catch (error) {
     if (partial !== undefined) await rm(partial.path, { force: true })
     throw (

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { ImageDownloadFailedError } from '@disk-image/core'
 import { describe, expect, it } from 'vitest'
-import { createStreamHash, toNodeHashName, transferVerified } from '../index.ts'
+import { HashStream, toNodeHashName, transferVerified } from '../index.ts'
 
 const data = randomBytes(9 * 1024 * 1024 + 123)
 const sha512 = createHash('sha512').update(data).digest('hex')
@@ -116,9 +116,9 @@ describe('transferVerified', () => {
   })
 })
 
-describe('createStreamHash', () => {
-  it.each([true, false])('hashes copied and shared bytes in order (worker: %s)', async (worker) => {
-    await using hash = createStreamHash(['sha512', 'blake2b512'], { worker })
+describe('HashStream', () => {
+  it.each([true, false])('hashes copied and shared bytes in order (in a thread: %s)', async (inThread) => {
+    await using hash = new HashStream(['sha512', 'blake2b512'], { inThread })
     await hash.write(data.subarray(0, 3_000_000))
     const shared = new Uint8Array(new SharedArrayBuffer(1_000_000))
     shared.set(data.subarray(3_000_000, 4_000_000))
@@ -128,11 +128,8 @@ describe('createStreamHash', () => {
       const length = data.copy(reused, 0, at)
       await hash.write(reused.subarray(0, length))
     }
-    expect(hash.inWorker).toBe(worker)
-    expect(await hash.digest()).toEqual({
-      sha512,
-      blake2b512: createHash('blake2b512').update(data).digest('hex'),
-    })
+    expect(hash.inThread).toBe(inThread)
+    expect(await hash.finish()).toEqual([sha512, createHash('blake2b512').update(data).digest('hex')])
   })
 })
 

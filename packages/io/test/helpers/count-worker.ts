@@ -1,0 +1,4 @@
+import { serveRequests } from '../../src/threads/serve-requests.ts'
+import { createCounter } from './counter.ts'
+
+serveRequests(createCounter)
