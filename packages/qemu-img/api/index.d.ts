@@ -1,6 +1,5 @@
 import {
   CallOptions,
-  Command,
   ImageError,
   ImageSnapshot,
   ProcessRunner,
@@ -112,15 +111,6 @@ export declare class InvalidVolumeTypeError extends ImageError {
   });
 }
 
-interface LocatedConvertRequest extends ConvertRequest {
-  readonly source: ConvertSource & LocatedImage;
-  readonly destination: CreationOptions & LocatedImage;
-}
-
-interface LocatedImage extends ImageReference {
-  readonly blockDevice: boolean;
-}
-
 interface MapExtent {
   readonly start: number;
   readonly length: number;
@@ -204,8 +194,6 @@ interface ResizeOptions extends QemuImgCallOptions, Omit<ImageReference, "path">
   readonly shrink?: boolean | undefined;
 }
 
-type SnapshotAction = "create" | "apply" | "delete";
-
 interface SnapshotOptions extends QemuImgCallOptions, Omit<ImageReference, "path"> {}
 
 export declare class VolumeBackendError extends ImageError {
@@ -218,41 +206,15 @@ export declare class VolumeBackendError extends ImageError {
   });
 }
 
-export declare function checkCommand(image: LocatedImage, options?: Pick<CheckOptions, "forceShare" | "repair">): Command;
-
 export declare function checkQemuImgVersion(current: readonly number[] | undefined, minimum: string): void;
 
 export declare function checkSubformat(format: string, subformat: string | undefined): void;
-
-export declare function compareCommand(left: LocatedImage, right: LocatedImage, options?: Pick<CompareOptions, "forceShare" | "strict">, progress?: boolean): Command;
-
-export declare function convertCommand(request: LocatedConvertRequest, progress?: boolean): Command;
-
-export declare function createCommand(image: CreationOptions & LocatedImage, sizeBytes: number, backing?: Pick<ImageReference, "format" | "path">): Command;
 
 export declare function createQemuImg(dependencies: QemuImgDependencies, options?: QemuImgOptions): QemuImg;
 
 export declare function decodeCipher(cipherSpec: string, keySizeBits: number | bigint | null | undefined): Cipher;
 
 export declare const imageFormats: readonly ["bochs", "cloop", "dmg", "luks", "parallels", "qcow", "qcow2", "qed", "raw", "vdi", "vhdx", "vmdk", "vpc"];
-
-export declare function infoCommand(image: LocatedImage, forceShare?: boolean): Command;
-
-export declare function mapCommand(image: LocatedImage, options?: Omit<MapOptions, keyof ImageReference>): Command;
-
-export declare function measureCommand(source: LocatedImage | {
-  readonly sizeBytes: number;
-}, destination: MeasureOptions["destination"]): Command;
-
-export declare function parseInfo(text: string): QemuImgInfo;
-
-export declare function parseProgress(line: string): number | undefined;
-
-export declare function parseVersion(text: string): number[] | undefined;
-
-export declare function resizeCommand(image: LocatedImage, sizeBytes: number, shrink?: boolean): Command;
-
-export declare function snapshotCommand(image: LocatedImage, action: SnapshotAction, name: string): Command;
 
 export type {
   CacheMode,
@@ -269,8 +231,6 @@ export type {
   ImageFormat,
   ImageReference,
   InfoOptions,
-  LocatedConvertRequest,
-  LocatedImage,
   MapExtent,
   MapOptions,
   MeasureOptions,
@@ -282,6 +242,5 @@ export type {
   QemuImgLimits,
   QemuImgOptions,
   ResizeOptions,
-  SnapshotAction,
   SnapshotOptions,
 };

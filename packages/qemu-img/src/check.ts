@@ -1,10 +1,7 @@
-import { ProcessExecutionError } from '@disk-image/core'
-import type { Command } from '@disk-image/core'
-import { filesOf, imageArguments } from '../command/image-reference.ts'
-import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
-import { FieldReader } from '../parse/json-fields.ts'
-import { locate, runQemuImg } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import { type Command, ProcessExecutionError } from '@disk-image/core'
+import { locate, type QemuImgCallOptions, type QemuImgContext, runQemuImg } from './context.ts'
+import { filesOf, imageArguments, type ImageReference, type LocatedImage } from './image-reference.ts'
+import { FieldReader } from './json-fields.ts'
 
 /** Options of {@link QemuImg.check}. */
 export interface CheckOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {

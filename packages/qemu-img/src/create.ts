@@ -1,13 +1,25 @@
 import type { Command } from '@disk-image/core'
-import { creationOptions } from '../command/creation-options.ts'
-import type { CreationOptions } from '../command/creation-options.ts'
-import { checkFormat } from '../command/image-formats.ts'
-import { filesOf } from '../command/image-reference.ts'
-import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
-import { checkPath, checkSize, destinationSecret, secretObject } from '../command/option-list.ts'
+import {
+  largestFileBytes,
+  locate,
+  type QemuImgCallOptions,
+  type QemuImgContext,
+  runCreation,
+  runQemuImg,
+} from './context.ts'
+import { creationOptions, type CreationOptions } from './creation-options.ts'
 import { checkDestination } from './destination.ts'
-import { largestFileBytes, locate, runCreation } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import {
+  checkFormat,
+  checkPath,
+  checkSize,
+  destinationSecret,
+  filesOf,
+  imageArguments,
+  type ImageReference,
+  type LocatedImage,
+  secretObject,
+} from './image-reference.ts'
 
 /** Options of {@link QemuImg.create}. */
 export interface CreateOptions extends QemuImgCallOptions, Omit<CreationOptions, 'path'> {
@@ -60,5 +72,36 @@ export async function create(
   await runCreation(context, command, options, {
     files: { read, write: [image.path] },
     fileSizeBytes: largestFileBytes(sizeBytes),
+  })
+}
+
+/** Options of {@link QemuImg.resize}. */
+export interface ResizeOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {
+  /** Also cut off what lies behind the new end. @default false: refused */
+  readonly shrink?: boolean | undefined
+}
+
+/** The command line of `qemu-img resize`. */
+export function resizeCommand(image: LocatedImage, sizeBytes: number, shrink = false): Command {
+  checkSize(sizeBytes, 'sizeBytes')
+  const { objects, asOptions, names } = imageArguments([image])
+  const format = asOptions ? ['--image-opts'] : ['-f', image.format]
+  const how = [...format, '-q', ...(shrink ? ['--shrink'] : [])]
+  return { file: 'qemu-img', args: ['resize', ...objects, ...how, ...names, String(sizeBytes)] }
+}
+
+export async function resize(
+  context: QemuImgContext,
+  path: string,
+  sizeBytes: number,
+  options: ResizeOptions,
+): Promise<void> {
+  const image = await locate({ ...options, path })
+  const command = resizeCommand(image, sizeBytes, options.shrink)
+  const [, ...others] = filesOf([image])
+  await runQemuImg(context, command, options, {
+    files: { read: others, write: [image.path] },
+    // Snapshots inside may hold more than the disk.
+    fileSizeBytes: Infinity,
   })
 }

@@ -1,8 +1,7 @@
+import { InvalidError } from '@disk-image/core'
 import { lstat, realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { InvalidError } from '@disk-image/core'
-import { kindOf } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import { kindOf, type QemuImgCallOptions, type QemuImgContext } from './context.ts'
 
 /**
  * A missing node under `/dev` is no place for a file: the volume isn't attached. Anything but a file or a

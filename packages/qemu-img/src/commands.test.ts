@@ -1,15 +1,13 @@
 import { InvalidError } from '@disk-image/core'
 import { describe, expect, test } from 'vitest'
-import { checkCommand } from '../subcommands/check.ts'
-import { compareCommand, parseDifference } from '../subcommands/compare.ts'
-import { createCommand } from '../subcommands/create.ts'
-import { infoCommand } from '../subcommands/info.ts'
-import { mapCommand } from '../subcommands/map.ts'
-import { measureCommand } from '../subcommands/measure.ts'
-import { resizeCommand } from '../subcommands/resize.ts'
-import { snapshotCommand } from '../subcommands/snapshot.ts'
-import { convertCommand } from './convert.ts'
-import type { LocatedConvertRequest } from './convert.ts'
+import { checkCommand } from './check.ts'
+import { compareCommand, parseDifference } from './compare.ts'
+import { convertCommand, type LocatedConvertRequest } from './convert.ts'
+import { createCommand, resizeCommand } from './create.ts'
+import { infoCommand } from './info.ts'
+import { mapCommand } from './map.ts'
+import { measureCommand } from './measure.ts'
+import { snapshotCommand } from './snapshot.ts'
 
 const raw = { path: '/s', format: 'raw', blockDevice: false }
 const qcow2 = { path: '/d', format: 'qcow2', blockDevice: false }

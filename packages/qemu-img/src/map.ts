@@ -1,10 +1,13 @@
 import type { Command } from '@disk-image/core'
-import { filesOf, imageArguments } from '../command/image-reference.ts'
-import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
-import { checkSize } from '../command/option-list.ts'
-import { FieldReader } from '../parse/json-fields.ts'
-import { locate, runQemuImg } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import { locate, type QemuImgCallOptions, type QemuImgContext, runQemuImg } from './context.ts'
+import {
+  checkSize,
+  filesOf,
+  imageArguments,
+  type ImageReference,
+  type LocatedImage,
+} from './image-reference.ts'
+import { FieldReader } from './json-fields.ts'
 
 /** Options of {@link QemuImg.map}. */
 export interface MapOptions extends QemuImgCallOptions, Omit<ImageReference, 'path'> {

@@ -1,11 +1,28 @@
-import { InvalidError } from '@disk-image/core'
-import type { Command } from '@disk-image/core'
-import { creationOptions } from './creation-options.ts'
-import type { CreationOptions } from './creation-options.ts'
-import { checkFormat } from './image-formats.ts'
-import { imageArguments, imageOptions } from './image-reference.ts'
-import type { ByteRange, ImageReference, LocatedImage } from './image-reference.ts'
-import { checkPath, destinationSecret, secretObject } from './option-list.ts'
+import { type CallOptions, type Command, InvalidError } from '@disk-image/core'
+import {
+  conversionCpuSeconds,
+  largestFileBytes,
+  locate,
+  parseProgress,
+  type QemuImgCallOptions,
+  type QemuImgContext,
+  runCreation,
+} from './context.ts'
+import { creationOptions, type CreationOptions } from './creation-options.ts'
+import { checkDestination } from './destination.ts'
+import {
+  type ByteRange,
+  checkFormat,
+  checkPath,
+  destinationSecret,
+  filesOf,
+  imageArguments,
+  imageOptions,
+  type ImageReference,
+  type LocatedImage,
+  secretObject,
+} from './image-reference.ts'
+import { info } from './info.ts'
 
 /** `qemu-img`'s ways with the page cache. */
 export type CacheMode = 'none' | 'writeback' | 'writethrough' | 'directsync' | 'unsafe'
@@ -135,4 +152,44 @@ function destinationArguments(request: LocatedConvertRequest): {
   }
   const options = noCreate ? '' : creationOptions(destination)
   return { objects, format: ['-O', format, ...(options === '' ? [] : ['-o', options])], name: path }
+}
+
+/** Options of {@link QemuImg.convert}. */
+export interface ConvertOptions extends ConvertRequest, QemuImgCallOptions, CallOptions {
+  /** Bytes of the disk, for the CPU limit. @default asked of the image */
+  readonly virtualSizeBytes?: number | undefined
+}
+
+export async function convert(context: QemuImgContext, options: ConvertOptions): Promise<void> {
+  options.signal?.throwIfAborted()
+  const request: LocatedConvertRequest = {
+    ...options,
+    source: await locate(options.source),
+    destination: await locate(options.destination),
+  }
+  // Built before anything runs: a request that can't be is refused at once.
+  const { onProgress } = options
+  const command = convertCommand(request, onProgress !== undefined)
+  await checkDestination(context, request.destination.path, options)
+  const virtualSizeBytes = options.virtualSizeBytes ?? (await virtualSizeOf(context, options))
+  const report = (completed: number): void =>
+    onProgress?.({ stage: 'convert', completed, total: 100, unit: 'percent' })
+  const [, ...others] = filesOf([request.destination])
+  await runCreation(context, command, options, {
+    files: {
+      read: [...filesOf([request.source]), ...others],
+      write: [request.destination.path],
+    },
+    cpuSeconds: conversionCpuSeconds(context, virtualSizeBytes),
+    fileSizeBytes: largestFileBytes(virtualSizeBytes),
+    onLine: (line) => {
+      const percent = parseProgress(line)
+      if (percent !== undefined) report(percent)
+    },
+  })
+}
+
+async function virtualSizeOf(context: QemuImgContext, options: ConvertOptions): Promise<number> {
+  const { source, signal, asRoot, timeoutMs } = options
+  return (await info(context, source.path, { ...source, signal, asRoot, timeoutMs })).virtualSize
 }

@@ -1,5 +1,5 @@
 import { jsonDepth } from '@disk-image/core'
-import { QemuImgOutputError } from '../errors/qemu-img-output-error.ts'
+import { QemuImgOutputError } from './errors.ts'
 
 /** A JSON object whose fields are not believed before they are looked at. */
 export type JsonObject = Readonly<Record<string, unknown>>

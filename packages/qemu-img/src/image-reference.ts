@@ -1,6 +1,67 @@
 import { InvalidError } from '@disk-image/core'
-import { checkFormat } from './image-formats.ts'
-import { checkPath, checkSize, optionList, secretObject } from './option-list.ts'
+
+/** Image formats of `qemu-img`, by its own names. Its protocol and filter drivers are not among them. */
+export const imageFormats = [
+  'bochs',
+  'cloop',
+  'dmg',
+  'luks',
+  'parallels',
+  'qcow',
+  'qcow2',
+  'qed',
+  'raw',
+  'vdi',
+  'vhdx',
+  'vmdk',
+  'vpc',
+] as const
+
+/** One of {@link imageFormats}. */
+export type ImageFormat = (typeof imageFormats)[number]
+
+/** @throws {InvalidError} where it isn't a format: `qemu-img` must never be left to guess one */
+export function checkFormat(format: unknown, role: string): asserts format is ImageFormat {
+  if (imageFormats.some((known) => known === format)) return
+  const given =
+    typeof format === 'string' && format !== ''
+      ? `'${format}' is no format of qemu-img`
+      : 'no format is given'
+  throw new InvalidError({ reason: `The format of the ${role} must be named: ${given}` })
+}
+
+/** An option list: `name=value,name=value`. Commas in values are doubled, which is how `qemu-img` reads them. */
+export function optionList(options: Readonly<Record<string, string | number | undefined>>): string {
+  return Object.entries(options)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${String(value).replaceAll(',', ',,')}`)
+    .join(',')
+}
+
+/** The id of the secret that a new image is encrypted with. */
+export const destinationSecret = 'destination'
+
+/** `--object`: a passphrase that `qemu-img` reads from a file, so that it never stands on a command line. */
+export function secretObject(id: string, file: string): string[] {
+  checkPath(file, 'passphrase file')
+  return ['--object', `secret,${optionList({ id, format: 'raw', file })}`]
+}
+
+/**
+ * Only an absolute path can't be taken for an option, for a protocol (`nbd:…`), or for `json:`.
+ *
+ * @throws {InvalidError} where it isn't one
+ */
+export function checkPath(path: unknown, role: string): asserts path is string {
+  if (typeof path === 'string' && path.startsWith('/') && !path.includes('\0')) return
+  throw new InvalidError({ reason: `The ${role} must be an absolute path, not '${String(path)}'` })
+}
+
+/** @throws {InvalidError} where it isn't a whole, exact number of bytes */
+export function checkSize(sizeBytes: unknown, name: string): asserts sizeBytes is number {
+  if (typeof sizeBytes === 'number' && Number.isSafeInteger(sizeBytes) && sizeBytes >= 0) return
+  throw new InvalidError({ reason: `${name} must be a whole number of bytes, not ${String(sizeBytes)}` })
+}
 
 /** An image that is read or changed, and what it is. */
 export interface ImageReference {

@@ -1,8 +1,31 @@
 import { InvalidError } from '@disk-image/core'
-import type { Cipher } from '../cipher.ts'
-import { keyOptions } from './image-reference.ts'
-import type { ImageReference } from './image-reference.ts'
-import { destinationSecret, optionList } from './option-list.ts'
+import { InvalidVolumeTypeError } from './errors.ts'
+import { destinationSecret, type ImageReference, keyOptions, optionList } from './image-reference.ts'
+
+/** A LUKS cipher as `qemu-img`'s options name its parts. */
+export interface Cipher {
+  /** With the key's bits: `aes-256`. */
+  readonly cipherAlg: string
+  /** `xts`, `cbc` … */
+  readonly cipherMode: string
+  /** `plain64`, `essiv` … */
+  readonly ivgenAlg: string
+}
+
+/**
+ * Takes a cipher name in dm-crypt's notation apart: `aes-xts-plain64` with 256 is `aes-256`, `xts`, `plain64`.
+ *
+ * @throws {InvalidVolumeTypeError} where it has not three parts
+ * @see cinder.image.image_utils.decode_cipher
+ */
+export function decodeCipher(cipherSpec: string, keySizeBits: number | bigint | null | undefined): Cipher {
+  const [algorithm, cipherMode, ivgenAlg, ...more] =
+    typeof cipherSpec === 'string' ? cipherSpec.split('-') : []
+  if (algorithm === undefined || cipherMode === undefined || ivgenAlg === undefined || more.length > 0) {
+    throw new InvalidVolumeTypeError({ reason: 'Invalid cipher field in encryption type' })
+  }
+  return { cipherAlg: `${algorithm}-${keySizeBits ?? 'None'}`, cipherMode, ivgenAlg }
+}
 
 /** A new image: where, what, and with which of the format's options. */
 export interface CreationOptions extends ImageReference {

@@ -1,13 +1,14 @@
-import * as fc from 'fast-check'
 import { ImageError } from '@disk-image/core'
 import { expect, test } from 'vitest'
-import { QemuImgOutputError } from '../errors/qemu-img-output-error.ts'
-import { parseCheck } from '../subcommands/check.ts'
-import { parseMap } from '../subcommands/map.ts'
-import { parseMeasurement } from '../subcommands/measure.ts'
+import { parseCheck } from './check.ts'
+import { parseProgress } from './context.ts'
+import { QemuImgOutputError } from './errors.ts'
 import { parseInfo } from './info.ts'
-import { parseProgress } from './progress.ts'
+import { parseMap } from './map.ts'
+import { parseMeasurement } from './measure.ts'
 import { parseVersion } from './version.ts'
+
+import * as fc from 'fast-check'
 
 test('info, complete', () => {
   const text = JSON.stringify({

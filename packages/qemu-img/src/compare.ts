@@ -1,10 +1,13 @@
-import { ProcessExecutionError } from '@disk-image/core'
-import type { CallOptions, Command } from '@disk-image/core'
-import { filesOf, imageArguments } from '../command/image-reference.ts'
-import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
-import { parseProgress } from '../parse/progress.ts'
-import { conversionCpuSeconds, locate, runQemuImg } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import { type CallOptions, type Command, ProcessExecutionError } from '@disk-image/core'
+import {
+  conversionCpuSeconds,
+  locate,
+  parseProgress,
+  type QemuImgCallOptions,
+  type QemuImgContext,
+  runQemuImg,
+} from './context.ts'
+import { filesOf, imageArguments, type ImageReference, type LocatedImage } from './image-reference.ts'
 import { info } from './info.ts'
 
 /** Options of {@link QemuImg.compare}. */

@@ -1,13 +1,15 @@
 import type { Command } from '@disk-image/core'
-import { creationOptions } from '../command/creation-options.ts'
-import type { CreationOptions } from '../command/creation-options.ts'
-import { checkFormat } from '../command/image-formats.ts'
-import { filesOf, imageArguments } from '../command/image-reference.ts'
-import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
-import { checkSize } from '../command/option-list.ts'
-import { FieldReader } from '../parse/json-fields.ts'
-import { locate, runQemuImg } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import { locate, type QemuImgCallOptions, type QemuImgContext, runQemuImg } from './context.ts'
+import { creationOptions, type CreationOptions } from './creation-options.ts'
+import {
+  checkFormat,
+  checkSize,
+  filesOf,
+  imageArguments,
+  type ImageReference,
+  type LocatedImage,
+} from './image-reference.ts'
+import { FieldReader } from './json-fields.ts'
 
 /** What shall be measured: an image that would be converted, or an empty disk of a size. */
 export type MeasureSource = ImageReference | { readonly sizeBytes: number }

@@ -1,5 +1,5 @@
 import { InvalidError } from '@disk-image/core'
-import { VolumeBackendError } from '../errors/volume-backend-error.ts'
+import { VolumeBackendError } from './errors.ts'
 
 /**
  * The version in what `qemu-img --version` prints: `[7, 2, 22]`. Undefined where there is none.

@@ -1,9 +1,6 @@
-import { InvalidError } from '@disk-image/core'
-import type { Command, ImageSnapshot } from '@disk-image/core'
-import { filesOf, imageArguments } from '../command/image-reference.ts'
-import type { ImageReference, LocatedImage } from '../command/image-reference.ts'
-import { locate, runQemuImg } from './context.ts'
-import type { QemuImgCallOptions, QemuImgContext } from './context.ts'
+import { type Command, type ImageSnapshot, InvalidError } from '@disk-image/core'
+import { locate, type QemuImgCallOptions, type QemuImgContext, runQemuImg } from './context.ts'
+import { filesOf, imageArguments, type ImageReference, type LocatedImage } from './image-reference.ts'
 import { info } from './info.ts'
 
 /** Options of the calls about an image's internal snapshots. */
