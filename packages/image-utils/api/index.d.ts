@@ -112,6 +112,7 @@ interface ConvertImageOptions extends CallOptions$1 {
   readonly keyDerivationMs?: number | undefined;
   readonly compress?: boolean | undefined;
   readonly srcPassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo$1 | undefined;
   readonly disableSparse?: boolean | undefined;
@@ -206,6 +207,7 @@ interface ImageToVolumeRequest extends CallOptions$1 {
   readonly cipherSpec?: Cipher$1 | undefined;
   readonly keyDerivationMs?: number | undefined;
   readonly sourcePassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
   readonly throttle?: Throttle | undefined;
 }
 

@@ -49,6 +49,7 @@ interface ConvertImageOptions extends CallOptions {
   readonly keyDerivationMs?: number | undefined;
   readonly compress?: boolean | undefined;
   readonly srcPassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo | undefined;
   readonly disableSparse?: boolean | undefined;
@@ -144,6 +145,7 @@ interface ImageToVolumeRequest extends CallOptions {
   readonly cipherSpec?: Cipher | undefined;
   readonly keyDerivationMs?: number | undefined;
   readonly sourcePassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
   readonly throttle?: Throttle | undefined;
 }
 

@@ -32,6 +32,8 @@ const layouts = {
   streamedVmdk: { format: 'vmdk', sizeBytes: 40 * MiB, streams: true, reads: true },
   vhd: { format: 'vpc', sizeBytes: 40 * MiB, streams: false, reads: true },
   luks: { format: 'luks', sizeBytes: undefined, streams: false, reads: false },
+  /** With its passphrase, for a raw volume. */
+  openedLuks: { format: 'luks', sizeBytes: 40 * MiB, streams: false, reads: true },
 } satisfies Record<string, RouteLayout>
 
 const first = { inFile: false, verifyFirst: true }
@@ -96,6 +98,8 @@ const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
     'raw',
     { target: { format: 'qcow2' }, takes: 'convert: download verify write', temporary: 10 * MiB, tool: true },
   ],
+  ['openedLuks', { takes: 'read: download verify write', temporary: 10 * MiB }],
+  ['openedLuks', { source: there, target: { lengthBytes: GiB }, takes: 'read: write', temporary: 0 }],
   ['luks', { source: there, target: { format: 'luks' }, takes: 'convert: write', temporary: 0, tool: true }],
   // Onto what is there: its ends are written last, and any format but raw is made aside.
   [

@@ -55,6 +55,7 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     .option('--cipher <spec>', 'for --to luks, for example aes-xts-plain64')
     .option('--key-size <bits>', 'bits of the key', wholeNumber('--key-size', 1))
     .option('--source-passphrase-file <file>', "a file with an encrypted source's passphrase")
+    .option('--decrypt', 'write what is inside an encrypted source as a raw disk, which is not encrypted')
     .addHelpText('after', notes)
     .action(perform<ConvertFlags>(convert))
 }
@@ -89,6 +90,7 @@ async function convert(
     cipherSpec: encryption.cipherSpec,
     passphraseFile: encryption.passphraseFile,
     srcPassphraseFile: encryption.sourcePassphraseFile,
+    decrypt: encryption.decrypt,
     compress: compress !== 'none',
     compression: compress === 'none' ? undefined : compress,
     imageId: source,

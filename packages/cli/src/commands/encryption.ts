@@ -7,6 +7,7 @@ import { UsageError } from '../usage-error.ts'
 export interface EncryptionFlags {
   readonly passphraseFile?: string
   readonly sourcePassphraseFile?: string
+  readonly decrypt?: boolean
   readonly cipher?: string
   readonly keySize?: number
 }
@@ -17,6 +18,7 @@ type Cipher = ReturnType<ImageUtils['decodeCipher']>
 export interface Encryption {
   readonly passphraseFile: string | undefined
   readonly sourcePassphraseFile: string | undefined
+  readonly decrypt: boolean | undefined
   readonly cipherSpec: Cipher | undefined
 }
 
@@ -34,19 +36,22 @@ export function readEncryption(
   flags: EncryptionFlags,
   format: string,
 ): Encryption {
-  const { passphraseFile, sourcePassphraseFile, cipher, keySize } = flags
+  const { passphraseFile, sourcePassphraseFile, decrypt = false, cipher, keySize } = flags
   if (format === 'luks' && passphraseFile === undefined) {
     throw new UsageError('A luks volume needs --passphrase-file FILE.')
   }
-  const encrypts = format === 'luks' || sourcePassphraseFile !== undefined
+  const encrypts = format === 'luks' || (sourcePassphraseFile !== undefined && !decrypt)
   if (!encrypts && (passphraseFile ?? cipher ?? keySize) !== undefined) {
     throw new UsageError(
       '--passphrase-file, --cipher and --key-size are for luks volumes: give --format luks (convert: --to luks) too.',
     )
   }
-  if (sourcePassphraseFile !== undefined && passphraseFile === undefined) {
+  if (decrypt && (sourcePassphraseFile === undefined || passphraseFile !== undefined || format !== 'raw')) {
+    throw new UsageError('--decrypt goes with --source-passphrase-file FILE, and with a raw volume.')
+  }
+  if (sourcePassphraseFile !== undefined && passphraseFile === undefined && !decrypt) {
     throw new UsageError(
-      'What is encrypted is only written to an encrypted volume: give --passphrase-file FILE too.',
+      'What is encrypted is only written to an encrypted volume: give --passphrase-file FILE too, or --decrypt for a raw one.',
     )
   }
   if (keySize !== undefined && cipher === undefined) throw new UsageError('--key-size goes with --cipher.')
@@ -54,6 +59,7 @@ export function readEncryption(
     passphraseFile: passphraseFile === undefined ? undefined : session.resolve(passphraseFile),
     sourcePassphraseFile:
       sourcePassphraseFile === undefined ? undefined : session.resolve(sourcePassphraseFile),
+    decrypt,
     cipherSpec: cipher === undefined ? undefined : decode(imageUtils, cipher, keySize ?? defaultKeySize),
   }
 }

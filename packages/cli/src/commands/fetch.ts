@@ -22,7 +22,7 @@ or anything breaks, nothing temporary is left, and nothing on DEST can be taken 
 
 A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
 (format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, prefer-store, passphrase-file, cipher,
-key-size, source-passphrase-file); what a line doesn't say, the command line does. A word that begins with # begins a remark.
+key-size, source-passphrase-file, decrypt); what a line doesn't say, the command line does. A word that begins with # begins a remark.
 A line may be a JSON object instead: {"image": "…", "destination": "…", "size": 20}. The whole list is checked
 before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
 is that of the failures where they are all alike, and 1 otherwise.
@@ -69,6 +69,7 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option('--cipher <spec>', 'for --format luks, for example aes-xts-plain64')
     .option('--key-size <bits>', 'bits of the key', wholeNumber('--key-size', 1))
     .option('--source-passphrase-file <file>', "a file with an encrypted image's passphrase")
+    .option('--decrypt', 'write what is inside an encrypted image as a raw disk, which is not encrypted')
     .optionsGroup('Many at once:')
     .option('--list <file>', 'fetch what a file lists, - for standard input')
     .option('--jobs <n>', 'how many at once (one for each processor, 2 to 8)', wholeNumber('--jobs', 1))

@@ -29,6 +29,7 @@ const options: ReadonlyMap<string, readonly [key: Key, parse: (text: string) => 
   ['cipher', ['cipher', (text: string) => text]],
   ['key-size', ['keySize', wholeNumber('key-size', 1)]],
   ['source-passphrase-file', ['sourcePassphraseFile', (text: string) => text]],
+  ['decrypt', ['decrypt', yesOrNo('decrypt')]],
 ] as const)
 
 /**

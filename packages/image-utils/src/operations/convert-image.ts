@@ -7,6 +7,7 @@ import { Cleanup } from '../cleanup.ts'
 import type { Throttle, Toolbox } from '../dependencies.ts'
 import { checkEncryption } from '../pipelines/check-encryption.ts'
 import { checkDestination, isWritable } from '../pipelines/destination.ts'
+import { checkEncrypted, openEncrypted } from '../pipelines/decrypt.ts'
 import { explain } from '../pipelines/explain.ts'
 import { checkContent, checkKey, crossCheck } from '../pipelines/judge.ts'
 import { checkSameSize } from '../pipelines/same-size.ts'
@@ -35,6 +36,8 @@ export interface ConvertImageOptions extends CallOptions {
   readonly compress?: boolean | undefined
   /** For an encrypted source: a file with its passphrase. */
   readonly srcPassphraseFile?: string | undefined
+  /** Write the disk inside an encrypted source as raw, which is not encrypted. @default false */
+  readonly decrypt?: boolean | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
   /** What `qemuImgInfo` said of the source, where that is known. The source is inspected all the same. */
@@ -72,6 +75,7 @@ export async function convertImage(
     volumeFormat,
     passphraseFile: options.passphraseFile,
     sourcePassphraseFile: options.srcPassphraseFile,
+    decrypt: options.decrypt,
   })
   checkSubformat(volumeFormat, options.outSubformat)
   const compress = (options.compress ?? false) && toolbox.options.imageCompressOnUpload
@@ -115,6 +119,7 @@ export async function convertImage(
       try {
         const question = { source: held.path, imageId, runAsRoot, target, options }
         const { disk, route } = await judgeSource(toolbox, reader, question)
+        cleanup.always(async () => disk.disk?.close())
         const confirm = (): Promise<void> =>
           disk.format === 'raw' ? Promise.resolve() : checkUnchanged(held, judged, imageId)
         await writeDisk(toolbox, { ...job, route, confirm }, disk, cleanup)
@@ -152,11 +157,22 @@ async function judgeSource(
 ): Promise<Judged> {
   const inspection = await inspect(reader)
   const claimed = claimOf(options)
-  if (options.srcPassphraseFile !== undefined) {
+  const { signal, srcPassphraseFile: passphraseFile } = options
+  if (passphraseFile !== undefined) {
     // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.
     const format = inspection.format === 'qcow2' ? 'qcow2' : 'luks'
     if (format === 'qcow2')
       checkContent(toolbox, imageId, { claimedFormat: format, inspection, hasPassphrase: true })
+    const encrypted = { imageId, reader, passphraseFile, signal }
+    if (format === 'luks' && options.decrypt === true) {
+      const disk = await openEncrypted(toolbox, encrypted)
+      const layout = { format, sizeBytes: disk.size, streams: false, reads: true }
+      return {
+        disk: { path: source, format, disk, virtualSizeBytes: disk.size },
+        route: routeOfFile(layout, target),
+      }
+    }
+    if (inspection.format === 'luks') await checkEncrypted(toolbox, encrypted)
     // An encrypted one tells its size only to who has the passphrase.
     const layout = { format, sizeBytes: undefined, streams: false, reads: false }
     return { disk: { path: source, format, virtualSizeBytes: undefined }, route: routeOfFile(layout, target) }
@@ -172,7 +188,6 @@ async function judgeSource(
   const layout = layoutOf(format, inspection, await reader.read(0, headBytes))
   // What qemu-img may read it reads faster: of a raw file it asks the file system for the holes.
   const route = routeOfFile({ ...layout, reads: isReadByUs(format) }, target)
-  const { signal } = options
   const question = { imageId, path: source, format, judgedBytes, asRoot: runAsRoot, signal }
   const told = options.data ?? (route.asksQemuImg ? await crossCheck(toolbox, question) : undefined)
   if (told !== undefined && format !== 'raw' && !isReadByUs(format)) {

@@ -1,6 +1,8 @@
 import { Cleanup } from '../cleanup.ts'
 import type { Toolbox } from '../dependencies.ts'
 import { layoutOf } from '../formats.ts'
+import { withFileReader } from '../sources/file-reader.ts'
+import { checkEncrypted, type Encrypted, openEncrypted } from './decrypt.ts'
 import { explain } from './explain.ts'
 import { type Job, prepareJob, routeOf } from './job.ts'
 import { crossCheck } from './judge.ts'
@@ -77,6 +79,22 @@ async function transfer(
   })
 }
 
+/** The disk inside a container onto a volume, once it is judged. */
+async function decryptOnto(
+  toolbox: Toolbox,
+  job: Job,
+  { path, ...encrypted }: Encrypted & { readonly path: string },
+  cleanup: Cleanup,
+): Promise<{ readonly bytesWritten: number; readonly virtualSizeBytes: number }> {
+  const { volumeSizeGiB } = job.request
+  await using disk = await openEncrypted(toolbox, { ...encrypted, volumeSizeGiB })
+  const layout = { format: 'luks', sizeBytes: disk.size, streams: false, reads: true }
+  const route = routeOf(job, layout, { inFile: true })
+  const opened = { path, format: 'luks', disk, virtualSizeBytes: disk.size }
+  const bytesWritten = await writeDisk(toolbox, { ...job, route }, opened, cleanup)
+  return { bytesWritten, virtualSizeBytes: disk.size }
+}
+
 async function receive(toolbox: Toolbox, job: Job, cleanup: Cleanup): Promise<Received> {
   try {
     const expected = routeOf(job, layoutOf(job.claimedFormat))
@@ -99,6 +117,16 @@ async function convert(
   const { path, chain } = received.result
   const { format } = received
   try {
+    const { decrypt, sourcePassphraseFile: passphraseFile } = job.request
+    if (passphraseFile !== undefined && format !== 'qcow2') {
+      const written = await withFileReader(path, async (reader) => {
+        const encrypted = { imageId: job.imageId, reader, passphraseFile, signal: job.call.signal }
+        if (decrypt === true) return decryptOnto(toolbox, job, { ...encrypted, path }, cleanup)
+        if (received.inspection.format === 'luks') await checkEncrypted(toolbox, encrypted)
+        return undefined
+      })
+      if (written !== undefined) return written
+    }
     const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
     const layout = layoutOf(format, received.inspection, received.head)
     const judged = { ...layout, sizeBytes: judgedBytes ?? received.bytes }

@@ -49,7 +49,14 @@ export interface Job {
 
 /** The way that the image of a job takes, as far as it is known. */
 export function routeOf(job: Job, layout: RouteLayout, source: Partial<RouteSource> = {}): Route {
-  return chooseRoute({ ...job.source, ...source }, job.container, layout, job.target)
+  return chooseRoute({ ...job.source, ...source }, job.container, layoutInside(job, layout), job.target)
+}
+
+/** A container that is opened is read when all of it is there. */
+function layoutInside({ request }: Job, layout: RouteLayout): RouteLayout {
+  if (request.decrypt !== true || layout.format === 'qcow2') return layout
+  const sizeBytes = layout.format === 'luks' ? layout.sizeBytes : undefined
+  return { format: 'luks', sizeBytes, streams: false, reads: true }
 }
 
 /** The service that a request names, or the facade's own. */
@@ -83,8 +90,8 @@ export async function prepareJob(
   const record = await showRecord(imageService, context, imageId, { signal: request.signal })
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   if (purpose !== 'fetch') {
-    const { passphraseFile, sourcePassphraseFile } = request
-    checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile })
+    const { passphraseFile, sourcePassphraseFile, decrypt } = request
+    checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile, decrypt })
     checkSubformat(volumeFormat, request.volumeSubformat)
   }
   if (purpose === 'volume') {
@@ -136,14 +143,15 @@ export async function prepareJob(
 
 /** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */
 async function measureTarget(
-  { volume, volumeSizeGiB = 0, sourcePassphraseFile }: ImageToVolumeRequest,
+  { volume, volumeSizeGiB = 0, sourcePassphraseFile, decrypt = false }: ImageToVolumeRequest,
   asCinder: boolean,
 ): Promise<Pick<RouteTarget, 'exists' | 'lengthBytes'>> {
   // What only root may see is there.
   const place = await resolvePlace(volume).catch(() => undefined)
   const exists = place === undefined || place.found !== undefined
   // To Cinder the size of a volume is only a limit.
-  const isFixed = asCinder || sourcePassphraseFile !== undefined || place?.found?.isBlockDevice() === true
+  const staysEncrypted = sourcePassphraseFile !== undefined && !decrypt
+  const isFixed = asCinder || staysEncrypted || place?.found?.isBlockDevice() === true
   return { exists, lengthBytes: isFixed ? 0 : Math.ceil((volumeSizeGiB * GiB) / 512) * 512 }
 }
 

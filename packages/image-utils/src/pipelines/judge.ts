@@ -41,6 +41,8 @@ export function checkInspection(
  */
 function claimOf(job: Job, inspection: InspectionResult): string | undefined {
   if (inspection.format !== 'luks') return job.claimedFormat
+  // Our own reader opens it, which has rules of its own.
+  if (job.request.decrypt === true) return 'raw'
   const mayBeLuks = job.claimedFormat === undefined || job.claimedFormat === 'raw'
   if (job.request.sourcePassphraseFile !== undefined && mayBeLuks) return 'luks'
   return job.claimedFormat ?? 'raw'

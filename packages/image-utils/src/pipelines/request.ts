@@ -50,8 +50,13 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly cipherSpec?: Cipher | undefined
   /** For volume format `luks`: milliseconds that deriving the key shall take. @default qemu-img's own: 2000 */
   readonly keyDerivationMs?: number | undefined
-  /** For an encrypted image that is encrypted anew: a file with its passphrase. */
+  /** For an encrypted image that is opened: a file with its passphrase. */
   readonly sourcePassphraseFile?: string | undefined
+  /**
+   * Write the disk inside an encrypted image onto a raw volume, which is not encrypted. Without it an encrypted image
+   * becomes an encrypted volume only. @default false
+   */
+  readonly decrypt?: boolean | undefined
   /** @default the facade's */
   readonly throttle?: Throttle | undefined
 }

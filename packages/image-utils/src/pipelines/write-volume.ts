@@ -28,6 +28,8 @@ export interface DiskFile {
   readonly reader?: RandomAccessReader | undefined
   /** A chain of VHDs instead, leaf first. */
   readonly chain?: readonly string[] | undefined
+  /** What is inside, where that is open already. */
+  readonly disk?: Disk | undefined
   /** In qemu-img's terms. */
   readonly format: string
   /** Undefined where only the key tells. */
@@ -152,6 +154,7 @@ async function copyDisk(job: WriteJob, disk: DiskFile, sink: SparseSink): Promis
     await using opened = await opening
     await opened.copyTo(receiver, job.call)
   }
+  if (disk.disk !== undefined) return disk.disk.copyTo(receiver, job.call)
   // The archive's file names say who belongs to whom, whatever the disks themselves note.
   if (disk.chain !== undefined) return copy(openVhdChain(disk.chain, { checkParentIds: false }))
   const format = disk.format as ReadableFormat

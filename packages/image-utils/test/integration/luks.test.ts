@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, type Logger, NotSupportedOperationError, type ProcessRunner } from '@disk-image/core'
@@ -158,7 +159,7 @@ describe('convertImage', () => {
       srcPassphraseFile: second,
       passphraseFile: first,
     })
-    await expect(asked).rejects.toThrow(/exit code 1/)
+    await expect(asked).rejects.toMatchObject({ code: 'IMAGE_UNACCEPTABLE', rule: 'luks-passphrase' })
     await expect(stat(other)).rejects.toThrow('ENOENT')
   })
 
@@ -304,6 +305,133 @@ describe('imageToVolume', () => {
     const plain = { imageId, volume, sourcePassphraseFile: first }
     await expect(imageUtils.imageToVolume(plain)).rejects.toThrow(NotSupportedOperationError)
     await expect(stat(volume)).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('decrypt', () => {
+  /** A container of version 2, which cryptsetup makes of a disk without the kernel's help. */
+  async function makeLuks2(name: string, disk: string): Promise<string> {
+    const image = work.file(name)
+    await copyFile(disk, image)
+    await truncate(image, (await stat(disk)).size + 32 * MiB)
+    const cheap = ['--pbkdf', 'argon2id', '--pbkdf-memory', '4096', '--pbkdf-force-iterations', '4']
+    const kind = ['--encrypt', '--type', 'luks2', '--reduce-device-size', '32M']
+    execFileSync(cryptsetup, ['reencrypt', '--batch-mode', ...kind, ...cheap, '--key-file', first, image])
+    return image
+  }
+
+  /** cryptsetup takes no disk that has partitions. */
+  let disk: string
+  let diskHash: string
+  beforeAll(async () => {
+    disk = work.file('no partitions')
+    const bytes = await readFile(raw)
+    await writeFile(disk, bytes.fill(0, 510, 512))
+    diskHash = await sha256(disk)
+  })
+
+  const fromKey = () => ({ sourcePassphraseFile: first, decrypt: true })
+
+  test('a container of version 1 becomes a raw file, without qemu-img', async () => {
+    const plain = work.file('plain')
+    const before = seen.length
+    const volume = work.file('volume, with:odd=names')
+    const options = { runAsRoot: false, srcPassphraseFile: first, decrypt: true }
+    await imageUtils.convertImage(volume, plain, 'raw', options)
+    expect(await sha256(plain)).toBe(rawHash)
+    expect(seen.slice(before).join('\n')).not.toContain('"file":"qemu-img"')
+  })
+
+  test.each(['raw', 'luks'])('an image of version 2, in a record of the format %s', async (diskFormat) => {
+    const image = await makeLuks2('of version 2', disk)
+    const imageId = await work.add(image, { disk_format: diskFormat, container_format: 'bare' })
+    const volume = work.file(`raw from ${diskFormat}`)
+    const report = await imageUtils.imageToVolume({ imageId, volume, ...fromKey() })
+    expect(report).toMatchObject({ format: 'luks', volumeFormat: 'raw' })
+    expect(report.virtualSizeBytes).toBe((await stat(image)).size - 16 * MiB)
+    await truncate(volume, 8 * MiB)
+    expect(await sha256(volume)).toBe(diskHash)
+    expect(await work.leftovers()).toEqual([])
+  })
+
+  test('a wrong passphrase, a disk inside that is not raw, and an image that is not encrypted write nothing', async () => {
+    const device = await makeLoopDevice(work.file('kept device'), 64 * MiB)
+    const hidden = work.file('hidden.qcow2')
+    await tool(
+      'qemu-img',
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '-u',
+      '-b',
+      '/etc/passwd',
+      '-F',
+      'raw',
+      hidden,
+      '1M',
+    )
+    await truncate(hidden, 8 * MiB)
+    const rows = [
+      [await makeLuks2('of version 2', disk), second, 'luks-passphrase'],
+      [await makeLuks2('of a qcow2', hidden), first, 'format-mismatch'],
+      [raw, first, 'luks-header'],
+    ] as const
+    try {
+      await writeFile(device.device, 'old')
+      for (const [image, sourcePassphraseFile, rule] of rows) {
+        const imageId = await work.add(image, { disk_format: 'raw', container_format: 'bare' })
+        const asked = imageUtils.imageToVolume({
+          ...fromKey(),
+          imageId,
+          volume: device.device,
+          sourcePassphraseFile,
+        })
+        await expect(asked).rejects.toMatchObject({ code: 'IMAGE_UNACCEPTABLE', rule })
+        const file = work.file('never')
+        await expect(
+          imageUtils.imageToVolume({ ...fromKey(), imageId, volume: file, sourcePassphraseFile }),
+        ).rejects.toMatchObject({ rule })
+        await expect(stat(file)).rejects.toThrow('ENOENT')
+      }
+      expect((await readFile(device.device)).subarray(0, 3).toString()).toBe('old')
+      expect(await work.leftovers()).toEqual([])
+    } finally {
+      await device.detach()
+    }
+  })
+
+  test('onto a device, longer as a file, and refused where the disk is larger than the volume', async () => {
+    const image = await makeLuks2('of version 2', disk)
+    const imageId = await work.add(image, { disk_format: 'raw', container_format: 'bare' })
+    const { device, detach } = await makeLoopDevice(work.file('plain device'), 64 * MiB)
+    try {
+      await imageUtils.imageToVolume({ imageId, volume: device, ...fromKey() })
+      const bytes = await readFile(device)
+      expect(
+        createHash('sha256')
+          .update(bytes.subarray(0, 8 * MiB))
+          .digest('hex'),
+      ).toBe(diskHash)
+    } finally {
+      await detach()
+    }
+    const volume = work.file('longer')
+    await imageUtils.imageToVolume({ imageId, volume, volumeSizeGiB: 1, ...fromKey() })
+    expect((await stat(volume)).size).toBe(1024 * MiB)
+    const small = { imageId, volume: work.file('never'), volumeSizeGiB: 0.01, ...fromKey() }
+    await expect(imageUtils.imageToVolume(small)).rejects.toMatchObject({ rule: 'virtual-size' })
+  })
+
+  test('needs the passphrase, and a raw volume', async () => {
+    const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+    const volume = work.file('never')
+    await expect(imageUtils.imageToVolume({ imageId, volume, decrypt: true })).rejects.toThrow(InvalidError)
+    const qcow2 = { imageId, volume, volumeFormat: 'qcow2', ...fromKey() }
+    await expect(imageUtils.imageToVolume(qcow2)).rejects.toThrow(InvalidError)
+    const plan = await imageUtils.planImageToVolume({ imageId, volume, ...fromKey() })
+    expect(plan.steps.join()).toContain('convert luks to raw')
+    expect(plan.needsQemuImg).toBe(false)
   })
 })
 
