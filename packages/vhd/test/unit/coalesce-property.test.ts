@@ -21,7 +21,7 @@ import { arbitraryChain, plansFrom } from '../helpers/arbitrary-chain.ts'
 import type { DiskPlan } from '../helpers/build-vhd.ts'
 import { chainView, writeChain } from '../helpers/model.ts'
 
-const numRuns = Number(process.env['VHD_PROPERTY_RUNS'] ?? 60)
+const numRuns = Number(process.env['VHD_PROPERTY_RUNS'] ?? 30)
 
 async function withChain(
   plans: readonly DiskPlan[],

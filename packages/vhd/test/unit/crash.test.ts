@@ -9,6 +9,9 @@ import { crashingOpen, seededRandom, type CrashKind } from '../helpers/crashing-
 import { chainView, writeChain } from '../helpers/model.ts'
 import { temporaryDirectory } from '../helpers/temporary.ts'
 
+/** One of so many writes is the last one, where it may be half of one or lost; `VHD_CRASH_STEP=1` takes each. */
+const crashStep = Number(process.env['VHD_CRASH_STEP'] ?? 2)
+
 /** What a killed coalesce leaves may have footers that differ; then it is read only by who says so. */
 async function show(files: readonly string[], trustEndFooter = false): Promise<Buffer> {
   await using chain = await openVhdChain(files, { trustEndFooter })
@@ -24,9 +27,10 @@ describe.each(Object.entries(crashChains))('%s', (_name, plans) => {
       const basePath = paths.at(-1) as string
       const view = chainView(plans)
       const children = paths.slice(0, -1).map((file) => readFileSync(file))
+      const step = kind === 'kill' ? 1 : crashStep
       let deaths = 0
       let survived: unknown
-      for (let at = 0; ; at += 1) {
+      for (let at = 0; ; at += step) {
         writeDisk(basePath, disks.at(-1)!)
         const counted = { operations: 0 }
         const open = crashingOpen({ at, kind, random: seededRandom(at * 7919 + 1) }, counted)
@@ -54,7 +58,7 @@ describe.each(Object.entries(crashChains))('%s', (_name, plans) => {
         expect(done.issues.filter(({ severity }) => severity !== 'warning')).toEqual([])
       }
       expect(survived).toBe(basePath)
-      expect(deaths).toBeGreaterThan(5)
+      expect(deaths * step).toBeGreaterThan(5)
       expect(children.every((bytes, index) => bytes.equals(readFileSync(paths[index] as string)))).toBe(true)
     },
   )

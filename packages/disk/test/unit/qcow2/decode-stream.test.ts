@@ -107,7 +107,10 @@ async function keptOf(bytes: Uint8Array, steps: string): Promise<Uint8Array> {
 }
 
 describe('decodeQcow2Stream', () => {
-  test.for(images.flatMap(([name, bytes]) => paces.map((steps) => [name, steps, bytes] as const)))(
+  // Half a million chunks of one byte take as long as everything else here.
+  const steady = (bytes: Uint8Array): string[] =>
+    bytes.length < 100_000 ? paces : paces.map((steps) => (steps === '1' ? '61' : steps))
+  test.for(images.flatMap(([name, bytes]) => steady(bytes).map((steps) => [name, steps, bytes] as const)))(
     'makes the same disk as decodeQcow2: %s, in chunks of %s',
     async ([, steps, bytes]) => {
       const whole = await decodeWhole(inDirectory('whole.qcow2'), bytes)
