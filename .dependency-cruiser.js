@@ -123,6 +123,13 @@ export default {
       },
     },
     {
+      name: 'folder-without-openstack',
+      severity: 'error',
+      comment: 'a folder of images needs no OpenStack client, nor anything that needs one',
+      from: { path: '^packages/image-utils/src/directory/', pathNot: test },
+      to: { path: '^packages/glance-client/', reachable: true },
+    },
+    {
       name: 'not-of-tests',
       severity: 'error',
       comment: 'what is shipped imports no tool of the tests, and no test',

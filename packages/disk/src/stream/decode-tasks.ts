@@ -7,13 +7,9 @@ export type DecodeRequest = ClusterRequest | GrainRequest
 /** What became of it. */
 export type DecodeReply = ClusterReply
 
-/** Does what decoders of any disks ask for, one request after the other. */
-export class DecodeTasks {
-  readonly #clusters = new ClusterReader()
-  readonly #grains = new GrainInflater()
-
-  /** Blocks its thread; never throws. */
-  run(request: DecodeRequest): DecodeReply {
-    return 'grains' in request ? this.#grains.inflate(request) : this.#clusters.read(request)
-  }
+/** Does what decoders of any disks ask for, one request after the other: it blocks its thread, and never throws. */
+export function createTaskHandler(): (request: DecodeRequest) => DecodeReply {
+  const clusters = new ClusterReader()
+  const grains = new GrainInflater()
+  return (request) => ('grains' in request ? grains.inflate(request) : clusters.read(request))
 }

@@ -97,7 +97,7 @@ test('a thread that dies takes its images along; the next ones get new threads',
   await once(worker as Worker, 'message')
   await worker?.terminate()
   for (const outcome of await both) {
-    expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'a decoding worker ended' } })
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'A worker thread ended early' } })
   }
   expect(await decode(samples[2] as Sample, workers)).toBe(true)
   expect(started).toHaveLength(2)

@@ -1,5 +1,4 @@
 import { copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
@@ -8,11 +7,12 @@ import type * as Pool from '../../../src/stream/worker-pool.ts'
 const source = path.resolve(import.meta.dirname, '../../../src/stream')
 
 test('inflates in place where the worker is missing, as in a bundled program', async () => {
-  const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-qcow2-'))
+  // Here, so that the other packages are found; its own manifest knows no worker.
+  const directory = await mkdtemp(path.join(import.meta.dirname, 'bundled-'))
   try {
+    await writeFile(path.join(directory, 'package.json'), '{ "type": "module" }')
     for (const name of [
       'worker-pool',
-      'buffer-pool',
       'cluster-reader',
       'decode-tasks',
       'grain-inflater',
