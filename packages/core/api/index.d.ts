@@ -476,8 +476,6 @@ type Verdict = {
 
 type VerifyPolicy = "strict" | "fallback" | "none";
 
-export declare const accepted: Verdict;
-
 export declare function adaptLogger(logger: Logger | undefined): Logger;
 
 export declare function checkImageFormats(metadata: {
@@ -520,8 +518,6 @@ export declare const silentLogger: Logger;
 export declare function toGlanceFormat(name: string): string;
 
 export declare function toQemuFormat(name: string): string;
-
-export declare function toSafeNumber(value: bigint, name: string): number;
 
 export type {
   ByteSink,

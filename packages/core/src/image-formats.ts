@@ -1,4 +1,4 @@
-import { InvalidError } from './errors/invalid-error.ts'
+import { InvalidError } from './errors.ts'
 
 /** Which formats an image service takes, by the fields of an image's record. */
 export interface ImageFormats {

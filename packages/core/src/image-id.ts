@@ -1,4 +1,4 @@
-import { InvalidError } from './errors/invalid-error.ts'
+import { InvalidError } from './errors.ts'
 
 /**
  * An id that may be one. Whether there is such an image only the service knows.

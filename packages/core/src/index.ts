@@ -11,21 +11,27 @@ export type { FormatUse } from './disk-format.ts'
 export { checkImageFormats, glanceFormats } from './image-formats.ts'
 export type { ImageFormats } from './image-formats.ts'
 export { checkImageId } from './image-id.ts'
-export { ImageError } from './errors/image-error.ts'
-export type { ImageErrorInit, ImageErrorKind } from './errors/image-error.ts'
-export { ImageDownloadFailedError } from './errors/image-download-failed-error.ts'
-export type { ImageDownloadFailedErrorInit } from './errors/image-download-failed-error.ts'
-export { ImageNotAuthorizedError } from './errors/image-not-authorized-error.ts'
-export { ImageNotFoundError } from './errors/image-not-found-error.ts'
-export { ImageTooBigError } from './errors/image-too-big-error.ts'
-export type { ImageTooBigErrorInit } from './errors/image-too-big-error.ts'
-export { ImageUnacceptableError } from './errors/image-unacceptable-error.ts'
-export type { ImageUnacceptableErrorInit } from './errors/image-unacceptable-error.ts'
-export { InvalidError } from './errors/invalid-error.ts'
-export type { InvalidErrorInit } from './errors/invalid-error.ts'
-export { NotSupportedOperationError } from './errors/not-supported-operation-error.ts'
-export { ProcessExecutionError } from './errors/process-execution-error.ts'
-export type { ProcessEndReason, ProcessExecutionErrorInit } from './errors/process-execution-error.ts'
+export {
+  ImageDownloadFailedError,
+  ImageError,
+  ImageNotAuthorizedError,
+  ImageNotFoundError,
+  ImageTooBigError,
+  ImageUnacceptableError,
+  InvalidError,
+  NotSupportedOperationError,
+  ProcessExecutionError,
+} from './errors.ts'
+export type {
+  ImageDownloadFailedErrorInit,
+  ImageErrorInit,
+  ImageErrorKind,
+  ImageTooBigErrorInit,
+  ImageUnacceptableErrorInit,
+  InvalidErrorInit,
+  ProcessEndReason,
+  ProcessExecutionErrorInit,
+} from './errors.ts'
 export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } from './image-record.ts'
 export type { CertificateSource } from './ports/certificates.ts'
 export type { Clock } from './ports/clock.ts'
@@ -67,8 +73,7 @@ export type { CallOptions, Progress, ProgressListener, ProgressStage } from './p
 export type { ImageSnapshot, QemuImgInfo } from './qemu-img-info.ts'
 export { recordProblem } from './record-problem.ts'
 export { redact } from './redact.ts'
-export { accepted } from './refusal.ts'
 export type { Refusal, Verdict } from './refusal.ts'
 export type { RequestContext } from './request-context.ts'
-export { formatBytes, GiB, KiB, MiB, toSafeNumber } from './units.ts'
+export { formatBytes, GiB, KiB, MiB } from './units.ts'
 export { jsonDepth } from './json-depth.ts'

@@ -16,6 +16,3 @@ export interface Refusal {
 
 /** The answer of a `judge…` function. */
 export type Verdict = { readonly ok: true } | ({ readonly ok: false } & Refusal)
-
-/** The one verdict that accepts. */
-export const accepted: Verdict = Object.freeze({ ok: true })

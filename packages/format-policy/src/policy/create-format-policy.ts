@@ -1,5 +1,4 @@
 import {
-  accepted,
   formatBytes,
   InvalidError,
   type QemuImgInfo,
@@ -7,6 +6,7 @@ import {
   toQemuFormat,
   type Verdict,
 } from '@disk-image/core'
+import { accepted } from '../rules/accepted.ts'
 import type { InspectionResult } from '../inspector/index.ts'
 import { isCarriedAsRaw, judgeClaimedFormat } from '../rules/claimed-format.ts'
 import { checkConversionAllowed, judgeConversionAllowed } from '../rules/conversion.ts'

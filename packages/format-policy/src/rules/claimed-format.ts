@@ -1,4 +1,5 @@
-import { accepted, toQemuFormat, type Verdict } from '@disk-image/core'
+import { toQemuFormat, type Verdict } from '@disk-image/core'
+import { accepted } from './accepted.ts'
 import type { InspectionResult } from '../inspector/index.ts'
 import { enforce } from './enforce.ts'
 import { formatMismatch } from './image-format.ts'

@@ -1,4 +1,5 @@
-import { accepted, toGlanceFormat, type Verdict } from '@disk-image/core'
+import { toGlanceFormat, type Verdict } from '@disk-image/core'
+import { accepted } from './accepted.ts'
 import { ImageConversionNotAllowedError } from '../errors/image-conversion-not-allowed-error.ts'
 
 /** Options of {@link judgeConversionAllowed}. */

@@ -1,4 +1,5 @@
-import { accepted, type Verdict } from '@disk-image/core'
+import type { Verdict } from '@disk-image/core'
+import { accepted } from './accepted.ts'
 import type { InspectionResult } from '../inspector/index.ts'
 
 /**

@@ -1,4 +1,5 @@
-import { accepted, type Verdict } from '@disk-image/core'
+import type { Verdict } from '@disk-image/core'
+import { accepted } from './accepted.ts'
 import type { Check, InspectionResult } from '../inspector/index.ts'
 import { enforce } from './enforce.ts'
 import { defaultVmdkAllowedTypes } from './vmdk.ts'

@@ -1,4 +1,5 @@
-import { accepted, formatBytes, GiB, InvalidError, type Verdict } from '@disk-image/core'
+import { formatBytes, GiB, InvalidError, type Verdict } from '@disk-image/core'
+import { accepted } from './accepted.ts'
 import { enforce } from './enforce.ts'
 
 const bytesPerGiB = 1024n ** 3n

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises'
 import {
-  accepted,
   type CallOptions,
   ImageUnacceptableError,
   ProcessExecutionError,
@@ -129,7 +128,7 @@ async function measure(
  * as raw, which is never unsafe.
  */
 function judgeFile(toolbox: Toolbox, inspection: InspectionResult, allowQcow2BackingFile = false): Verdict {
-  if (driverOf(inspection) === 'raw' && !hasDriver(inspection)) return accepted
+  if (driverOf(inspection) === 'raw' && !hasDriver(inspection)) return { ok: true }
   return toolbox.policy
     .with({ allowQcow2BackingFile, vmdkAllowedTypes: everyVmdkType(inspection) })
     .judge({ inspection })

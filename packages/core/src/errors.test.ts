@@ -5,7 +5,7 @@ import {
   ImageUnacceptableError,
   InvalidError,
   ProcessExecutionError,
-} from '../index.ts'
+} from './index.ts'
 
 test('an error has its class name, a stable code and its cause', () => {
   const cause = new Error('underneath')
