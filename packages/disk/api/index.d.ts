@@ -440,6 +440,9 @@ interface VmdkExtent {
   readonly access: string;
   readonly type: string;
   readonly name: string | undefined;
+  readonly fileName: string | undefined;
+  readonly sectors: bigint;
+  readonly firstSector: bigint;
   readonly offset: number;
 }
 
@@ -470,6 +473,10 @@ interface VmdkLayout extends Layout {
   readonly metadataEnd: number;
 }
 
+interface VmdkSetDisk extends Disk {
+  readonly descriptor: VmdkDescriptor;
+}
+
 export declare function createDecodeWorkers(count?: number): DecodeWorkers;
 
 export declare function envelopeOf(head: Uint8Array): EnvelopeName | undefined;
@@ -491,6 +498,8 @@ export declare function openVhdChain(readers: readonly ChainReader[], options?: 
 export declare function openVhdx(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VhdxDisk>;
 
 export declare function openVmdk(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VmdkDisk>;
+
+export declare function openVmdkSet(descriptor: RandomAccessReader, files: ReadonlyMap<string, RandomAccessReader>, options?: OpenDiskOptions): Promise<VmdkSetDisk>;
 
 export declare function planStream(format: string, head: Uint8Array, options?: StreamPlanOptions): StreamPlan;
 
@@ -538,4 +547,5 @@ export type {
   VmdkDisk,
   VmdkHeader,
   VmdkLayout,
+  VmdkSetDisk,
 };

@@ -380,6 +380,9 @@ interface VmdkExtent {
   readonly access: string;
   readonly type: string;
   readonly name: string | undefined;
+  readonly fileName: string | undefined;
+  readonly sectors: bigint;
+  readonly firstSector: bigint;
   readonly offset: number;
 }
 
@@ -397,6 +400,11 @@ interface VmdkHeader {
   readonly overhead: bigint;
   readonly unclean: boolean;
   readonly compression: number;
+}
+
+interface VmdkKinds {
+  readonly types: readonly string[];
+  readonly mostExtents: number;
 }
 
 interface VmdkLayout extends Layout {
@@ -476,7 +484,7 @@ export declare function parseVhdxMetadata(region: VhdxRegion): Asking<VhdxMetada
 
 export declare function parseVmdk(bytes: Uint8Array): VmdkLayout;
 
-export declare function parseVmdkDescriptor(fields: Fields, start: number, length: number, problems: Problems): VmdkDescriptor;
+export declare function parseVmdkDescriptor(fields: Fields, start: number, length: number, problems: Problems, { types: accepted, mostExtents }?: VmdkKinds): VmdkDescriptor;
 
 export declare function parseVmdkEnd(header: VmdkHeader, tail: Uint8Array, sizeBytes: number): VmdkEnd;
 
@@ -519,6 +527,10 @@ export declare function vmdkDirectoryEntries(header: VmdkHeader): number | undef
 
 export declare function vmdkHeadBytes({ descriptorSize }: VmdkHeader): number;
 
+export declare const vmdkInOneFile: VmdkKinds;
+
+export declare const vmdkInSeveral: VmdkKinds;
+
 export {
   type Asking,
   type BitmapDirectory,
@@ -551,6 +563,7 @@ export {
   type VmdkEnd,
   type VmdkExtent,
   type VmdkHeader,
+  type VmdkKinds,
   type VmdkLayout,
   activeSlot as luksActiveSlot,
   footerBytes as vhdFooterBytes,

@@ -34,6 +34,9 @@ export {
   parseVmdkDescriptor,
   type VmdkDescriptor,
   type VmdkExtent,
+  vmdkInOneFile,
+  vmdkInSeveral,
+  type VmdkKinds,
 } from './vmdk/vmdk-descriptor.ts'
 export { atEndMark, parseVmdkHeader, type VmdkHeader } from './vmdk/vmdk-header.ts'
 export {

@@ -16,6 +16,7 @@ import { atEndMark, parseVmdkHeader, type VmdkHeader } from './vmdk-header.ts'
 import {
   parseVmdk,
   parseVmdkEnd,
+  parseVmdkPart,
   vmdkDirectoryEntries,
   vmdkHeadBytes,
   type VmdkLayout,
@@ -77,16 +78,36 @@ export const vmdkStream: StreamFormat<VmdkLayout> = {
 async function readLayout(file: ImageFile): Promise<VmdkLayout> {
   const start = await file.readBytes(0, sector, 'the header')
   const header = parseVmdkHeader(new Fields(start))
-  if (header.magic !== magic) {
-    refuse('vmdk-kind', 'this is no hosted sparse extent', {
-      found: otherKinds[header.magic] ?? 'another signature',
-      offset: 0,
-      accepted: 'KDMV: monolithicSparse or streamOptimized',
-    })
-  }
+  requireMagic(header)
   const layout = parseVmdk(await file.readUpTo(0, vmdkHeadBytes(header)))
   requireSound(layout, 'clean')
   return layout
+}
+
+/**
+ * Opens a sparse extent whose descriptor is another file.
+ *
+ * @throws {DiskFormatError}
+ */
+export async function openVmdkPart(
+  file: ImageFile,
+): Promise<{ readonly map: BlockMap; readonly sizeBytes: number }> {
+  const layout = parseVmdkPart(await file.readBytes(0, sector, 'the header'))
+  requireMagic(layout.header)
+  requireSound(layout, 'clean')
+  if (layout.isCompressed) {
+    refuse('vmdk-header', 'a file of several is compressed', { offset: 8, accepted: 'a sparse extent' })
+  }
+  return { map: createVmdkBlocks(file, await readGrains(file, layout)), sizeBytes: layout.sizeBytes }
+}
+
+function requireMagic(header: VmdkHeader): void {
+  if (header.magic === magic) return
+  refuse('vmdk-kind', 'this is no hosted sparse extent', {
+    found: otherKinds[header.magic] ?? 'another signature',
+    offset: 0,
+    accepted: 'KDMV: monolithicSparse or streamOptimized',
+  })
 }
 
 /** Where the grains are, by the footer where the header sends there. */

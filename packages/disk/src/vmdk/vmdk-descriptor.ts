@@ -1,13 +1,27 @@
 import type { Fields } from '../layouts/fields.ts'
 import { printable } from '../layouts/printable.ts'
 import type { Problems } from '../layouts/problems.ts'
-import { checkExtentName, controls, declaredEncoding } from './vmdk-names.ts'
+import { checkExtentName, controls, declaredEncoding, decodeName } from './vmdk-names.ts'
 import { type DescriptorLine, descriptorLines } from './vmdk-lines.ts'
 
 /** Longest descriptor text, as in every reader of the format. */
 export const longestDescriptor: number = 1024 ** 2 - 1
 
-const acceptedTypes: ReadonlySet<string> = new Set(['monolithicsparse', 'streamoptimized'])
+/** Which disks are accepted, and how many extents are kept. */
+export interface VmdkKinds {
+  readonly types: readonly string[]
+  readonly mostExtents: number
+}
+
+/** Disks whose data is in one file, with the descriptor in it. */
+export const vmdkInOneFile: VmdkKinds = { types: ['monolithicSparse', 'streamOptimized'], mostExtents: 10 }
+
+/** Those in several files, of which the descriptor is one; in parts of 2 GB at most 16 TiB. */
+export const vmdkInSeveral: VmdkKinds = {
+  types: ['monolithicFlat', 'twoGbMaxExtentFlat', 'twoGbMaxExtentSparse'],
+  mostExtents: 8192,
+}
+
 const extentLine =
   /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/i
 const settingLine = /^[A-Za-z][\w.:-]*[ \t]*=[ \t]*(.*)$/
@@ -16,8 +30,6 @@ const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
 const hintLine = /parentFileNameHint[^"]*"?([^"]*)/i
 const pathSetting = /^(changeTrackPath|digestFilename|nativeParentHint)[ \t]*=/i
 const encryptionSetting = /^(encryption|encryptedVM|ddb\.encrypt)[\w.]*[ \t]*=/i
-const keptExtents = 10
-
 /** What a descriptor says. */
 export interface VmdkDescriptor {
   readonly createType: string | undefined
@@ -26,7 +38,7 @@ export interface VmdkDescriptor {
   readonly encryption: 'vmware' | undefined
   readonly extentCount: number
   readonly sectors: bigint
-  /** The first extents, at most ten. */
+  /** The first extents, as many as are kept. */
   readonly extents: readonly VmdkExtent[]
 }
 
@@ -36,6 +48,13 @@ export interface VmdkExtent {
   readonly type: string
   /** Printable. */
   readonly name: string | undefined
+  /** The same in the descriptor's encoding, to be looked up, never opened. */
+  readonly fileName: string | undefined
+  /** How many it has of the disk. */
+  readonly sectors: bigint
+  /** Where in its file a FLAT one begins, in sectors. */
+  readonly firstSector: bigint
+  /** Of its line in the descriptor. */
   readonly offset: number
 }
 
@@ -50,9 +69,10 @@ export function parseVmdkDescriptor(
   start: number,
   length: number,
   problems: Problems,
+  { types: accepted, mostExtents }: VmdkKinds = vmdkInOneFile,
 ): VmdkDescriptor {
   const encoding = declaredEncoding(fields, start, length)
-  const types = new CreateType(start, problems)
+  const types = new CreateType(start, problems, accepted)
   const extents: VmdkExtent[] = []
   const identities = new ContentIdentities(start, problems)
   let backingFile: string | undefined
@@ -68,15 +88,18 @@ export function parseVmdkDescriptor(
       if (checkPlainLine(line, problems)) encryption = 'vmware'
       continue
     }
-    const [, access = '', count = '0', type = '', name] = extent
+    const [, access = '', count = '0', type = '', name, first = '0'] = extent
     extentCount += 1
     sectors += BigInt(count)
     checkExtentName(name, encoding, line.offset, problems)
-    if (extents.length < keptExtents) {
+    if (extents.length < mostExtents) {
       extents.push({
         access: access.toUpperCase(),
         type: type.toUpperCase(),
         name: name === undefined ? undefined : printable(name),
+        fileName: name === undefined ? undefined : decodeName(name, encoding),
+        sectors: BigInt(count),
+        firstSector: BigInt(first),
         offset: line.offset,
       })
     }
@@ -121,6 +144,7 @@ function checkPlainLine({ text, offset, tooLong }: DescriptorLine, problems: Pro
 
 /** Refuses every create type whose data is in other files, and every spelling that readers disagree about. */
 class CreateType {
+  readonly #accepted: readonly string[]
   readonly #start: number
   readonly #problems: Problems
   #mentions = 0
@@ -128,7 +152,8 @@ class CreateType {
   #offset: number
   #first = ''
 
-  constructor(start: number, problems: Problems) {
+  constructor(start: number, problems: Problems, accepted: readonly string[]) {
+    this.#accepted = accepted
     this.#start = start
     this.#offset = start
     this.#problems = problems
@@ -153,7 +178,7 @@ class CreateType {
       this.#wrong('createType is not written as the format has it', this.#first)
     } else if (value.length >= 64) {
       this.#wrong('createType is too long', `${value.length} characters`)
-    } else if (!acceptedTypes.has(value.toLowerCase())) {
+    } else if (!this.#accepted.some((type) => type.toLowerCase() === value.toLowerCase())) {
       this.#wrong('This createType keeps its data in other files, or is not known', value)
     }
     return value
@@ -164,7 +189,7 @@ class CreateType {
       reason,
       offset,
       found: printable(found),
-      accepted: 'createType="monolithicSparse" or createType="streamOptimized", once',
+      accepted: `${this.#accepted.map((type) => `createType="${type}"`).join(' or ')}, once`,
       reference: 'CVE-2022-47951',
     })
   }

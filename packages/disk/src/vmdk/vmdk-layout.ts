@@ -47,19 +47,47 @@ export function parseVmdk(bytes: Uint8Array): VmdkLayout {
   const header = parseVmdkHeader(head)
   const problems = new Problems('vmdk')
   let descriptor: VmdkDescriptor | undefined
-  if (header.version < 1 || header.version > 3) {
-    problems.add('header', {
-      reason: `VMDK version ${header.version} is not known`,
-      offset: 4,
-      found: `${header.version}`,
-      accepted: '1, 2 or 3',
-    })
-  } else {
+  if (checkVersion(header, problems)) {
     checkHeader(header, problems)
     descriptor = parseEmbedded(head, header, problems)
   }
   const text = head.bytes.subarray(sector, vmdkHeadBytes(header))
   const end = text.indexOf(0)
+  const metadataEnd = sector + Math.ceil((end < 0 ? text.length : end) / sector) * sector
+  return layoutOf(header, descriptor, metadataEnd, problems)
+}
+
+/**
+ * Parses the header of a sparse extent that is one of several files: its descriptor is another one.
+ *
+ * @param bytes the first sector
+ */
+export function parseVmdkPart(bytes: Uint8Array): VmdkLayout {
+  const header = parseVmdkHeader(new Fields(bytes))
+  const problems = new Problems('vmdk')
+  if (!checkVersion(header, problems)) return layoutOf(header, undefined, sector, problems)
+  // Where it has none of its own, its place is not said.
+  checkHeader({ ...header, descriptorOffset: 1n }, problems)
+  return layoutOf(header, undefined, sector, problems)
+}
+
+function checkVersion(header: VmdkHeader, problems: Problems): boolean {
+  if (header.version >= 1 && header.version <= 3) return true
+  problems.add('header', {
+    reason: `VMDK version ${header.version} is not known`,
+    offset: 4,
+    found: `${header.version}`,
+    accepted: '1, 2 or 3',
+  })
+  return false
+}
+
+function layoutOf(
+  header: VmdkHeader,
+  descriptor: VmdkDescriptor | undefined,
+  metadataEnd: number,
+  problems: Problems,
+): VmdkLayout {
   return Object.freeze({
     format: 'vmdk',
     sizeBytes: Number(header.capacity) * sector,
@@ -69,7 +97,7 @@ export function parseVmdk(bytes: Uint8Array): VmdkLayout {
     createType: descriptor?.createType,
     isCompressed: (header.flags & compressedFlag) !== 0,
     grainBytes: Number(header.grainSize) * sector,
-    metadataEnd: sector + Math.ceil((end < 0 ? text.length : end) / sector) * sector,
+    metadataEnd,
     problems: problems.list,
   })
 }

@@ -75,6 +75,11 @@ export function checkExtentName(
   }
 }
 
+/** The name as its encoding has it, UTF-8 where none is declared; its bytes where they are none of it. */
+export function decodeName(name: string, encoding: Decoder | undefined): string {
+  return decode(name, encoding ?? new TextDecoder('utf-8', { fatal: true }))
+}
+
 /** The name as its encoding has it; its bytes where they are none of it. */
 function decode(name: string, encoding: Decoder | undefined): string {
   try {

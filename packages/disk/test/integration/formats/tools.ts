@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, open, rm, type FileHandle } from 'node:fs/promises'
+import { mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import type { RandomAccessReader } from '@disk-image/core'
+import type { Disk, RandomAccessReader } from '@disk-image/core'
 import { type ReadableFormat, openDisk } from '@disk-image/disk'
 import { requireTool } from '@disk-image/testing'
 import type { Random } from '../../random.ts'
@@ -52,17 +52,14 @@ export async function openReader(
 export async function readInto(format: ReadableFormat, image: string, target: string): Promise<number> {
   await using reader = await openReader(image)
   await using disk = await openDisk(reader, format)
-  const handle = await open(target, 'w')
-  try {
-    await copyInto(handle, disk)
-    assert(reader.largestRead <= 4 * 1024 ** 2)
-    return disk.size
-  } finally {
-    await handle.close()
-  }
+  await copyInto(target, disk)
+  assert(reader.largestRead <= 4 * 1024 ** 2)
+  return disk.size
 }
 
-async function copyInto(handle: FileHandle, disk: Awaited<ReturnType<typeof openDisk>>): Promise<void> {
+/** Writes a disk, in its order, into a new file of holes. */
+export async function copyInto(target: string, disk: Disk): Promise<void> {
+  await using handle = await open(target, 'w')
   let next = 0
   const inOrder = (offset: number, length: number): void => {
     if (offset !== next || length < 1) throw new Error(`${length} bytes at ${offset} come after ${next}`)
