@@ -1,3 +1,5 @@
+import { ConfigurationError } from '../errors.ts'
+
 /** How an account signs in; names as in clouds.yaml's `auth`, in camelCase. */
 export interface AuthOptions {
   readonly authUrl?: string | undefined
@@ -65,4 +67,15 @@ const aliases: Readonly<Record<string, AuthType>> = {
 export function toAuthType(name: string): AuthType | undefined {
   const plain = name.trim().toLowerCase()
   return aliases[plain] ?? authTypes.find((type) => type === plain)
+}
+
+/** An option that an auth type can't do without. @throws {ConfigurationError} where it is missing or empty */
+export function need(type: string, name: string, value: string | undefined): string {
+  if (value !== undefined && value !== '') return value
+  throw missing(type, name)
+}
+
+/** The error for an option that is missing. */
+export function missing(type: string, name: string): ConfigurationError {
+  return new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

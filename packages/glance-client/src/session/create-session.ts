@@ -5,11 +5,11 @@ import type { ProxyOptions } from '../transport/proxy.ts'
 import { resolveTimeouts } from '../transport/timeouts.ts'
 import type { Timeouts } from '../transport/timeouts.ts'
 import { undiciConnections } from '../transport/undici.ts'
-import { authTypes, toAuthType } from './auth-options.ts'
+import { authTypes, need, toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 import { fixedSession, normalizeEndpoint } from './session.ts'
 import type { Session } from './session.ts'
-import { createTokenSession } from './token-session.ts'
+import { TokenSession } from './token-session.ts'
 
 /** How to sign in, and where services are then looked for. */
 export interface SessionOptions extends Partial<Timeouts> {
@@ -71,7 +71,7 @@ export function createSession(options: SessionOptions): Session {
     return fixed({ Authorization: `Basic ${basic}` })
   }
   const timeouts = resolveTimeouts(options)
-  return createTokenSession({
+  return new TokenSession({
     callTimeoutMs: timeouts.callTimeoutMs,
     http: createHttp(timeouts, undiciConnections(timeouts, options)),
     type,
@@ -84,9 +84,4 @@ export function createSession(options: SessionOptions): Session {
     serviceTypes: options.serviceTypes ?? {},
     wallMs: options.wallMs ?? Date.now,
   })
-}
-
-function need(type: string, name: string, value: string | undefined): string {
-  if (value !== undefined && value !== '') return value
-  throw new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

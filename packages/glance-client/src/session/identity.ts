@@ -2,7 +2,7 @@ import type { ImageError } from '@disk-image/core'
 import { AuthenticationFailedError, ConfigurationError, IdentityUnreachableError } from '../errors.ts'
 import { errorText, proxyOf, redirectText } from '../transport/error-text.ts'
 import type { HttpResponse } from '../transport/http.ts'
-import { toAuthType } from './auth-options.ts'
+import { missing, need, toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 
 /** The `identity` part of a token request. */
@@ -84,15 +84,6 @@ function user(type: string, auth: AuthOptions): object {
 function domainOf(id: string | undefined, name: string | undefined): object | undefined {
   if (id !== undefined) return { id }
   return name === undefined ? undefined : { name }
-}
-
-function need(type: string, name: string, value: string | undefined): string {
-  if (value === undefined || value === '') throw missing(type, name)
-  return value
-}
-
-function missing(type: string, name: string): ConfigurationError {
-  return new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }
 
 /**

@@ -4,6 +4,7 @@ import { isPassing, retryAfterMs } from '../transport/http.ts'
 import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
 import { readJson } from '../transport/read-json.ts'
 import { delay } from '../transport/timeouts.ts'
+import { need } from './auth-options.ts'
 import type { AuthOptions, AuthType } from './auth-options.ts'
 import { readCatalog } from './catalog.ts'
 import type { CatalogService } from './catalog.ts'
@@ -171,9 +172,4 @@ function parse(text: string): object {
   } catch {
     return {}
   }
-}
-
-function need(type: string, name: string, value: string | undefined): string {
-  if (value !== undefined && value !== '') return value
-  throw new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

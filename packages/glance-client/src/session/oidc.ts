@@ -2,6 +2,7 @@ import { printable } from '@disk-image/core'
 import { ConfigurationError } from '../errors.ts'
 import type { Http } from '../transport/http.ts'
 import { readJson } from '../transport/read-json.ts'
+import { need } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 import { identityRefusal, secretsOfAccount } from './identity.ts'
 
@@ -86,9 +87,4 @@ function member(text: string, name: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-function need(type: string, name: string, value: string | undefined): string {
-  if (value !== undefined && value !== '') return value
-  throw new ConfigurationError({ reason: `The auth type ${type} needs ${name}` })
 }

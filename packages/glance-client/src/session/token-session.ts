@@ -20,66 +20,79 @@ interface TokenSessionOptions extends KeystoneOptions {
 /** A token is renewed when it has less than this to live. */
 const leastLifeMs = 120_000
 
-/** Signs in once for all, ahead of time, and again when a token was refused. */
-export function createTokenSession(options: TokenSessionOptions): Session {
-  let current: { readonly token: KeystoneToken; readonly renewAtMs: number } | undefined
-  let pending: Promise<KeystoneToken> | undefined
-  /** The session's tokens that were refused, to tell them from users' own. */
-  const past: string[] = []
+/** Tokens that were refused and are still told from users' own. */
+const maximumPastTokens = 16
 
-  const signIn = (): Promise<KeystoneToken> => {
-    // One request for all who wait. It does not end with the first caller's signal: others wait for it too.
-    pending ??= requestToken(options)
+/** Signs in once for all, ahead of time, and again when a token was refused. */
+export class TokenSession implements Session {
+  readonly #options: TokenSessionOptions
+  #current: { readonly token: KeystoneToken; readonly renewAtMs: number } | undefined
+  #pending: Promise<KeystoneToken> | undefined
+  /** The session's tokens that were refused. */
+  readonly #past: string[] = []
+
+  constructor(options: TokenSessionOptions) {
+    this.#options = options
+  }
+
+  async authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization> {
+    const user = userHeaders(context)
+    if (user !== undefined) return { headers: user }
+    return { headers: { 'X-Auth-Token': (await this.#token(signal)).id } }
+  }
+
+  async renew(used: Authorization, signal?: AbortSignal): Promise<boolean> {
+    const refused = used.headers['X-Auth-Token']
+    const isPast = refused !== undefined && this.#past.includes(refused)
+    if (this.#current === undefined) {
+      if (!isPast) return false
+    } else if (this.#current.token.id === refused) {
+      this.#past.push(refused)
+      if (this.#past.length > maximumPastTokens) this.#past.shift()
+      this.#current = undefined
+    } else {
+      // Somebody else's renewal came first; or the refused token is a user's own, which is not ours to renew.
+      return isPast
+    }
+    await unlessAborted(this.#signIn(), signal)
+    return true
+  }
+
+  async endpoints(serviceType: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const { endpointOverrides, serviceTypes, serviceNames, interfaces, region } = this.#options
+    const override = endpointOverrides[serviceType]
+    if (override !== undefined) return [normalizeEndpoint(override)]
+    const { catalog } = await this.#token(signal)
+    return [
+      endpointFromCatalog(catalog, {
+        serviceType: serviceTypes[serviceType] ?? serviceType,
+        serviceName: serviceNames[serviceType],
+        interfaces,
+        region,
+      }),
+    ]
+  }
+
+  #token(signal: AbortSignal | undefined): Promise<KeystoneToken> {
+    const current = this.#current
+    if (current !== undefined && this.#options.wallMs() < current.renewAtMs) {
+      return Promise.resolve(current.token)
+    }
+    return unlessAborted(this.#signIn(), signal)
+  }
+
+  /** One request for all who wait. It does not end with the first caller's signal: others wait for it too. */
+  #signIn(): Promise<KeystoneToken> {
+    this.#pending ??= requestToken(this.#options)
       .then((token) => {
-        const now = options.wallMs()
         // Short-lived tokens are used for most of their life instead of being renewed for each call.
-        const life = token.expiresAtMs - now
-        current = { token, renewAtMs: token.expiresAtMs - Math.min(leastLifeMs, life / 4) }
+        const lifeMs = token.expiresAtMs - this.#options.wallMs()
+        this.#current = { token, renewAtMs: token.expiresAtMs - Math.min(leastLifeMs, lifeMs / 4) }
         return token
       })
       .finally(() => {
-        pending = undefined
+        this.#pending = undefined
       })
-    return pending
-  }
-  const token = (signal: AbortSignal | undefined): Promise<KeystoneToken> => {
-    if (current !== undefined && options.wallMs() < current.renewAtMs) return Promise.resolve(current.token)
-    return unlessAborted(signIn(), signal)
-  }
-  return {
-    authorize: async (context: RequestContext | undefined, signal) => {
-      const user = userHeaders(context)
-      if (user !== undefined) return { headers: user }
-      return { headers: { 'X-Auth-Token': (await token(signal)).id } }
-    },
-    renew: async (used: Authorization, signal) => {
-      const refused = used.headers['X-Auth-Token']
-      if (current !== undefined && current.token.id !== refused) {
-        // Somebody else's renewal came first; or the refused token is a user's own, which is not ours to renew.
-        return refused !== undefined && past.includes(refused)
-      }
-      if (current !== undefined) {
-        past.push(current.token.id)
-        if (past.length > 16) past.shift()
-        current = undefined
-      } else if (refused === undefined || !past.includes(refused)) {
-        return false
-      }
-      await unlessAborted(signIn(), signal)
-      return true
-    },
-    endpoints: async (serviceType, signal) => {
-      const override = options.endpointOverrides[serviceType]
-      if (override !== undefined) return [normalizeEndpoint(override)]
-      const { catalog } = await token(signal)
-      return [
-        endpointFromCatalog(catalog, {
-          serviceType: options.serviceTypes[serviceType] ?? serviceType,
-          serviceName: options.serviceNames[serviceType],
-          interfaces: options.interfaces,
-          region: options.region,
-        }),
-      ]
-    },
+    return this.#pending
   }
 }
