@@ -12,8 +12,8 @@ export type {
   WaitForImportOptions,
 } from './client/client-types.ts'
 export { createGlanceClient } from './client/create-glance-client.ts'
-export type { GlanceDownloadOptions } from './data/download-state.ts'
-export type { GlanceUploadOptions } from './data/upload-job.ts'
+export type { GlanceDownloadOptions } from './data/download.ts'
+export type { GlanceUploadOptions } from './data/upload-state.ts'
 export type { UploadReport } from './data/upload.ts'
 export {
   AuthenticationFailedError,

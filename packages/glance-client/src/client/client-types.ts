@@ -9,8 +9,8 @@ import type {
   UploadSource,
 } from '@disk-image/core'
 import type { GlanceImage } from '../api/answers.ts'
-import type { GlanceDownloadOptions } from '../data/download-state.ts'
-import type { GlanceUploadOptions } from '../data/upload-job.ts'
+import type { GlanceDownloadOptions } from '../data/download.ts'
+import type { GlanceUploadOptions } from '../data/upload-state.ts'
 import type { UploadReport } from '../data/upload.ts'
 
 /** What every call takes last. */

@@ -2,8 +2,7 @@ import { ImageDownloadFailedError } from '@disk-image/core'
 import { planHash, toNodeHashName } from '@disk-image/io'
 import type { HashPlan, TransferResult } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
-import { noData } from './download-failure.ts'
-import type { Download } from './download-state.ts'
+import type { Download } from './download.ts'
 
 /** The hash that is computed over an image whose record has none yet. */
 interface AnnouncedHash {
@@ -36,8 +35,7 @@ export async function compareLate(
   const { algorithm, nodeAlgorithm } = plan ?? late
   const value = result.additionalHashes[nodeAlgorithm] ?? ''
   if (plan !== undefined && plan.expected !== value) {
-    throw noData(
-      state,
+    throw state.wrongData(
       `the ${algorithm} hash of the data is ${value}, the image's record says ${plan.expected}.`,
     )
   }
@@ -62,6 +60,6 @@ function planAgain(state: Download, now: GlanceImage, late: AnnouncedHash): Hash
       : contentMd5
     return planHash({ id: image.id, checksum: hex }, 'fallback')
   } catch (error) {
-    throw error instanceof ImageDownloadFailedError ? noData(state, error.reason) : error
+    throw error instanceof ImageDownloadFailedError ? state.wrongData(error.reason) : error
   }
 }

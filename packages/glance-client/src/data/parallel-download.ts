@@ -2,10 +2,8 @@ import type { RequestContext } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
 import { ConnectionBrokenError } from '../transport/connection-error.ts'
-import { isRequestedRange } from './content-range.ts'
-import { sendData } from './data-channel.ts'
+import { dataPath, isRequestedRange, sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
-import { dataPath } from './data-path.ts'
 
 /** A parallel download. */
 interface ParallelFetch {
@@ -32,7 +30,7 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
   const stop = new AbortController()
   const signal = AbortSignal.any([fetch.signal, stop.signal])
   const waiting: Promise<Uint8Array | undefined>[] = []
-  /** Of parts that were handed on: new memory is dearer than the bytes that it takes. */
+  /** Of parts that were handed on: allocating costs more than filling. */
   const freed: Uint8Array[] = []
   let next = fetch.from
   const begin = (): void => {
@@ -83,7 +81,7 @@ async function fetchPart(
     takeBody: ({ status, headers }) => {
       if (status === 206 && isRequestedRange(headers.get('content-range'), start, end - 1, size)) {
         return {
-          room: () => (filled < memory.length ? memory.subarray(filled) : undefined),
+          nextBuffer: () => (filled < memory.length ? memory.subarray(filled) : undefined),
           take: (bytes) => {
             if (filled + bytes.length > memory.length) {
               throw new ConnectionBrokenError('body', 'more data than was asked for', { fatal: true })

@@ -1,6 +1,6 @@
 import type { ByteSink, DownloadReport } from '@disk-image/core'
 import { Channel } from '@disk-image/io'
-import type { GlanceDownloadOptions } from './download-state.ts'
+import type { GlanceDownloadOptions } from './download.ts'
 
 /**
  * A download as an iterable: the sink waits until its chunk was read. Leaving the loop ends the download.

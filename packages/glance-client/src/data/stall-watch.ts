@@ -4,7 +4,7 @@ import type { Timeouts } from '../transport/timeouts.ts'
 export interface StallWatch extends Disposable {
   /** Aborted with the caller's reason, or with a {@link TransferLimitError}. */
   readonly signal: AbortSignal
-  /** The transfer got further, by so many bytes; without a number, for good. */
+  /** The transfer got further, by these bytes; without a number, the limit begins anew. */
   progress(bytes?: number): void
   /** The delay is our own side's. */
   pause(): void

@@ -15,14 +15,12 @@ import { delay } from '../transport/timeouts.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
-import { hashOf, withHashOf } from './upload-hash.ts'
-import type { Sent } from './upload-hash.ts'
-import { settledState, wrong } from './upload-job.ts'
-import type { GlanceUploadOptions, Job } from './upload-job.ts'
+import { hashOf, settledState, withHashOf, wrong } from './upload-state.ts'
+import type { GlanceUploadOptions, Upload, Sent } from './upload-state.ts'
 
-export type { GlanceUploadOptions } from './upload-job.ts'
+export type { GlanceUploadOptions } from './upload-state.ts'
 
-/** What an upload came to. It is only returned when the service has what was sent. */
+/** The report of an upload. It is only returned when the service has what was sent. */
 export interface UploadReport {
   readonly bytes: number
   /** How often the data was sent again from the start. */
@@ -45,7 +43,7 @@ export async function upload(
   using watch = watchStall(channel.timeouts, options.signal)
   // As long as it is not known what the service computes, its default is the best guess. A second hash at the
   // same time would cost as much as the whole transfer; a wrong guess is made good afterwards.
-  const job: Job = {
+  const state: Upload = {
     channel,
     imageId,
     source,
@@ -57,7 +55,7 @@ export async function upload(
     renewals: 0,
   }
   try {
-    return await uploadInTries(job)
+    return await uploadInTries(state)
   } catch (error) {
     options.signal?.throwIfAborted()
     const reason: unknown = watch.signal.reason
@@ -68,25 +66,25 @@ export async function upload(
   }
 }
 
-async function uploadInTries(job: Job): Promise<UploadReport> {
-  const { channel, imageId, watch } = job
+async function uploadInTries(state: Upload): Promise<UploadReport> {
+  const { channel, imageId, watch } = state
   let started = false
   for (let attempt = 0; ; attempt += 1) {
-    const { sent, failure, renewed } = await sendOnce(job)
+    const { sent, failure, renewed } = await sendOnce(state)
     started ||= sent.bytes > 0
-    if (failure === undefined) return confirm(job, sent)
-    if (takesAnotherWay(job, failure, renewed)) {
+    if (failure === undefined) return confirm(state, sent)
+    if (takesAnotherWay(state, failure, renewed)) {
       attempt -= 1
-      if (sent.bytes > 0) job.retries += 1
+      if (sent.bytes > 0) state.retries += 1
       continue
     }
-    if (failure instanceof GlanceHttpError && !isDoubtful(failure, attempt)) throw refused(job, failure)
+    if (failure instanceof GlanceHttpError && !isDoubtful(failure, attempt)) throw refused(state, failure)
     // Nobody knows what the service made of it: it is asked, and only an image without data gets it again.
-    const image = await settledState(job, failure)
+    const image = await settledState(state, failure)
     if (image.status === 'active' && started) {
-      if (sent.whole && image.size === sent.bytes) return confirm(job, sent)
+      if (sent.whole && image.size === sent.bytes) return confirm(state, sent)
       throw await wrong(
-        job,
+        state,
         image,
         sent,
         'the connection broke, and the image is active with other data.',
@@ -94,8 +92,8 @@ async function uploadInTries(job: Job): Promise<UploadReport> {
       )
     }
     const again = isRetryable(failure) && image.status === 'queued' && attempt < channel.retries
-    if (!again) throw givenUp(job, image.status, failure)
-    job.retries += 1
+    if (!again) throw givenUp(state, image.status, failure)
+    state.retries += 1
     const waitMs = channel.api.waitMs(
       attempt,
       failure instanceof GlanceHttpError ? failure.retryAfterMs : undefined,
@@ -107,14 +105,14 @@ async function uploadInTries(job: Job): Promise<UploadReport> {
 }
 
 /** What was refused was not the data, but how it came: then it is sent otherwise, once. */
-function takesAnotherWay(job: Job, failure: Try['failure'], renewed: boolean): boolean {
+function takesAnotherWay(state: Upload, failure: Try['failure'], renewed: boolean): boolean {
   if (!(failure instanceof GlanceHttpError)) return false
-  if (failure.status === 417 && job.expectsContinue) {
-    job.expectsContinue = false
+  if (failure.status === 417 && state.expectsContinue) {
+    state.expectsContinue = false
     return true
   }
-  if (failure.status !== 401 || !renewed || job.renewals > 0) return false
-  job.renewals += 1
+  if (failure.status !== 401 || !renewed || state.renewals > 0) return false
+  state.renewals += 1
   return true
 }
 
@@ -126,9 +124,9 @@ interface Try {
 }
 
 /** Sends the data once. @throws what the source throws, as it is */
-async function sendOnce(job: Job): Promise<Try> {
-  const { channel, imageId, source, options, watch } = job
-  const nodeName = toNodeHashName(job.hashAlgorithm) ?? 'sha512'
+async function sendOnce(state: Upload): Promise<Try> {
+  const { channel, imageId, source, options, watch } = state
+  const nodeName = toNodeHashName(state.hashAlgorithm) ?? 'sha512'
   const hashes = options.verify === 'none' ? [] : [nodeName]
   const inThread = source.size === undefined || source.size >= 4 * 1024 * 1024
   await using hash = new HashStream(hashes, { inThread, hashPool: channel.hashPool })
@@ -136,23 +134,16 @@ async function sendOnce(job: Job): Promise<Try> {
   let whole = source.size === 0
   let failure: Try['failure']
   let renewed = false
-  const { storeId, baseImageRef } = options
   try {
     const result = await sendData(channel, {
       method: 'PUT',
       path: `/v2/images/${encodeURIComponent(imageId)}/${options.target ?? 'file'}`,
-      headers: {
-        Accept: 'application/json',
-        'Content-Type': 'application/octet-stream',
-        ...(storeId === undefined ? {} : { 'X-Image-Meta-Store': storeId }),
-        ...(baseImageRef === undefined ? {} : { 'x-openstack-base-image-ref': baseImageRef }),
-        ...(source.size === undefined ? {} : { 'x-openstack-image-size': String(source.size) }),
-      },
+      headers: headersOf(state),
       context: options.context,
       signal: watch.signal,
       body: {
         size: source.size,
-        expectsContinue: job.expectsContinue,
+        expectsContinue: state.expectsContinue,
         open: () =>
           // What the source throws at its second opening says best why the upload can't be retried.
           untilEnd(source.open(), () => {
@@ -166,7 +157,7 @@ async function sendOnce(job: Job): Promise<Try> {
             completed: bytes,
             total: source.size,
             unit: 'bytes',
-            resumes: job.retries,
+            resumes: state.retries,
           })
           return hash.write(portion)
         },
@@ -185,9 +176,20 @@ async function sendOnce(job: Job): Promise<Try> {
   const digests = new Map<string, string>()
   if (whole && hashes.length > 0) {
     const [digest = ''] = await hash.finish()
-    digests.set(job.hashAlgorithm, digest)
+    digests.set(state.hashAlgorithm, digest)
   }
   return { sent: { bytes, digests, whole }, failure, renewed }
+}
+
+function headersOf({ source, options }: Upload): Record<string, string> {
+  const { storeId, baseImageRef } = options
+  return {
+    Accept: 'application/json',
+    'Content-Type': 'application/octet-stream',
+    ...(storeId === undefined ? {} : { 'X-Image-Meta-Store': storeId }),
+    ...(baseImageRef === undefined ? {} : { 'x-openstack-base-image-ref': baseImageRef }),
+    ...(source.size === undefined ? {} : { 'x-openstack-image-size': String(source.size) }),
+  }
 }
 
 async function* untilEnd(source: AsyncIterable<Uint8Array>, onEnd: () => void): AsyncGenerator<Uint8Array> {
@@ -201,13 +203,13 @@ function isRetryable(failure: Try['failure']): boolean {
 }
 
 /** Compares the image with what was sent. */
-async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
-  const { imageId, options } = job
-  const report = { bytes: sent.bytes, retries: job.retries }
+async function confirm(state: Upload, sent: Sent): Promise<UploadReport> {
+  const { imageId, options } = state
+  const report = { bytes: sent.bytes, retries: state.retries }
   if (options.target === 'stage') {
     return { ...report, hash: hashOf(sent, undefined) }
   }
-  const image = await settledState(job, undefined)
+  const image = await settledState(state, undefined)
   if (image.status !== 'active' && image.status !== 'importing') {
     throw new ImageUploadFailedError({
       imageId,
@@ -217,7 +219,7 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
   }
   if (typeof image.size === 'number' && image.size !== sent.bytes) {
     throw await wrong(
-      job,
+      state,
       image,
       sent,
       `${sent.bytes} bytes were sent, the image has ${image.size}.`,
@@ -225,14 +227,14 @@ async function confirm(job: Job, sent: Sent): Promise<UploadReport> {
     )
   }
   if (options.verify === 'none') return { ...report, hash: undefined }
-  const hash = hashOf(await withHashOf(job, sent, image), image)
+  const hash = hashOf(await withHashOf(state, sent, image), image)
   if (options.verify === 'strict' && hash?.verified !== true && hash?.expected === undefined) {
     const reason = 'the service has the data, but says no hash that could be compared.'
     throw new ImageUploadFailedError({ imageId, reason, state: 'unknown' })
   }
   if (hash?.verified === false && hash.expected !== undefined) {
     const reason = `the image's ${hash.algorithm} hash is not that of the data sent.`
-    throw await wrong(job, image, sent, reason, undefined)
+    throw await wrong(state, image, sent, reason, undefined)
   }
   if (hash === undefined) return { ...report, hash }
   const { algorithm, value, verified } = hash
@@ -246,7 +248,7 @@ function isDoubtful({ status }: GlanceHttpError, attempt: number): boolean {
   return isPassing(status) || status === 500
 }
 
-function refused({ imageId, options }: Job, error: GlanceHttpError): unknown {
+function refused({ imageId, options }: Upload, error: GlanceHttpError): unknown {
   if (error.status === 410 && options.storeId !== undefined && /store/i.test(error.detail)) {
     return new GlanceStoreReadOnlyError({ storeId: options.storeId, cause: error })
   }
@@ -256,7 +258,7 @@ function refused({ imageId, options }: Job, error: GlanceHttpError): unknown {
   return imageError(imageId, error)
 }
 
-function givenUp({ imageId }: Job, status: string, failure: unknown): unknown {
+function givenUp({ imageId }: Upload, status: string, failure: unknown): unknown {
   if (failure instanceof GlanceHttpError && failure.status === 409 && status !== 'queued') {
     return failure
   }

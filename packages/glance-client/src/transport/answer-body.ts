@@ -9,7 +9,7 @@ export interface BodyTaker {
   /** Takes the next part; a promise means: wait before the one after it. */
   take(bytes: Uint8Array): Promise<void> | undefined
   /** Memory that the next part is read into where that can be done; `take` then gets a view of its start. */
-  room?(): Uint8Array | undefined
+  nextBuffer?(): Uint8Array | undefined
 }
 
 /** What a service says about an error needs no more, and what is left is not read. */
@@ -31,8 +31,8 @@ export class AnswerBody {
   }
 
   /** A body in chunks has their sizes between its parts: it can't be read in place. */
-  room(): Uint8Array | undefined {
-    return this.#decoder.inPlace ? this.#taker?.room?.() : undefined
+  nextBuffer(): Uint8Array | undefined {
+    return this.#decoder.inPlace ? this.#taker?.nextBuffer?.() : undefined
   }
 
   /** @throws {SyntaxError} where the framing is broken; what the taker throws, as it is */

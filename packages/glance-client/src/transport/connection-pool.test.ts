@@ -209,7 +209,7 @@ test('a body is read into the memory of its taker', async () => {
   let filled = 0
   let inPlace = 0
   const taker: BodyTaker = {
-    room: () => (filled < memory.length ? memory.subarray(filled) : undefined),
+    nextBuffer: () => (filled < memory.length ? memory.subarray(filled) : undefined),
     take: (part) => {
       if (part.buffer === memory.buffer) inPlace += part.length
       else memory.set(part, filled)

@@ -51,7 +51,7 @@ export function createConnectionPool(): ConnectionPool {
         end()
         return false
       }
-      connection.give({ room: () => undefined, onRead, onError: end, onEnd: end, onClose: end })
+      connection.give({ nextBuffer: () => undefined, onRead, onError: end, onEnd: end, onClose: end })
       socket.unref()
       // It may have been stopped for its last reader; only one that reads notices its end.
       socket.resume()

@@ -42,7 +42,7 @@ export function nodeTlsOptions(tls: TlsOptions | undefined): {
 /** Whoever uses a connection at the moment. */
 export interface ConnectionUser {
   /** Memory for the next bytes; undefined: the connection's own. Asked before every read. */
-  room(): Uint8Array | undefined
+  nextBuffer(): Uint8Array | undefined
   /** Takes bytes that are overwritten afterwards. Returns false to stop reading until `socket.resume()`. */
   onRead(bytes: Uint8Array): boolean
   onError(error: Error): void
@@ -82,7 +82,7 @@ export function openConnection(target: URL, tlsOptions: TlsOptions | undefined, 
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(url.port) || (secure ? 443 : 80),
     onread: {
-      buffer: (): Uint8Array => (memory = user?.room() ?? buffer),
+      buffer: (): Uint8Array => (memory = user?.nextBuffer() ?? buffer),
       callback: (length: number): boolean => user?.onRead(memory.subarray(0, length)) ?? surplus(),
     },
   }

@@ -179,8 +179,8 @@ class Exchange implements ConnectionUser {
     return this.#settled || this.#answer !== undefined
   }
 
-  room(): Uint8Array | undefined {
-    return this.#answer?.room()
+  nextBuffer(): Uint8Array | undefined {
+    return this.#answer?.nextBuffer()
   }
 
   onRead(bytes: Uint8Array): boolean {

@@ -477,6 +477,21 @@ describe('pages', () => {
   })
 })
 
+it('data of unknown length end with their last chunk, or are refused where nothing says their end', async () => {
+  const download = async (answer: string): Promise<unknown> => {
+    const client = await against(({ path }, socket) => {
+      if (!path.endsWith('/file')) return reply(JSON.stringify({ ...record, size: null }))
+      socket.end(`HTTP/1.1 200 OK\r\n${answer}`)
+      return undefined
+    })
+    return client.download('a', { write: () => undefined }, { verify: 'none' })
+  }
+  const chunked = 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'
+  expect(await download(chunked)).toMatchObject({ bytes: 3, resumes: 0 })
+  expect(await download('Content-Length: 3\r\n\r\nabc')).toMatchObject({ bytes: 3 })
+  await expect(download('\r\nabc')).rejects.toThrow(/says how long the data is/)
+})
+
 it('a log tells each retry in a sentence: what happens, when, how often still, and why', async () => {
   const lines: string[] = []
   const logger = { ...silentLogger, warn: (message: string) => void lines.push(message) }

@@ -1,10 +1,10 @@
 import type { CallOptions, RequestContext, UploadSource, VerifyPolicy } from '@disk-image/core'
+import { HashStream, toNodeHashName } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
 import { GlanceConnectionFailedError, ImageUploadFailedError } from '../errors.ts'
 import { delay } from '../transport/timeouts.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import type { StallWatch } from './stall-watch.ts'
-import type { Sent } from './upload-hash.ts'
 
 /** Options of an upload to Glance. */
 export interface GlanceUploadOptions extends CallOptions {
@@ -22,7 +22,7 @@ export interface GlanceUploadOptions extends CallOptions {
 }
 
 /** An upload under way. */
-export interface Job {
+export interface Upload {
   readonly channel: DataChannelOptions
   readonly imageId: string
   readonly source: UploadSource
@@ -38,8 +38,8 @@ export interface Job {
 }
 
 /** The image's record, once the service has done with it: not while it is still saving. */
-export async function settledState(job: Job, failure: unknown): Promise<GlanceImage> {
-  const { channel, imageId, options, watch } = job
+export async function settledState(upload: Upload, failure: unknown): Promise<GlanceImage> {
+  const { channel, imageId, options, watch } = upload
   const until = performance.now() + channel.timeouts.stallTimeoutMs
   for (let waitMs = 100; ; waitMs = Math.min(2000, waitMs * 1.5)) {
     let image: GlanceImage
@@ -62,13 +62,13 @@ export async function settledState(job: Job, failure: unknown): Promise<GlanceIm
 
 /** The image is active with other bytes than it should have. */
 export async function wrong(
-  job: Job,
+  upload: Upload,
   image: GlanceImage,
   sent: Sent,
   reason: string,
   cause: unknown,
 ): Promise<ImageUploadFailedError> {
-  const { channel, imageId, options } = job
+  const { channel, imageId, options } = upload
   let state: ImageUploadFailedError['state'] = 'wrong'
   // More data than was sent came from somebody else: that is not ours to delete.
   const ours = image.status === 'active' && typeof image.size === 'number' && image.size <= sent.bytes
@@ -85,4 +85,58 @@ export async function wrong(
     }
   }
   return new ImageUploadFailedError({ imageId, reason, state, cause })
+}
+
+/** What was sent in one try. */
+export interface Sent {
+  /** Bytes taken from the source. */
+  readonly bytes: number
+  /** Hex digests of the whole data, by the names of the record; empty where the source did not end. */
+  readonly digests: ReadonlyMap<string, string>
+  /** Whether the source ended. */
+  readonly whole: boolean
+}
+
+/** What is needed to read an upload's data again. */
+interface RereadableUpload {
+  readonly source: UploadSource
+  readonly options: CallOptions
+  readonly watch: Pick<StallWatch, 'progress'>
+}
+
+/** Where the service turns out to compute another hash than was expected, the source is read again for it. */
+export async function withHashOf(upload: RereadableUpload, sent: Sent, image: GlanceImage): Promise<Sent> {
+  const { os_hash_algo: algorithm, os_hash_value: value } = image
+  if (typeof algorithm !== 'string' || typeof value !== 'string' || sent.digests.has(algorithm)) return sent
+  const nodeName = toNodeHashName(algorithm)
+  if (nodeName === undefined) return sent
+  let source: AsyncIterable<Uint8Array>
+  try {
+    source = upload.source.open()
+  } catch {
+    // It can be read only once: then size and state are all that there is to compare.
+    return sent
+  }
+  await using hash = new HashStream([nodeName])
+  for await (const portion of source) {
+    upload.watch.progress()
+    upload.options.signal?.throwIfAborted()
+    await hash.write(portion)
+  }
+  const [digest = ''] = await hash.finish()
+  return { ...sent, digests: new Map([...sent.digests, [algorithm, digest]]) }
+}
+
+/** The hash that was computed and that the image has too, compared. */
+export function hashOf(
+  { digests }: Sent,
+  image: GlanceImage | undefined,
+): { algorithm: string; value: string; verified: boolean; expected?: string } | undefined {
+  for (const [algorithm, value] of digests) {
+    const expected = algorithm === image?.os_hash_algo ? image.os_hash_value : undefined
+    if (typeof expected === 'string')
+      return { algorithm, value, verified: expected.toLowerCase() === value, expected }
+  }
+  const [first] = digests
+  return first === undefined ? undefined : { algorithm: first[0], value: first[1], verified: false }
 }
