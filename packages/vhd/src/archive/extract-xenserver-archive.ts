@@ -11,7 +11,13 @@ import { judgeName, judgeType, quoted } from './member-name.ts'
 import { MemberWriter } from './member-writer.ts'
 
 /** Options of {@link extractXenserverArchive}. */
-export interface ExtractOptions extends ArchiveLimits, CallOptions {}
+export interface ExtractOptions extends ArchiveLimits, CallOptions {
+  /**
+   * Whether the files are on the disk when the call resolves. Without it, it doesn't wait for them: for what is read
+   * next, and then removed. @default true
+   */
+  readonly durable?: boolean | undefined
+}
 
 /** What was extracted. */
 export interface ExtractedArchive {
@@ -28,7 +34,8 @@ export interface ExtractedArchive {
  * Unpacks a XenServer archive, a tar.gz of `0.vhd` (leaf), `1.vhd` … (base last), while it arrives. Only these
  * files leave it, as new files of mode 0600; afterwards every one of them was judged, and so was the chain.
  *
- * On any failure nothing of it is left in the folder.
+ * On any failure nothing of it is left in the folder. After a kill or a power cut there is the whole chain, or no
+ * `0.vhd`.
  *
  * @param source the archive's path, or its bytes
  * @throws {XenserverArchiveError} with the rule that is broken, and where
@@ -43,7 +50,7 @@ export async function extractXenserverArchive(
   const directory = await realpath(targetDirectory)
   const { bavail, bsize } = await statfs(directory)
   const limits = resolveLimits(options, bavail * bsize)
-  const writer = new MemberWriter(directory, limits)
+  const writer = new MemberWriter(directory, limits, options.durable ?? true)
   try {
     const names = await unpack(source, writer, limits, options)
     const extracted = await judge(directory, names, limits, (name) => writer.temporaryPathOf(name))

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { footerBytes, isUsable, parseVhdFooter } from '@disk-image/disk/vhd'
 import { XenserverArchiveError } from '../errors.ts'
-import { giveName, isThere, temporaryPathOf } from '../files/new-file.ts'
+import { giveName, isThere, syncFolderOf, temporaryPathOf } from '../files/new-file.ts'
 import { createTarget, type FileTarget } from '../files/vhd-file.ts'
 import { writeSparsely } from '../files/zeroes.ts'
 import { largestFile, type ResolvedLimits } from './limits.ts'
@@ -14,15 +14,17 @@ import { largestFile, type ResolvedLimits } from './limits.ts'
 export class MemberWriter {
   readonly #directory: string
   readonly #limits: ResolvedLimits
+  readonly #durable: boolean
   readonly #temporary = new Map<string, string>()
   readonly #named: string[] = []
   #current: { readonly name: string; readonly target: FileTarget; readonly size: number } | undefined
   #written = 0
   #head: Uint8Array = new Uint8Array()
 
-  constructor(directory: string, limits: ResolvedLimits) {
+  constructor(directory: string, limits: ResolvedLimits, durable: boolean) {
     this.#directory = directory
     this.#limits = limits
+    this.#durable = durable
   }
 
   /** @throws {XenserverArchiveError} rule `target-exists` */
@@ -53,6 +55,7 @@ export class MemberWriter {
     if (current === undefined) return
     this.#current = undefined
     await current.target.truncate(this.#written)
+    if (this.#durable) await current.target.sync()
     await current.target.close()
   }
 
@@ -70,6 +73,8 @@ export class MemberWriter {
   async nameAll(names: readonly string[]): Promise<void> {
     for (const name of names.toReversed()) {
       const path = join(this.#directory, name)
+      // The others have theirs on the disk before: it may keep names in any order.
+      if (this.#durable && name === names[0]) await syncFolderOf(path)
       try {
         await giveName(this.temporaryPathOf(name), path)
       } catch (error) {
@@ -77,6 +82,7 @@ export class MemberWriter {
       }
       this.#named.push(path)
     }
+    if (this.#durable) await syncFolderOf(join(this.#directory, names[0] ?? ''))
   }
 
   /** Removes everything that was made. */

@@ -102,7 +102,8 @@ async function syncFile(path: string): Promise<void> {
   }
 }
 
-async function syncFolderOf(path: string): Promise<void> {
+/** Makes the names in a file's folder last. */
+export async function syncFolderOf(path: string): Promise<void> {
   const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined)
   try {
     await folder?.sync()

@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import path from 'node:path'
 import { createGzip, gzipSync } from 'node:zlib'
 import { Readable } from 'node:stream'
@@ -14,7 +23,7 @@ import {
   XenserverArchiveError,
   type ExtractOptions,
 } from '@disk-image/vhd'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { buildDisk, diskBytes, footerOf, pattern, sum, type DiskPlan } from '../helpers/build-vhd.ts'
 import { chainView } from '../helpers/model.ts'
 import { pax, tar, targz, type TarEntry } from '../helpers/tar.ts'
@@ -674,4 +683,37 @@ test.each([
   [undefined, undefined, false],
 ])('%s in %s: %s', (diskFormat, containerFormat, expected) => {
   expect(isXenserverFormat({ disk_format: diskFormat, container_format: containerFormat })).toBe(expected)
+})
+
+test('every file is on the disk before it has its name, and the leaf has it last', async () => {
+  const syncs = async (options: ExtractOptions): Promise<unknown[]> => {
+    const directory = temporaryDirectory()
+    const seen: unknown[] = []
+    const handle = await open(directory)
+    const methods = Object.getPrototypeOf(handle) as FileHandle
+    await handle.close()
+    for (const name of ['sync', 'datasync'] as const) {
+      const real = methods[name]
+      vi.spyOn(methods, name).mockImplementation(function (this: FileHandle) {
+        const path = readlinkSync(`/proc/self/fd/${this.fd}`)
+        const named = readdirSync(directory).filter((file) => /^\d/.test(file))
+        seen.push([path === directory ? 'folder' : 'file', named.toSorted()])
+        return real.call(this)
+      })
+    }
+    try {
+      await extractXenserverArchive(Readable.from([targz(good)]), directory, options)
+    } finally {
+      vi.restoreAllMocks()
+    }
+    return seen
+  }
+  expect(await syncs({})).toEqual([
+    ['file', []],
+    ['file', []],
+    ['file', []],
+    ['folder', ['1.vhd', '2.vhd']],
+    ['folder', ['0.vhd', '1.vhd', '2.vhd']],
+  ])
+  expect(await syncs({ durable: false })).toEqual([])
 })
