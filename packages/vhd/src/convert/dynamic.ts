@@ -2,8 +2,14 @@ import type { CallOptions, Disk } from '@disk-image/core'
 import { checksum, markSectors, roundUp, sectorBytes, unallocated, viewOf } from '@disk-image/disk/vhd'
 import type { FileTarget } from '../files/vhd-file.ts'
 import { isZero } from '../files/zeroes.ts'
-import { type BlockAllocator, createBlockAllocator } from '../format/block-allocator.ts'
-import { defaultBlockBytes, layOut, type NewDiskMetadata, type VhdStyle } from '../format/new-disk.ts'
+import {
+  type BlockAllocator,
+  createBlockAllocator,
+  defaultBlockBytes,
+  layOut,
+  type NewDiskMetadata,
+  type VhdStyle,
+} from '../format/new-disk.ts'
 import type { ByteStream } from './streams.ts'
 
 /** Options of {@link streamDynamicVhd}. */

@@ -13,8 +13,8 @@ import {
 } from '@disk-image/disk/vhd'
 import type { FileTarget } from '../files/vhd-file.ts'
 import { ensureZero } from '../files/zeroes.ts'
-import { createBlockAllocator } from '../format/block-allocator.ts'
 import { encodeBatmapHeader, sealHeader, withSize } from '../format/encode.ts'
+import { createBlockAllocator } from '../format/new-disk.ts'
 
 /**
  * Makes a file longer by writing its footer at the new end first, so that at no instant anything else is

@@ -14,11 +14,11 @@ import {
   type ChainDisk,
   type VhdLayout,
 } from '@disk-image/disk/vhd'
+import { BufferPool } from '@disk-image/io'
 import type { FileTarget } from '../files/vhd-file.ts'
 import { prepareAhead } from '../files/prepare-ahead.ts'
 import { isZero } from '../files/zeroes.ts'
-import { createBlockAllocator } from '../format/block-allocator.ts'
-import { type BufferPool, createBufferPool } from './buffer-pool.ts'
+import { createBlockAllocator } from '../format/new-disk.ts'
 import { createGate, type Gate } from './gate.ts'
 import { extendFile, finishFile } from './grow.ts'
 import { writeTables, type TableChanges } from './tables.ts'
@@ -70,7 +70,7 @@ export async function mergeBlocks(
     dynamic,
     endsChain,
     keepZeroBlocks,
-    buffers: createBufferPool(bitmapBytes + header.blockSizeBytes),
+    buffers: new BufferPool({ bufferBytes: bitmapBytes + header.blockSizeBytes, perBlock: 4 }),
     scratch: [],
   }
   const works = (): Iterable<Work> =>
@@ -95,7 +95,7 @@ export async function mergeBlocks(
       const { buffer } = prepared
       const { index } = prepared.work
       const isNew = table[index] === unallocated
-      if (isNew && !isWanted(merge, prepared)) merge.buffers.giveBack(buffer)
+      if (isNew && !isWanted(merge, prepared)) merge.buffers.release(buffer)
       else {
         if (isNew) {
           table[index] = allocator.next() / sectorBytes
@@ -106,7 +106,7 @@ export async function mergeBlocks(
           markSectors(changes.full, index * sectorBytes, (index + 1) * sectorBytes)
         await gate.add(async () => {
           await (isNew ? writeNew(merge, prepared, freshFrom) : writeJoined(merge, prepared))
-          merge.buffers.giveBack(buffer)
+          merge.buffers.release(buffer)
         })
       }
       if (bitmaps.size >= pendingBitmaps) await flushBitmaps(merge, gate, bitmaps)
@@ -142,7 +142,7 @@ async function prepare(merge: Merge, work: Work): Promise<Prepared> {
   const { bitmapBytes, table } = dynamic
   const offset = (table[work.index] as number) * sectorBytes
   const isNew = table[work.index] === unallocated
-  const buffer = merge.buffers.take()
+  const buffer = merge.buffers.acquire()
   const data = buffer.subarray(bitmapBytes)
   if (isNew) buffer.fill(0, 0, bitmapBytes)
   else await target.read(buffer.subarray(0, bitmapBytes), offset)

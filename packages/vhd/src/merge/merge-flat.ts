@@ -1,9 +1,9 @@
 import { type ChainDisk, type ChainExtent, readExtents, resolveRange } from '@disk-image/disk/vhd'
+import { BufferPool } from '@disk-image/io'
 import type { FileTarget } from '../files/vhd-file.ts'
 import { prepareAhead } from '../files/prepare-ahead.ts'
 import { ensureZero, isZero } from '../files/zeroes.ts'
 import { defaultBlockBytes } from '../format/new-disk.ts'
-import { createBufferPool } from './buffer-pool.ts'
 import { createGate } from './gate.ts'
 import { joinExtents, listWork, type MergeOptions, type Work } from './work.ts'
 
@@ -25,14 +25,14 @@ export async function mergeFlat(
   baseBytes: number,
   { signal, onProgress }: MergeOptions,
 ): Promise<void> {
-  const buffers = createBufferPool(defaultBlockBytes)
+  const buffers = new BufferPool({ bufferBytes: defaultBlockBytes, perBlock: 4 })
   const scratch: Uint8Array[] = []
   const works = (): Iterable<Work> => listWork(children, defaultBlockBytes, (start) => start < baseBytes)
   let total = 0
   for (const { start, end } of works()) total += end - start
   const prepare = async (work: Work): Promise<Prepared> => {
     const extents = (await resolveRange(children, work.start, work.end)).filter(({ ended }) => ended)
-    const buffer = buffers.take()
+    const buffer = buffers.acquire()
     await readExtents(children, extents, buffer, work.start, scratch)
     return { work, extents, buffer }
   }
@@ -43,7 +43,7 @@ export async function mergeFlat(
       signal?.throwIfAborted()
       await gate.add(async () => {
         await writeExtents(target, prepared)
-        buffers.giveBack(prepared.buffer)
+        buffers.release(prepared.buffer)
       })
       completed += prepared.work.end - prepared.work.start
       onProgress?.({ stage: 'coalesce', completed, total, unit: 'bytes' })
