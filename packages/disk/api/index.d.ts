@@ -297,6 +297,7 @@ interface StreamDecoderResult {
 type StreamPlan<L extends Layout = Layout> = {
   readonly supported: true;
   readonly sizeBytes: number | undefined;
+  readonly spools?: boolean | undefined;
   readonly layout: L;
 } | {
   readonly supported: false;

@@ -88,7 +88,9 @@ interface ExamineOptions extends CallOptions {
   readonly nowMs?: number | undefined;
 }
 
-interface ExtractOptions extends ArchiveLimits, CallOptions {}
+interface ExtractOptions extends ArchiveLimits, CallOptions {
+  readonly durable?: boolean | undefined;
+}
 
 interface ExtractedArchive {
   readonly chain: string[];

@@ -76,6 +76,8 @@ export type StreamPlan<L extends Layout = Layout> =
       readonly supported: true
       /** Bytes of the disk; undefined where the head does not tell. */
       readonly sizeBytes: number | undefined
+      /** Whether bytes may have to wait in the spool. @default true */
+      readonly spools?: boolean | undefined
       readonly layout: L
     }
   | {

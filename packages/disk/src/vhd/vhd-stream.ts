@@ -19,7 +19,9 @@ const pageBytes = 4096
 export const vhdStream: StreamFormat<VhdHead> = {
   plan(head, options) {
     const plan = planLayout(parseVhdHead(head), options)
-    return plan.supported && plan.layout.dynamic === undefined ? { ...plan, sizeBytes: undefined } : plan
+    return plan.supported && plan.layout.dynamic === undefined
+      ? { ...plan, sizeBytes: undefined, spools: false }
+      : plan
   },
   async open({ problems: [problem], sizeBytes, dynamic }, options) {
     if (problem !== undefined) throw new VhdError(problem)
