@@ -193,6 +193,8 @@ export declare function preparePrivateFolder(directory: string, role: string): P
 
 export declare function removeLeftovers(options: LeftoverOptions): Promise<Leftover[]>;
 
+export declare function renameInError(error: unknown, { path, name }: Pick<HeldFile, "name" | "path">): void;
+
 export declare function resolvePlace(name: string): Promise<Place>;
 
 export declare function spaceError(error: unknown, need: SpaceNeed): Promise<ImageTooBigError | undefined>;

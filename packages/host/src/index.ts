@@ -6,7 +6,7 @@ export { blockDeviceSize, isAmongDevices, isBlockDevice } from './files/block-de
 export type { BlockDeviceSizeOptions } from './files/block-device.ts'
 export { supportsDirectIo } from './files/direct-io.ts'
 export type { DirectIoOptions } from './files/direct-io.ts'
-export { heldFile, holdFile, openSource, pathOnly } from './files/hold-file.ts'
+export { heldFile, holdFile, openSource, pathOnly, renameInError } from './files/hold-file.ts'
 export type { HeldFile, HoldOptions, OpenSource } from './files/hold-file.ts'
 export { freeSpace, spaceError } from './files/space.ts'
 export type { SpaceNeed } from './files/space.ts'

@@ -102,6 +102,62 @@ interface CheckImageFormatOptions extends CallOptions$1 {
   readonly runAsRoot?: boolean | undefined;
 }
 
+interface CinderImageUtils {
+  fixupDiskFormat(diskFormat: string): string;
+  fromQemuImgDiskFormat(diskFormat: string): string;
+  qemuImgInfo(path: string, options?: QemuImgInfoOptions): Promise<QemuImgInfo$1>;
+  getImageFormat(path: string, options?: {
+    readonly allowQcow2BackingFile?: boolean | undefined;
+  }): Promise<string | undefined>;
+  getQemuImgVersion(): Promise<number[] | undefined>;
+  checkQemuImgVersion(minimumVersion: string): Promise<void>;
+  convertImage(source: string, dest: string, outFormat: string, options?: ConvertImageOptions): Promise<void>;
+  resizeImage(source: string, size: number, options?: CallOptions$1 & {
+    readonly runAsRoot?: boolean | undefined;
+    readonly fileFormat?: string | undefined;
+  }): Promise<void>;
+  getQemuData(imageId: string, hasMeta: boolean, diskFormatRaw: boolean, dest: string, runAsRoot: boolean, options?: QemuDataOptions): Promise<QemuImgInfo$1 | undefined>;
+  checkQcow2Image(imageId: string, data: QemuImgInfo$1): void;
+  checkVmdkImage(imageId: string, data: QemuImgInfo$1): void;
+  checkImageFormat(source: string, options?: CheckImageFormatOptions): Promise<void>;
+  checkImageConversionDisable(diskFormat: string, volumeFormat: string, imageId: string, options?: {
+    readonly upload?: boolean | undefined;
+  }): void;
+  checkVirtualSize(virtualSize: number, volumeSize: number, imageId: string): number;
+  checkAvailableSpace(dest: string, imageSize: number, imageId: string): Promise<void>;
+  decodeCipher(cipherSpec: string, keySize: number): Cipher$1;
+  isXenserverFormat(imageMeta: ImageMetadata$1): boolean;
+  filterOutReservedNamespacesMetadata(metadata: Readonly<Record<string, unknown>>): Record<string, unknown>;
+  fetch(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, path: string, options?: FetchOptions): Promise<DownloadReport$1>;
+  fetchVerifyImage(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, options?: FetchOptions): Promise<DownloadReport$1>;
+  fetchToRaw(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: Omit<FetchToVolumeOptions, "volumeSubformat">): Promise<void>;
+  fetchToVhd(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
+  fetchToVolumeFormat(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, volumeFormat: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
+  uploadVolume(context: RequestContext$1, imageService: ImageService$1 | undefined, imageMeta: TargetImage, volumePath: string, options?: UploadVolumeOptions): Promise<void>;
+  validateStoresId(context: RequestContext$1, imageServiceStoreId: string, options?: CallOptions$1 & {
+    readonly imageService?: ImageService$1 | undefined;
+  }): Promise<void>;
+  verifyGlanceImageSignature(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, path: string, options?: CallOptions$1): Promise<boolean>;
+  setVhdParent(vhdPath: string, parentPath: string): Promise<void>;
+  coalesceVhd(vhdPath: string, options?: CallOptions$1): Promise<void>;
+  getVhdSize(vhdPath: string): Promise<number>;
+  resizeVhd(vhdPath: string, size: number, journal?: string, options?: CallOptions$1): Promise<void>;
+  discoverVhdChain(directory: string): Promise<string[]>;
+  fixVhdChain(vhdChain: readonly string[]): Promise<void>;
+  coalesceChain(vhdChain: readonly string[], options?: CallOptions$1): Promise<string>;
+  extractTargz(archiveName: string, target: string, options?: CallOptions$1): Promise<void>;
+  replaceXenserverImageWithCoalescedVhd(imageFile: string, options?: CallOptions$1): Promise<void>;
+  createTemporaryFile(options?: TemporaryFileOptions): Promise<string>;
+  temporaryFile(options?: TemporaryFileOptions): Promise<TemporaryPath$1>;
+  temporaryDir(options?: TemporaryFileOptions): Promise<TemporaryPath$1>;
+  cleanupTemporaryFile(backendName: string): Promise<void>;
+  chownIfNeeded(volumePath: string, options?: CallOptions$1): Promise<AsyncDisposable>;
+  readonly TemporaryImages: {
+    fetch(imageService: ImageService$1, context: RequestContext$1, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath$1>;
+    forImageService(imageService: ImageService$1): TemporaryImages;
+  };
+}
+
 interface ConvertImageOptions extends CallOptions$1 {
   readonly outSubformat?: string | undefined;
   readonly srcFormat?: string | undefined;
@@ -211,70 +267,17 @@ interface ImageToVolumeRequest extends CallOptions$1 {
   readonly throttle?: Throttle | undefined;
 }
 
-interface ImageUtils {
+interface ImageUtils extends CinderImageUtils {
   readonly options: ResolvedOptions;
   readonly imageService: ImageService$1 | undefined;
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
-  fixupDiskFormat(diskFormat: string): string;
-  fromQemuImgDiskFormat(diskFormat: string): string;
-  qemuImgInfo(path: string, options?: QemuImgInfoOptions): Promise<QemuImgInfo$1>;
-  getImageFormat(path: string, options?: {
-    readonly allowQcow2BackingFile?: boolean | undefined;
-  }): Promise<string | undefined>;
-  getQemuImgVersion(): Promise<number[] | undefined>;
-  checkQemuImgVersion(minimumVersion: string): Promise<void>;
-  convertImage(source: string, dest: string, outFormat: string, options?: ConvertImageOptions): Promise<void>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
-  resizeImage(source: string, size: number, options?: CallOptions$1 & {
-    readonly runAsRoot?: boolean | undefined;
-    readonly fileFormat?: string | undefined;
-  }): Promise<void>;
-  getQemuData(imageId: string, hasMeta: boolean, diskFormatRaw: boolean, dest: string, runAsRoot: boolean, options?: QemuDataOptions): Promise<QemuImgInfo$1 | undefined>;
-  checkQcow2Image(imageId: string, data: QemuImgInfo$1): void;
-  checkVmdkImage(imageId: string, data: QemuImgInfo$1): void;
-  checkImageFormat(source: string, options?: CheckImageFormatOptions): Promise<void>;
-  checkImageConversionDisable(diskFormat: string, volumeFormat: string, imageId: string, options?: {
-    readonly upload?: boolean | undefined;
-  }): void;
-  checkVirtualSize(virtualSize: number, volumeSize: number, imageId: string): number;
-  checkAvailableSpace(dest: string, imageSize: number, imageId: string): Promise<void>;
-  decodeCipher(cipherSpec: string, keySize: number): Cipher$1;
-  isXenserverFormat(imageMeta: ImageMetadata$1): boolean;
-  filterOutReservedNamespacesMetadata(metadata: Readonly<Record<string, unknown>>): Record<string, unknown>;
-  fetch(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, path: string, options?: FetchOptions): Promise<DownloadReport$1>;
-  fetchVerifyImage(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, options?: FetchOptions): Promise<DownloadReport$1>;
-  fetchToRaw(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: Omit<FetchToVolumeOptions, "volumeSubformat">): Promise<void>;
-  fetchToVhd(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
-  fetchToVolumeFormat(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, dest: string, volumeFormat: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
-  uploadVolume(context: RequestContext$1, imageService: ImageService$1 | undefined, imageMeta: TargetImage, volumePath: string, options?: UploadVolumeOptions): Promise<void>;
-  validateStoresId(context: RequestContext$1, imageServiceStoreId: string, options?: CallOptions$1 & {
-    readonly imageService?: ImageService$1 | undefined;
-  }): Promise<void>;
-  verifyGlanceImageSignature(context: RequestContext$1, imageService: ImageService$1 | undefined, imageId: string, path: string, options?: CallOptions$1): Promise<boolean>;
-  setVhdParent(vhdPath: string, parentPath: string): Promise<void>;
-  coalesceVhd(vhdPath: string, options?: CallOptions$1): Promise<void>;
-  getVhdSize(vhdPath: string): Promise<number>;
-  resizeVhd(vhdPath: string, size: number, journal?: string, options?: CallOptions$1): Promise<void>;
-  discoverVhdChain(directory: string): Promise<string[]>;
-  fixVhdChain(vhdChain: readonly string[]): Promise<void>;
-  coalesceChain(vhdChain: readonly string[], options?: CallOptions$1): Promise<string>;
-  extractTargz(archiveName: string, target: string, options?: CallOptions$1): Promise<void>;
-  replaceXenserverImageWithCoalescedVhd(imageFile: string, options?: CallOptions$1): Promise<void>;
-  createTemporaryFile(options?: TemporaryFileOptions): Promise<string>;
-  temporaryFile(options?: TemporaryFileOptions): Promise<TemporaryPath$1>;
-  temporaryDir(options?: TemporaryFileOptions): Promise<TemporaryPath$1>;
-  cleanupTemporaryFile(backendName: string): Promise<void>;
   cleanTemporaryFiles(): Promise<{
     readonly path: string;
     readonly sizeBytes: number;
   }[]>;
-  chownIfNeeded(volumePath: string, options?: CallOptions$1): Promise<AsyncDisposable>;
-  readonly TemporaryImages: {
-    fetch(imageService: ImageService$1, context: RequestContext$1, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath$1>;
-    forImageService(imageService: ImageService$1): TemporaryImages;
-  };
 }
 
 interface ImageUtilsDependencies {
@@ -419,6 +422,7 @@ export {
   type CallOptions,
   type CertificateSource,
   type CheckImageFormatOptions,
+  type CinderImageUtils,
   type Cipher,
   type Clock,
   type ConvertImageOptions,

@@ -49,19 +49,30 @@ export { InvalidVolumeTypeError, VolumeBackendError } from '@disk-image/qemu-img
 export type { Cipher } from '@disk-image/qemu-img'
 export { VhdError, XenserverArchiveError } from '@disk-image/vhd'
 export { createImageUtils } from './create-image-utils.ts'
-export type { ImageUtilsDependencies, Throttle } from './dependencies.ts'
+export type { ImageUtilsDependencies, Throttle } from './services/services.ts'
+export type {
+  BlockSize,
+  CheckImageFormatOptions,
+  CinderImageUtils,
+  ConvertImageOptions,
+  FetchOptions,
+  FetchToVolumeOptions,
+  QemuDataOptions,
+  QemuImgInfoOptions,
+  ResizeImageOptions,
+  UploadVolumeOptions,
+} from './cinder/index.ts'
 export { createDirectoryImageService } from './directory/directory-image-service.ts'
 export type { DirectoryImageServiceOptions } from './directory/directory-image-service.ts'
-export type { GlanceSettings } from './glance-settings.ts'
-export type { CheckImageFormatOptions, ImageUtils, UploadVolumeOptions } from './image-utils.ts'
-export type { ConvertImageOptions } from './operations/convert-image.ts'
-export type { FetchOptions } from './operations/fetch.ts'
-export type { BlockSize, FetchToVolumeOptions } from './operations/fetch-to-volume.ts'
-export type { QemuDataOptions, QemuImgInfoOptions } from './operations/qemu-info.ts'
-export type { ResizeImageOptions } from './operations/resize-image.ts'
-export type { FormatRules, ImageUtilsOptions, ResolvedOptions, SandboxMode } from './options.ts'
-export type { ImageToVolumePlan } from './pipelines/plan.ts'
-export type { ImageToVolumeReport, ImageToVolumeRequest } from './pipelines/request.ts'
-export type { TargetImage, VolumeToImageReport, VolumeToImageRequest } from './pipelines/volume-to-image.ts'
+export type { GlanceSettings } from './services/glance-settings.ts'
+export type { ImageUtils } from './image-utils.ts'
+export type { FormatRules, ImageUtilsOptions, ResolvedOptions, SandboxMode } from './services/options.ts'
+export type { ImageToVolumePlan } from './image-to-volume/plan.ts'
+export type { ImageToVolumeReport, ImageToVolumeRequest } from './image-to-volume/request.ts'
+export type {
+  TargetImage,
+  VolumeToImageReport,
+  VolumeToImageRequest,
+} from './volume-to-image/volume-to-image.ts'
 export type { Operation, OperationFacts, OperationName, Telemetry } from './telemetry/telemetry.ts'
-export type { TemporaryImageOptions, TemporaryImages } from './temporary-images.ts'
+export type { TemporaryImageOptions, TemporaryImages } from './services/temporary-images.ts'

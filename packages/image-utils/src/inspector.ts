@@ -9,4 +9,4 @@ export type {
   InspectionVerdict,
   Inspector,
 } from '@disk-image/format-policy/inspector'
-export { inspectFile } from './operations/qemu-info.ts'
+export { inspectFile } from './files/file-reader.ts'

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { InvalidError, type UploadSource } from '@disk-image/core'
 import { allocateBuffer, writeFully } from '@disk-image/io'
-import type { HeldFile } from '@disk-image/image-utils/process'
+import type { HeldFile } from '@disk-image/host'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -30,7 +30,7 @@ export function resolveOperand(session: Session, name: string): string {
  */
 export async function holdOperand(session: Session, name: string): Promise<HeldFile> {
   const file = resolveOperand(session, name)
-  const { holdFile } = await import('@disk-image/image-utils/process')
+  const { holdFile } = await import('@disk-image/host')
   try {
     return await holdFile(file)
   } catch (error) {
@@ -197,7 +197,7 @@ async function spool(session: Session, stream: AsyncIterable<Uint8Array>): Promi
     }
   } catch (error) {
     await temporary[Symbol.asyncDispose]()
-    const { spaceError } = await import('@disk-image/image-utils/process')
+    const { spaceError } = await import('@disk-image/host')
     throw (await spaceError(error, { path: temporary.path, imageId: 'on standard input' })) ?? error
   }
 }

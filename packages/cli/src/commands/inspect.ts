@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { HeldFile } from '@disk-image/image-utils/process'
+import type { HeldFile } from '@disk-image/host'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { formatName, operand } from './values.ts'
 import { holdOperand } from './file-source.ts'

@@ -22,7 +22,7 @@ export async function coalesceVhds(
   flags: CoalesceFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const { coalesceChain } = await import('@disk-image/image-utils/vhd')
+  const { coalesceChain } = await import('@disk-image/vhd')
   const chain = operands.map((file) => resolveOperand(session, file))
   const base = await coalesceChain(chain, {
     ...session.call,
@@ -42,7 +42,7 @@ export async function flattenVhds(
   flags: FlattenFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const { flattenChain } = await import('@disk-image/image-utils/vhd')
+  const { flattenChain } = await import('@disk-image/vhd')
   const destination = resolveOperand(session, operand(operands, 0))
   const chain = operands.slice(1).map((file) => resolveOperand(session, file))
   await flattenChain(chain, destination, {

@@ -34,7 +34,7 @@ export async function resizeVhdFile(
 ): Promise<void> {
   const mib = readSize(operand(operands, 1))
   const file = resolveOperand(session, operand(operands, 0))
-  const { getVhdInfo, resizeVhd } = await import('@disk-image/image-utils/vhd')
+  const { getVhdInfo, resizeVhd } = await import('@disk-image/vhd')
   await resizeVhd(file, mib, session.call)
   const { currentSizeBytes } = await getVhdInfo(file)
   session.answer({ file, currentSizeBytes }, [`${file} has ${exactBytes(currentSizeBytes)} now.`])
@@ -48,7 +48,7 @@ export async function reparentVhd(
 ): Promise<void> {
   const child = resolveOperand(session, operand(operands, 0))
   const parent = resolveOperand(session, operand(operands, 1))
-  const { setVhdParent } = await import('@disk-image/image-utils/vhd')
+  const { setVhdParent } = await import('@disk-image/vhd')
   await setVhdParent(child, parent, { parentFormat: flags.parentFormat, signal: session.io.signal })
   session.answer({ child, parent }, [`The parent of ${child} is ${parent} now.`])
 }
@@ -63,7 +63,7 @@ export async function createVhdFile(
   const mib = text === undefined ? undefined : readSize(text)
   const file = resolveOperand(session, operand(operands, 0))
   if (flags.parent !== undefined && flags.type === 'fixed') throw new UsageError('A child is never fixed.')
-  const { createSnapshot, createVhd, getVhdInfo } = await import('@disk-image/image-utils/vhd')
+  const { createSnapshot, createVhd, getVhdInfo } = await import('@disk-image/vhd')
   if (flags.parent !== undefined) {
     const sizeBytes = mib === undefined ? undefined : mib * MiB
     await createSnapshot(file, resolveOperand(session, flags.parent), {

@@ -1,4 +1,4 @@
-import type { VhdInfo, VhdIssue } from '@disk-image/image-utils/vhd'
+import type { VhdInfo, VhdIssue } from '@disk-image/vhd'
 import { formatBytes, printable } from '@disk-image/core'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { Style } from '../output/style.ts'
@@ -20,7 +20,7 @@ export async function showVhdInfo(
   _flags: object,
   operands: readonly string[],
 ): Promise<void> {
-  const { getVhdInfo } = await import('@disk-image/image-utils/vhd')
+  const { getVhdInfo } = await import('@disk-image/vhd')
   const info = await getVhdInfo(resolveOperand(session, operand(operands, 0)))
   session.answer(info, describeInfo(session.style, info), 'all')
 }
@@ -73,7 +73,7 @@ export async function checkVhdFile(
   flags: { readonly parents: boolean },
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const { examineVhd } = await import('@disk-image/image-utils/vhd')
+  const { examineVhd } = await import('@disk-image/vhd')
   const file = resolveOperand(session, operand(operands, 0))
   const { ok, issues, info } = await examineVhd(file, { ...session.call, parents: flags.parents })
   const verdict = ok ? session.style.good('nothing is broken') : session.style.bad('broken')
@@ -108,7 +108,7 @@ export async function repairVhdFile(
   flags: RepairFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const { repairVhd } = await import('@disk-image/image-utils/vhd')
+  const { repairVhd } = await import('@disk-image/vhd')
   const file = resolveOperand(session, operand(operands, 0))
   const { repairs, remaining } = await repairVhd(file, { ...flags, signal: session.io.signal })
   const did = flags.dryRun === true ? 'would' : 'did'

@@ -85,7 +85,7 @@ async function start(session: Session, flags: WorkerFlags): Promise<FleetWorker>
   }
   const connection = redisOf(session, flags)
   const { createWorker, createRbdDriver, globalMeter } = await loadFleet()
-  const { createProcessRunner } = await import('@disk-image/image-utils/process')
+  const { createProcessRunner } = await import('@disk-image/host')
   return createWorker({
     connection,
     prefix: flags.prefix,

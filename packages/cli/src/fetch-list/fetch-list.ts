@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises'
 import path from 'node:path'
 import type { ImageUtils } from '@disk-image/image-utils'
-import { createTransferQueue, type Transfer, type TransferOutcome } from '@disk-image/image-utils/many'
+import { createTransferQueue, type Transfer, type TransferOutcome } from '@disk-image/image-utils/queue'
 import { jsonOfReport } from '../commands/fetch-report.ts'
 import type { ExitCode } from '../exit-code.ts'
 import { toFailure } from '../failure.ts'

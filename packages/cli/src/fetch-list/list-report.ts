@@ -1,5 +1,5 @@
 import { formatBytes, printableJson } from '@disk-image/core'
-import type { TransferOutcome, TransferSummary } from '@disk-image/image-utils/many'
+import type { TransferOutcome, TransferSummary } from '@disk-image/image-utils/queue'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { Failure } from '../failure.ts'
 import { type Cell, alignRows } from '../output/table.ts'

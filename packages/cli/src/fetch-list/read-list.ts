@@ -1,6 +1,6 @@
 import { formatBytes, MiB, printable } from '@disk-image/core'
 import type { ImageToVolumeRequest } from '@disk-image/image-utils'
-import { createDestinationIdentifier } from '@disk-image/image-utils/many'
+import { createDestinationIdentifier } from '@disk-image/image-utils/queue'
 import { readInput } from '../commands/file-source.ts'
 import { readTransfer } from '../commands/fetch-request.ts'
 import type { Session } from '../session.ts'

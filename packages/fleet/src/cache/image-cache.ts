@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { InvalidError } from '@disk-image/core'
 import type { CallOptions, ImageRecord, ImageService, RequestContext } from '@disk-image/core'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
-import { preparePrivateFolder } from '@disk-image/image-utils/process'
+import { preparePrivateFolder } from '@disk-image/host'
 import type { LeaseStore } from '../lease/lease-store.ts'
 import { downloadPartial } from './download-partial.ts'
 

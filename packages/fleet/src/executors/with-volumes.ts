@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
-import { renameInError } from '@disk-image/image-utils/process'
+import { renameInError } from '@disk-image/host'
 import { backendOf } from '../jobs/identity.ts'
 import type { ConvertJob, FleetJob } from '../jobs/job.ts'
 import { holdVolume } from '../volumes/hold-volume.ts'

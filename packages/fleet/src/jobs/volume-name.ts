@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { isTemporaryName } from '@disk-image/image-utils/process'
+import { isTemporaryName } from '@disk-image/host'
 
 /** A volume in Ceph. */
 export interface RbdName {

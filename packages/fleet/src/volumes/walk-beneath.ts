@@ -2,7 +2,7 @@ import path from 'node:path'
 import { constants } from 'node:fs'
 import { open, readlink, realpath } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { pathOnly } from '@disk-image/image-utils/process'
+import { pathOnly } from '@disk-image/host'
 
 /** As many as the kernel follows. */
 const mostLinks = 40

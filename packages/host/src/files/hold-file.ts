@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
-import { InvalidError } from '@disk-image/core'
+import { ImageError, InvalidError } from '@disk-image/core'
 import { blockDeviceSize } from './block-device.ts'
 import { fileKind } from './file-kind.ts'
 
@@ -126,4 +126,19 @@ export interface OpenSource {
 export async function openSource(name: string, options: HoldOptions = {}): Promise<OpenSource> {
   await using held = await holdFile(name, options)
   return { handle: await held.open(), kind: held.kind, sizeBytes: held.sizeBytes }
+}
+
+/** Has an error of ours call a held file by its name. Its texts are its own: nobody else has them yet. */
+export function renameInError(error: unknown, { path, name }: Pick<HeldFile, 'name' | 'path'>): void {
+  if (!ImageError.is(error) || path === name) return
+  const renamed = (value: unknown): unknown =>
+    typeof value === 'string'
+      ? value.replaceAll(path, name)
+      : Array.isArray(value)
+        ? value.map(renamed)
+        : value
+  for (const key of Object.getOwnPropertyNames(error)) {
+    const value: unknown = Reflect.get(error, key)
+    if (typeof value === 'string' || Array.isArray(value)) Reflect.set(error, key, renamed(value))
+  }
 }

@@ -27,12 +27,11 @@ import {
   type UploadSource,
 } from '@disk-image/core'
 import { transferVerified } from '@disk-image/io'
-import { readFileInChunks } from '../sources/file-chunks.ts'
-import { removePartials } from './partial.ts'
-import { withFileReader } from '../sources/file-reader.ts'
+import { readFileInChunks } from '../files/file-chunks.ts'
+import { removePartials, storeData } from './store-data.ts'
+import { withFileReader } from '../files/file-reader.ts'
 import { selectRecords } from './select-records.ts'
 import { entryOfStore, Sidecar } from './sidecar.ts'
-import { storeData } from './store-data.ts'
 
 /** Settings of {@link createDirectoryImageService}. */
 export interface DirectoryImageServiceOptions {

@@ -10,7 +10,7 @@ import {
 } from '@disk-image/core'
 import { isTemporaryName, openSource } from '@disk-image/host'
 import { readFully } from '@disk-image/io'
-import { createPartial, replaceWith } from './partial.ts'
+import { createPartial, replaceWith } from './store-data.ts'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
 const largestSidecar = 1024 * 1024

@@ -1,9 +1,8 @@
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, InvalidError, type UploadSource } from '@disk-image/core'
-import { spaceError } from '@disk-image/host'
+import { newTemporaryName, removeLeftovers, spaceError } from '@disk-image/host'
 import { HashStream, writeFully } from '@disk-image/io'
-import { createPartial, type PartialFile, replaceWith } from './partial.ts'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 
 /** What is recorded of an image's data. */
 export interface StoredData {
@@ -56,4 +55,37 @@ export async function storeData(
   } finally {
     await hash.close()
   }
+}
+
+const suffix = '.partial'
+
+/** A file that is being written, beside the one that it becomes. */
+export interface PartialFile {
+  readonly path: string
+  readonly handle: FileHandle
+}
+
+/** A new empty file beside the one that it becomes, open. Its name tells the process that writes it. */
+export async function createPartial(file: string): Promise<PartialFile> {
+  const name = newTemporaryName({ prefix: `${path.basename(file)}.`, suffix })
+  const partial = path.join(path.dirname(file), name)
+  // What is written goes to the file that was made here, whatever becomes of its name.
+  return { path: partial, handle: await open(partial, 'wx', 0o600) }
+}
+
+/** Gives it its name, in the place of what has it, and returns when the folder has that on the disk. */
+export async function replaceWith(partial: PartialFile, file: string): Promise<void> {
+  await rename(partial.path, file)
+  const folder = await open(path.dirname(file), 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+/** Removes what killed processes left in a folder, and leaves what running ones still write. */
+export async function removePartials(directory: string): Promise<string[]> {
+  const removed = await removeLeftovers({ directory, suffix })
+  return removed.map(({ path: file }) => file)
 }

@@ -3,8 +3,8 @@ import { type Volume, writeSparsely } from '@disk-image/host'
 import type { RateLimiter } from '@disk-image/io'
 
 /**
- * Writes a stream onto a volume from its start, leaving out what is zero: a hole in a file, safe zeroes on a
- * device. With `sparse` false every byte is written.
+ * Writes onto a volume, leaving out what is zero: a hole in a file, safe zeros on a device. With `sparse` false every
+ * byte is written. A stream is written from its start; a disk in any order.
  */
 export class SparseSink implements OverlappedSink {
   readonly #volume: Volume
@@ -50,17 +50,14 @@ export class SparseSink implements OverlappedSink {
     }
   }
 
-  /** Takes so many zeroes, without looking at any. */
-  async skip(length: number): Promise<void> {
-    if (this.#sparse) {
-      const start = this.#offset
-      this.#offset += length
-      await this.#volume.zero(start, length)
-      return
-    }
-    const zeroes = new Uint8Array(Math.min(length, MiB))
-    for (let done = 0; done < length; done += zeroes.length) {
-      await this.write(zeroes.subarray(0, Math.min(zeroes.length, length - done)))
+  /** The range reads as zeros afterwards. */
+  async zeroAt(start: number, length: number): Promise<void> {
+    const end = start + length
+    this.#offset = end
+    if (this.#sparse) return this.#volume.zero(start, length)
+    const zeros = new Uint8Array(Math.min(length, MiB))
+    for (let offset = start; offset < end; offset += zeros.length) {
+      await this.writeAt(zeros.subarray(0, Math.min(zeros.length, end - offset)), offset)
     }
   }
 }

@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { ImageMetadata, ImageRecord, ImageService } from '@disk-image/core'
 import { requireTool } from '@disk-image/testing'
-import { readFileInChunks } from '../../src/sources/file-chunks.ts'
+import { readFileInChunks } from '../../src/files/file-chunks.ts'
 import { tool } from './support.ts'
 
 /** What the original makes of an image, by declared format: `same SIZE HASH`, or a word for anything else. */

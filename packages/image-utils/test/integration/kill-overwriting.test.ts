@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { requireTool } from '@disk-image/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createImageUtils } from '../../src/index.ts'
-import { inspectFile } from '../../src/operations/qemu-info.ts'
+import { inspectFile } from '../../src/files/file-reader.ts'
 import { createWorkspace, makeRawDisk, sha256, tool, type Workspace } from './support.ts'
 
 const MiB = 1024 * 1024

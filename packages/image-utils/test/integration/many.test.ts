@@ -9,7 +9,7 @@ import {
   type ImageService,
   type ImageUtils,
 } from '../../src/index.ts'
-import { createTransferQueue, identifyDestination, type Transfer } from '../../src/many/index.ts'
+import { createTransferQueue, identifyDestination, type Transfer } from '../../src/queue/index.ts'
 import { createWorkspace, makeLoopDevice, makeRawDisk, sha256, tool, type Workspace } from './support.ts'
 
 const MiB = 1024 * 1024

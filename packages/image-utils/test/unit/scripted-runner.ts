@@ -3,7 +3,7 @@ import { stat, truncate, writeFile } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
 import { type Command, ProcessExecutionError, type ProcessRunner, type RunOptions } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
-import { inspectFile } from '../../src/operations/qemu-info.ts'
+import { inspectFile } from '../../src/files/file-reader.ts'
 import type { ScriptedAnswer, Vector } from './vector.ts'
 
 /** A command that ours ran. */

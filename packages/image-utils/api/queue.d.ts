@@ -1,0 +1,387 @@
+import {
+  CallOptions,
+  DownloadHash,
+  DownloadReport,
+  ImageMetadata,
+  ImageRecord,
+  ImageService,
+  QemuImgInfo,
+  Refusal,
+  RequestContext,
+  TemporaryFileOptions,
+  TemporaryPath,
+  VerifyPolicy,
+} from "@disk-image/core";
+
+import {
+  Cipher,
+} from "@disk-image/qemu-img";
+
+import {
+  FileHandle,
+} from "node:fs/promises";
+
+import {
+  FormatPolicyOptions,
+} from "@disk-image/format-policy";
+
+type BlockSize = string | number;
+
+interface CheckImageFileOptions {
+  readonly diskFormat?: string | undefined;
+  readonly imageId?: string | undefined;
+}
+
+interface CheckImageFormatOptions extends CallOptions {
+  readonly srcFormat?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly data?: QemuImgInfo | undefined;
+  readonly runAsRoot?: boolean | undefined;
+}
+
+interface CinderImageUtils {
+  fixupDiskFormat(diskFormat: string): string;
+  fromQemuImgDiskFormat(diskFormat: string): string;
+  qemuImgInfo(path: string, options?: QemuImgInfoOptions): Promise<QemuImgInfo>;
+  getImageFormat(path: string, options?: {
+    readonly allowQcow2BackingFile?: boolean | undefined;
+  }): Promise<string | undefined>;
+  getQemuImgVersion(): Promise<number[] | undefined>;
+  checkQemuImgVersion(minimumVersion: string): Promise<void>;
+  convertImage(source: string, dest: string, outFormat: string, options?: ConvertImageOptions): Promise<void>;
+  resizeImage(source: string, size: number, options?: CallOptions & {
+    readonly runAsRoot?: boolean | undefined;
+    readonly fileFormat?: string | undefined;
+  }): Promise<void>;
+  getQemuData(imageId: string, hasMeta: boolean, diskFormatRaw: boolean, dest: string, runAsRoot: boolean, options?: QemuDataOptions): Promise<QemuImgInfo | undefined>;
+  checkQcow2Image(imageId: string, data: QemuImgInfo): void;
+  checkVmdkImage(imageId: string, data: QemuImgInfo): void;
+  checkImageFormat(source: string, options?: CheckImageFormatOptions): Promise<void>;
+  checkImageConversionDisable(diskFormat: string, volumeFormat: string, imageId: string, options?: {
+    readonly upload?: boolean | undefined;
+  }): void;
+  checkVirtualSize(virtualSize: number, volumeSize: number, imageId: string): number;
+  checkAvailableSpace(dest: string, imageSize: number, imageId: string): Promise<void>;
+  decodeCipher(cipherSpec: string, keySize: number): Cipher;
+  isXenserverFormat(imageMeta: ImageMetadata): boolean;
+  filterOutReservedNamespacesMetadata(metadata: Readonly<Record<string, unknown>>): Record<string, unknown>;
+  fetch(context: RequestContext, imageService: ImageService | undefined, imageId: string, path: string, options?: FetchOptions): Promise<DownloadReport>;
+  fetchVerifyImage(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, options?: FetchOptions): Promise<DownloadReport>;
+  fetchToRaw(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: Omit<FetchToVolumeOptions, "volumeSubformat">): Promise<void>;
+  fetchToVhd(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
+  fetchToVolumeFormat(context: RequestContext, imageService: ImageService | undefined, imageId: string, dest: string, volumeFormat: string, blocksize?: BlockSize, options?: FetchToVolumeOptions): Promise<void>;
+  uploadVolume(context: RequestContext, imageService: ImageService | undefined, imageMeta: TargetImage, volumePath: string, options?: UploadVolumeOptions): Promise<void>;
+  validateStoresId(context: RequestContext, imageServiceStoreId: string, options?: CallOptions & {
+    readonly imageService?: ImageService | undefined;
+  }): Promise<void>;
+  verifyGlanceImageSignature(context: RequestContext, imageService: ImageService | undefined, imageId: string, path: string, options?: CallOptions): Promise<boolean>;
+  setVhdParent(vhdPath: string, parentPath: string): Promise<void>;
+  coalesceVhd(vhdPath: string, options?: CallOptions): Promise<void>;
+  getVhdSize(vhdPath: string): Promise<number>;
+  resizeVhd(vhdPath: string, size: number, journal?: string, options?: CallOptions): Promise<void>;
+  discoverVhdChain(directory: string): Promise<string[]>;
+  fixVhdChain(vhdChain: readonly string[]): Promise<void>;
+  coalesceChain(vhdChain: readonly string[], options?: CallOptions): Promise<string>;
+  extractTargz(archiveName: string, target: string, options?: CallOptions): Promise<void>;
+  replaceXenserverImageWithCoalescedVhd(imageFile: string, options?: CallOptions): Promise<void>;
+  createTemporaryFile(options?: TemporaryFileOptions): Promise<string>;
+  temporaryFile(options?: TemporaryFileOptions): Promise<TemporaryPath>;
+  temporaryDir(options?: TemporaryFileOptions): Promise<TemporaryPath>;
+  cleanupTemporaryFile(backendName: string): Promise<void>;
+  chownIfNeeded(volumePath: string, options?: CallOptions): Promise<AsyncDisposable>;
+  readonly TemporaryImages: {
+    fetch(imageService: ImageService, context: RequestContext, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath>;
+    forImageService(imageService: ImageService): TemporaryImages;
+  };
+}
+
+interface ConvertImageOptions extends CallOptions {
+  readonly outSubformat?: string | undefined;
+  readonly srcFormat?: string | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly throttle?: Throttle | undefined;
+  readonly cipherSpec?: Cipher | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly compress?: boolean | undefined;
+  readonly srcPassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
+  readonly imageId?: string | undefined;
+  readonly data?: QemuImgInfo | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly compression?: "zlib" | "zstd" | undefined;
+}
+
+type DestinationIdentifier = (destination: string) => Promise<DestinationIdentity>;
+
+interface DestinationIdentity {
+  readonly kind: "file" | "device" | "new" | "homeless" | "nodeless" | "other";
+  readonly keys: readonly string[];
+  readonly device: string;
+}
+
+interface FetchOptions extends CallOptions {
+  readonly userId?: string | undefined;
+  readonly projectId?: string | undefined;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+  readonly durable?: boolean | undefined;
+}
+
+type FetchTemporary = (imageService: ImageService, context: RequestContext, imageId: string, options: CallOptions & {
+  readonly suffix: string;
+}) => Promise<TemporaryPath>;
+
+interface FetchToVolumeOptions extends CallOptions {
+  readonly volumeSubformat?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly projectId?: string | undefined;
+  readonly size?: number | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly durable?: boolean | undefined;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly verifyBeforeWrite?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+}
+
+type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
+
+interface ImageToVolumePlan {
+  readonly imageId: string;
+  readonly destination: string;
+  readonly format: string | undefined;
+  readonly volumeFormat: string;
+  readonly steps: readonly string[];
+  readonly needsQemuImg: boolean;
+  readonly temporaryBytes: number;
+  readonly volumeBytes: number | undefined;
+  readonly freeTemporaryBytes: number;
+  readonly freeVolumeBytes: number;
+  readonly refusals: readonly Refusal[];
+}
+
+interface ImageToVolumeReport {
+  readonly imageId: string;
+  readonly destination: string;
+  readonly format: string;
+  readonly volumeFormat: string;
+  readonly bytesDownloaded: number;
+  readonly bytesWritten: number;
+  readonly virtualSizeBytes: number;
+  readonly hash: DownloadHash | undefined;
+  readonly signatureVerified: boolean;
+  readonly warnings: readonly Refusal[];
+  readonly resumes: number;
+  readonly seconds: {
+    readonly download: number;
+    readonly convert: number;
+    readonly total: number;
+  };
+}
+
+interface ImageToVolumeRequest extends CallOptions {
+  readonly context?: RequestContext | undefined;
+  readonly imageService?: ImageService | undefined;
+  readonly imageId: string;
+  readonly volume: string;
+  readonly volumeFormat?: string | undefined;
+  readonly volumeSubformat?: string | undefined;
+  readonly volumeSizeGiB?: number | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly durable?: boolean | undefined;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly verifyBeforeWrite?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly cipherSpec?: Cipher | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly sourcePassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+interface ImageUtils extends CinderImageUtils {
+  readonly options: ResolvedOptions;
+  readonly imageService: ImageService | undefined;
+  imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
+  planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
+  volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
+  cleanTemporaryFiles(): Promise<{
+    readonly path: string;
+    readonly sizeBytes: number;
+  }[]>;
+}
+
+interface ImageUtilsOptions {
+  readonly imageConversionDir?: string | undefined;
+  readonly imageCompressOnUpload?: boolean | undefined;
+  readonly imageConversionCpuLimitSeconds?: number | undefined;
+  readonly imageConversionAddressSpaceLimitGiB?: number | undefined;
+  readonly imageConversionDisable?: boolean | undefined;
+  readonly vmdkAllowedTypes?: readonly string[] | undefined;
+  readonly reservedImageNamespaces?: readonly string[] | undefined;
+  readonly allowCompressionOnImageUpload?: boolean | undefined;
+  readonly compressionFormat?: "gzip" | undefined;
+  readonly verifyGlanceSignatures?: "enabled" | "disabled" | undefined;
+  readonly allowedDirectUrlSchemes?: readonly string[] | undefined;
+  readonly glanceNumRetries?: number | undefined;
+  readonly allowArchivesAsRaw?: boolean | undefined;
+  readonly formatRules?: FormatRules | undefined;
+  readonly rootHelper?: readonly string[] | undefined;
+  readonly sandbox?: SandboxMode | undefined;
+}
+
+interface QemuDataOptions extends CallOptions {
+  readonly forceShare?: boolean | undefined;
+}
+
+interface QemuImgInfoOptions extends CallOptions {
+  readonly runAsRoot?: boolean | undefined;
+  readonly forceShare?: boolean | undefined;
+  readonly allowQcow2BackingFile?: boolean | undefined;
+  readonly imgFormat?: string | undefined;
+}
+
+type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
+
+type SandboxMode = "auto" | "require" | "off";
+
+type TargetImage = Partial<Omit<ImageRecord, "id">> & {
+  readonly id: string;
+};
+
+interface TemporaryImageOptions extends CallOptions {
+  readonly suffix?: string | undefined;
+}
+
+declare class TemporaryImages {
+  #private;
+  constructor(fetch: FetchTemporary);
+  get(context: RequestContext, imageId: string): string | undefined;
+  fetch(imageService: ImageService, context: RequestContext, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath>;
+}
+
+interface Throttle {
+  readonly prefix?: readonly string[] | undefined;
+  readonly rateBytesPerSecond?: number | undefined;
+}
+
+interface Transfer {
+  readonly request: ImageToVolumeRequest;
+  readonly state: TransferState;
+  readonly outcome: Promise<TransferOutcome>;
+  cancel(reason?: unknown): void;
+}
+
+type TransferOutcome = {
+  readonly state: "done";
+  readonly report: TransferReport;
+} | {
+  readonly state: "failed";
+  readonly error: unknown;
+} | {
+  readonly state: "cancelled";
+  readonly reason: unknown;
+};
+
+interface TransferQueue extends AsyncDisposable {
+  add(request: ImageToVolumeRequest): Transfer;
+  cancel(reason?: unknown): void;
+  finished(): Promise<TransferSummary>;
+}
+
+interface TransferQueueDependencies {
+  readonly imageUtils: Pick<ImageUtils, "imageToVolume" | "options" | "TemporaryImages">;
+  readonly imageService?: ImageService | undefined;
+}
+
+interface TransferQueueOptions {
+  readonly jobs?: number | undefined;
+  readonly jobsPerDevice?: number | undefined;
+  readonly bytesInFlight?: number | undefined;
+  readonly stopOnFailure?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onChange?: ((transfer: Transfer) => void) | undefined;
+}
+
+interface TransferReport extends ImageToVolumeReport {
+  readonly shared: boolean;
+}
+
+type TransferState = "waiting" | "running" | "done" | "failed" | "cancelled";
+
+interface TransferSummary {
+  readonly done: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly bytesDownloaded: number;
+  readonly bytesWritten: number;
+}
+
+interface UploadVolumeOptions extends CallOptions {
+  readonly volumeFd?: FileHandle | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly compress?: boolean | undefined;
+  readonly storeId?: string | undefined;
+  readonly baseImageRef?: string | undefined;
+}
+
+interface VolumeToImageReport {
+  readonly imageId: string;
+  readonly volume: string;
+  readonly diskFormat: string;
+  readonly containerFormat: string;
+  readonly bytesUploaded: number;
+  readonly image: ImageRecord;
+  readonly warnings: readonly Refusal[];
+  readonly seconds: {
+    readonly convert: number;
+    readonly upload: number;
+    readonly total: number;
+  };
+}
+
+interface VolumeToImageRequest extends CallOptions {
+  readonly context?: RequestContext | undefined;
+  readonly imageService?: ImageService | undefined;
+  readonly image: TargetImage;
+  readonly volume: string;
+  readonly volumeFd?: FileHandle | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
+  readonly storeId?: string | undefined;
+  readonly baseImageRef?: string | undefined;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+export declare function createDestinationIdentifier(options?: {
+  readonly rememberFolders?: boolean;
+}): DestinationIdentifier;
+
+export declare function createTransferQueue(dependencies: TransferQueueDependencies, options?: TransferQueueOptions): TransferQueue;
+
+export declare function identifyDestination(destination: string): Promise<DestinationIdentity>;
+
+export declare const transferMemoryBytes: number;
+
+export type {
+  DestinationIdentifier,
+  DestinationIdentity,
+  Transfer,
+  TransferOutcome,
+  TransferQueue,
+  TransferQueueDependencies,
+  TransferQueueOptions,
+  TransferReport,
+  TransferState,
+  TransferSummary,
+};

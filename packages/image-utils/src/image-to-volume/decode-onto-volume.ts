@@ -1,0 +1,79 @@
+import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import { openVolume, type Volume } from '@disk-image/host'
+import { openStreamDecoder } from '@disk-image/disk'
+import type { RouteLayout } from '../route/formats.ts'
+import { checkSameSize } from '../judge/judge.ts'
+import type { Cleanup } from '../services/cleanup.ts'
+import type { Services } from '../services/services.ts'
+import { SparseSink } from '../sinks/sparse-sink.ts'
+import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
+import { checkInspection } from './check-inspection.ts'
+import { checkFits, type Job } from './job.ts'
+import type { Arrival, SpoolFile } from './receive.ts'
+
+/**
+ * An image onto a raw volume while it downloads. Only what has to wait for a table goes through the temporary file. No
+ * tool reads the image, so none is asked what it makes of it.
+ *
+ * @param judged what its head was judged as
+ */
+export async function decodeOntoVolume(
+  services: Services,
+  job: Job,
+  cleanup: Cleanup,
+  {
+    spool,
+    plan,
+    judged,
+  }: { spool: SpoolFile; plan: NonNullable<RouteLayout['stream']>; judged: InspectionResult },
+): Promise<Arrival> {
+  const { imageId, request, target, call } = job
+  let volume: Volume | undefined
+  let onto: SparseSink | undefined
+  const open = async (sizeBytes: number | undefined): Promise<void> => {
+    if (sizeBytes !== undefined) {
+      checkSameSize(imageId, sizeBytes, judged.virtualSizeBytes)
+      checkInspection(services, job, { ...judged, virtualSizeBytes: sizeBytes }, 'head')
+    }
+    volume = await openVolume(request.volume, { sizeBytes, ...volumeOptions(services, job) })
+    const opened = volume
+    cleanup.always(() => opened.close())
+    // A decoder leaves out what is zero; of a device that has to be made true first.
+    if (!target.writesZeros && sizeBytes !== undefined) await volume.zero(0, sizeBytes)
+    onto = new SparseSink(volume, { sparse: !target.writesZeros, rateLimiter: rateLimiterOf(job) })
+  }
+  if (plan.sizeBytes !== undefined) await open(plan.sizeBytes)
+  const decoder = await openStreamDecoder(plan.layout, {
+    workers: services.decodeWorkers,
+    spool: { file: spool.path, write: (chunk, offset) => spool.volume.write(chunk, offset) },
+    writeZeros: target.writesZeros,
+    onSize: plan.sizeBytes === undefined ? open : undefined,
+    target: {
+      write: async (chunk, offset) => {
+        // What only the end tells the size of must not grow beyond the volume before.
+        checkFits(offset + chunk.length, request.volumeSizeGiB, imageId)
+        await onto?.writeAt(chunk, offset)
+      },
+      zero: async (offset, length) => onto?.zeroAt(offset, length),
+    },
+    signal: call.signal,
+  })
+  cleanup.onFailure(() => decoder.close())
+  let position = 0
+  const writeAt = (chunk: Uint8Array, offset: number): Promise<void> => {
+    position = offset + chunk.length
+    return decoder.write(chunk, offset)
+  }
+  return {
+    sink: { write: (chunk) => writeAt(chunk, position), writeAt },
+    finish: async (inspection) => {
+      const { virtualSizeBytes } = await decoder.end()
+      checkSameSize(imageId, virtualSizeBytes, inspection.virtualSizeBytes)
+      if (volume === undefined || onto === undefined) throw new Error('the decoder has told no size')
+      await volume.commit(virtualSizeBytes)
+      // Before all is said to be well: on a network file system closing can fail for what was written.
+      await volume.close()
+      return { kind: 'on-volume', bytesWritten: onto.written, virtualSizeBytes }
+    },
+  }
+}

@@ -1,0 +1,78 @@
+import type { ByteSink, DownloadReport, OverlappedSink, Refusal, VerifyPolicy } from '@disk-image/core'
+import { openSignatureVerification } from '../judge/verify-signature.ts'
+import type { Services } from '../services/services.ts'
+import type { Job } from './job.ts'
+
+/** A download that is whole and verified. */
+export interface Downloaded {
+  readonly report: DownloadReport
+  readonly signatureVerified: boolean
+  /** What could not be verified. */
+  readonly warnings: readonly Refusal[]
+}
+
+/** Downloads the stored bytes into a sink, and verifies hash and, where there is one, signature. */
+export async function downloadInto(services: Services, job: Job, sink: ByteSink): Promise<Downloaded> {
+  const signature = job.source.signed
+    ? await openSignatureVerification(services, job.context, job.record, job.call)
+    : undefined
+  try {
+    const { connections, preferStores, verify } = job.request
+    const report = await job.imageService.download(
+      job.context,
+      job.imageId,
+      signature === undefined ? sink : both(signature, sink),
+      { ...job.call, connections, preferStores, verify, record: job.record },
+    )
+    await signature?.verify()
+    const warnings = signature === undefined ? warnIfUnverified(services, job.imageId, report, verify) : []
+    return { report, signatureVerified: signature !== undefined, warnings }
+  } finally {
+    await signature?.close()
+  }
+}
+
+/** Both get each chunk at the same time. What hashes uses shared memory as it is, so nothing is copied for it. */
+function both(first: ByteSink, second: ByteSink | OverlappedSink): ByteSink | OverlappedSink {
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    await Promise.all([first.write(chunk), second.write(chunk)])
+  }
+  if (!('writeAt' in second)) return { write }
+  return {
+    write,
+    writeAt: async (chunk, offset) => {
+      await Promise.all([first.write(chunk), second.writeAt(chunk, offset)])
+    },
+  }
+}
+
+/**
+ * Says so where nothing of a download could be compared with the image's record but its size: in the log, and in
+ * what is returned for the report. A caller who wanted no verification knows it already.
+ */
+export function warnIfUnverified(
+  services: Pick<Services, 'logger'>,
+  imageId: string,
+  report: Pick<DownloadReport, 'hash'> | undefined,
+  verify: VerifyPolicy | undefined,
+): readonly Refusal[] {
+  const warnings = unverified(report, verify)
+  for (const { reason, ...warning } of warnings) services.logger.warn(reason, { imageId, ...warning })
+  return warnings
+}
+
+/** The same without a word to the log. Without a report the bytes were there already, and verified before. */
+export function unverified(
+  report: Pick<DownloadReport, 'hash'> | undefined,
+  verify: VerifyPolicy | undefined,
+): readonly Refusal[] {
+  if (report === undefined || report.hash?.verified === true || verify === 'none') return []
+  return [
+    {
+      rule: 'unverified',
+      reason: "The image's bytes could not be verified: its record has no hash to compare with.",
+      found: report.hash === undefined ? 'no hash' : `${report.hash.algorithm} ${report.hash.value}`,
+      accepted: "an image with os_hash_value or checksum; verify: 'strict' refuses any other",
+    },
+  ]
+}

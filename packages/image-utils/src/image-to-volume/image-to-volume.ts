@@ -1,0 +1,141 @@
+import { Cleanup } from '../services/cleanup.ts'
+import type { Services } from '../services/services.ts'
+import { layoutOf } from '../route/formats.ts'
+import { checkQemuImg, crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
+import { withFileReader } from '../files/file-reader.ts'
+import { checkEncrypted, type Encrypted, openEncrypted } from '../judge/decrypt.ts'
+import { type Job, prepareJob, routeOf } from './job.ts'
+import { receiveHeldImage, receiveImage, type Received } from './receive.ts'
+import { receiveXenserverImage } from './receive-xenserver-image.ts'
+import type { ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
+import { Stopwatch, observe } from '../telemetry/observe.ts'
+import type { Operation } from '../telemetry/telemetry.ts'
+import { writeDisk } from '../write/write-disk.ts'
+
+/**
+ * An image, from its service onto a volume: inspected, judged, verified, written.
+ *
+ * When this rejects, nothing temporary is left, and the volume holds nothing that could be taken for an image.
+ *
+ * @param asCinder as the original: `volumeSizeGiB` is only a limit, which leaves a file as long as its disk, and
+ *   qemu-img is asked about VMDK, VDI and Parallels
+ * @throws {ImageUnacceptableError} refused, with the rule, the place and what would be accepted
+ * @throws {ImageTooBigError} no room, with the folder and the figures
+ * @throws {ImageDownloadFailedError} the data could not be had whole and right
+ * @throws {ImageNotFoundError | ImageNotAuthorizedError | InvalidError | ProcessExecutionError}
+ */
+export function imageToVolume(
+  services: Services,
+  request: ImageToVolumeRequest,
+  asCinder = false,
+): Promise<ImageToVolumeReport> {
+  return observe(services.telemetry, 'image_to_volume', request, async (heard, operation) => {
+    const report = await transfer(services, heard, asCinder, operation)
+    // Not the whole report: it names the image and the volume.
+    const { format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
+    const { resumes, signatureVerified } = report
+    operation.note({ format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes })
+    operation.note({ resumes, signatureVerified })
+    return report
+  })
+}
+
+async function transfer(
+  services: Services,
+  request: ImageToVolumeRequest,
+  asCinder: boolean,
+  operation: Operation,
+): Promise<ImageToVolumeReport> {
+  const stopwatch = new Stopwatch(services.clock, operation)
+  const job = await prepareJob(services, request, 'volume', asCinder)
+  return Cleanup.around(services.logger, async (cleanup) => {
+    const received = await stopwatch.time('download', () => receive(services, job, cleanup))
+    const onVolume =
+      received.result.kind === 'on-volume'
+        ? received.result
+        : await stopwatch.time('convert', () => convert(services, job, received, cleanup))
+    return {
+      imageId: job.imageId,
+      destination: request.volume,
+      format: received.inspection.format,
+      volumeFormat: request.volumeFormat ?? 'raw',
+      bytesDownloaded: received.report?.bytes ?? 0,
+      bytesWritten: onVolume.bytesWritten,
+      virtualSizeBytes: onVolume.virtualSizeBytes,
+      hash: received.report?.hash,
+      signatureVerified: received.signatureVerified,
+      warnings: received.warnings,
+      resumes: received.report?.resumes ?? 0,
+      seconds: {
+        download: stopwatch.seconds('download'),
+        convert: stopwatch.seconds('convert'),
+        total: stopwatch.total(),
+      },
+    }
+  })
+}
+
+/** The disk inside a container onto a volume, once it is judged. */
+async function decryptOnto(
+  services: Services,
+  job: Job,
+  { path, ...encrypted }: Encrypted & { readonly path: string },
+  cleanup: Cleanup,
+): Promise<{ readonly bytesWritten: number; readonly virtualSizeBytes: number }> {
+  const { volumeSizeGiB } = job.request
+  await using disk = await openEncrypted(services, { ...encrypted, volumeSizeGiB })
+  const layout = { format: 'luks', sizeBytes: disk.size, streams: false, reads: true }
+  const route = routeOf(job, layout, { inFile: true })
+  const opened = { path, format: 'luks', disk, virtualSizeBytes: disk.size }
+  const bytesWritten = await writeDisk(services, { ...job, route }, opened, cleanup)
+  return { bytesWritten, virtualSizeBytes: disk.size }
+}
+
+async function receive(services: Services, job: Job, cleanup: Cleanup): Promise<Received> {
+  try {
+    const expected = routeOf(job, layoutOf(job.claimedFormat))
+    if (expected.needsQemuImg) await checkQemuImg(services, job.call.signal)
+    if (job.heldPath !== undefined) return await receiveHeldImage(services, job, job.heldPath)
+    if (job.container === 'xenserver') return await receiveXenserverImage(services, job, cleanup)
+    return await receiveImage(services, job, expected, cleanup)
+  } catch (error) {
+    throw withImageId(job.imageId, error)
+  }
+}
+
+async function convert(
+  services: Services,
+  job: Job,
+  received: Received,
+  cleanup: Cleanup,
+): Promise<{ readonly bytesWritten: number; readonly virtualSizeBytes: number }> {
+  if (received.result.kind !== 'in-file') return received.result
+  const { path, chain } = received.result
+  const { format } = received
+  try {
+    const { decrypt, sourcePassphraseFile: passphraseFile } = job.request
+    if (passphraseFile !== undefined && format !== 'qcow2') {
+      const written = await withFileReader(path, async (reader) => {
+        const encrypted = { imageId: job.imageId, reader, passphraseFile, signal: job.call.signal }
+        if (decrypt === true) return decryptOnto(services, job, { ...encrypted, path }, cleanup)
+        if (received.inspection.format === 'luks') await checkEncrypted(services, encrypted)
+        return undefined
+      })
+      if (written !== undefined) return written
+    }
+    const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
+    const layout = layoutOf(format, received.inspection, received.head)
+    const judged = { ...layout, sizeBytes: judgedBytes ?? received.bytes }
+    const route = routeOf(job, judged, { inFile: true })
+    const question = { imageId: job.imageId, path, format, judgedBytes, signal: job.call.signal }
+    const { volumeSizeGiB } = job.request
+    const virtualSizeBytes = route.asksQemuImg
+      ? (await crossCheck(services, { ...question, volumeSizeGiB })).virtualSize
+      : judged.sizeBytes
+    const disk = { path, chain, format, virtualSizeBytes }
+    const bytesWritten = await writeDisk(services, { ...job, route }, disk, cleanup)
+    return { bytesWritten, virtualSizeBytes }
+  } catch (error) {
+    throw withImageId(job.imageId, error)
+  }
+}

@@ -1,0 +1,235 @@
+import {
+  type CallOptions,
+  GiB,
+  type ImageRecord,
+  type ImageService,
+  ImageUnacceptableError,
+  InvalidError,
+  type RequestContext,
+  checkImageId,
+  recordProblem,
+  toQemuFormat,
+} from '@disk-image/core'
+import { checkConversionAllowed, checkVirtualSize } from '@disk-image/format-policy'
+import { resolvePlace } from '@disk-image/host'
+import { checkSubformat } from '@disk-image/qemu-img'
+import { isXenserverFormat } from '@disk-image/vhd'
+import type { RouteLayout } from '../route/formats.ts'
+import {
+  type ContainerFormat,
+  type Route,
+  type RouteSource,
+  type RouteTarget,
+  chooseRoute,
+} from '../route/route.ts'
+import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
+import { checkDestination, checkEncryption, isWritable } from '../write/check-target.ts'
+import type { ImageToVolumeRequest } from './request.ts'
+
+/** One transfer, with all that is known before its first byte. */
+export interface Job {
+  readonly request: ImageToVolumeRequest
+  readonly context: RequestContext
+  readonly imageService: ImageService
+  readonly imageId: string
+  readonly record: ImageRecord
+  readonly container: ContainerFormat
+  /** What the record says the image is, in qemu-img's terms; undefined where it says nothing that binds. */
+  readonly claimedFormat: string | undefined
+  readonly source: RouteSource
+  readonly target: RouteTarget
+  readonly throttle: Throttle
+  /** Whether only the root helper may write the volume. */
+  readonly needsRoot: boolean
+  /** Where the image was put before, by `TemporaryImages`. */
+  readonly heldPath: string | undefined
+  readonly call: CallOptions
+}
+
+/** The way that the image of a job takes, as far as it is known. */
+export function routeOf(job: Job, layout: RouteLayout, source: Partial<RouteSource> = {}): Route {
+  return chooseRoute({ ...job.source, ...source }, job.container, layoutInside(job, layout), job.target)
+}
+
+/** A container that is opened is read when all of it is there. */
+function layoutInside({ request }: Job, layout: RouteLayout): RouteLayout {
+  if (request.decrypt !== true || layout.format === 'qcow2') return layout
+  const sizeBytes = layout.format === 'luks' ? layout.sizeBytes : undefined
+  return { format: 'luks', sizeBytes, streams: false, reads: true }
+}
+
+/** Reads the image's record, and refuses what can be refused before anything is downloaded. */
+export async function prepareJob(
+  services: Services,
+  request: ImageToVolumeRequest,
+  purpose: 'volume' | 'fetch' | 'plan' = 'volume',
+  asCinder = false,
+): Promise<Job> {
+  const call: CallOptions = { signal: request.signal, onProgress: request.onProgress }
+  const imageService = chooseImageService(services, request.imageService)
+  const context = request.context ?? {}
+  const { imageId } = request
+  checkImageId(imageId)
+  checkVolumeSize(request.volumeSizeGiB)
+  request.signal?.throwIfAborted()
+  const needsRoot = await needsRootHelper(services, request)
+  if (!needsRoot) await checkDestination(request.volume)
+  if (purpose !== 'plan') imageService.prepareDownload?.()
+  const record = await showRecord(imageService, context, imageId, { signal: request.signal })
+  const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
+  if (purpose !== 'fetch') {
+    const { passphraseFile, sourcePassphraseFile, decrypt } = request
+    checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile, decrypt })
+    checkSubformat(volumeFormat, request.volumeSubformat)
+  }
+  if (purpose === 'volume') {
+    checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {
+      disabled: services.options.imageConversionDisable,
+    })
+    checkCompression(services, record)
+  }
+  const throttle = request.throttle ?? services.throttle
+  const claimedFormat = claimOf(record)
+  const container = containerOf(record)
+  const heldPath =
+    container === 'none' && purpose !== 'fetch'
+      ? services.temporaryImages.forImageService(imageService).get(context, imageId)
+      : undefined
+  const signed = services.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
+  const job: Job = {
+    request,
+    context,
+    imageService,
+    imageId,
+    record,
+    container,
+    claimedFormat,
+    source: {
+      sizeBytes: record.size ?? undefined,
+      inFile: heldPath !== undefined,
+      signed,
+      verifyFirst: request.verifyBeforeWrite ?? signed,
+      asCinder,
+    },
+    target: {
+      name: request.volume,
+      kind: purpose === 'fetch' ? 'copy' : 'volume',
+      format: volumeFormat,
+      needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
+      writesZeros: request.disableSparse === true,
+      ...(await measureTarget(request, asCinder)),
+      compressed: false,
+    },
+    throttle,
+    needsRoot,
+    heldPath,
+    call,
+  }
+  if (purpose !== 'plan') checkRawFits(job)
+  return job
+}
+
+/** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */
+async function measureTarget(
+  { volume, volumeSizeGiB = 0, sourcePassphraseFile, decrypt = false }: ImageToVolumeRequest,
+  asCinder: boolean,
+): Promise<Pick<RouteTarget, 'exists' | 'lengthBytes'>> {
+  // What only root may see is there.
+  const place = await resolvePlace(volume).catch(() => undefined)
+  const exists = place === undefined || place.found !== undefined
+  // To Cinder the size of a volume is only a limit.
+  const staysEncrypted = sourcePassphraseFile !== undefined && !decrypt
+  const isFixed = asCinder || staysEncrypted || place?.found?.isBlockDevice() === true
+  return { exists, lengthBytes: isFixed ? 0 : Math.ceil((volumeSizeGiB * GiB) / 512) * 512 }
+}
+
+/** @throws {ImageUnacceptableError} where the image is compressed, and the operator has not allowed that */
+export function checkCompression({ options }: Pick<Services, 'options'>, record: ImageRecord): void {
+  if (record.container_format !== 'compressed' || options.allowCompressionOnImageUpload) return
+  throw new ImageUnacceptableError({
+    imageId: record.id,
+    reason: 'Image compression disallowed, but container_format is compressed.',
+    rule: 'compression-disallowed',
+    found: "container_format 'compressed'",
+    accepted: 'an image that is not compressed, or the option allowCompressionOnImageUpload',
+  })
+}
+
+/** Largest number of GiB whose bytes a number holds exactly. */
+const largestGiB = Math.floor(Number.MAX_SAFE_INTEGER / GiB)
+
+/** @throws {InvalidError} for what is no size: not a number, not above 0, beyond any disk */
+function checkVolumeSize(volumeSizeGiB: unknown): void {
+  if (volumeSizeGiB === undefined) return
+  if (typeof volumeSizeGiB === 'number' && volumeSizeGiB > 0 && volumeSizeGiB <= largestGiB) return
+  const shown =
+    typeof volumeSizeGiB === 'number' || volumeSizeGiB === null
+      ? `${volumeSizeGiB}`
+      : typeof volumeSizeGiB === 'string'
+        ? JSON.stringify(volumeSizeGiB)
+        : `of type ${typeof volumeSizeGiB}`
+  throw new InvalidError({
+    reason: `volumeSizeGiB must be a number of GiB above 0, ${largestGiB} at most; it is ${shown}.`,
+  })
+}
+
+/** How large a raw disk is, its record says. */
+export function checkRawFits({ claimedFormat, container, record, request, imageId }: Job): void {
+  if (claimedFormat === 'raw' && container === 'none' && typeof record.size === 'number') {
+    checkFits(record.size, request.volumeSizeGiB, imageId)
+  }
+}
+
+/** Refuses a disk that doesn't fit into a volume of so many GiB; says nothing where no size was given. */
+export function checkFits(
+  virtualSizeBytes: number,
+  volumeSizeGiB: number | undefined,
+  imageId: string,
+): void {
+  if (volumeSizeGiB !== undefined) checkVirtualSize(virtualSizeBytes, volumeSizeGiB, imageId)
+}
+
+/** An `ami` is whatever it is: the original compares no format for it, so only the inspector's word counts. */
+function claimOf(record: ImageRecord): string | undefined {
+  const format = record.disk_format
+  return typeof format !== 'string' || format === '' || format.toLowerCase() === 'ami'
+    ? undefined
+    : toQemuFormat(format)
+}
+
+function containerOf(record: ImageRecord): ContainerFormat {
+  if (isXenserverFormat(record)) return 'xenserver'
+  return record.container_format === 'compressed' ? 'gzip' : 'none'
+}
+
+/** Whether any of a signature's properties is there; an incomplete set is refused when it is verified. */
+export function hasSignature(record: ImageRecord): boolean {
+  return [
+    'img_signature',
+    'img_signature_hash_method',
+    'img_signature_key_type',
+    'img_signature_certificate_uuid',
+  ].some((name) => record.properties[name] !== undefined && record.properties[name] !== null)
+}
+
+async function needsRootHelper(services: Services, request: ImageToVolumeRequest): Promise<boolean> {
+  if (request.runAsRoot !== true || services.options.rootHelper.length === 0) return false
+  return !(await isWritable(request.volume))
+}
+
+/**
+ * An image's record, whose fields have the types that everything after it counts on: any object may be a service.
+ *
+ * @throws {InvalidError} where a field has another type
+ */
+export async function showRecord(
+  imageService: ImageService,
+  context: RequestContext,
+  imageId: string,
+  options: CallOptions,
+): Promise<ImageRecord> {
+  const record = await imageService.show(context, imageId, options)
+  const problem = recordProblem(record)
+  if (problem === undefined) return record
+  throw new InvalidError({ reason: `The record of image ${imageId} is not usable: ${problem}.` })
+}

@@ -1,0 +1,243 @@
+import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
+import { createInspector, inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { openVolume, type Volume } from '@disk-image/host'
+import { Unwrapper } from '@disk-image/disk'
+import type { Cleanup } from '../services/cleanup.ts'
+import type { Services } from '../services/services.ts'
+import { checkAvailableSpace } from '../judge/space.ts'
+import { withFileReader } from '../files/file-reader.ts'
+import { driverOf, headBytes, layoutOf, type RouteLayout } from '../route/formats.ts'
+import type { Route } from '../route/route.ts'
+import { InspectingSink } from '../sinks/inspecting-sink.ts'
+import { SparseSink } from '../sinks/sparse-sink.ts'
+import { checkFits, type Job, routeOf } from './job.ts'
+import { checkInspection } from './check-inspection.ts'
+import { downloadInto } from './download-into.ts'
+import { checkQemuImg } from '../judge/ask-qemu-img.ts'
+import { decodeOntoVolume } from './decode-onto-volume.ts'
+import { oneImage, openToolEnvelope } from './unwrap.ts'
+import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
+
+/** An image that has arrived whole, inspected and judged. */
+export interface Received {
+  readonly inspection: InspectionResult
+  /** In qemu-img's terms. */
+  readonly format: string
+  /** Bytes of the disk, where that is known better than from the inspection. */
+  readonly virtualSizeBytes?: number | undefined
+  /** Bytes of the image, after decoding of a compressed container. */
+  readonly bytes: number
+  /** Its first bytes, where they were kept. */
+  readonly head?: Uint8Array | undefined
+  /** Absent where the image came from a file that was there already. */
+  readonly report: DownloadReport | undefined
+  readonly signatureVerified: boolean
+  /** What could not be verified. */
+  readonly warnings: readonly Refusal[]
+  readonly result: Streamed | InFile
+}
+
+/** The bytes are on the volume already. */
+export interface Streamed {
+  readonly kind: 'on-volume'
+  readonly bytesWritten: number
+  readonly virtualSizeBytes: number
+}
+
+/** The bytes are in a file, untouched. */
+export interface InFile {
+  readonly kind: 'in-file'
+  readonly path: string
+  /** A chain of VHDs instead, leaf first. */
+  readonly chain?: readonly string[] | undefined
+}
+
+/**
+ * Downloads the image, inspecting it as it comes: straight onto the volume, decoded onto it, or into a temporary file,
+ * as its route says. What is on the volume when this resolves is verified; when it rejects, the cleanup's failure tasks
+ * take back what was written.
+ *
+ * @param expected the route that the image's record makes likely
+ */
+export async function receiveImage(
+  services: Services,
+  job: Job,
+  expected: Route,
+  cleanup: Cleanup,
+): Promise<Received> {
+  // What needs a temporary file has it made while the service is still being asked for the data.
+  const file = expected.kind === 'stream' ? undefined : openSpool(services, job, cleanup)
+  file?.catch(() => undefined)
+  try {
+    return await receiveInto(services, job, cleanup, (known) =>
+      openArrival(services, job, cleanup, { ...known, file }),
+    )
+  } finally {
+    // Nothing may be made behind the cleanup's back.
+    await file?.catch(() => undefined)
+  }
+}
+
+/** An image that was downloaded before: the path that `TemporaryImages` holds for this user. */
+export async function receiveHeldImage(services: Services, job: Job, path: string): Promise<Received> {
+  return withFileReader(path, async (reader) => {
+    const inspection = await inspect(reader)
+    checkInspection(services, job, inspection, 'whole')
+    return {
+      inspection,
+      format: toQemuFormat(driverOf(inspection)),
+      bytes: reader.size,
+      head: await reader.read(0, headBytes),
+      report: undefined,
+      signatureVerified: false,
+      warnings: [],
+      result: { kind: 'in-file', path },
+    }
+  })
+}
+
+async function receiveInto(
+  services: Services,
+  job: Job,
+  cleanup: Cleanup,
+  open: (known: Known) => Promise<Arrival>,
+): Promise<Received> {
+  const inspector = createInspector()
+  // Of bytes that must be no format there is no more to be seen.
+  const bytesToJudge = job.claimedFormat === 'raw' ? 0 : headBytes
+  let finish: (inspection: InspectionResult) => Promise<Streamed | InFile>
+  let first: Uint8Array | undefined
+  const intake = new InspectingSink(inspector, bytesToJudge, async (head, bytes) => {
+    checkInspection(services, job, head, 'head')
+    first = bytes
+    const layout = layoutOf(job.claimedFormat, head, bytes)
+    const route = routeOf(job, layout)
+    if (route.needsQemuImg) await checkQemuImg(services, job.call.signal)
+    const arrival = await open({ route, layout, head })
+    finish = (inspection) => arrival.finish(inspection)
+    return arrival.sink
+  })
+  const unwrapper = job.container === 'gzip' ? openUnwrapper(services, job, intake) : undefined
+  if (unwrapper !== undefined) cleanup.always(() => unwrapper.close())
+  const downloaded = await downloadInto(services, job, unwrapper ?? intake)
+  await unwrapper?.end()
+  const inspection = await intake.end()
+  checkInspection(services, job, inspection, 'whole')
+  const format = toQemuFormat(driverOf(inspection))
+  const result = await finish!(inspection)
+  return { ...downloaded, inspection, format, bytes: intake.bytes, head: first, result }
+}
+
+function openUnwrapper(services: Services, job: Job, intake: InspectingSink): Unwrapper {
+  const { imageId } = job
+  return new Unwrapper({
+    imageId,
+    expected: 'compressed',
+    maxBytes: mostBytesInside(job),
+    open: oneImage(imageId, { write: (chunk) => intake.write(chunk) }),
+    openWithTool: (name, sink) =>
+      openToolEnvelope(services.runner, name, sink, { imageId, signal: job.call.signal }),
+    onTrailer: ({ kind, offset, bytes }) =>
+      services.logger.warn('Bytes after the compressed data were left out', { imageId, kind, offset, bytes }),
+  })
+}
+
+/** Where the bytes go as they arrive. */
+export interface Arrival {
+  readonly sink: OverlappedSink
+  /** Completes what the sink began; called when everything is verified and judged. */
+  finish(inspection: InspectionResult): Promise<Streamed | InFile>
+}
+
+/** What the head of an image shows. */
+interface Known {
+  readonly route: Route
+  readonly layout: RouteLayout
+  readonly head: InspectionResult
+}
+
+async function openArrival(
+  services: Services,
+  job: Job,
+  cleanup: Cleanup,
+  { route, layout, head, file }: Known & { readonly file: Promise<SpoolFile> | undefined },
+): Promise<Arrival> {
+  if (route.kind === 'stream') return streamToVolume(services, job, cleanup)
+  const spool = await (file ?? openSpool(services, job, cleanup))
+  if (route.kind !== 'decode' || layout.stream === undefined) return intoFile(spool)
+  return decodeOntoVolume(services, job, cleanup, { spool, plan: layout.stream, judged: head })
+}
+
+/** Raw bytes, straight onto the volume. */
+async function streamToVolume(services: Services, job: Job, cleanup: Cleanup): Promise<Arrival> {
+  const volume = await openVolume(job.request.volume, {
+    // The size of what is compressed says nothing of the disk.
+    sizeBytes: job.container === 'none' ? (job.record.size ?? undefined) : undefined,
+    ...volumeOptions(services, job),
+  })
+  cleanup.always(() => volume.close())
+  const sink = new SparseSink(volume, {
+    sparse: job.request.disableSparse !== true,
+    rateLimiter: rateLimiterOf(job),
+  })
+  const writeAt = async (chunk: Uint8Array, offset: number): Promise<void> => {
+    checkFits(offset + chunk.length, job.request.volumeSizeGiB, job.imageId)
+    await sink.writeAt(chunk, offset)
+  }
+  return {
+    sink: { write: (chunk) => writeAt(chunk, sink.offset), writeAt },
+    finish: async () => {
+      // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
+      const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512
+      await volume.commit(virtualSizeBytes)
+      // Before all is said to be well: on a network file system closing can fail for what was written.
+      await volume.close()
+      return { kind: 'on-volume', bytesWritten: sink.written, virtualSizeBytes }
+    },
+  }
+}
+
+/** The temporary file of one image. */
+export interface SpoolFile {
+  readonly path: string
+  readonly volume: Volume
+}
+
+async function openSpool(services: Services, job: Job, cleanup: Cleanup): Promise<SpoolFile> {
+  const { record } = job
+  const { temporaryFiles } = services
+  const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
+  cleanup.always(() => temporary[Symbol.asyncDispose]())
+  const opening = openVolume(temporary.path, { imageId: job.imageId, temporary: true })
+  cleanup.always(async () => (await opening.catch(() => undefined))?.close())
+  const [volume] = await Promise.all([
+    opening,
+    typeof record.size === 'number' &&
+      checkAvailableSpace(temporaryFiles.directory, record.size, job.imageId),
+  ])
+  return { path: temporary.path, volume }
+}
+
+function intoFile({ path, volume }: SpoolFile): Arrival {
+  const sink = new SparseSink(volume, { sparse: true })
+  return {
+    sink,
+    finish: async () => {
+      await volume.commit(sink.offset)
+      return { kind: 'in-file', path }
+    },
+  }
+}
+
+/**
+ * A compressed raw image may decode to the volume's size, any other format to a little more than that.
+ * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too.
+ */
+function mostBytesInside(job: Job): number {
+  const { volumeSizeGiB } = job.request
+  const volumeBytes =
+    volumeSizeGiB === undefined
+      ? 1100 * (job.record.size ?? Number.MAX_SAFE_INTEGER / 2000) + 64 * MiB
+      : volumeSizeGiB * 1024 * MiB
+  return job.claimedFormat === 'raw' ? volumeBytes : volumeBytes * 1.1 + 64 * MiB
+}

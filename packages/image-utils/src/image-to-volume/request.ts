@@ -1,0 +1,82 @@
+import type {
+  CallOptions,
+  DownloadHash,
+  ImageService,
+  Refusal,
+  RequestContext,
+  VerifyPolicy,
+} from '@disk-image/core'
+import type { Cipher } from '@disk-image/qemu-img'
+import type { Throttle } from '../services/services.ts'
+
+/** What {@link ImageUtils.imageToVolume} is asked to do. */
+export interface ImageToVolumeRequest extends CallOptions {
+  /** On whose behalf. @default the image service's own account */
+  readonly context?: RequestContext | undefined
+  /** @default the one given when the facade was made */
+  readonly imageService?: ImageService | undefined
+  readonly imageId: string
+  /** Absolute path of a file, made when missing, or of a block device, never made. */
+  readonly volume: string
+  /** @default 'raw' */
+  readonly volumeFormat?: string | undefined
+  /** A variant of the format: `fixed` of vhd, `streamOptimized` of vmdk … */
+  readonly volumeSubformat?: string | undefined
+  /**
+   * The volume's size in GiB: what doesn't fit is refused, and a file becomes so large, whether it was there before
+   * or not; a block device has its own size. @default whatever fits the target; a file is as large as the image
+   */
+  readonly volumeSizeGiB?: number | undefined
+  /** Use the root helper where the process itself may not. @default false */
+  readonly runAsRoot?: boolean | undefined
+  /** Write every byte, zeroes too. @default false */
+  readonly disableSparse?: boolean | undefined
+  /**
+   * Done when the disk has everything. Without it, when the operating system has: sooner, and lost when the power goes.
+   * @default true
+   */
+  readonly durable?: boolean | undefined
+  /** What is demanded of the hash. @default 'fallback' */
+  readonly verify?: VerifyPolicy | undefined
+  /** Write nothing to the volume before everything is verified. @default true for signed images */
+  readonly verifyBeforeWrite?: boolean | undefined
+  /** Parallel connections of the download. @default 1 */
+  readonly connections?: number | undefined
+  /** The stores to read from, in this order, where the image is in several. @default the service's order */
+  readonly preferStores?: readonly string[] | undefined
+  /** For volume format `luks`: a file with the new passphrase. */
+  readonly passphraseFile?: string | undefined
+  /** For volume format `luks`: the cipher, see `decodeCipher`. */
+  readonly cipherSpec?: Cipher | undefined
+  /** For volume format `luks`: milliseconds that deriving the key shall take. @default qemu-img's own: 2000 */
+  readonly keyDerivationMs?: number | undefined
+  /** For an encrypted image that is opened: a file with its passphrase. */
+  readonly sourcePassphraseFile?: string | undefined
+  /**
+   * Write the disk inside an encrypted image onto a raw volume, which is not encrypted. Without it an encrypted image
+   * becomes an encrypted volume only. @default false
+   */
+  readonly decrypt?: boolean | undefined
+  /** @default the facade's */
+  readonly throttle?: Throttle | undefined
+}
+
+/** What {@link ImageUtils.imageToVolume} did. */
+export interface ImageToVolumeReport {
+  readonly imageId: string
+  readonly destination: string
+  /** The format that the image really had. */
+  readonly format: string
+  readonly volumeFormat: string
+  readonly bytesDownloaded: number
+  /** Bytes put onto the volume, without holes. */
+  readonly bytesWritten: number
+  readonly virtualSizeBytes: number
+  readonly hash: DownloadHash | undefined
+  /** Whether a signature was there and was right. */
+  readonly signatureVerified: boolean
+  /** What was accepted and should be known: above all that nothing but the size could be verified. */
+  readonly warnings: readonly Refusal[]
+  readonly resumes: number
+  readonly seconds: { readonly download: number; readonly convert: number; readonly total: number }
+}

@@ -1,0 +1,132 @@
+import { InvalidError } from '@disk-image/core'
+import type { Lease, Limiter } from '@disk-image/io'
+import type { ImageUtils } from '../image-utils.ts'
+import { hasSignature, showRecord } from '../image-to-volume/job.ts'
+import type { ImageToVolumeReport, ImageToVolumeRequest } from '../image-to-volume/request.ts'
+import { unverified } from '../image-to-volume/download-into.ts'
+import { estimateTransfer, transferMemoryBytes } from './estimate.ts'
+import type { SharedImage } from './shared-image.ts'
+import type { SharedImages } from './shared-images.ts'
+import type { Transfer, TransferOutcome, TransferReport } from './transfer.ts'
+
+/** What a transfer runs with. */
+export interface TransferTools {
+  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>
+  readonly budget: Limiter
+  readonly images: SharedImages
+  /** Called when a shared download begins, with all who want it. */
+  onShared(members: Iterable<Transfer>): void
+}
+
+/** Runs one transfer that has its slot: waits for its bytes, downloads or shares a download, writes. */
+export async function runTransfer(
+  transfer: Transfer & { readonly signal: AbortSignal },
+  tools: TransferTools,
+): Promise<TransferOutcome> {
+  const { signal } = transfer
+  try {
+    return { state: 'done', report: await perform({ ...transfer.request, signal }, transfer, tools) }
+  } catch (error) {
+    return signal.aborted ? { state: 'cancelled', reason: signal.reason } : { state: 'failed', error }
+  }
+}
+
+async function perform(
+  request: ImageToVolumeRequest & { readonly signal: AbortSignal },
+  transfer: Transfer,
+  tools: TransferTools,
+): Promise<TransferReport> {
+  const { imageUtils, budget, images } = tools
+  const { imageService, imageId, signal } = request
+  if (imageService === undefined) {
+    throw new InvalidError({
+      reason: 'No image service was given: pass imageService to the request, or to createTransferQueue.',
+    })
+  }
+  const image = images.of(transfer)
+  if (image?.refusal !== undefined) throw image.refusal.error
+  const record = await showRecord(imageService, request.context ?? {}, imageId, { signal })
+  const verifiesSignatures = imageUtils.options.verifyGlanceSignatures === 'enabled'
+  const estimate = estimateTransfer(record, request, verifiesSignatures)
+  const fileBytes = record.size ?? 0
+  // What needs no temporary file alone shall not fail because there is no room for a shared one.
+  const hasRoom = estimate.temporaryBytes > 0 || transferMemoryBytes + fileBytes <= budget.limit
+  const wanted = image !== undefined && (image.begun || (image.members.size > 1 && hasRoom))
+  const shared = wanted && estimate.shareable
+  if (image === undefined || !shared) {
+    // Those who come later shall not take this one's download for theirs.
+    images.leave(transfer)
+    const lease = await budget.acquire(transferMemoryBytes + estimate.temporaryBytes, signal)
+    return finishing(lease, async () => ({ ...(await imageUtils.imageToVolume(request)), shared: false }))
+  }
+  const lease = await leaseShared(image, fileBytes, budget, signal)
+  return finishing(lease, async () => {
+    if (!image.begun) tools.onShared(image.members)
+    const started = performance.now()
+    await image.receive(signal, request.onProgress)
+    const waitedSeconds = (performance.now() - started) / 1000
+    const report = await imageUtils.imageToVolume({ ...request, imageService: image.imageService })
+    const shared = { image, verify: request.verify, waitedSeconds }
+    return sharedReport(report, shared, verifiesSignatures && hasSignature(record))
+  })
+}
+
+/** Memory for the transfer; for the one that begins the download, room for its file, too. */
+async function leaseShared(
+  image: SharedImage,
+  fileBytes: number,
+  budget: Limiter,
+  signal: AbortSignal,
+): Promise<Lease> {
+  while (!image.reserve()) {
+    const lease = await budget.acquire(transferMemoryBytes, signal)
+    if (image.reserved) return lease
+    // Who stood before us for the file has left: it is ours to get.
+    lease.release()
+  }
+  try {
+    const lease = await budget.acquire(transferMemoryBytes + fileBytes, signal)
+    image.keep(lease.keep(fileBytes))
+    return lease
+  } catch (error) {
+    image.unreserve()
+    throw error
+  }
+}
+
+async function finishing<Result>(lease: Lease, act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act()
+  } finally {
+    lease.release()
+  }
+}
+
+function sharedReport(
+  report: ImageToVolumeReport,
+  shared: {
+    readonly image: SharedImage
+    readonly verify: ImageToVolumeRequest['verify']
+    readonly waitedSeconds: number
+  },
+  signatureVerified: boolean,
+): TransferReport {
+  const { image, verify, waitedSeconds } = shared
+  const { hash, resumes = 0 } = image.report ?? {}
+  const { seconds } = report
+  const rounded = (value: number): number => Math.round(value * 1000) / 1000
+  return {
+    ...report,
+    bytesDownloaded: image.claimBytes(),
+    hash,
+    resumes,
+    signatureVerified,
+    warnings: signatureVerified ? [] : unverified(image.report, verify),
+    seconds: {
+      ...seconds,
+      download: rounded(seconds.download + waitedSeconds),
+      total: rounded(seconds.total + waitedSeconds),
+    },
+    shared: true,
+  }
+}

@@ -1,0 +1,114 @@
+import {
+  type CertificateSource,
+  type Clock,
+  type ImageService,
+  InvalidError,
+  type Logger,
+  type ProcessRunner,
+  type TemporaryFiles,
+  adaptLogger,
+} from '@disk-image/core'
+import { createFormatPolicy, type FormatPolicy } from '@disk-image/format-policy'
+import { createClock, createProcessRunner, createTemporaryFiles } from '@disk-image/host'
+import { createQemuImg, type QemuImg } from '@disk-image/qemu-img'
+import { createDecodeWorkers, type DecodeWorkers } from '@disk-image/disk'
+import { defaultImageService, type GlanceSettings } from './glance-settings.ts'
+import type { ResolvedOptions } from './options.ts'
+import { silentTelemetry, type Telemetry } from '../telemetry/telemetry.ts'
+import type { TemporaryImagesByService } from './temporary-images.ts'
+
+/** How disk and processor are spared: a prefix for every command, a rate for every conversion. */
+export interface Throttle {
+  /** Put before a command, for example `['ionice', '-c3']` or `['cgexec', '-g', 'blkio:slow']`. */
+  readonly prefix?: readonly string[] | undefined
+  /** Bytes per second of a conversion, kept to by qemu-img itself. */
+  readonly rateBytesPerSecond?: number | undefined
+}
+
+/** How the facade acts. Each has a default for Node.js. */
+export interface ImageUtilsDependencies {
+  /** @default runs commands with limits, and in a sandbox where one can be had */
+  readonly runner?: ProcessRunner | undefined
+  /** @default says nothing */
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+  /** Used where a call names no image service. */
+  readonly imageService?: ImageService | undefined
+  /**
+   * The Glance that is used where a call names no image service, instead of `imageService`. It is called with the
+   * options `glanceNumRetries` and `allowedDirectUrlSchemes`.
+   */
+  readonly glance?: GlanceSettings | undefined
+  /** Where the certificates of image signatures are found. */
+  readonly certificates?: CertificateSource | undefined
+  readonly throttle?: Throttle | undefined
+  /** Told of every operation and stage, see `@disk-image/image-utils/telemetry`. @default measures nothing */
+  readonly telemetry?: Telemetry | undefined
+}
+
+/** What every operation works with: the dependencies, the settings, and what is made of them once. */
+export interface Services {
+  readonly options: ResolvedOptions
+  readonly runner: ProcessRunner
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly imageService: ImageService | undefined
+  readonly certificates: CertificateSource | undefined
+  readonly throttle: Throttle
+  readonly telemetry: Telemetry
+  readonly temporaryFiles: TemporaryFiles
+  readonly qemuImg: QemuImg
+  /** For the compressed clusters of all images at once. */
+  readonly decodeWorkers: DecodeWorkers
+  readonly policy: FormatPolicy
+  readonly temporaryImages: TemporaryImagesByService
+}
+
+/** Fills in the defaults and makes the tools. Starts nothing. */
+export function createServices(
+  dependencies: ImageUtilsDependencies,
+  options: ResolvedOptions,
+  temporaryImages: TemporaryImagesByService,
+): Services {
+  const logger = adaptLogger(dependencies.logger)
+  const runner =
+    dependencies.runner ??
+    createProcessRunner({ rootHelper: options.rootHelper, sandbox: options.sandbox, logger })
+  return Object.freeze({
+    options,
+    runner,
+    logger,
+    clock: dependencies.clock ?? createClock(),
+    imageService: defaultImageService(dependencies, options),
+    certificates: dependencies.certificates,
+    throttle: dependencies.throttle ?? {},
+    telemetry: dependencies.telemetry ?? silentTelemetry,
+    temporaryFiles: createTemporaryFiles({ directory: options.imageConversionDir }),
+    qemuImg: createQemuImg(
+      { runner },
+      {
+        cpuLimitSeconds: options.imageConversionCpuLimitSeconds,
+        addressSpaceLimitBytes: options.imageConversionAddressSpaceLimitGiB * 1024 ** 3,
+      },
+    ),
+    decodeWorkers: createDecodeWorkers(),
+    temporaryImages,
+    policy: createFormatPolicy({
+      ...options.formatRules,
+      vmdkAllowedTypes: options.vmdkAllowedTypes,
+      conversionDisabled: options.imageConversionDisable,
+      reservedImageNamespaces: options.reservedImageNamespaces,
+    }),
+  })
+}
+
+/** The service that a request names, or the facade's own. */
+export function chooseImageService(services: Services, imageService: ImageService | undefined): ImageService {
+  const chosen = imageService ?? services.imageService
+  if (chosen === undefined) {
+    throw new InvalidError({
+      reason: 'No image service was given: pass imageService to the call, or to createImageUtils.',
+    })
+  }
+  return chosen
+}

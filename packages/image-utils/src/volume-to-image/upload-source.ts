@@ -1,0 +1,34 @@
+import type { FileHandle } from 'node:fs/promises'
+import type { UploadSource } from '@disk-image/core'
+import { holdFile } from '@disk-image/host'
+import { readFileInChunks, readHandleInChunks } from '../files/file-chunks.ts'
+
+/** A source whose size is known. */
+export interface SizedSource extends UploadSource {
+  readonly size: number
+}
+
+// Shared, so that the thread that hashes an upload reads the very memory that is sent: a copy into shared memory
+// takes about as long as sending does.
+const shared = true
+
+/**
+ * A file or block device, read from its start as often as it takes.
+ *
+ * @throws {InvalidError} for a pipe, a socket, a terminal or a folder
+ */
+export async function fileSource(path: string, signal: AbortSignal | undefined): Promise<SizedSource> {
+  await using held = await holdFile(path)
+  const size = held.sizeBytes
+  return { size, open: () => readFileInChunks(path, { length: size, shared, signal }) }
+}
+
+/** The same of an open handle, which stays open. */
+export async function handleSource(
+  handle: FileHandle,
+  signal: AbortSignal | undefined,
+): Promise<SizedSource> {
+  await using held = await holdFile(`/proc/self/fd/${handle.fd}`)
+  const size = held.sizeBytes
+  return { size, open: () => readHandleInChunks(handle, { length: size, shared, signal }) }
+}

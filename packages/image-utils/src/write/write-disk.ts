@@ -1,0 +1,285 @@
+import { stat, truncate } from 'node:fs/promises'
+import type { CallOptions, Disk, RandomAccessReader } from '@disk-image/core'
+import { openDisk, openStreamDecoder, planStream, type ReadableFormat } from '@disk-image/disk'
+import type { Cipher } from '@disk-image/qemu-img'
+import {
+  isBlockDevice,
+  openVolume,
+  type OpenVolumeOptions,
+  spaceError,
+  supportsDirectIo,
+} from '@disk-image/host'
+import { openVhdChain } from '@disk-image/vhd'
+import type { Cleanup } from '../services/cleanup.ts'
+import type { Services, Throttle } from '../services/services.ts'
+import { RateLimiter } from '@disk-image/io'
+import { SparseSink } from '../sinks/sparse-sink.ts'
+import { readFileInChunks } from '../files/file-chunks.ts'
+import { withFileReader } from '../files/file-reader.ts'
+import { headBytes } from '../route/formats.ts'
+import type { Route, RouteTarget } from '../route/route.ts'
+import { checkSameSize } from '../judge/judge.ts'
+import { type ToolRun, writeThroughTool } from './write-through-tool.ts'
+
+/** A disk in a file, of known format. */
+export interface DiskFile {
+  readonly path: string
+  /** The same, open, where it was judged through this handle. */
+  readonly reader?: RandomAccessReader | undefined
+  /** A chain of VHDs instead, leaf first. */
+  readonly chain?: readonly string[] | undefined
+  /** What is inside, where that is open already. */
+  readonly disk?: Disk | undefined
+  /** In qemu-img's terms. */
+  readonly format: string
+  /** Undefined where only the key tells. */
+  readonly virtualSizeBytes: number | undefined
+}
+
+/** What says how a disk is written, whether it came from an image service or from a file. */
+export interface WriteJob {
+  readonly imageId: string
+  readonly route: Pick<Route, 'kind'>
+  readonly target: RouteTarget
+  readonly throttle: Throttle
+  /** Whether only the root helper may write the volume. */
+  readonly needsRoot: boolean
+  readonly call: CallOptions
+  readonly request: {
+    readonly volume: string
+    readonly volumeSubformat?: string | undefined
+    readonly durable?: boolean | undefined
+    readonly passphraseFile?: string | undefined
+    readonly cipherSpec?: Cipher | undefined
+    readonly keyDerivationMs?: number | undefined
+    readonly sourcePassphraseFile?: string | undefined
+    readonly runAsRoot?: boolean | undefined
+  }
+  /** The last look before what was written becomes whole. */
+  readonly confirm?: (() => Promise<void>) | undefined
+  /** For what is read next and then removed. @default false */
+  readonly temporary?: boolean | undefined
+  /** Of a qcow2 that is written. @default 'none' */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
+}
+
+/**
+ * The one way from a judged disk file onto a target: a fetch's second half, a conversion, what an upload sends.
+ *
+ * @returns the bytes that it takes there
+ */
+export async function writeDisk(
+  services: Services,
+  job: WriteJob,
+  disk: DiskFile,
+  cleanup: Cleanup,
+): Promise<number> {
+  const { volume } = job.request
+  switch (job.route.kind) {
+    case 'read':
+      return readOnto(services, job, disk, { path: volume, sparse: !job.target.writesZeros })
+    case 'lay-out': {
+      const raw = await makeTemporary(services, job, cleanup)
+      await readOnto(services, job, disk, { path: raw, sparse: true, temporary: true })
+      return convertDisk(services, job, await rawDisk(raw))
+    }
+    case 'convert':
+    default: {
+      const { lengthBytes } = job.target
+      if (disk.virtualSizeBytes === undefined || lengthBytes <= disk.virtualSizeBytes) {
+        return convertDisk(services, job, disk)
+      }
+      const raw = await makeTemporary(services, job, cleanup)
+      const target = { ...job.target, format: 'raw', lengthBytes: 0 }
+      await convertDisk(services, { ...job, target, request: { volume: raw }, temporary: true }, disk)
+      await truncate(raw, lengthBytes)
+      return convertDisk(services, job, await rawDisk(raw))
+    }
+  }
+}
+
+async function makeTemporary(services: Services, { imageId }: WriteJob, cleanup: Cleanup): Promise<string> {
+  const raw = await services.temporaryFiles.file({ prefix: `image_raw_${imageId}_` })
+  cleanup.always(() => raw[Symbol.asyncDispose]())
+  return raw.path
+}
+
+async function rawDisk(path: string): Promise<DiskFile> {
+  return { path, format: 'raw', virtualSizeBytes: (await stat(path)).size }
+}
+
+interface RawTarget {
+  readonly path: string
+  readonly sparse: boolean
+  readonly temporary?: boolean
+}
+
+/** A disk onto a raw target, with neither a process nor qemu-img. */
+async function readOnto(
+  services: Services,
+  job: WriteJob,
+  disk: DiskFile,
+  { path, sparse, temporary }: RawTarget,
+): Promise<number> {
+  const isRaw = disk.format === 'raw'
+  const sizeBytes = isRaw ? (await stat(disk.path)).size : disk.virtualSizeBytes
+  const options = volumeOptions(services, job)
+  const volume = await openVolume(path, { ...options, sizeBytes, temporary: temporary ?? options.temporary })
+  try {
+    const sink = new SparseSink(volume, { sparse, rateLimiter: rateLimiterOf(job) })
+    const copy = isRaw ? copyRaw : disk.format === 'qcow2' ? decodeFile : copyDisk
+    const copiedBytes = await copy(services, job, disk, sink)
+    checkSameSize(job.imageId, copiedBytes, sizeBytes)
+    await job.confirm?.()
+    await volume.commit(Math.ceil(copiedBytes / 512) * 512)
+    return sink.written
+  } finally {
+    await volume.close()
+  }
+}
+
+/** Puts a disk into a sink, and says how many bytes it has. */
+type Copy = (services: Services, job: WriteJob, disk: DiskFile, sink: SparseSink) => Promise<number>
+
+const copyRaw: Copy = async (_services, { call }, { path }, sink) => {
+  const total = (await stat(path)).size
+  for await (const chunk of readFileInChunks(path, { signal: call.signal })) {
+    await sink.write(chunk)
+    call.onProgress?.({ stage: 'write', completed: sink.offset, total, unit: 'bytes' })
+  }
+  return sink.offset
+}
+
+/** As it is decoded while it arrives, on all cores. What has to wait is in the file already. */
+const decodeFile: Copy = async ({ decodeWorkers: workers }, { call }, { path }, sink) => {
+  const head = await withFileReader(path, (reader) => reader.read(0, headBytes))
+  const plan = planStream('qcow2', head)
+  if (!plan.supported) throw new Error(plan.reason)
+  const decoder = await openStreamDecoder(plan.layout, {
+    workers,
+    spool: { file: path, write: async () => undefined },
+    writeZeros: true,
+    target: {
+      write: (chunk, offset) => sink.writeAt(chunk, offset),
+      zero: (offset, length) => sink.zeroAt(offset, length),
+    },
+    signal: call.signal,
+  })
+  try {
+    const total = (await stat(path)).size
+    let completed = 0
+    for await (const chunk of readFileInChunks(path, { signal: call.signal })) {
+      await decoder.write(chunk, completed)
+      completed += chunk.length
+      call.onProgress?.({ stage: 'write', completed, total, unit: 'bytes' })
+    }
+    return (await decoder.end()).virtualSizeBytes
+  } finally {
+    await decoder.close()
+  }
+}
+
+/** By a reader of ours, from the disk's start to its end. */
+const copyDisk: Copy = async (_services, job, disk, sink) => {
+  const receiver = {
+    data: (offset: number, bytes: Uint8Array) => sink.writeAt(bytes, offset),
+    zero: (offset: number, length: number) => sink.zeroAt(offset, length),
+  }
+  const copy = async (opening: Promise<Disk>): Promise<number> => {
+    await using opened = await opening
+    await opened.copyTo(receiver, job.call)
+    return sink.offset
+  }
+  if (disk.disk !== undefined) {
+    await disk.disk.copyTo(receiver, job.call)
+    return sink.offset
+  }
+  // The archive's file names say who belongs to whom, whatever the disks themselves note.
+  if (disk.chain !== undefined) return copy(openVhdChain(disk.chain, { checkParentIds: false }))
+  const format = disk.format as ReadableFormat
+  if (disk.reader !== undefined) return copy(openDisk(disk.reader, format))
+  return withFileReader(disk.path, (reader) => copy(openDisk(reader, format)))
+}
+
+/** What every volume is opened with. */
+export function volumeOptions(
+  services: Services,
+  job: Pick<WriteJob, 'imageId' | 'request' | 'call' | 'target' | 'temporary'>,
+): OpenVolumeOptions {
+  const { imageId, request, call, target, temporary } = job
+  const { durable } = request
+  const { lengthBytes: fileLengthBytes } = target
+  return { imageId, runner: services.runner, signal: call.signal, durable, fileLengthBytes, temporary }
+}
+
+/** Keeps to the rate that the throttle asks for, where nothing but this process writes. */
+export function rateLimiterOf(job: Pick<WriteJob, 'throttle' | 'call'>): RateLimiter | undefined {
+  const { rateBytesPerSecond } = job.throttle
+  return rateBytesPerSecond === undefined ? undefined : new RateLimiter(rateBytesPerSecond, job.call.signal)
+}
+
+/** Everything else: qemu-img, told both formats. */
+async function convertDisk(services: Services, job: WriteJob, disk: DiskFile): Promise<number> {
+  const { request, call, imageId, confirm, needsRoot } = job
+  const { format, needsTool } = job.target
+  const { durable } = request
+  const run = (step: ToolRun): Promise<void> => runQemuImg(services, job, disk, step)
+  try {
+    if (job.temporary === true) {
+      await run({ path: request.volume, into: 'temporary' })
+      return (await stat(request.volume)).blocks * 512
+    }
+    const target = { ...call, path: request.volume, imageId, format, durable }
+    const { virtualSizeBytes } = disk
+    const all = { ...target, virtualSizeBytes, needsRoot, needsTool, confirm }
+    return await writeThroughTool(services, all, run)
+  } catch (error) {
+    const need = { path: request.volume, imageId, neededBytes: disk.virtualSizeBytes }
+    throw (await spaceError(error, need)) ?? error
+  }
+}
+
+async function runQemuImg(
+  services: Services,
+  job: WriteJob,
+  disk: DiskFile,
+  { path, source, range, into, isZero }: ToolRun,
+): Promise<void> {
+  const { request, call, throttle, target } = job
+  const encrypt = target.format === 'luks'
+  const isWhole = range === undefined
+  const device = await isBlockDevice(path)
+  const read = {
+    path: disk.path,
+    // An encrypted container is carried as raw bytes, until its passphrase is there.
+    format: request.sourcePassphraseFile !== undefined && disk.format === 'raw' ? 'luks' : disk.format,
+    passphraseFile: request.sourcePassphraseFile,
+  }
+  const made = {
+    path,
+    format: target.format,
+    subformat: request.volumeSubformat === '' ? undefined : request.volumeSubformat,
+    // Exactly the disk's size, not the next one that a disk geometry has.
+    forceSize: target.format === 'vpc',
+    passphraseFile: encrypt ? request.passphraseFile : undefined,
+    cipher: encrypt ? request.cipherSpec : undefined,
+    keyDerivationMs: encrypt ? request.keyDerivationMs : undefined,
+    compression: target.format === 'qcow2' ? (job.compression ?? 'none') : 'none',
+  }
+  const isLeftToCache = into === 'temporary' || (request.durable === false && !device)
+  await services.qemuImg.convert({
+    source: { ...(source === undefined ? read : { path: source, format: 'raw' }), range },
+    destination: isWhole ? made : { path, format: 'raw' },
+    ...(into === 'part' ? { noCreate: true, destinationRange: range, targetIsZero: isZero } : {}),
+    virtualSizeBytes: disk.virtualSizeBytes,
+    sparse: !target.writesZeros,
+    directIo: device && (await supportsDirectIo(path)),
+    cacheMode: isLeftToCache ? 'unsafe' : undefined,
+    throttlePrefix: throttle.prefix,
+    rateLimitBytesPerSecond: throttle.rateBytesPerSecond,
+    asRoot: request.runAsRoot ?? false,
+    signal: call.signal,
+    // The ends are too short to tell of.
+    onProgress: isWhole || into === 'part' ? call.onProgress : undefined,
+  })
+}
