@@ -19,11 +19,16 @@ interface Pending {
   readonly buffer?: Uint8Array | undefined
 }
 
-/** Hands a disk over in order; of a disk of any size a few MiB are in memory. */
+/**
+ * Hands a disk over in order; of a disk of any size a few MiB are in memory.
+ *
+ * @param allocate makes the memory that is read into
+ */
 export async function copyExtents(
   disk: RandomAccessReader & { extents(options?: CallOptions): AsyncIterable<Extent> },
   receiver: DiskReceiver,
   { signal, onProgress }: CallOptions = {},
+  allocate: (bytes: number) => Uint8Array = allocateBuffer,
 ): Promise<void> {
   const queue: Pending[] = []
   const buffers: Uint8Array[] = []
@@ -38,7 +43,7 @@ export async function copyExtents(
     for await (const { offset, length, kind } of windowsOf(disk.extents({ signal }))) {
       if (queue.length === readAhead) await deliver(queue.shift() as Pending)
       if (kind === 'data') {
-        const buffer = buffers.pop() ?? allocateBuffer(windowBytes)
+        const buffer = buffers.pop() ?? allocate(windowBytes)
         const bytes = disk.read(offset, length, buffer)
         // It is awaited later; a failure until then is not an unhandled one.
         bytes.catch(() => undefined)

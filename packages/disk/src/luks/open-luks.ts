@@ -6,13 +6,13 @@ import {
   InvalidError,
   type RandomAccessReader,
 } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
+import { allocateBuffer, allocateSharedBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
 import { DiskFormatError } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import type { LuksLayout } from './luks-layout.ts'
+import { DecryptPool } from './decrypt-pool.ts'
 import { luksCrypto } from './node-crypto.ts'
-import { createSectorCipher, type SectorCipher } from './sector-cipher.ts'
 import { type LuksLimits, LuksRefusal, readLuksLayout, unlockLuks } from './unlock.ts'
 
 /** Options of {@link openLuks}. */
@@ -41,19 +41,18 @@ export async function openLuks(reader: RandomAccessReader, options: OpenLuksOpti
   try {
     const layout = await readLuksLayout(reader, luksCrypto, signal)
     const { key, keySlot } = await unlockLuks(reader, layout, passphrase, luksCrypto, options)
-    const cipher = createCipher(layout, key)
-    return createDisk(new ImageFile(reader, 'luks'), layout, cipher, keySlot, signal)
+    return createDisk(new ImageFile(reader, 'luks'), layout, createPool(layout, key), keySlot, signal)
   } catch (error) {
     if (!(error instanceof LuksRefusal)) throw error
     throw new DiskFormatError({ ...error.refusal, cause: undefined })
   }
 }
 
-function createCipher({ cipher }: LuksLayout, key: Uint8Array): SectorCipher {
+function createPool({ cipher }: LuksLayout, key: Uint8Array): DecryptPool {
   try {
     // A layout without problems has one.
     if (cipher === undefined) throw new TypeError('The layout has no cipher')
-    return createSectorCipher(cipher, key)
+    return new DecryptPool(cipher, key)
   } finally {
     key.fill(0)
   }
@@ -64,7 +63,7 @@ const mostReadBytes = 1024 ** 3
 function createDisk(
   file: ImageFile,
   layout: LuksLayout,
-  cipher: SectorCipher,
+  pool: DecryptPool,
   keySlot: number,
   signal: AbortSignal | undefined,
 ): LuksDisk {
@@ -91,7 +90,8 @@ function createDisk(
     const bytes = isLent ? into.subarray(0, stop - start) : allocateBuffer(stop - start)
     await file.fill(payloadOffset + start, bytes)
     requireOpen()
-    cipher.decrypt(bytes, bytes, vectorOffset + start / 512, sectorBytes)
+    await pool.decrypt(bytes, vectorOffset + start / 512, sectorBytes)
+    requireOpen()
     return bytes.subarray(offset - start, end - start)
   }
 
@@ -103,7 +103,7 @@ function createDisk(
 
   const close = (): Promise<void> => {
     isClosed = true
-    return Promise.resolve()
+    return pool.close()
   }
   return {
     size,
@@ -112,7 +112,7 @@ function createDisk(
     read,
     extents,
     copyTo: (receiver: DiskReceiver, options?: CallOptions) =>
-      copyExtents({ size, read, extents }, receiver, options),
+      copyExtents({ size, read, extents }, receiver, options, allocateSharedBuffer),
     close,
     [Symbol.asyncDispose]: close,
   }

@@ -94,8 +94,7 @@ class Xts implements SectorCipher {
       const part = from.subarray(at, at + stepBytes)
       const length = part.length / 4
       const vectors = this.#vectors.of(first + at / 512, part.length / sectorBytes, sectorBytes)
-      fillTweaks(this.#tweaks, vectors, length, sectorBytes / 4)
-      combine(words(part), this.#tweaks, this.#mixed, length)
+      combineWithTweaks(words(part), vectors, sectorBytes / 4, this.#tweaks, this.#mixed)
       const bytes = new Uint8Array(this.#mixed.buffer, 0, part.length)
       const decrypted = words(this.#data.update(bytes))
       const isAligned = into.byteOffset % 4 === 0
@@ -106,9 +105,15 @@ class Xts implements SectorCipher {
   }
 }
 
-/** Each block's is the one before it times x, in the field of AES-XTS. */
-function fillTweaks(tweaks: Uint32Array, vectors: Uint32Array, length: number, sectorWords: number): void {
-  for (let at = 0, vector = 0; at < length; vector += 4) {
+/** The tweak of a block is the one before it times x, in the field of AES-XTS; a sector's first one is its vector. */
+function combineWithTweaks(
+  from: Uint32Array,
+  vectors: Uint32Array,
+  sectorWords: number,
+  tweaks: Uint32Array,
+  mixed: Uint32Array,
+): void {
+  for (let at = 0, vector = 0; at < from.length; vector += 4) {
     let a = vectors[vector]! | 0
     let b = vectors[vector + 1]! | 0
     let c = vectors[vector + 2]! | 0
@@ -118,6 +123,10 @@ function fillTweaks(tweaks: Uint32Array, vectors: Uint32Array, length: number, s
       tweaks[at + 1] = b
       tweaks[at + 2] = c
       tweaks[at + 3] = d
+      mixed[at] = from[at]! ^ a
+      mixed[at + 1] = from[at + 1]! ^ b
+      mixed[at + 2] = from[at + 2]! ^ c
+      mixed[at + 3] = from[at + 3]! ^ d
       const carry = (d >> 31) & 0x87
       d = (d << 1) | (c >>> 31)
       c = (c << 1) | (b >>> 31)
