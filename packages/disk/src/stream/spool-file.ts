@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
+import { readFully } from '@disk-image/io'
 
 /** The file of a spool, or a whole image, read at any place from any thread. */
 export class SpoolFile implements AsyncDisposable {
@@ -35,12 +36,8 @@ export class SpoolFile implements AsyncDisposable {
 
   /** Fills memory with bytes that were all written before. */
   async readFully(bytes: Uint8Array, offset: number): Promise<void> {
-    let done = 0
-    while (done < bytes.byteLength) {
-      const { bytesRead } = await this.#handle.read(bytes, done, bytes.byteLength - done, offset + done)
-      if (bytesRead === 0) throw new Error('the image file is shorter than was said')
-      done += bytesRead
-    }
+    const read = await readFully(this.#handle, bytes, offset)
+    if (read < bytes.byteLength) throw new Error('the image file is shorter than was said')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { GzipDecoder, GzipError } from '@disk-image/disk'
+import { unlessAborted } from '@disk-image/io'
 import { XenserverArchiveError } from '../errors.ts'
 
 /** Receives unpacked bytes, and how many went in and came out so far. */
@@ -34,13 +35,6 @@ export async function gunzip(
     unpackedBytes += bytes.length
     await listener(bytes, compressedBytes, unpackedBytes)
   })
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  aborted.catch(() => undefined)
-  const onAbort = (): void => {
-    reject(signal?.reason as Error)
-    decoder.destroy()
-  }
-  signal?.addEventListener('abort', onAbort, { once: true })
   const unpacking = (async (): Promise<void> => {
     for await (const bytes of input) {
       signal?.throwIfAborted()
@@ -51,7 +45,7 @@ export async function gunzip(
   })()
   try {
     // A source that hangs is left to itself: nobody waits for it.
-    await Promise.race([unpacking, aborted])
+    await unlessAborted(unpacking, signal)
     signal?.throwIfAborted()
   } catch (error) {
     signal?.throwIfAborted()
@@ -60,8 +54,6 @@ export async function gunzip(
     const rule = error.problem === 'trailing' ? 'gzip-trailing' : 'gzip-damaged'
     throw new XenserverArchiveError({ rule, reason, offset, found, accepted, cause: error })
   } finally {
-    signal?.removeEventListener('abort', onAbort)
-    unpacking.catch(() => undefined)
     decoder.destroy()
     if (file !== undefined) await file.close()
   }
