@@ -45,6 +45,7 @@ export class ThreadPool<Request, Reply> {
   #inPlace: boolean
   #handler: RequestHandler<Request, Reply> | undefined
   #runsInPlace = false
+  #everRan = false
   #retired = false
   #closed = false
 
@@ -147,11 +148,12 @@ export class ThreadPool<Request, Reply> {
   }
 
   #change(thread: Thread<Request, Reply>): void {
+    this.#everRan ||= thread.ready
     if (thread.ended && this.#threads.has(thread)) {
       clearTimeout(this.#threads.get(thread))
       this.#threads.delete(thread)
       // Where none ever got to run, none will.
-      if (!thread.ready && this.#threads.size === 0) this.#inPlace = true
+      if (!this.#everRan) this.#inPlace = true
     }
     this.#dispatch()
   }

@@ -104,3 +104,16 @@ test('the end of a pool is the end of its requests', async () => {
   expect((await outcomes).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
   await expect(share.run(0)).rejects.toThrow('The threads were ended')
 })
+
+test('requests run in the caller where no worker gets to run, however many are tried', async () => {
+  let started = 0
+  const pool = createPool(2, () => {
+    started += 1
+    return new Worker(new URL('../helpers/no-such-worker.ts', import.meta.url))
+  })
+  const share = pool.share()
+  const answers = await Promise.all(Array.from({ length: 6 }, () => share.run(0)))
+  expect(threadsOf(answers)).toEqual(new Set([0]))
+  expect(started).toBeLessThanOrEqual(4)
+  await pool.close()
+})
