@@ -55,6 +55,8 @@ test('what a package may not import is told, however it is written', () => {
       'packages/io/src/a/one.ts': "import '../b/two.ts'",
       'packages/io/src/b/two.ts': "import '../a/three.ts'",
       'packages/io/src/a/three.ts': 'export const three = 3',
+      'packages/io/src/four.ts': "import type { Five } from './five.ts'\nexport type Four = Five",
+      'packages/io/src/five.ts': "import { type Four } from './four.ts'\nexport type Five = Four",
     }),
   ).toEqual({
     'packages/core/src/path.ts': ['runs-anywhere'],
@@ -74,6 +76,7 @@ test('what a package may not import is told, however it is written', () => {
     'packages/io/src/a/one.ts': ['no-circle-of-folders'],
     'packages/io/src/a/three.ts': ['no-circle-of-folders'],
     'packages/io/src/b/two.ts': ['no-circle-of-folders'],
+    'packages/io/src/five.ts': ['no-circle-of-files'],
   })
 })
 

@@ -1,18 +1,19 @@
-import { ImageError } from '@disk-image/core'
-import type { GlanceClient, GlanceClientOptions } from '@disk-image/image-utils/glance'
+import { ImageError, type Logger } from '@disk-image/core'
+import type { GlanceClientOptions } from '@disk-image/image-utils/glance'
+import type { Io } from './io.ts'
 import type { Choice, Place } from './place.ts'
-import type { Session } from './session.ts'
 import { UsageError } from './usage-error.ts'
-
-/** What only a Glance has. */
-export interface GlancePlace {
-  readonly client: GlanceClient
-}
 
 type GlanceChoice = Exclude<Choice, { kind: 'folder' }>
 
+/** What a place is opened with. */
+export interface Opening {
+  readonly io: Pick<Io, 'environment' | 'workingDirectory'>
+  readonly logger: Logger
+}
+
 /** Opens a Glance, and says how it is signed in to. Nothing is sent before the first call that needs it. */
-export async function openGlance(choice: GlanceChoice, session: Session): Promise<Place> {
+export async function openGlance(choice: GlanceChoice, session: Opening): Promise<Place> {
   const { createGlanceImageService } = await import('@disk-image/image-utils/glance')
   const { options, description } = await readAccess(choice, session)
   // Whoever runs the command is the account: what the service shows it may be used.
@@ -34,7 +35,7 @@ interface Access {
   readonly description: string
 }
 
-async function readAccess(choice: GlanceChoice, session: Session): Promise<Access> {
+async function readAccess(choice: GlanceChoice, session: Opening): Promise<Access> {
   const { loadSession, loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
   const { environment, workingDirectory } = session.io
   try {

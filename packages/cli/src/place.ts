@@ -1,8 +1,7 @@
 import path from 'node:path'
 import type { ImageService, RequestContext } from '@disk-image/core'
-import type { GlancePlace } from './glance-place.ts'
+import type { GlanceClient } from '@disk-image/image-utils/glance'
 import type { Io } from './io.ts'
-import type { GlobalFlags, Session } from './session.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Where images are. */
@@ -12,8 +11,15 @@ export interface Place {
   /** For a person: `the folder /srv/images`. */
   readonly description: string
   /** Absent for a folder. */
-  readonly glance: GlancePlace | undefined
+  readonly glance: { readonly client: GlanceClient } | undefined
   close(): Promise<void>
+}
+
+/** Flags that say where images are. */
+export interface PlaceFlags {
+  readonly store?: string
+  readonly glance?: string
+  readonly cloud?: string
 }
 
 /** How a place is chosen: the first that is given. */
@@ -28,7 +34,7 @@ const decisiveVariables = ['OS_AUTH_URL', 'OS_AUTH_TYPE', 'OS_ENDPOINT', 'OS_IMA
 
 /** `--store`, `--glance`, `--cloud` or `OS_CLOUD`, the `OS_*` variables, the user's own folder. */
 export function choosePlace(
-  flags: GlobalFlags,
+  flags: PlaceFlags,
   { environment, workingDirectory }: Pick<Io, 'environment' | 'workingDirectory'>,
 ): Choice {
   if (flags.store !== undefined) {
@@ -66,20 +72,4 @@ export function defaultFolder(environment: Readonly<Record<string, string | unde
     )
   }
   return path.join(base, 'disk-image/images')
-}
-
-/** Opens the place that was chosen. */
-export async function openPlace(session: Session, choice: Choice): Promise<Place> {
-  if (choice.kind !== 'folder') {
-    const { openGlance } = await import('./glance-place.ts')
-    return openGlance(choice, session)
-  }
-  const { createDirectoryImageService } = await import('@disk-image/image-utils/directory')
-  return {
-    imageService: createDirectoryImageService({ directory: choice.folder, logger: session.logger }),
-    context: {},
-    description: `the folder ${choice.folder}`,
-    glance: undefined,
-    close: async () => undefined,
-  }
 }

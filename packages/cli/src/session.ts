@@ -6,16 +6,14 @@ import { both, createDebugLogger, debugWanted } from './output/debug-logger.ts'
 import { createLogger } from './output/logger.ts'
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
 import { type Style, styleFor } from './output/style.ts'
-import { choosePlace, openPlace, type Place } from './place.ts'
+import type { Opening } from './glance-place.ts'
+import { type Choice, choosePlace, type Place, type PlaceFlags } from './place.ts'
 
 /** Options that every command takes. */
-export interface GlobalFlags {
+export interface GlobalFlags extends PlaceFlags {
   readonly json?: boolean
   readonly quiet?: boolean
   readonly verbose?: boolean
-  readonly store?: string
-  readonly glance?: string
-  readonly cloud?: string
   readonly rootHelper?: string
   readonly conversionDir?: string
   /** `false`: `--no-sandbox`. */
@@ -135,5 +133,21 @@ export class Session {
   #toStderr(line: string): void {
     this.progress.clear()
     this.io.stderr.write(`${printable(line)}\n`)
+  }
+}
+
+/** Opens the place that was chosen. */
+export async function openPlace(session: Opening, choice: Choice): Promise<Place> {
+  if (choice.kind !== 'folder') {
+    const { openGlance } = await import('./glance-place.ts')
+    return openGlance(choice, session)
+  }
+  const { createDirectoryImageService } = await import('@disk-image/image-utils/directory')
+  return {
+    imageService: createDirectoryImageService({ directory: choice.folder, logger: session.logger }),
+    context: {},
+    description: `the folder ${choice.folder}`,
+    glance: undefined,
+    close: async () => undefined,
   }
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { ImageToVolumePlan, ImageToVolumeReport } from '@disk-image/image-utils'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
-import type { ListFlags } from '../fetch-list/list-flags.ts'
+import type { ListFlags } from './list-entry.ts'
 import { alignFields } from '../output/table.ts'
 import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
@@ -92,7 +92,7 @@ async function fetchAny(
   if (flags.list !== undefined) {
     if (operands.length > 0)
       throw new UsageError('--list says what is fetched: give no IMAGE and DEST beside it.')
-    const { fetchList } = await import('../fetch-list/fetch-list.ts')
+    const { fetchList } = await import('./fetch-list.ts')
     return fetchList(session, flags, flags.list)
   }
   if (operands.length < 2) throw new UsageError('Give IMAGE and DEST, or --list FILE.')

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseEntry } from '../../src/fetch-list/list-entry.ts'
-import { maximumLineBytes, readLines, type ListLine } from '../../src/fetch-list/list-lines.ts'
+import { parseEntry } from '../../src/commands/list-entry.ts'
+import { maximumLineBytes, readLines, type ListLine } from '../../src/commands/list-lines.ts'
 import { UsageError } from '../../src/usage-error.ts'
 
 async function linesOf(chunks: readonly Uint8Array[]): Promise<ListLine[]> {

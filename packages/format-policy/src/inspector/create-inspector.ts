@@ -1,4 +1,4 @@
-import { Examination } from './engine/examination.ts'
+import { Examination } from './examination.ts'
 import { headBytes, tailBytes } from './engine/steps.ts'
 import type { InspectionResult } from './result.ts'
 

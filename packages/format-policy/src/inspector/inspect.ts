@@ -1,5 +1,5 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import { Examination } from './engine/examination.ts'
+import { Examination } from './examination.ts'
 import { ReadAhead } from './engine/read-ahead.ts'
 import { firstBytes, headBytes, tailBytes } from './engine/steps.ts'
 import { Fields } from '@disk-image/disk/layouts'

@@ -1,6 +1,20 @@
-import type { TransferFlags } from '../commands/fetch-request.ts'
-import { knownFormat, size, wholeNumber } from '../commands/values.ts'
+import type { TransferFlags } from './fetch-request.ts'
+import { knownFormat, size, wholeNumber } from './values.ts'
 import { UsageError } from '../usage-error.ts'
+
+/** Flags of `fetch` that go with `--list`. */
+export interface ListFlags {
+  readonly list?: string
+  readonly jobs?: number
+  readonly jobsPerDevice?: number
+  readonly byteBudget?: number
+  readonly stopOnFailure?: boolean
+}
+
+/** What the command line says of every line of a list. */
+export interface ListDefaults extends TransferFlags, ListFlags {
+  readonly dryRun?: boolean
+}
 
 /** What one line of a list wants. */
 export interface ListEntry {

@@ -1,11 +1,11 @@
 import { formatBytes, printableJson } from '@disk-image/core'
 import type { TransferOutcome, TransferSummary } from '@disk-image/image-utils/queue'
+import type { ListedTransfer } from './read-list.ts'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { Failure } from '../failure.ts'
-import { type Cell, alignRows } from '../output/table.ts'
+import { alignRows, type Cell } from '../output/table.ts'
 import { formatRate, formatSeconds } from '../output/units.ts'
 import type { Session } from '../session.ts'
-import type { ListedTransfer } from './read-list.ts'
 
 /** Images up to which the table has a row for each; of more only those that failed. */
 const wholeTable = 200

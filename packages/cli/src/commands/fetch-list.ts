@@ -1,16 +1,17 @@
-import { statfs } from 'node:fs/promises'
-import path from 'node:path'
 import type { ImageUtils } from '@disk-image/image-utils'
 import { createTransferQueue, type Transfer, type TransferOutcome } from '@disk-image/image-utils/queue'
-import { jsonOfReport } from '../commands/fetch-report.ts'
+import { statfs } from 'node:fs/promises'
+import { jsonOfReport } from './fetch-report.ts'
+import type { ListDefaults } from './list-entry.ts'
+import { describeOutcome, ListReport } from './list-report.ts'
+import { planList } from './plan-list.ts'
+import { type ListedTransfer, readList } from './read-list.ts'
 import type { ExitCode } from '../exit-code.ts'
 import { toFailure } from '../failure.ts'
 import { createManyProgress, type ManyProgress } from '../output/many-progress.ts'
 import type { Session } from '../session.ts'
-import { planList } from './plan-list.ts'
-import type { ListDefaults } from './list-flags.ts'
-import { readList, type ListedTransfer } from './read-list.ts'
-import { describeOutcome, ListReport } from './list-report.ts'
+
+import path from 'node:path'
 
 /** `disk-image fetch --list FILE`. */
 export async function fetchList(session: Session, flags: ListDefaults, file: string): Promise<ExitCode> {

@@ -1,10 +1,10 @@
 import { formatBytes, printable } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
+import { ListReport } from './list-report.ts'
+import type { ListedTransfer } from './read-list.ts'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { toFailure } from '../failure.ts'
 import type { Session } from '../session.ts'
-import { ListReport } from './list-report.ts'
-import type { ListedTransfer } from './read-list.ts'
 
 /** `fetch --list FILE --dry-run`: what would become of each line. Nothing is written. */
 export async function planList(

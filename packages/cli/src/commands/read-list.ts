@@ -1,13 +1,12 @@
 import { formatBytes, MiB, printable } from '@disk-image/core'
 import type { ImageToVolumeRequest } from '@disk-image/image-utils'
 import { createDestinationIdentifier } from '@disk-image/image-utils/queue'
-import { readInput } from '../commands/file-source.ts'
-import { readTransfer } from '../commands/fetch-request.ts'
+import { readTransfer } from './fetch-request.ts'
+import { readInput } from './file-source.ts'
+import { type ListDefaults, type ListEntry, parseEntry } from './list-entry.ts'
+import { readLines } from './list-lines.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { type ListEntry, parseEntry } from './list-entry.ts'
-import type { ListDefaults } from './list-flags.ts'
-import { readLines } from './list-lines.ts'
 
 /** One image to fetch, and the line that wants it. */
 export interface ListedTransfer {
