@@ -1,13 +1,13 @@
 import { checkImageId, MiB } from '@disk-image/core'
-import type { ImageMember, ImageStore } from '@disk-image/core'
-import { BufferPool, HashPool, toNodeHashName } from '@disk-image/io'
+import type { ByteSink, DownloadReport, ImageMember, ImageStore } from '@disk-image/core'
+import { BufferPool, Channel, HashPool, toNodeHashName } from '@disk-image/io'
 import { aboutImage } from '../api/answer-errors.ts'
 import { maximumBytes, readList, readLocations } from '../api/answers.ts'
 import type { GlanceImage } from '../api/answers.ts'
 import { Api } from '../api/api.ts'
 import type { DataChannelOptions } from '../data/data-channel.ts'
 import { download } from '../data/download.ts'
-import { readThroughSink } from '../data/read-images.ts'
+import type { GlanceDownloadOptions } from '../data/download.ts'
 import { readRange } from '../data/read-range.ts'
 import { upload } from '../data/upload.ts'
 import { GlanceAnswerError, GlanceHttpError } from '../errors.ts'
@@ -208,4 +208,27 @@ function shuffled(endpoints: readonly string[]): readonly string[] {
     .map((url) => ({ url, place: Math.random() }))
     .sort((left, right) => left.place - right.place)
     .map(({ url }) => url)
+}
+
+/**
+ * A download as an iterable: the sink waits until its chunk was read. Leaving the loop ends the download.
+ */
+async function* readThroughSink(
+  run: (sink: ByteSink, options: GlanceDownloadOptions) => Promise<DownloadReport>,
+  options: GlanceDownloadOptions,
+): AsyncGenerator<Uint8Array> {
+  const left = new AbortController()
+  const signal = options.signal === undefined ? left.signal : AbortSignal.any([options.signal, left.signal])
+  const channel = new Channel()
+  const finished = run(channel, { ...options, signal }).then(
+    () => channel.end(),
+    (error: unknown) => channel.end(error ?? new Error('The download failed')),
+  )
+  try {
+    // Whoever reads may keep what he gets.
+    for await (const bytes of channel) yield Uint8Array.from(bytes)
+  } finally {
+    left.abort(new Error('The reader left'))
+    await finished
+  }
 }

@@ -16,7 +16,7 @@ import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
 import { TransferLimitError, watchStall } from './stall-watch.ts'
 import { hashOf, settledState, withHashOf, wrong } from './upload-state.ts'
-import type { GlanceUploadOptions, Upload, Sent } from './upload-state.ts'
+import type { GlanceUploadOptions, Sent, Upload } from './upload-state.ts'
 
 export type { GlanceUploadOptions } from './upload-state.ts'
 
