@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { copyFile, rename, rm } from 'node:fs/promises'
+import { copyFile, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type CallOptions, ImageUnacceptableError } from '@disk-image/core'
 import { newTemporaryName } from '@disk-image/host'
@@ -24,7 +24,7 @@ export async function extractTargz(
 
 /**
  * Replaces a XenServer archive by the one VHD that its chain comes to. The archive stays as it is until that
- * VHD is complete.
+ * VHD is complete and on the disk.
  *
  * @throws {ImageUnacceptableError} for an archive without a chain
  * @see cinder.image.image_utils.replace_xenserver_image_with_coalesced_vhd
@@ -64,6 +64,7 @@ async function replace(from: string, to: string): Promise<void> {
     if (!(error instanceof Error && 'code' in error && error.code === 'EXDEV')) throw error
     await copyAcross(from, to)
   }
+  await sync(path.dirname(to))
 }
 
 /** Another file system: copied beside the target first, so that the target changes in one step there too. */
@@ -72,9 +73,20 @@ async function copyAcross(from: string, to: string): Promise<void> {
   const beside = path.join(path.dirname(to), name)
   try {
     await copyFile(from, beside, constants.COPYFILE_EXCL)
+    await sync(beside)
     await rename(beside, to)
   } catch (error) {
     await rm(beside, { force: true })
     throw error
+  }
+}
+
+/** Has a file's bytes, or a folder's names, on the disk. */
+async function sync(file: string): Promise<void> {
+  const handle = await open(file, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }

@@ -1,6 +1,6 @@
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
-import { openStreamDecoder } from '@disk-image/disk'
+import { openStreamDecoder, type Spool } from '@disk-image/disk'
 import type { RouteLayout } from '../route/formats.ts'
 import { checkSameSize } from '../judge/judge.ts'
 import type { Cleanup } from '../services/cleanup.ts'
@@ -11,10 +11,16 @@ import { checkInspection } from './check-inspection.ts'
 import { checkFits, type Job } from './job.ts'
 import type { Arrival, SpoolFile } from './receive.ts'
 
+const noSpool: Spool = {
+  file: '/dev/null',
+  write: () => Promise.reject(new RangeError('nothing of this image has to wait')),
+}
+
 /**
  * An image onto a raw volume while it downloads. Only what has to wait for a table goes through the temporary file. No
  * tool reads the image, so none is asked what it makes of it.
  *
+ * @param spool undefined where the plan says that nothing waits
  * @param judged what its head was judged as
  */
 export async function decodeOntoVolume(
@@ -25,7 +31,7 @@ export async function decodeOntoVolume(
     spool,
     plan,
     judged,
-  }: { spool: SpoolFile; plan: NonNullable<RouteLayout['stream']>; judged: InspectionResult },
+  }: { spool: SpoolFile | undefined; plan: NonNullable<RouteLayout['stream']>; judged: InspectionResult },
 ): Promise<Arrival> {
   const { imageId, request, target, call } = job
   let volume: Volume | undefined
@@ -45,7 +51,10 @@ export async function decodeOntoVolume(
   if (plan.sizeBytes !== undefined) await open(plan.sizeBytes)
   const decoder = await openStreamDecoder(plan.layout, {
     workers: services.decodeWorkers,
-    spool: { file: spool.path, write: (chunk, offset) => spool.volume.write(chunk, offset) },
+    spool:
+      spool === undefined
+        ? noSpool
+        : { file: spool.path, write: (chunk, offset) => spool.volume.write(chunk, offset) },
     writeZeros: target.writesZeros,
     onSize: plan.sizeBytes === undefined ? open : undefined,
     target: {
@@ -67,8 +76,10 @@ export async function decodeOntoVolume(
   return {
     sink: { write: (chunk) => writeAt(chunk, position), writeAt },
     finish: async (inspection) => {
-      const { virtualSizeBytes } = await decoder.end()
-      checkSameSize(imageId, virtualSizeBytes, inspection.virtualSizeBytes)
+      const result = await decoder.end()
+      checkSameSize(imageId, result.virtualSizeBytes, inspection.virtualSizeBytes)
+      // A disk consists of whole sectors.
+      const virtualSizeBytes = Math.ceil(result.virtualSizeBytes / 512) * 512
       if (volume === undefined || onto === undefined) throw new Error('the decoder has told no size')
       await volume.commit(virtualSizeBytes)
       // Before all is said to be well: on a network file system closing can fail for what was written.

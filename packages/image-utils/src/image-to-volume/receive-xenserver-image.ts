@@ -28,9 +28,9 @@ export async function receiveXenserverImage(
   }
   const bytes = new Channel()
   const need = { path: path.join(folder.path, '0.vhd'), imageId: job.imageId }
-  const extracting = withSpace(need, () => extractXenserverArchive(bytes, folder.path, job.call)).finally(
-    () => bytes.leave(new Error('The archive is not read any more')),
-  )
+  const extracting = withSpace(need, () =>
+    extractXenserverArchive(bytes, folder.path, { ...job.call, durable: false }),
+  ).finally(() => bytes.leave(new Error('The archive is not read any more')))
   extracting.catch(() => undefined)
   const downloaded = await downloadInto(services, job, bytes).then(
     (download) => {

@@ -65,8 +65,10 @@ export async function receiveImage(
   expected: Route,
   cleanup: Cleanup,
 ): Promise<Received> {
-  // What needs a temporary file has it made while the service is still being asked for the data.
-  const file = expected.kind === 'stream' ? undefined : openSpool(services, job, cleanup)
+  // What needs a temporary file has it made while the service is still being asked for the data. A VHD may need none.
+  const mayNeedNone =
+    expected.kind === 'stream' || (expected.kind === 'decode' && job.claimedFormat === 'vpc')
+  const file = mayNeedNone ? undefined : openSpool(services, job, cleanup)
   file?.catch(() => undefined)
   try {
     return await receiveInto(services, job, cleanup, (known) =>
@@ -163,9 +165,10 @@ async function openArrival(
   { route, layout, head, file }: Known & { readonly file: Promise<SpoolFile> | undefined },
 ): Promise<Arrival> {
   if (route.kind === 'stream') return streamToVolume(services, job, cleanup)
-  const spool = await (file ?? openSpool(services, job, cleanup))
-  if (route.kind !== 'decode' || layout.stream === undefined) return intoFile(spool)
-  return decodeOntoVolume(services, job, cleanup, { spool, plan: layout.stream, judged: head })
+  const plan = route.kind === 'decode' ? layout.stream : undefined
+  const spool = plan?.spools === false ? undefined : await (file ?? openSpool(services, job, cleanup))
+  if (plan !== undefined) return decodeOntoVolume(services, job, cleanup, { spool, plan, judged: head })
+  return intoFile(spool ?? (await openSpool(services, job, cleanup)))
 }
 
 /** Raw bytes, straight onto the volume. */

@@ -70,12 +70,14 @@ export function layoutOf(
   if (format === 'raw') return { ...known, streams: claimedFormat === 'raw', reads: true }
   // Where nothing was looked at yet, an image is one of the usual kind.
   const plan = head === undefined ? undefined : planStream(format, head)
-  const streams = plan?.supported ?? streamFormats.includes(format)
+  const supported = plan?.supported ?? streamFormats.includes(format)
+  // A fixed VHD whose disk looks like another image is judged as a whole before anything of it is written.
+  const isOther = inspection !== undefined && found !== 'raw' && found !== format
   return {
     ...known,
     sizeBytes: known.sizeBytes ?? (plan?.supported === true ? plan.sizeBytes : undefined),
-    streams,
-    reads: isReadByUs(format) || streams,
+    streams: supported && !isOther,
+    reads: isReadByUs(format) || supported,
     stream: plan?.supported === true ? plan : undefined,
   }
 }

@@ -226,3 +226,17 @@ test('what is claimed and what the head shows make the layout', () => {
   expect(layoutOf('qcow2')).toMatchObject({ streams: true, reads: true })
   expect(layoutOf('qcow2', found('qcow2'), new Uint8Array(1024))).toMatchObject({ reads: false })
 })
+
+test('a fixed VHD is written while it arrives, unless its disk looks like another image', () => {
+  const head = new Uint8Array(1024 ** 2)
+  const virtualSizeBytes = undefined
+  expect(layoutOf('vpc', { format: 'raw', virtualSizeBytes }, head)).toMatchObject({
+    format: 'vpc',
+    streams: true,
+    reads: true,
+    stream: { sizeBytes: undefined, spools: false },
+  })
+  for (const format of ['qcow2', 'vmdk', 'vhdx']) {
+    expect(layoutOf('vpc', { format, virtualSizeBytes }, head)).toMatchObject({ streams: false, reads: true })
+  }
+})

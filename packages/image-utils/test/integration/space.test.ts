@@ -134,13 +134,39 @@ describe('the conversion folder has no room', () => {
     expect(await readdir(small)).toEqual([])
   })
 
-  test.each(['vmdk', 'vpc'])('for %s', async (format) => {
+  test.each(['vmdk', 'vpc'])('for %s, which needs some only where its tables come last', async (format) => {
     const imageId = await image(format)
     const volume = work.file('volume')
-    await expectNoRoom(imageUtils.imageToVolume({ imageId, volume }), small)
-    await expectNoRoom(imageUtils.imageToVolume({ imageId, volume, imageService: unsized() }), small)
-    await expectNoRoom(imageUtils.TemporaryImages.fetch(unsized(), {}, imageId), small)
+    const imageService = unsized()
+    await expectNoRoom(
+      imageUtils.imageToVolume({ imageId, volume, imageService, volumeFormat: 'qcow2' }),
+      small,
+    )
+    await expectNoRoom(imageUtils.TemporaryImages.fetch(imageService, {}, imageId), small)
     await expect(stat(volume)).rejects.toThrow('ENOENT')
+    await imageUtils.imageToVolume({ imageId, volume, imageService })
+    await tool('cmp', raw, volume)
+    expect(await readdir(small)).toEqual([])
+  })
+
+  test('not for a fixed VHD, of which nothing ever waits', async () => {
+    const file = work.file('fixed.vhd')
+    await tool(
+      'qemu-img',
+      'convert',
+      '-f',
+      'raw',
+      '-O',
+      'vpc',
+      '-o',
+      'force_size=on,subformat=fixed',
+      raw,
+      file,
+    )
+    const imageId = await work.add(file, { disk_format: 'vhd', container_format: 'bare' })
+    const volume = work.file('volume')
+    await imageUtils.imageToVolume({ imageId, volume })
+    await tool('cmp', raw, volume)
     expect(await readdir(small)).toEqual([])
   })
 
