@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { CallOptions, Target } from '@disk-image/core'
 import { layoutHeadBytes } from '../layouts/head.ts'
-import { type DecodeWorkers, workersOf } from '../stream/decode-workers.ts'
+import { type DecodeWorkers, shareWorkers } from '../stream/decode-workers.ts'
 import { SpoolFile } from '../stream/spool-file.ts'
 import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
 import type { Qcow2DecodeResult } from './decode-stats.ts'
@@ -52,5 +52,5 @@ export async function decodeQcow2(options: DecodeQcow2Options): Promise<Qcow2Dec
     onProgress,
     signal,
   }
-  return await new Qcow2StreamDecoder(layout, streamOptions, workersOf(options.workers), file).end()
+  return await new Qcow2StreamDecoder(layout, streamOptions, shareWorkers(options.workers), file).end()
 }

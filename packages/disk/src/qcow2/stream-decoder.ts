@@ -1,8 +1,8 @@
 import { InvalidError } from '@disk-image/core'
-import { workersOf } from '../stream/decode-workers.ts'
+import { unlessAborted } from '@disk-image/io'
+import { shareWorkers, type WorkerShare } from '../stream/decode-workers.ts'
 import { SpoolFile } from '../stream/spool-file.ts'
 import type { StreamDecoder, StreamDecoderOptions, StreamFormat } from '../stream/stream-decoder.ts'
-import { WorkerPool, type WorkerShare } from '../stream/worker-pool.ts'
 import { checkReadTables, checkRefcounts, createTableReader, type TableReader } from './check-tables.ts'
 import { CompressedRanges, HostClusterMap } from './claims.ts'
 import { DecodeStats, type Qcow2DecodeResult } from './decode-stats.ts'
@@ -36,8 +36,8 @@ export async function openQcow2Stream(
 ): Promise<Qcow2StreamDecoder> {
   options.signal?.throwIfAborted()
   requireReadable(layout)
-  const pool = workersOf(options.workers)
-  return new Qcow2StreamDecoder(layout, options, pool, await SpoolFile.open(options.spool.file))
+  const workers = shareWorkers(options.workers)
+  return new Qcow2StreamDecoder(layout, options, workers, await SpoolFile.open(options.spool.file))
 }
 
 /**
@@ -48,8 +48,6 @@ export class Qcow2StreamDecoder implements StreamDecoder {
   readonly #layout: Qcow2Layout
   readonly #options: Qcow2StreamOptions
   readonly #file: SpoolFile
-  /** Its own, which ends with it. */
-  readonly #pool: WorkerPool | undefined
   readonly #workers: WorkerShare
   readonly #reader: ExtentReader
   readonly #claims: HostClusterMap
@@ -69,21 +67,13 @@ export class Qcow2StreamDecoder implements StreamDecoder {
   /** Whether nothing is decoded any more, for whatever reason. */
   #isOver = false
 
-  /** @param workers threads of others, or how many of its own */
-  constructor(
-    layout: Qcow2Layout,
-    options: Qcow2StreamOptions,
-    workers: WorkerPool | number,
-    file: SpoolFile,
-  ) {
+  constructor(layout: Qcow2Layout, options: Qcow2StreamOptions, workers: WorkerShare, file: SpoolFile) {
     this.#layout = layout
     this.#options = options
     this.#file = file
     this.#cursor = new StreamCursor(options.spooledBytes ?? 0)
     this.#startsAt = Number(layout.l1Offset) + layout.l1Entries * 8
-    const pool = typeof workers === 'number' ? new WorkerPool(workers) : workers
-    this.#pool = pool === workers ? undefined : pool
-    this.#workers = pool.share()
+    this.#workers = workers
     this.#claims = new HostClusterMap(layout.clusterSize)
     this.#reader = new ExtentReader(layout, file, this.#workers, new CompressedRanges())
     this.#stats = new DecodeStats(layout.sizeBytes, options.onProgress)
@@ -212,7 +202,7 @@ export class Qcow2StreamDecoder implements StreamDecoder {
     } finally {
       signal?.removeEventListener('abort', onAbort)
       // Whoever works for it reads its file, which may be another one's when this is over.
-      await Promise.all([this.#pool?.close(), this.#workers.cancel()])
+      await this.#workers.close()
       await Promise.allSettled(this.#underWay)
       this.#workers.buffers.close()
       await this.#file[Symbol.asyncDispose]()
@@ -279,7 +269,7 @@ export class Qcow2StreamDecoder implements StreamDecoder {
       await this.#zero(extent.guestOffset, extent.length)
       return
     }
-    const buffer = await this.#workers.buffers.acquire()
+    const buffer = await unlessAborted(this.#workers.buffers.acquire(), this.#stop.signal)
     void this.#follow(async () => {
       try {
         await this.#copy(extent, available, buffer)

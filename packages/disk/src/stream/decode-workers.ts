@@ -1,6 +1,10 @@
 import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
 import { InvalidError } from '@disk-image/core'
-import { WorkerPool } from './worker-pool.ts'
+import { BufferPool, BufferShare, ThreadPool } from '@disk-image/io'
+import { requestBytes } from './cluster-reader.ts'
+import { createTaskHandler, type DecodeReply, type DecodeRequest } from './decode-tasks.ts'
+import { inflateSlackBytes } from './inflate-cluster.ts'
 
 /**
  * Threads and buffers that several decodings share, so that many at once take no more of them than two do. They start
@@ -11,19 +15,49 @@ export interface DecodeWorkers extends AsyncDisposable {
   close(): Promise<void>
 }
 
-class SharedWorkers implements DecodeWorkers {
-  readonly #pool: WorkerPool
+/** What one decoding has of {@link DecodeWorkers}. */
+export interface WorkerShare {
+  readonly buffers: BufferShare
+  /** The request's buffer is the worker's until the reply. */
+  run(request: DecodeRequest): Promise<DecodeReply>
+  /** Rejects what waits, and resolves when no thread works for this decoding any more. Ends threads of its own. */
+  close(): Promise<void>
+}
+
+/** Buffers that a decoding can always have, whatever others do. */
+const leastBuffers = 3
+
+/** The workers' own objects are small and short-lived; what they inflate is outside the heap. */
+const workerLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 }
+
+class DecodePool implements DecodeWorkers {
+  readonly #threads: ThreadPool<DecodeRequest, DecodeReply>
+  readonly #buffers: BufferPool
+  /** As many as keep so many workers busy, while others are written. */
+  readonly #buffersOfOne: number
 
   constructor(count: number) {
-    this.#pool = new WorkerPool(count)
+    this.#threads = new ThreadPool({ most: count, start: startWorker, createHandler: createTaskHandler })
+    this.#buffersOfOne = Math.max(4, count * 2 + 2)
+    this.#buffers = new BufferPool({
+      bufferBytes: requestBytes + inflateSlackBytes,
+      most: 2 * this.#buffersOfOne,
+      perBlock: 4,
+    })
   }
 
-  static poolOf(workers: SharedWorkers): WorkerPool {
-    return workers.#pool
+  static share(pool: DecodePool, isOwn: boolean): WorkerShare {
+    const requests = pool.#threads.share()
+    return {
+      buffers: new BufferShare(pool.#buffers, { least: leastBuffers, most: pool.#buffersOfOne }),
+      run: (request) => requests.run(request),
+      close: async () => void (await Promise.all([isOwn && pool.close(), requests.close()])),
+    }
   }
 
-  close(): Promise<void> {
-    return this.#pool.close()
+  async close(): Promise<void> {
+    this.#buffers.close()
+    await this.#threads.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -31,19 +65,32 @@ class SharedWorkers implements DecodeWorkers {
   }
 }
 
+function startWorker(): Worker {
+  // The manifest says where it lies, in the sources and in the build.
+  return new Worker(new URL(import.meta.resolve('#decode-worker')), {
+    execArgv: [],
+    env: {},
+    resourceLimits: workerLimits,
+  })
+}
+
 /**
- * Makes {@link DecodeWorkers}, for the option `workers` of `decodeQcow2` and `decodeQcow2Stream`.
+ * Makes {@link DecodeWorkers}, for the option `workers` of `openStreamDecoder` and `decodeQcow2`.
  *
  * @param count threads; 0: everything is inflated in the caller's own. @default CPUs, at most 4
  */
 export function createDecodeWorkers(count: number = usualWorkers()): DecodeWorkers {
-  return new SharedWorkers(count)
+  return new DecodePool(count)
 }
 
-/** @throws {InvalidError} for an object that {@link createDecodeWorkers} did not make */
-export function workersOf(workers: number | DecodeWorkers = usualWorkers()): number | WorkerPool {
-  if (typeof workers === 'number') return workers
-  if (workers instanceof SharedWorkers) return SharedWorkers.poolOf(workers)
+/**
+ * A share of threads that others share, or of as many of its own.
+ *
+ * @throws {InvalidError} for an object that {@link createDecodeWorkers} did not make
+ */
+export function shareWorkers(workers: number | DecodeWorkers = usualWorkers()): WorkerShare {
+  if (typeof workers === 'number') return DecodePool.share(new DecodePool(workers), true)
+  if (workers instanceof DecodePool) return DecodePool.share(workers, false)
   throw new InvalidError({ reason: 'Option workers is neither a number nor made by createDecodeWorkers.' })
 }
 

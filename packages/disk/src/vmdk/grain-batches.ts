@@ -1,7 +1,7 @@
 import { refuse } from '../disk-format-error.ts'
 import { inflateSlackBytes } from '../stream/inflate-cluster.ts'
 import type { StreamDecoderOptions } from '../stream/stream-decoder.ts'
-import type { WorkerShare } from '../stream/worker-pool.ts'
+import type { WorkerShare } from '../stream/decode-workers.ts'
 import type { VmdkLayout } from './vmdk-layout.ts'
 
 /** A compressed grain of the file. */
@@ -77,7 +77,7 @@ export class GrainBatches {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#failure ??= { error: new Error('The decoding of a stream was given up.') }
-    await this.#share.cancel()
+    await this.#share.close()
     await Promise.all(this.#underWay)
     this.#share.buffers.close()
   }

@@ -4,11 +4,10 @@ import { refuseUsedTwice, scanBlocks } from '../blocks/scan-blocks.ts'
 import { DiskFormatError, refuse } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import { viewOf } from '../layouts/fields.ts'
-import { workersOf } from '../stream/decode-workers.ts'
+import { shareWorkers } from '../stream/decode-workers.ts'
 import { SpoolFile } from '../stream/spool-file.ts'
 import { SpooledRanges } from '../stream/spooled-ranges.ts'
 import type { StreamDecoder, StreamDecoderOptions, StreamDecoderResult } from '../stream/stream-decoder.ts'
-import { WorkerPool } from '../stream/worker-pool.ts'
 import type { OpenBlocks } from '../blocks/block-stream.ts'
 import { GrainBatches } from './grain-batches.ts'
 import { GrainPlaces } from './grain-places.ts'
@@ -41,7 +40,6 @@ class GrainStream implements StreamDecoder {
   readonly #spooled = new SpooledRanges()
   readonly #places: GrainPlaces
   readonly #batches: GrainBatches
-  readonly #ownPool: WorkerPool | undefined
   readonly #abort = new AbortController()
   /** Up to here bytes are spooled; then comes a marker. */
   #spoolUntil: number
@@ -64,10 +62,7 @@ class GrainStream implements StreamDecoder {
     const overhead = Number(header.overhead) * sector
     this.#spoolUntil = overhead < metadataEnd ? Number.POSITIVE_INFINITY : overhead
     this.#places = new GrainPlaces(Math.ceil(sizeBytes / grainBytes))
-    const workers = workersOf(options.workers)
-    const pool = typeof workers === 'number' ? new WorkerPool(workers) : workers
-    this.#ownPool = typeof workers === 'number' ? pool : undefined
-    this.#batches = new GrainBatches(layout, pool.share(), options)
+    this.#batches = new GrainBatches(layout, shareWorkers(options.workers), options)
   }
 
   write(chunk: Uint8Array, offset: number): Promise<void> {
@@ -227,7 +222,6 @@ class GrainStream implements StreamDecoder {
     this.#fail(new Error('The decoding of a stream was given up.'))
     await this.#decided
     await this.#batches.close()
-    await this.#ownPool?.close()
     await this.#spool[Symbol.asyncDispose]()
   }
 

@@ -2,7 +2,7 @@ import { copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
-import type * as Pool from '../../../src/stream/worker-pool.ts'
+import type * as Pool from '../../../src/stream/decode-workers.ts'
 
 const source = path.resolve(import.meta.dirname, '../../../src/stream')
 
@@ -12,7 +12,7 @@ test('inflates in place where the worker is missing, as in a bundled program', a
   try {
     await writeFile(path.join(directory, 'package.json'), '{ "type": "module" }')
     for (const name of [
-      'worker-pool',
+      'decode-workers',
       'cluster-reader',
       'decode-tasks',
       'grain-inflater',
@@ -24,13 +24,12 @@ test('inflates in place where the worker is missing, as in a bundled program', a
       await mkdir(path.dirname(copy), { recursive: true })
       await copyFile(path.join(source, `${name}.ts`), copy)
     }
-    const url = pathToFileURL(path.join(directory, 'stream', 'worker-pool.ts')).href
-    const { WorkerPool } = (await import(/* @vite-ignore */ url)) as typeof Pool
+    const url = pathToFileURL(path.join(directory, 'stream', 'decode-workers.ts')).href
+    const { shareWorkers } = (await import(/* @vite-ignore */ url)) as typeof Pool
     const file = path.join(directory, 'content')
     await writeFile(file, 'ab'.repeat(512))
     await using handle = await open(file)
-    const pool = new WorkerPool(2)
-    const share = pool.share()
+    const share = shareWorkers(2)
     const pieces = Float64Array.from([0, 512, 512, 512, 0, 0, 512, 512])
     const outputs = [1, 2, 3].map(() => new Uint8Array(new SharedArrayBuffer(1024)))
     const jobs = outputs.map((output) =>
@@ -44,7 +43,7 @@ test('inflates in place where the worker is missing, as in a bundled program', a
     )
     for (const reply of await Promise.all(jobs)) expect(reply.kind).toBe('read')
     for (const output of outputs) expect(Buffer.from(output).toString()).toBe('ab'.repeat(512))
-    await pool.close()
+    await share.close()
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
