@@ -56,6 +56,11 @@ import {
 } from "@disk-image/qemu-img";
 
 import {
+  EnvelopeName,
+  Ovf,
+} from "@disk-image/disk";
+
+import {
   FileHandle,
 } from "node:fs/promises";
 
@@ -87,6 +92,10 @@ import {
 import {
   VolumeAccessError,
 } from "@disk-image/host";
+
+interface ArchiveToVolumesRequest extends Omit<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB"> {
+  readonly volumes: readonly Pick<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB">[];
+}
 
 type BlockSize = string | number;
 
@@ -236,6 +245,7 @@ interface ImageToVolumeReport {
   readonly hash: DownloadHash | undefined;
   readonly signatureVerified: boolean;
   readonly warnings: readonly Refusal$1[];
+  readonly unwrapped: Unwrapped | undefined;
   readonly resumes: number;
   readonly seconds: {
     readonly download: number;
@@ -249,6 +259,7 @@ interface ImageToVolumeRequest extends CallOptions$1 {
   readonly imageService?: ImageService$1 | undefined;
   readonly imageId: string;
   readonly volume: string;
+  readonly disk?: string | undefined;
   readonly volumeFormat?: string | undefined;
   readonly volumeSubformat?: string | undefined;
   readonly volumeSizeGiB?: number | undefined;
@@ -271,6 +282,7 @@ interface ImageUtils extends CinderImageUtils {
   readonly options: ResolvedOptions;
   readonly imageService: ImageService$1 | undefined;
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
+  archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
@@ -373,6 +385,13 @@ interface Throttle {
   readonly rateBytesPerSecond?: number | undefined;
 }
 
+interface Unwrapped {
+  readonly opened: readonly EnvelopeName[];
+  readonly disk: string | undefined;
+  readonly machine: Ovf | undefined;
+  readonly hasManifest: boolean;
+}
+
 interface UploadVolumeOptions extends CallOptions$1 {
   readonly volumeFd?: FileHandle | undefined;
   readonly volumeFormat?: string | undefined;
@@ -417,6 +436,7 @@ export declare function createDirectoryImageService(options: DirectoryImageServi
 export declare function createImageUtils(dependencies?: ImageUtilsDependencies, options?: ImageUtilsOptions): ImageUtils;
 
 export {
+  type ArchiveToVolumesRequest,
   type BlockSize,
   type ByteSink,
   type CallOptions,
@@ -481,6 +501,7 @@ export {
   type TemporaryImages,
   type TemporaryPath,
   type Throttle,
+  type Unwrapped,
   type UploadOptions,
   type UploadSource,
   type UploadVolumeOptions,

@@ -18,12 +18,21 @@ import {
 } from "@disk-image/qemu-img";
 
 import {
+  EnvelopeName,
+  Ovf,
+} from "@disk-image/disk";
+
+import {
   FileHandle,
 } from "node:fs/promises";
 
 import {
   FormatPolicyOptions,
 } from "@disk-image/format-policy";
+
+interface ArchiveToVolumesRequest extends Omit<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB"> {
+  readonly volumes: readonly Pick<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB">[];
+}
 
 type BlockSize = string | number;
 
@@ -174,6 +183,7 @@ interface ImageToVolumeReport {
   readonly hash: DownloadHash | undefined;
   readonly signatureVerified: boolean;
   readonly warnings: readonly Refusal[];
+  readonly unwrapped: Unwrapped | undefined;
   readonly resumes: number;
   readonly seconds: {
     readonly download: number;
@@ -187,6 +197,7 @@ interface ImageToVolumeRequest extends CallOptions {
   readonly imageService?: ImageService | undefined;
   readonly imageId: string;
   readonly volume: string;
+  readonly disk?: string | undefined;
   readonly volumeFormat?: string | undefined;
   readonly volumeSubformat?: string | undefined;
   readonly volumeSizeGiB?: number | undefined;
@@ -209,6 +220,7 @@ interface ImageUtils extends CinderImageUtils {
   readonly options: ResolvedOptions;
   readonly imageService: ImageService | undefined;
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
+  archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
@@ -322,6 +334,13 @@ interface TransferSummary {
   readonly cancelled: number;
   readonly bytesDownloaded: number;
   readonly bytesWritten: number;
+}
+
+interface Unwrapped {
+  readonly opened: readonly EnvelopeName[];
+  readonly disk: string | undefined;
+  readonly machine: Ovf | undefined;
+  readonly hasManifest: boolean;
 }
 
 interface UploadVolumeOptions extends CallOptions {

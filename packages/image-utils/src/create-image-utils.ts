@@ -1,6 +1,6 @@
 import { removeLeftovers } from '@disk-image/host'
 import { cinderImageUtilsOf, openServices } from './cinder/create-cinder-image-utils.ts'
-import { imageToVolume } from './image-to-volume/image-to-volume.ts'
+import { archiveToVolumes, imageToVolume } from './image-to-volume/image-to-volume.ts'
 import { planImageToVolume } from './image-to-volume/plan.ts'
 import type { ImageUtils } from './image-utils.ts'
 import type { ImageUtilsOptions } from './services/options.ts'
@@ -23,6 +23,7 @@ export function createImageUtils(
     options: services.options,
     imageService: services.imageService,
     imageToVolume: (request) => imageToVolume(services, request),
+    archiveToVolumes: (request) => archiveToVolumes(services, request),
     planImageToVolume: (request) => planImageToVolume(services, request),
     volumeToImage: (request) => volumeToImage(services, request),
     checkImageFile: (path, keywords) => checkImageFile(services, path, keywords),

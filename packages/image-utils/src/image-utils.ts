@@ -1,7 +1,11 @@
 import type { ImageService } from '@disk-image/core'
 import type { CinderImageUtils } from './cinder/cinder-image-utils.ts'
 import type { ImageToVolumePlan } from './image-to-volume/plan.ts'
-import type { ImageToVolumeReport, ImageToVolumeRequest } from './image-to-volume/request.ts'
+import type {
+  ArchiveToVolumesRequest,
+  ImageToVolumeReport,
+  ImageToVolumeRequest,
+} from './image-to-volume/request.ts'
 import type { ResolvedOptions } from './services/options.ts'
 import type { CheckImageFileOptions } from './volume-to-image/judge-upload.ts'
 import type { VolumeToImageReport, VolumeToImageRequest } from './volume-to-image/volume-to-image.ts'
@@ -17,6 +21,8 @@ export interface ImageUtils extends CinderImageUtils {
 
   /** An image onto a volume: inspected, judged, verified, written. */
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>
+  /** The disks of an archive (OVA), each onto its own volume, in one pass. */
+  archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>
   /** What `imageToVolume` would do, need and refuse, without writing anything. */
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>
   /** A volume into an image that has no data yet. */

@@ -68,7 +68,12 @@ export type { GlanceSettings } from './services/glance-settings.ts'
 export type { ImageUtils } from './image-utils.ts'
 export type { FormatRules, ImageUtilsOptions, ResolvedOptions, SandboxMode } from './services/options.ts'
 export type { ImageToVolumePlan } from './image-to-volume/plan.ts'
-export type { ImageToVolumeReport, ImageToVolumeRequest } from './image-to-volume/request.ts'
+export type {
+  ArchiveToVolumesRequest,
+  ImageToVolumeReport,
+  ImageToVolumeRequest,
+} from './image-to-volume/request.ts'
+export type { Unwrapped } from './image-to-volume/receive.ts'
 export type {
   TargetImage,
   VolumeToImageReport,

@@ -1,19 +1,26 @@
 import type { Command } from 'commander'
-import type { ImageToVolumePlan, ImageToVolumeReport } from '@disk-image/image-utils'
+import type {
+  ImageToVolumePlan,
+  ImageToVolumeReport,
+  ImageToVolumeRequest,
+  ImageUtils,
+} from '@disk-image/image-utils'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { ListFlags } from './list-entry.ts'
 import { alignFields } from '../output/table.ts'
 import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import { resolveDestination } from './file-source.ts'
 import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { collect, knownFormat, operand, size, wholeNumber } from './values.ts'
+import { collect, knownFormat, size, wholeNumber } from './values.ts'
 
 interface FetchFlags extends TransferFlags, ListFlags {
   readonly dryRun?: boolean
+  readonly disk?: readonly string[]
 }
 
 const notes = `
@@ -32,6 +39,7 @@ Examples:
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
   $ disk-image fetch IMAGE disk.raw --size 512M               into a file of 512 MiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
+  $ disk-image fetch OVA system.raw data.raw                  each disk of an OVA onto its own volume, in one pass
   $ disk-image fetch IMAGE /dev/vg0/volume --dry-run          what would happen, and what would be refused
   $ disk-image fetch --list images.txt --jobs 4               one image on each line of a file
   $ generate-list | disk-image fetch --list - --json          one JSON object on each line of the output`
@@ -42,7 +50,10 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .summary('an image onto a volume')
     .description('Puts an image onto a volume: downloaded, inspected, judged, verified, written.')
     .argument('[image]', "the image's id")
-    .argument('[dest]', 'a file, made when missing, or a block device, never made')
+    .argument(
+      '[dest...]',
+      'a file, made when missing, or a block device, never made; of an OVA one for each disk',
+    )
     .option(
       '--format <format>',
       "the volume's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …",
@@ -54,6 +65,11 @@ export function addFetchCommand(program: Command, perform: Perform): void {
       '--size <size>',
       "the volume's size, for example 20G: what doesn't fit is refused, a file becomes so large",
       size('--size', { plain: 'G' }),
+    )
+    .option(
+      '--disk <name>',
+      'the disk to take of an OVA, by its name; may be repeated, in the order of DEST',
+      collect,
     )
     .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
     .option('--disable-sparse', 'write zeroes too')
@@ -115,8 +131,20 @@ async function fetchImage(
   // The thread that hashes starts while this one loads the rest: the data is here before it otherwise.
   if (flags.dryRun !== true) place.imageService.prepareDownload?.()
   const imageUtils = await session.imageUtils()
-  const wish = { imageId: operand(operands, 0), volume: operand(operands, 1) }
-  const request = { ...readTransfer(session, imageUtils, flags, place, wish), ...session.call }
+  const [imageId, ...destinations] = operands
+  const { disk: disks = [] } = flags
+  if (disks.length > 0 && disks.length !== destinations.length) {
+    throw new UsageError('Give one DEST for each --disk, in the same order.')
+  }
+  const wish = { imageId: imageId ?? '', volume: destinations[0] ?? '' }
+  const request = {
+    ...readTransfer(session, imageUtils, flags, place, wish),
+    ...session.call,
+    disk: disks[0],
+  }
+  if (destinations.length > 1) {
+    return fetchDisks(session, imageUtils, request, { destinations, disks, dryRun: flags.dryRun === true })
+  }
   if (flags.dryRun === true) {
     const plan = await imageUtils.planImageToVolume(request)
     session.answer(plan, describePlan(session, plan))
@@ -124,6 +152,35 @@ async function fetchImage(
   }
   const report = await imageUtils.imageToVolume(request)
   session.answer(jsonOfReport(report), describeReport(session, report))
+  return exitCodes.done
+}
+
+/** The disks of an OVA, each onto a volume. */
+async function fetchDisks(
+  session: Session,
+  imageUtils: ImageUtils,
+  { volume: _volume, disk: _disk, volumeSizeGiB, ...request }: ImageToVolumeRequest,
+  {
+    destinations,
+    disks,
+    dryRun,
+  }: {
+    readonly dryRun: boolean
+    readonly destinations: readonly string[]
+    readonly disks: readonly string[]
+  },
+): Promise<ExitCode> {
+  if (dryRun) throw new UsageError('--dry-run is for one DEST.')
+  if (volumeSizeGiB !== undefined) throw new UsageError('--size is for one DEST.')
+  const volumes = destinations.map((name, index) => ({
+    volume: resolveDestination(session, name),
+    disk: disks[index],
+  }))
+  const reports = await imageUtils.archiveToVolumes({ ...request, volumes })
+  session.answer(
+    reports.map(jsonOfReport),
+    reports.flatMap((report, index) => [...(index === 0 ? [] : ['']), ...describeReport(session, report)]),
+  )
   return exitCodes.done
 }
 
@@ -147,6 +204,7 @@ function describeReport({ style }: Session, report: ImageToVolumeReport): string
   return alignFields([
     ['Image', report.imageId],
     ['Volume', { text: report.destination, paint: style.bold }],
+    ['Disk of it', report.unwrapped?.disk],
     [
       'Format',
       report.format === report.volumeFormat ? report.format : `${report.format} → ${report.volumeFormat}`,

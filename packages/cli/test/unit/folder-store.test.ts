@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -126,6 +127,30 @@ test('a fetch speaks to a person, and with --quiet not at all', async () => {
     stdout: '',
     stderr: '',
   })
+})
+
+test('each disk of an OVA goes onto its own volume', async () => {
+  await using bench = await openWorkbench()
+  const files = [data, randomBytes(70_000)]
+  const names = ['one.img', 'two.img']
+  for (const [index, name] of names.entries()) await writeFile(bench.path(name), files[index] ?? '')
+  const disks = names.map((name, index) => [
+    `<File ovf:id="f${index}" ovf:href="${name}"/>`,
+    `<Disk ovf:diskId="d${index}" ovf:fileRef="f${index}"/>`,
+  ])
+  const [refs, list] = [0, 1].map((part) => disks.map((disk) => disk[part]).join(''))
+  const ovf = `<Envelope xmlns:ovf="o"><References>${refs}</References><DiskSection>${list}</DiskSection></Envelope>`
+  await writeFile(bench.path('m.ovf'), ovf)
+  execFileSync('tar', ['-C', bench.path('.'), '-cf', bench.path('m.ova'), 'm.ovf', ...names])
+  const create = ['image', 'create', '--disk-format', 'raw', '--container-format', 'ova', '--name', 'm']
+  const id = (await bench.run([...create, '--file', 'm.ova'])).stdout.trim()
+  expect((await bench.run(['fetch', id, 'a.raw', 'b.raw', '--quiet'])).exitCode).toBe(0)
+  expect(await readFile(bench.path('a.raw'))).toEqual(data)
+  expect((await readFile(bench.path('b.raw'))).subarray(0, 70_000)).toEqual(files[1])
+  expect((await bench.run(['fetch', id, 'c.raw', '--disk', 'd1'])).stdout).toMatch(/^Disk of it +two\.img$/m)
+  expect((await bench.run(['fetch', id, 'd.raw'])).exitCode).toBe(3)
+  expect((await bench.run(['fetch', id, 'd.raw', '--disk', 'd0', '--disk', 'd1'])).exitCode).toBe(2)
+  expect(await temporaryFiles(bench)).toEqual([])
 })
 
 test('a record without a hash is told of, and one with half a hash is an error', async () => {

@@ -1,3 +1,4 @@
+import { InvalidError } from '@disk-image/core'
 import { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import { layoutOf } from '../route/formats.ts'
@@ -5,9 +6,9 @@ import { checkQemuImg, crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { withFileReader } from '../files/file-reader.ts'
 import { checkEncrypted, type Encrypted, openEncrypted } from '../judge/decrypt.ts'
 import { type Job, prepareJob, routeOf } from './job.ts'
-import { receiveHeldImage, receiveImage, type Received } from './receive.ts'
+import { receiveHeldImage, receiveImage, receiveUnwrapped, type Received } from './receive.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
-import type { ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
+import type { ArchiveToVolumesRequest, ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
 import { Stopwatch, observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
 import { writeDisk } from '../write/write-disk.ts'
@@ -40,6 +41,30 @@ export function imageToVolume(
   })
 }
 
+/**
+ * The disks of an archive (OVA), each onto its own volume, in one pass over the archive.
+ *
+ * @throws as {@link imageToVolume}; {@link InvalidError} for several volumes of what is no archive
+ */
+export function archiveToVolumes(
+  services: Services,
+  { volumes, ...request }: ArchiveToVolumesRequest,
+): Promise<ImageToVolumeReport[]> {
+  return observe(services.telemetry, 'image_to_volume', { ...request }, async (heard, operation) => {
+    const stopwatch = new Stopwatch(services.clock, operation)
+    const jobs: Job[] = []
+    for (const volume of volumes) jobs.push(await prepareJob(services, { ...heard, ...volume }))
+    const [first] = jobs
+    if (first === undefined) throw new InvalidError({ reason: 'Say in volumes where the disks shall go.' })
+    if (first.container !== 'archive' && jobs.length > 1) {
+      throw new InvalidError({
+        reason: `Image ${first.imageId} is no archive (container_format ova): it has one disk.`,
+      })
+    }
+    return transferAll(services, jobs, stopwatch)
+  })
+}
+
 async function transfer(
   services: Services,
   request: ImageToVolumeRequest,
@@ -48,31 +73,62 @@ async function transfer(
 ): Promise<ImageToVolumeReport> {
   const stopwatch = new Stopwatch(services.clock, operation)
   const job = await prepareJob(services, request, 'volume', asCinder)
+  const [report] = await transferAll(services, [job], stopwatch)
+  if (report === undefined) throw new Error('nothing was transferred')
+  return report
+}
+
+async function transferAll(
+  services: Services,
+  jobs: readonly Job[],
+  stopwatch: Stopwatch,
+): Promise<ImageToVolumeReport[]> {
   return Cleanup.around(services.logger, async (cleanup) => {
-    const received = await stopwatch.time('download', () => receive(services, job, cleanup))
-    const onVolume =
-      received.result.kind === 'on-volume'
-        ? received.result
-        : await stopwatch.time('convert', () => convert(services, job, received, cleanup))
-    return {
-      imageId: job.imageId,
-      destination: request.volume,
-      format: received.inspection.format,
-      volumeFormat: request.volumeFormat ?? 'raw',
-      bytesDownloaded: received.report?.bytes ?? 0,
-      bytesWritten: onVolume.bytesWritten,
-      virtualSizeBytes: onVolume.virtualSizeBytes,
-      hash: received.report?.hash,
-      signatureVerified: received.signatureVerified,
-      warnings: received.warnings,
-      resumes: received.report?.resumes ?? 0,
-      seconds: {
-        download: stopwatch.seconds('download'),
-        convert: stopwatch.seconds('convert'),
-        total: stopwatch.total(),
-      },
+    const received = await stopwatch.time('download', () => receive(services, jobs, cleanup))
+    const reports: ImageToVolumeReport[] = []
+    for (const [index, job] of jobs.entries()) {
+      const disk = received[index]
+      if (disk === undefined) continue
+      const onVolume =
+        disk.result.kind === 'on-volume'
+          ? disk.result
+          : await stopwatch.time('convert', () => convert(services, job, disk, cleanup))
+      reports.push(reportOf(job, disk, onVolume, stopwatch))
     }
+    return reports
   })
+}
+
+function reportOf(
+  { imageId, request }: Job,
+  { inspection, report, signatureVerified, warnings, unwrapped }: Received,
+  { bytesWritten, virtualSizeBytes }: OnVolume,
+  stopwatch: Stopwatch,
+): ImageToVolumeReport {
+  return {
+    imageId,
+    destination: request.volume,
+    format: inspection.format,
+    volumeFormat: request.volumeFormat ?? 'raw',
+    bytesDownloaded: report?.bytes ?? 0,
+    bytesWritten,
+    virtualSizeBytes,
+    hash: report?.hash,
+    signatureVerified,
+    warnings,
+    unwrapped,
+    resumes: report?.resumes ?? 0,
+    seconds: {
+      download: stopwatch.seconds('download'),
+      convert: stopwatch.seconds('convert'),
+      total: stopwatch.total(),
+    },
+  }
+}
+
+interface OnVolume {
+  readonly bytesWritten: number
+  readonly virtualSizeBytes: number
 }
 
 /** The disk inside a container onto a volume, once it is judged. */
@@ -81,7 +137,7 @@ async function decryptOnto(
   job: Job,
   { path, ...encrypted }: Encrypted & { readonly path: string },
   cleanup: Cleanup,
-): Promise<{ readonly bytesWritten: number; readonly virtualSizeBytes: number }> {
+): Promise<OnVolume> {
   const { volumeSizeGiB } = job.request
   await using disk = await openEncrypted(services, { ...encrypted, volumeSizeGiB })
   const layout = { format: 'luks', sizeBytes: disk.size, streams: false, reads: true }
@@ -91,13 +147,16 @@ async function decryptOnto(
   return { bytesWritten, virtualSizeBytes: disk.size }
 }
 
-async function receive(services: Services, job: Job, cleanup: Cleanup): Promise<Received> {
+async function receive(services: Services, jobs: readonly Job[], cleanup: Cleanup): Promise<Received[]> {
+  const [job] = jobs
+  if (job === undefined) return []
   try {
     const expected = routeOf(job, layoutOf(job.claimedFormat))
     if (expected.needsQemuImg) await checkQemuImg(services, job.call.signal)
-    if (job.heldPath !== undefined) return await receiveHeldImage(services, job, job.heldPath)
-    if (job.container === 'xenserver') return await receiveXenserverImage(services, job, cleanup)
-    return await receiveImage(services, job, expected, cleanup)
+    if (job.container === 'archive') return await receiveUnwrapped(services, jobs, cleanup)
+    if (job.heldPath !== undefined) return [await receiveHeldImage(services, job, job.heldPath)]
+    if (job.container === 'xenserver') return [await receiveXenserverImage(services, job, cleanup)]
+    return [await receiveImage(services, job, expected, cleanup)]
   } catch (error) {
     throw withImageId(job.imageId, error)
   }
@@ -108,7 +167,7 @@ async function convert(
   job: Job,
   received: Received,
   cleanup: Cleanup,
-): Promise<{ readonly bytesWritten: number; readonly virtualSizeBytes: number }> {
+): Promise<OnVolume> {
   if (received.result.kind !== 'in-file') return received.result
   const { path, chain } = received.result
   const { format } = received

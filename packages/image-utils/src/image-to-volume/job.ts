@@ -199,7 +199,8 @@ function claimOf(record: ImageRecord): string | undefined {
 
 function containerOf(record: ImageRecord): ContainerFormat {
   if (isXenserverFormat(record)) return 'xenserver'
-  return record.container_format === 'compressed' ? 'gzip' : 'none'
+  if (record.container_format === 'compressed') return 'compressed'
+  return record.container_format === 'ova' ? 'archive' : 'none'
 }
 
 /** Whether any of a signature's properties is there; an incomplete set is refused when it is verified. */

@@ -4,7 +4,7 @@ import { checkConversionAllowed } from '@disk-image/format-policy'
 import { planHash } from '@disk-image/io'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { Unwrapper } from '@disk-image/disk'
-import { oneImage, openToolEnvelope } from './unwrap.ts'
+import { DiskChoice, openToolEnvelope } from './unwrap.ts'
 import type { Services } from '../services/services.ts'
 import { headBytes, layoutOf } from '../route/formats.ts'
 import { checkQemuImg, withImageId } from '../judge/ask-qemu-img.ts'
@@ -114,7 +114,7 @@ async function lookAtHead(
 ): Promise<{ readonly inspection: InspectionResult; readonly bytes: Uint8Array } | undefined> {
   if (job.imageService.readRange === undefined || job.container === 'xenserver') return undefined
   const stored = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
-  const unpacked = job.container === 'gzip' ? await unpackHead(services, stored, job.imageId) : stored
+  const unpacked = job.container !== 'none' ? await unpackHead(services, stored, job) : stored
   const whole = stored.length < headBytes && unpacked.length <= headBytes
   const inspector = createInspector()
   const bytes = unpacked.subarray(0, headBytes)
@@ -127,7 +127,8 @@ async function lookAtHead(
  * The first MiB, and one byte more where there is more, that the first bytes of a compressed image unpack to; nothing where
  * they are none. No more is unpacked than is asked for: a MiB of it can be a GiB.
  */
-async function unpackHead(services: Services, stored: Uint8Array, imageId: string): Promise<Uint8Array> {
+async function unpackHead(services: Services, stored: Uint8Array, job: Job): Promise<Uint8Array> {
+  const { imageId, request } = job
   const unpacked = new Uint8Array(headBytes + 1)
   let filled = 0
   const write = (bytes: Uint8Array): void => {
@@ -136,11 +137,12 @@ async function unpackHead(services: Services, stored: Uint8Array, imageId: strin
     filled += part.length
     if (filled === unpacked.length) throw new RangeError('enough was unpacked')
   }
-  const unwrapper = new Unwrapper({
+  const choice = new DiskChoice(imageId, [{ disk: request.disk, sink: { write } }])
+  const unwrapper: Unwrapper = new Unwrapper({
     imageId,
-    expected: 'compressed',
+    expected: job.container === 'archive' ? 'archive' : 'compressed',
     maxBytes: Number.MAX_SAFE_INTEGER,
-    open: oneImage(imageId, { write }),
+    open: (image) => choice.open(image, unwrapper.ovf),
     openWithTool: (name, sink) => openToolEnvelope(services.runner, name, sink, { imageId }),
   })
   // Whatever comes before a damage, or before the end of what was asked for, is looked at.

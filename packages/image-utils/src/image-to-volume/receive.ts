@@ -1,7 +1,7 @@
 import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
-import { Unwrapper } from '@disk-image/disk'
+import { type EnvelopeName, type Ovf, Unwrapper, type UnwrapperOptions } from '@disk-image/disk'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import { checkAvailableSpace } from '../judge/space.ts'
@@ -12,10 +12,10 @@ import { InspectingSink } from '../sinks/inspecting-sink.ts'
 import { SparseSink } from '../sinks/sparse-sink.ts'
 import { checkFits, type Job, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
-import { downloadInto } from './download-into.ts'
+import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
 import { decodeOntoVolume } from './decode-onto-volume.ts'
-import { oneImage, openToolEnvelope } from './unwrap.ts'
+import { DiskChoice, openToolEnvelope } from './unwrap.ts'
 import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
 
 /** An image that has arrived whole, inspected and judged. */
@@ -25,7 +25,7 @@ export interface Received {
   readonly format: string
   /** Bytes of the disk, where that is known better than from the inspection. */
   readonly virtualSizeBytes?: number | undefined
-  /** Bytes of the image, after decoding of a compressed container. */
+  /** Bytes of the image, without its envelopes. */
   readonly bytes: number
   /** Its first bytes, where they were kept. */
   readonly head?: Uint8Array | undefined
@@ -35,6 +35,8 @@ export interface Received {
   /** What could not be verified. */
   readonly warnings: readonly Refusal[]
   readonly result: Streamed | InFile
+  /** Absent where it was in no envelope. */
+  readonly unwrapped?: Unwrapped | undefined
 }
 
 /** The bytes are on the volume already. */
@@ -104,44 +106,127 @@ async function receiveInto(
   cleanup: Cleanup,
   open: (known: Known) => Promise<Arrival>,
 ): Promise<Received> {
-  const inspector = createInspector()
-  // Of bytes that must be no format there is no more to be seen.
-  const bytesToJudge = job.claimedFormat === 'raw' ? 0 : headBytes
-  let finish: (inspection: InspectionResult) => Promise<Streamed | InFile>
-  let first: Uint8Array | undefined
-  const intake = new InspectingSink(inspector, bytesToJudge, async (head, bytes) => {
-    checkInspection(services, job, head, 'head')
-    first = bytes
-    const layout = layoutOf(job.claimedFormat, head, bytes)
-    const route = routeOf(job, layout)
-    if (route.needsQemuImg) await checkQemuImg(services, job.call.signal)
-    const arrival = await open({ route, layout, head })
-    finish = (inspection) => arrival.finish(inspection)
-    return arrival.sink
-  })
-  const unwrapper = job.container === 'gzip' ? openUnwrapper(services, job, intake) : undefined
-  if (unwrapper !== undefined) cleanup.always(() => unwrapper.close())
-  const downloaded = await downloadInto(services, job, unwrapper ?? intake)
-  await unwrapper?.end()
-  const inspection = await intake.end()
-  checkInspection(services, job, inspection, 'whole')
-  const format = toQemuFormat(driverOf(inspection))
-  const result = await finish!(inspection)
-  return { ...downloaded, inspection, format, bytes: intake.bytes, head: first, result }
+  if (job.container !== 'none') {
+    const [received] = await receiveUnwrapped(services, [job], cleanup, () => open)
+    if (received === undefined) throw new Error('nothing was received')
+    return received
+  }
+  const disk = new IncomingDisk(services, job, open)
+  const downloaded = await downloadInto(services, job, disk.sink)
+  await disk.judge()
+  return { ...downloaded, ...(await disk.finish()) }
 }
 
-function openUnwrapper(services: Services, job: Job, intake: InspectingSink): Unwrapper {
+/** What an image was taken out of. */
+export interface Unwrapped {
+  /** From the outside to the inside. */
+  readonly opened: readonly EnvelopeName[]
+  /** The member of an archive. */
+  readonly disk: string | undefined
+  /** What an OVA says of the machine that had the disk; undefined without a descriptor. */
+  readonly machine: Ovf | undefined
+  /** Whether a manifest was there, and right. */
+  readonly hasManifest: boolean
+}
+
+/**
+ * Takes the disks of an archive, or the image that is compressed, each onto the volume of its job, in one pass. Nothing
+ * is completed before all of it is verified.
+ */
+export async function receiveUnwrapped(
+  services: Services,
+  jobs: readonly Job[],
+  cleanup: Cleanup,
+  open: (job: Job) => (known: Known) => Promise<Arrival> = (job) => (known) =>
+    openArrival(services, job, cleanup, known),
+): Promise<Received[]> {
+  const [first] = jobs
+  if (first === undefined) return []
+  const disks = jobs.map((job) => {
+    const disk = new IncomingDisk(services, job, open(job))
+    return {
+      disk,
+      wish: { disk: job.request.disk, sink: { write: (chunk: Uint8Array) => disk.sink.write(chunk) } },
+    }
+  })
+  const choice = new DiskChoice(
+    first.imageId,
+    disks.map(({ wish }) => wish),
+  )
+  const unwrapper: Unwrapper = new Unwrapper({
+    ...unwrapperOptions(services, first),
+    expected: first.container === 'archive' ? 'archive' : 'compressed',
+    open: (image) => choice.open(image, unwrapper.ovf),
+  })
+  cleanup.always(() => unwrapper.close())
+  const downloaded = await downloadInto(services, first, unwrapper)
+  await unwrapper.end()
+  choice.end()
+  const { opened, ovf: machine, hasManifest } = unwrapper
+  for (const { disk } of disks) await disk.judge()
+  const received: Received[] = []
+  for (const { disk, wish } of disks) {
+    const unwrapped = { opened, disk: choice.memberOf(wish) || undefined, machine, hasManifest }
+    received.push({ ...downloaded, ...(await disk.finish()), unwrapped })
+  }
+  return received
+}
+
+/** A disk on its way: inspected while it comes, judged by its head and as a whole, put where its route says. */
+class IncomingDisk {
+  readonly #services: Services
+  readonly #job: Job
+  readonly sink: InspectingSink
+  #arrival: Arrival | undefined
+  #head: Uint8Array | undefined
+  #inspection: InspectionResult | undefined
+
+  constructor(services: Services, job: Job, open: (known: Known) => Promise<Arrival>) {
+    this.#services = services
+    this.#job = job
+    // Of bytes that must be no format there is no more to be seen.
+    const bytesToJudge = job.claimedFormat === 'raw' ? 0 : headBytes
+    this.sink = new InspectingSink(createInspector(), bytesToJudge, async (head, bytes) => {
+      checkInspection(services, job, head, 'head')
+      this.#head = bytes
+      const layout = layoutOf(job.claimedFormat, head, bytes)
+      const route = routeOf(job, layout)
+      if (route.needsQemuImg) await checkQemuImg(services, job.call.signal)
+      this.#arrival = await open({ route, layout, head })
+      return this.#arrival.sink
+    })
+  }
+
+  /** Judges it as a whole, when all of it has come. */
+  async judge(): Promise<void> {
+    this.#inspection = await this.sink.end()
+    checkInspection(this.#services, this.#job, this.#inspection, 'whole')
+  }
+
+  /** Completes what was begun, when everything is verified. */
+  async finish(): Promise<Omit<Received, keyof Downloaded>> {
+    const [arrival, inspection] = [this.#arrival, this.#inspection]
+    if (arrival === undefined || inspection === undefined) throw new Error('the disk has not been judged')
+    const format = toQemuFormat(driverOf(inspection))
+    const result = await arrival.finish(inspection)
+    return { inspection, format, bytes: this.sink.bytes, head: this.#head, result }
+  }
+}
+
+/** What every envelope of an image is opened with. */
+function unwrapperOptions(
+  services: Services,
+  job: Job,
+): Pick<UnwrapperOptions, 'imageId' | 'maxBytes' | 'openWithTool' | 'onTrailer'> {
   const { imageId } = job
-  return new Unwrapper({
+  return {
     imageId,
-    expected: 'compressed',
     maxBytes: mostBytesInside(job),
-    open: oneImage(imageId, { write: (chunk) => intake.write(chunk) }),
     openWithTool: (name, sink) =>
       openToolEnvelope(services.runner, name, sink, { imageId, signal: job.call.signal }),
     onTrailer: ({ kind, offset, bytes }) =>
       services.logger.warn('Bytes after the compressed data were left out', { imageId, kind, offset, bytes }),
-  })
+  }
 }
 
 /** Where the bytes go as they arrive. */
@@ -152,7 +237,7 @@ export interface Arrival {
 }
 
 /** What the head of an image shows. */
-interface Known {
+export interface Known {
   readonly route: Route
   readonly layout: RouteLayout
   readonly head: InspectionResult
@@ -162,7 +247,7 @@ async function openArrival(
   services: Services,
   job: Job,
   cleanup: Cleanup,
-  { route, layout, head, file }: Known & { readonly file: Promise<SpoolFile> | undefined },
+  { route, layout, head, file }: Known & { readonly file?: Promise<SpoolFile> | undefined },
 ): Promise<Arrival> {
   if (route.kind === 'stream') return streamToVolume(services, job, cleanup)
   const plan = route.kind === 'decode' ? layout.stream : undefined
@@ -237,7 +322,8 @@ function intoFile({ path, volume }: SpoolFile): Arrival {
  * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too.
  */
 function mostBytesInside(job: Job): number {
-  const { volumeSizeGiB } = job.request
+  // What an archive holds is stored as it is; the volume's size is that of a disk inside of it.
+  const volumeSizeGiB = job.container === 'archive' ? undefined : job.request.volumeSizeGiB
   const volumeBytes =
     volumeSizeGiB === undefined
       ? 1100 * (job.record.size ?? Number.MAX_SAFE_INTEGER / 2000) + 64 * MiB

@@ -8,6 +8,7 @@ import type {
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
+import type { Unwrapped } from './receive.ts'
 
 /** What {@link ImageUtils.imageToVolume} is asked to do. */
 export interface ImageToVolumeRequest extends CallOptions {
@@ -18,6 +19,11 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly imageId: string
   /** Absolute path of a file, made when missing, or of a block device, never made. */
   readonly volume: string
+  /**
+   * The disk to take of an archive (OVA) with several: its file's name, the descriptor's name of it (`Hard disk 1`), or
+   * its id there (`vmdisk1`). @default the only one
+   */
+  readonly disk?: string | undefined
   /** @default 'raw' */
   readonly volumeFormat?: string | undefined
   /** A variant of the format: `fixed` of vhd, `streamOptimized` of vmdk … */
@@ -61,6 +67,15 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly throttle?: Throttle | undefined
 }
 
+/** What {@link ImageUtils.archiveToVolumes} is asked to do: as for one volume, but for which disk goes where. */
+export interface ArchiveToVolumesRequest extends Omit<
+  ImageToVolumeRequest,
+  'disk' | 'volume' | 'volumeSizeGiB'
+> {
+  /** One for each disk; without names, in the order in which the machine has the disks. */
+  readonly volumes: readonly Pick<ImageToVolumeRequest, 'disk' | 'volume' | 'volumeSizeGiB'>[]
+}
+
 /** What {@link ImageUtils.imageToVolume} did. */
 export interface ImageToVolumeReport {
   readonly imageId: string
@@ -77,6 +92,8 @@ export interface ImageToVolumeReport {
   readonly signatureVerified: boolean
   /** What was accepted and should be known: above all that nothing but the size could be verified. */
   readonly warnings: readonly Refusal[]
+  /** What the image was taken out of; undefined where it was in no envelope. */
+  readonly unwrapped: Unwrapped | undefined
   readonly resumes: number
   readonly seconds: { readonly download: number; readonly convert: number; readonly total: number }
 }

@@ -5,25 +5,85 @@ import {
   ProcessExecutionError,
   type ProcessRunner,
 } from '@disk-image/core'
-import type { MemberSink, UnwrappedImage } from '@disk-image/disk'
+import type { MemberSink, Ovf, UnwrappedImage } from '@disk-image/disk'
 import { openCommandEnvelope } from '@disk-image/host'
 
-/** Takes the one image that is inside, and refuses a second one. */
-export function oneImage(imageId: string, sink: MemberSink): (image: UnwrappedImage) => MemberSink {
-  let first: string | undefined
-  return ({ name }) => {
-    if (first !== undefined) {
-      throw new ImageUnacceptableError({
-        imageId,
-        rule: 'archive-several-disks',
-        reason: 'The archive holds more than one file that may be the disk',
-        found: `${printableAscii(first, 60)} and ${printableAscii(name ?? '', 60)}`,
-        accepted: 'an archive of one disk; or that file itself (tar -xf unpacks it)',
-      })
-    }
-    first = name ?? ''
-    return sink
+/** Who takes a disk of an archive. */
+export interface DiskWish {
+  /** Its file's name, its name or its id in the descriptor; undefined where the order tells. */
+  readonly disk: string | undefined
+  readonly sink: MemberSink
+}
+
+/**
+ * Which disk of an archive goes to whom: by name, or all of them in the order in which the machine has them. An image
+ * that is in no archive is the only disk.
+ */
+export class DiskChoice {
+  readonly #imageId: string
+  readonly #wishes: readonly DiskWish[]
+  readonly #taken = new Map<DiskWish, string>()
+  readonly #names: string[] = []
+
+  constructor(imageId: string, wishes: readonly DiskWish[]) {
+    this.#imageId = imageId
+    this.#wishes = wishes
   }
+
+  /** @throws {ImageUnacceptableError} where it is not clear which disk is meant, before anything of it is written */
+  open(image: UnwrappedImage, ovf: Ovf | undefined): MemberSink | undefined {
+    const { name = '', described } = image
+    this.#names.push(described?.name === undefined ? name : `${name} (${described.name})`)
+    const isNamed = this.#wishes.some(({ disk }) => disk !== undefined)
+    const inOrder = ovf?.disks.filter(({ file }) => file !== undefined)
+    if (!isNamed && inOrder !== undefined && inOrder.length !== this.#wishes.length) {
+      throw this.#refuse(
+        `The archive holds ${inOrder.length} disks for ${this.#wishes.length} volumes`,
+        inOrder.map((disk) => `${disk.file ?? ''}${disk.name === undefined ? '' : ` (${disk.name})`}`),
+      )
+    }
+    const at = described === undefined ? this.#taken.size : (inOrder?.indexOf(described) ?? 0)
+    const wish = isNamed ? this.#wishes.find(({ disk }) => isMeant(disk, image)) : this.#wishes[at]
+    if (wish === undefined && isNamed) return undefined
+    if (wish === undefined || this.#taken.has(wish)) {
+      throw this.#refuse(
+        'The archive holds more files that may be a disk than there are volumes',
+        this.#names,
+      )
+    }
+    this.#taken.set(wish, name)
+    return wish.sink
+  }
+
+  /** The member that went to a wish. */
+  memberOf(wish: DiskWish): string | undefined {
+    return this.#taken.get(wish)
+  }
+
+  /** @throws {ImageUnacceptableError} where a disk that was asked for is not there */
+  end(): void {
+    const missing = this.#wishes.find((wish) => !this.#taken.has(wish))
+    if (missing === undefined) return
+    const which =
+      missing.disk === undefined ? 'as many disks as volumes' : `disk ${JSON.stringify(missing.disk)}`
+    throw this.#refuse(`The archive has no ${which}`, this.#names)
+  }
+
+  #refuse(reason: string, names: readonly string[]): ImageUnacceptableError {
+    const found = printableAscii(names.join(', '), 200)
+    const accepted = 'one volume for each disk, or the disk to take by its name (disk, --disk)'
+    return new ImageUnacceptableError({
+      imageId: this.#imageId,
+      rule: 'archive-disks',
+      reason,
+      found,
+      accepted,
+    })
+  }
+}
+
+function isMeant(wanted: string | undefined, { name, described }: UnwrappedImage): boolean {
+  return wanted !== undefined && [name, described?.id, described?.name].includes(wanted)
 }
 
 const megabyte = 1024 ** 2

@@ -55,11 +55,11 @@ interface Row {
 const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
   // As it arrives.
   ['raw', { takes: 'stream: download verify', temporary: 0 }],
-  ['raw', { container: 'gzip', takes: 'stream: download verify', temporary: 0 }],
+  ['raw', { container: 'compressed', takes: 'stream: download verify', temporary: 0 }],
   ['raw', { target: { writesZeros: true }, takes: 'stream: download verify', temporary: 0 }],
   ['raw', { target: { exists: true, lengthBytes: GiB }, takes: 'stream: download verify', temporary: 0 }],
   ['qcow2', { takes: 'decode: download verify', temporary: 10 * MiB }],
-  ['qcow2', { container: 'gzip', takes: 'decode: download verify', temporary: 10 * MiB }],
+  ['qcow2', { container: 'compressed', takes: 'decode: download verify', temporary: 10 * MiB }],
   ['qcow2', { source: { asCinder: true }, takes: 'decode: download verify', temporary: 10 * MiB }],
   ['streamedVmdk', { takes: 'decode: download verify', temporary: 10 * MiB }],
   // From a file, by our own readers.
@@ -176,7 +176,10 @@ const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
   ['raw', { target: { kind: 'copy' }, takes: 'stream: download verify', temporary: 0 }],
   ['vmdk', { target: { kind: 'copy' }, takes: 'stream: download verify', temporary: 0 }],
   ['qcow2', { target: { kind: 'copy' }, takes: 'stream: download verify ask', temporary: 0, tool: true }],
-  ['qcow2', { target: { kind: 'copy' }, container: 'gzip', takes: 'stream: download verify', temporary: 0 }],
+  [
+    'qcow2',
+    { target: { kind: 'copy' }, container: 'compressed', takes: 'stream: download verify', temporary: 0 },
+  ],
   // A volume becomes an image.
   ['raw', { source: there, target: { kind: 'image' }, takes: 'send: send', temporary: 0 }],
   [

@@ -2,7 +2,7 @@ import { MiB } from '@disk-image/core'
 import { isReadByUs, type RouteLayout } from './formats.ts'
 
 /** What an image is wrapped in, by its record. */
-export type ContainerFormat = 'none' | 'gzip' | 'xenserver'
+export type ContainerFormat = 'none' | 'compressed' | 'archive' | 'xenserver'
 
 /** What is known of where the bytes come from. */
 export interface RouteSource {
@@ -160,7 +160,12 @@ function arrive(
 ): readonly RouteStep[] {
   const { sizeBytes = 0 } = source
   const verified = step('verify', source.signed ? 'verify hash and signature' : 'verify the hash')
-  const opened = { none: 'download', gzip: 'download, decompress', xenserver: 'download, unpack' }[container]
+  const opened = {
+    none: 'download',
+    compressed: 'download, decompress',
+    archive: 'download, unpack',
+    xenserver: 'download, unpack',
+  }[container]
   if (target.kind === 'copy') return [step('download', `download onto ${target.name}`), verified]
   switch (kind) {
     case 'stream':
