@@ -39,8 +39,9 @@ export interface LuksDisk extends Disk {
 export async function openLuks(reader: RandomAccessReader, options: OpenLuksOptions): Promise<LuksDisk> {
   const { passphrase, signal } = options
   try {
-    const layout = await readLuksLayout(reader, luksCrypto, signal)
-    const { key, keySlot } = await unlockLuks(reader, layout, passphrase, luksCrypto, options)
+    const crypto = luksCrypto()
+    const layout = await readLuksLayout(reader, crypto, signal)
+    const { key, keySlot } = await unlockLuks(reader, layout, passphrase, crypto, options)
     return createDisk(new ImageFile(reader, 'luks'), layout, createPool(layout, key), keySlot, signal)
   } catch (error) {
     if (!(error instanceof LuksRefusal)) throw error

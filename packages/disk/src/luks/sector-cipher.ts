@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, type Cipheriv, type Decipheriv } from 'node:crypto'
+import type { Cipheriv, Decipheriv } from 'node:crypto'
 import type { LuksCipher } from './cipher-name.ts'
 
 /** Most bytes that are decrypted at once: everything stays in the processor's cache. */
@@ -27,7 +27,7 @@ export function createSectorCipher(cipher: LuksCipher, key: Uint8Array): SectorC
     return new Xts(decryption(key.subarray(0, half)), encryption(key.subarray(half)), cipher.vector)
   }
   if (cipher.vector !== 'essiv:sha256') return new Cbc(decryption(key), undefined, cipher.vector)
-  const salt = createHash('sha256').update(key).digest()
+  const salt = process.getBuiltinModule('node:crypto').createHash('sha256').update(key).digest()
   try {
     return new Cbc(decryption(key), encryption(salt), cipher.vector)
   } finally {
@@ -37,10 +37,12 @@ export function createSectorCipher(cipher: LuksCipher, key: Uint8Array): SectorC
 
 /** Single blocks: each is decrypted by itself, in as many calls as there are. */
 function decryption(key: Uint8Array): Decipheriv {
+  const { createDecipheriv } = process.getBuiltinModule('node:crypto')
   return createDecipheriv(`aes-${key.length * 8}-ecb`, key, null).setAutoPadding(false)
 }
 
 function encryption(key: Uint8Array): Cipheriv {
+  const { createCipheriv } = process.getBuiltinModule('node:crypto')
   return createCipheriv(`aes-${key.length * 8}-ecb`, key, null).setAutoPadding(false)
 }
 
