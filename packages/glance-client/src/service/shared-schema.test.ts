@@ -29,7 +29,7 @@ afterEach(async () => {
 })
 
 const schemaIsAsked = (times: number): Promise<void> =>
-  vi.waitFor(() => expect(schemaRequests).toHaveLength(times))
+  vi.waitFor(() => expect(schemaRequests).toHaveLength(times), 10_000)
 
 test('the end of the call that asked first ends no other', async () => {
   const controller = new AbortController()
