@@ -200,11 +200,7 @@ export declare function allocatePagePieces(count: number, bytes: number): Uint8A
 
 export declare function allocateSharedBuffer(bytes: number): Uint8Array;
 
-export declare const bufferOffset = 64;
-
 export declare function hasHash({ os_hash_value, checksum }: Pick<ExpectedImage, "os_hash_value" | "checksum">): boolean;
-
-export declare function isHexDigest(name: string, value: string): boolean;
 
 export declare function isPageAligned(bytes: Uint8Array): boolean;
 
