@@ -460,7 +460,7 @@ export declare const mostSnapshotTableBytes: number;
 
 export declare const mostSnapshots = 65536;
 
-export declare const oneVmdkFile = "`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`";
+export declare const oneVmdkFile = "`disk-image convert --from vmdk --to raw DESCRIPTOR.vmdk PART… DISK.raw`";
 
 export declare function parseLuks(head: Uint8Array, fileBytes: number): LuksLayout;
 

@@ -109,6 +109,7 @@ interface ConvertImageOptions extends CallOptions {
   readonly compress?: boolean | undefined;
   readonly srcPassphraseFile?: string | undefined;
   readonly decrypt?: boolean | undefined;
+  readonly siblings?: readonly string[] | undefined;
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo | undefined;
   readonly disableSparse?: boolean | undefined;

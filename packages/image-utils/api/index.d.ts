@@ -178,6 +178,7 @@ interface ConvertImageOptions extends CallOptions$1 {
   readonly compress?: boolean | undefined;
   readonly srcPassphraseFile?: string | undefined;
   readonly decrypt?: boolean | undefined;
+  readonly siblings?: readonly string[] | undefined;
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo$1 | undefined;
   readonly disableSparse?: boolean | undefined;

@@ -1,10 +1,11 @@
 import { type Command, Option } from 'commander'
-import { stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
 import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
-import { holdOperand, resolveDestination } from './file-source.ts'
+import { holdOperand, resolveDestination, resolveOperand } from './file-source.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { knownFormat, operand, wholeNumber } from './values.ts'
@@ -23,15 +24,20 @@ The source is inspected first: what is not what --from says, or refers to other 
 Examples:
   $ disk-image convert disk.qcow2 disk.raw --from qcow2 --to raw
   $ disk-image convert disk.raw disk.vhd --from raw --to vhd --subformat fixed
-  $ disk-image convert disk.raw volume.luks --from raw --to luks --passphrase-file secret`
+  $ disk-image convert disk.raw volume.luks --from raw --to luks --passphrase-file secret
+  $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw --from vmdk --to raw`
 
 /** `disk-image convert`: one disk file into another. */
 export function addConvertCommand(program: Command, perform: Perform): void {
   withArchiveOption(program.command('convert'))
     .summary('a disk into another format')
     .description('Converts a disk into another format. No format is ever guessed.')
-    .argument('<source>', 'a file or block device')
-    .argument('<dest>', 'a file, made when missing, or a block device, never made')
+    .usage('[options] <source> [<part>…] <dest>')
+    .argument('<source>', 'a file or block device; of a VMDK in several files its descriptor, or its folder')
+    .argument(
+      '<dest...>',
+      'a file, made when missing, or a block device, never made; before it the parts of a VMDK',
+    )
     .option(
       '--from <format>',
       "the source's format; disk-image inspect tells it",
@@ -66,7 +72,7 @@ async function convert(
   operands: readonly string[],
 ): Promise<void> {
   const { from, to, compress = 'none' } = flags
-  const destination = resolveDestination(session, operand(operands, 1))
+  const destination = resolveDestination(session, operand(operands, operands.length - 1))
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   if (from === undefined) {
     throw new UsageError('Say with --from FORMAT what the source is: disk-image inspect FILE tells it.')
@@ -74,12 +80,15 @@ async function convert(
   if (compress !== 'none' && to !== 'qcow2') throw new UsageError('--compress is for --to qcow2.')
   const imageUtils = await session.imageUtils()
   const encryption = readEncryption(session, imageUtils, flags, to)
-  await using held = await holdOperand(session, operand(operands, 0))
+  const { first, siblings } = await findParts(session, operands.slice(0, -1), from)
+  await using held = await holdOperand(session, first)
   const source = held.name
-  const found = await stat(held.path)
   const target = await stat(destination).catch(() => undefined)
-  if (target !== undefined && target.ino === found.ino && target.dev === found.dev) {
-    throw new UsageError('SOURCE and DEST are the same file.')
+  for (const name of [held.path, ...siblings]) {
+    const found = await stat(name)
+    if (target !== undefined && target.ino === found.ino && target.dev === found.dev) {
+      throw new UsageError('SOURCE and DEST are the same file.')
+    }
   }
   const startedMs = performance.now()
   await imageUtils.convertImage(source, destination, to, {
@@ -95,6 +104,7 @@ async function convert(
     compression: compress === 'none' ? undefined : compress,
     imageId: source,
     disableSparse: flags.disableSparse,
+    siblings,
   })
   const seconds = (performance.now() - startedMs) / 1000
   const result = await stat(destination)
@@ -104,4 +114,40 @@ async function convert(
     { source, destination, from, to, ...(sizeBytes === undefined ? {} : { sizeBytes }), seconds },
     [`${destination}: ${from} → ${to}${size}, in ${formatSeconds(seconds)}`],
   )
+}
+
+/** The files of the source: one, or a descriptor and its parts, of which a folder has all. */
+async function findParts(
+  session: Session,
+  names: readonly string[],
+  from: string,
+): Promise<{ readonly first: string; readonly siblings: readonly string[] }> {
+  const [first = '', ...others] = names
+  const isVmdk = from === 'vmdk'
+  if (others.length > 0 && !isVmdk) throw new UsageError('Only a VMDK can be in several files: --from vmdk.')
+  if (first === '-' || !isVmdk) return { first, siblings: [] }
+  const folder = session.resolve(first)
+  const isFolder = await stat(folder).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  if (!isFolder) return { first, siblings: others.map((name) => resolveOperand(session, name)) }
+  if (others.length > 0) throw new UsageError('A folder has all files of a VMDK: give it alone.')
+  const entries = await readdir(folder, { withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile()).map(({ name }) => path.join(folder, name))
+  const descriptors = []
+  for (const file of files) if (await isDescriptor(file)) descriptors.push(file)
+  const [descriptor] = descriptors
+  if (descriptor === undefined || descriptors.length > 1) {
+    const found = descriptors.length === 0 ? 'no VMDK descriptor' : `${descriptors.length} VMDK descriptors`
+    throw new UsageError(`${folder} has ${found}: give the descriptor and its parts instead.`)
+  }
+  return { first: descriptor, siblings: files.filter((file) => file !== descriptor) }
+}
+
+/** Whether a file is text that says so in its first line. */
+async function isDescriptor(file: string): Promise<boolean> {
+  await using handle = await open(file, 'r')
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0)
+  return buffer.toString('latin1', 0, bytesRead).toLowerCase().includes('# disk descriptorfile')
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { formatNames, toQemuFormat } from '@disk-image/core'
@@ -260,3 +260,40 @@ test.each([
   })
   await expect(stat(bench.path('small'))).rejects.toMatchObject({ code: 'ENOENT' })
 })
+
+test.each(['monolithicFlat', 'twoGbMaxExtentFlat', 'twoGbMaxExtentSparse'])(
+  'a VMDK in several files is converted where they are given: %s',
+  async (subformat) => {
+    await using bench = await openWorkbench()
+    const disk = await makeDisk(bench)
+    await mkdir(bench.path('set'))
+    const options = ['-O', 'vmdk', '-o', `subformat=${subformat}`]
+    await run(requireTool('qemu-img'), [
+      'convert',
+      ...options,
+      bench.path('disk.raw'),
+      bench.path('set/d.vmdk'),
+    ])
+    const part = (await readdir(bench.path('set'))).find((name) => name !== 'd.vmdk') ?? ''
+    const convert = (...operands: string[]): Promise<Record<string, unknown>> =>
+      bench.json(['convert', ...operands, 'out', '--from', 'vmdk', '--to', 'raw', '--no-sandbox'])
+    for (const operands of [['set'], ['set/d.vmdk', `set/${part}`]]) {
+      await rm(bench.path('out'), { force: true })
+      expect(await convert(...operands)).toMatchObject({ exitCode: 0 })
+      expect((await readFile(bench.path('out'))).equals(disk)).toBe(true)
+    }
+    const laidOut = ['convert', 'set', 'out.qcow2', '--from', 'vmdk', '--to', 'qcow2', '--no-sandbox']
+    expect(await bench.json(laidOut)).toMatchObject({ exitCode: 0 })
+    // What is beside it is not opened unless it is given, and nothing else than it names is read.
+    await writeFile(bench.path('other'), disk)
+    for (const operands of [['set/d.vmdk'], ['set/d.vmdk', 'other']]) {
+      expect(await convert(...operands)).toMatchObject({ exitCode: 3, error: { rule: 'vmdk-extents' } })
+    }
+    expect(await convert(`set/${part}`, 'set/d.vmdk')).toMatchObject({ exitCode: 3 })
+    await writeFile(bench.path('set/second.vmdk'), '# Disk DescriptorFile')
+    await mkdir(bench.path('empty'))
+    for (const operands of [['set'], ['empty'], ['set', 'other']]) {
+      expect(await convert(...operands)).toMatchObject({ exitCode: 2 })
+    }
+  },
+)

@@ -10,8 +10,8 @@ const sector = 512
 const copyFlag = 2
 const compressedFlag = 0x10000
 
-/** Makes one file of a disk in several; qemu-img opens every file that is named. */
-export const oneVmdkFile = '`qemu-img convert -f vmdk -O qcow2 DESCRIPTOR.vmdk DISK.qcow2`'
+/** Makes one file of a disk in several. */
+export const oneVmdkFile = '`disk-image convert --from vmdk --to raw DESCRIPTOR.vmdk PART… DISK.raw`'
 
 /** What one parse of a VMDK's header and embedded descriptor yields. */
 export interface VmdkLayout extends Layout {
@@ -158,7 +158,7 @@ function parseEmbedded(head: Fields, header: VmdkHeader, problems: Problems): Vm
       reason: 'The image has no descriptor: it is one of several parts of a disk',
       offset: isNone ? 36 : sector,
       found: isNone ? '0 sectors' : 'an empty descriptor',
-      accepted: `one file: where you trust its descriptor, ${oneVmdkFile} makes one of all parts`,
+      accepted: `one file: ${oneVmdkFile} makes one of all parts`,
     })
     return undefined
   }

@@ -1,4 +1,4 @@
-import { type CallOptions, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
+import { type CallOptions, InvalidError, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
 import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded, resolvePlace } from '@disk-image/host'
@@ -9,6 +9,7 @@ import { checkDestination, checkEncryption, isWritable } from '../write/check-ta
 import { crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
 import { checkEncrypted, openEncrypted } from '../judge/decrypt.ts'
+import { openSet } from './open-set.ts'
 import { type DiskFile, writeDisk, type WriteJob } from '../write/write-disk.ts'
 import { type FileReader, openFileReader } from '../files/file-reader.ts'
 import { checkUnchanged, withSource } from '../files/with-source.ts'
@@ -35,6 +36,11 @@ export interface ConvertImageOptions extends CallOptions {
   readonly srcPassphraseFile?: string | undefined
   /** Write the disk inside an encrypted source as raw, which is not encrypted. @default false */
   readonly decrypt?: boolean | undefined
+  /**
+   * For a VMDK descriptor: paths of the other files of its disk (monolithicFlat, twoGbMaxExtentFlat,
+   * twoGbMaxExtentSparse). Only these are opened, whatever it names. @default []
+   */
+  readonly siblings?: readonly string[] | undefined
   /** Named in errors. @default 'internal image' */
   readonly imageId?: string | undefined
   /** What `qemuImgInfo` said of the source, where that is known. The source is inspected all the same. */
@@ -115,10 +121,12 @@ export async function convertImage(
       cleanup.always(() => reader.close())
       try {
         const question = { source: held.path, imageId, runAsRoot, target, options }
-        const { disk, route } = await judgeSource(services, reader, question)
+        const { disk, route, confirmSet } = await judgeSource(services, reader, question, cleanup)
         cleanup.always(async () => disk.disk?.close())
-        const confirm = (): Promise<void> =>
-          disk.format === 'raw' ? Promise.resolve() : checkUnchanged(held, judged, imageId)
+        const confirm = async (): Promise<void> => {
+          if (disk.format !== 'raw') await checkUnchanged(held, judged, imageId)
+          await confirmSet?.()
+        }
         await writeDisk(services, { ...job, route, confirm }, disk, cleanup)
       } catch (error) {
         throw withImageId(imageId, error)
@@ -144,6 +152,8 @@ interface Question {
 interface Judged {
   readonly disk: DiskFile
   readonly route: Route
+  /** Of a disk in several files: that nobody has written to the others. */
+  readonly confirmSet?: (() => Promise<void>) | undefined
 }
 
 /** What the source is, that it may be read as that, and the way it takes. */
@@ -151,9 +161,21 @@ async function judgeSource(
   services: Services,
   reader: FileReader,
   { source, imageId, runAsRoot, target, options }: Question,
+  cleanup: Cleanup,
 ): Promise<Judged> {
   const inspection = await inspect(reader)
   const claimed = claimOf(options)
+  const { siblings = [] } = options
+  if (siblings.length > 0) {
+    if (claimed !== 'vmdk') throw new InvalidError({ reason: 'Only a VMDK can be in several files.' })
+    const { disk, confirm } = await openSet(services, { imageId, reader, inspection, siblings }, cleanup)
+    const layout = { format: 'vmdk', sizeBytes: disk.size, streams: false, reads: true }
+    return {
+      disk: { path: source, format: 'vmdk', disk, virtualSizeBytes: disk.size },
+      route: routeOfFile(layout, target),
+      confirmSet: confirm,
+    }
+  }
   const { signal, srcPassphraseFile: passphraseFile } = options
   if (passphraseFile !== undefined) {
     // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.

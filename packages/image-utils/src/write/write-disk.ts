@@ -1,4 +1,5 @@
 import { stat, truncate } from 'node:fs/promises'
+import path from 'node:path'
 import type { CallOptions, Disk, RandomAccessReader } from '@disk-image/core'
 import { openDisk, openStreamDecoder, planStream, type ReadableFormat } from '@disk-image/disk'
 import type { Cipher } from '@disk-image/qemu-img'
@@ -99,7 +100,9 @@ export async function writeDisk(
 }
 
 async function makeTemporary(services: Services, { imageId }: WriteJob, cleanup: Cleanup): Promise<string> {
-  const raw = await services.temporaryFiles.file({ prefix: `image_raw_${imageId}_` })
+  // Of a file, the id is its path.
+  const name = path.basename(imageId).slice(0, 100)
+  const raw = await services.temporaryFiles.file({ prefix: `image_raw_${name}_` })
   cleanup.always(() => raw[Symbol.asyncDispose]())
   return raw.path
 }

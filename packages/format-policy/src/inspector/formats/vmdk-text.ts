@@ -45,7 +45,7 @@ export function examineDescriptor(head: Fields, report: Report): void {
     accepted:
       only?.type === 'FLAT' || only?.type === 'VMFS'
         ? `its one extent, ${only.name ?? 'the file that it names'}, which is the disk (format raw)`
-        : `one file: where you trust it, ${oneVmdkFile} with its extents beside it makes one`,
+        : `one file: ${oneVmdkFile} makes one of it and its extents`,
     reference: 'CVE-2022-47951',
   })
 }

@@ -75,7 +75,7 @@ export function examineCowd(head: Fields, report: Report): void {
     reason: 'The image is a sparse extent of ESX (COWD), which is a part of a disk only',
     offset: 0,
     found: 'COWD',
-    accepted: `one file: where you trust its descriptor, ${oneVmdkFile} makes one of all parts`,
+    accepted: `one file: ${oneVmdkFile} makes one of all parts`,
     reference: 'CVE-2022-47951',
   })
 }
