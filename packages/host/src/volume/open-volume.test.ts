@@ -3,13 +3,13 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile }
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { ImageTooBigError, InvalidError, MiB } from '@disk-image/core'
+import { writeSparsely } from '@disk-image/io'
 import { execa } from 'execa'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { holdFile } from '../files/hold-file.ts'
 import { hostTag } from '../temporary/process-identity.ts'
 import { temporaryName } from '../temporary/temporary-name.ts'
 import { openVolume } from './open-volume.ts'
-import { writeSparsely } from './sparse.ts'
 
 let folder: string
 let file: string

@@ -1,6 +1,6 @@
 import { MiB, type OverlappedSink } from '@disk-image/core'
-import { type Volume, writeSparsely } from '@disk-image/host'
-import type { RateLimiter } from '@disk-image/io'
+import type { Volume } from '@disk-image/host'
+import { type RateLimiter, writeSparsely } from '@disk-image/io'
 
 /**
  * Writes onto a volume, leaving out what is zero: a hole in a file, safe zeros on a device. With `sparse` false every

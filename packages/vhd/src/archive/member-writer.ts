@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import { footerBytes, isUsable, parseVhdFooter } from '@disk-image/disk/vhd'
 import { XenserverArchiveError } from '../errors.ts'
 import { giveName, isThere, syncFolderOf, temporaryPathOf } from '../files/new-file.ts'
-import { createTarget, type FileTarget } from '../files/vhd-file.ts'
-import { writeSparsely } from '../files/zeroes.ts'
+import { createTarget, type FileTarget, writeWithHoles } from '../files/vhd-file.ts'
 import { largestFile, type ResolvedLimits } from './limits.ts'
 
 /**
@@ -46,7 +45,7 @@ export class MemberWriter {
       this.#head = Buffer.concat([this.#head, bytes.subarray(0, footerBytes - this.#head.length)])
       if (this.#head.length === footerBytes) this.#judgeHead(current.name, current.size)
     }
-    await writeSparsely(current.target, bytes, this.#written)
+    await writeWithHoles(current.target, bytes, this.#written)
     this.#written += bytes.length
   }
 

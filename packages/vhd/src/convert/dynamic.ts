@@ -1,7 +1,7 @@
 import type { CallOptions, Disk } from '@disk-image/core'
 import { checksum, markSectors, roundUp, sectorBytes, unallocated, viewOf } from '@disk-image/disk/vhd'
+import { isZero } from '@disk-image/io'
 import type { FileTarget } from '../files/vhd-file.ts'
-import { isZero } from '../files/zeroes.ts'
 import {
   type BlockAllocator,
   createBlockAllocator,

@@ -3,8 +3,7 @@ import { type ChainRules, maximumDiskBytes, roundUp, sectorBytes } from '@disk-i
 import { iterateUnlessAborted } from '@disk-image/io'
 import { type ChainSource, openVhdChain } from '../chain/open-chain.ts'
 import { makeNewFile } from '../files/new-file.ts'
-import { createTarget, type FileTarget } from '../files/vhd-file.ts'
-import { writeSparsely } from '../files/zeroes.ts'
+import { createTarget, type FileTarget, writeWithHoles } from '../files/vhd-file.ts'
 import { type DynamicVhdOptions, DynamicWriter } from './dynamic.ts'
 import { fixedDisk, type FixedVhdOptions } from './streams.ts'
 
@@ -44,7 +43,7 @@ async function writeAs(chain: Disk, target: FileTarget, options: FlattenOptions)
     await writer.end()
     return
   }
-  const data = (offset: number, bytes: Uint8Array): Promise<void> => writeSparsely(target, bytes, offset)
+  const data = (offset: number, bytes: Uint8Array): Promise<void> => writeWithHoles(target, bytes, offset)
   await chain.copyTo({ data, zero: () => undefined }, { signal, onProgress })
   if (format === 'raw') await target.truncate(chain.size)
   else {

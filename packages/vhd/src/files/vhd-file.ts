@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { RandomAccessReader } from '@disk-image/core'
 import { type ByteSource, readWhole, sourceOf, VhdError } from '@disk-image/disk/vhd'
-import { readFully, writeFully } from '@disk-image/io'
+import { isZero, readFully, writeFully, writeSparsely } from '@disk-image/io'
 
 /** Where a VHD is read from: a path, an open file, or anything that can be read anywhere. */
 export type VhdSource = string | FileHandle | RandomAccessReader
@@ -90,5 +90,22 @@ async function fileSource(handle: FileHandle, path: string | undefined): Promise
     sync: () => handle.datasync(),
     currentSize: async () => (await handle.stat()).size,
     close: () => handle.close(),
+  }
+}
+
+/** Writes bytes into a new file, with holes for the zeros among them. */
+export async function writeWithHoles(target: FileTarget, bytes: Uint8Array, offset: number): Promise<void> {
+  const write = (part: Uint8Array, at: number): Promise<void> => target.write(part, at)
+  await writeSparsely({ write, zero: () => Promise.resolve() }, bytes, offset)
+}
+
+/** Makes a range of an existing file read as zeros, and writes only where it does not yet: holes stay holes. */
+export async function ensureZero(target: FileTarget, start: number, end: number): Promise<void> {
+  const buffer = new Uint8Array(Math.min(1024 ** 2, Math.max(0, end - start)))
+  const stop = Math.min(end, await target.currentSize())
+  for (let at = start; at < stop; at += buffer.length) {
+    const part = buffer.subarray(0, Math.min(buffer.length, stop - at))
+    await target.read(part, at)
+    if (!isZero(part)) await target.write(part.fill(0), at)
   }
 }

@@ -6,8 +6,13 @@ import { allocateBuffer } from '@disk-image/io'
 import { openChain, type OpenChain, openDisk, type RawSource } from '../chain/open-chain.ts'
 import { findParent } from '../chain/parents.ts'
 import { replaceFile } from '../files/new-file.ts'
-import { createTarget, type OpenSource, openTarget, type OpenTarget } from '../files/vhd-file.ts'
-import { writeSparsely } from '../files/zeroes.ts'
+import {
+  createTarget,
+  type OpenSource,
+  openTarget,
+  type OpenTarget,
+  writeWithHoles,
+} from '../files/vhd-file.ts'
 import { mergeInto } from './merge-into.ts'
 import type { MergeOptions } from './work.ts'
 
@@ -119,7 +124,7 @@ async function copyFile(source: OpenSource, path: string, signal?: AbortSignal):
       signal?.throwIfAborted()
       const part = buffer.subarray(0, Math.min(buffer.length, source.size - offset))
       await source.read(part, offset)
-      await writeSparsely(target, part, offset)
+      await writeWithHoles(target, part, offset)
     }
     await target.truncate(source.size)
     await target.sync()

@@ -11,8 +11,7 @@ import {
   type VhdLayout,
   viewOf,
 } from '@disk-image/disk/vhd'
-import type { FileTarget } from '../files/vhd-file.ts'
-import { ensureZero } from '../files/zeroes.ts'
+import { ensureZero, type FileTarget } from '../files/vhd-file.ts'
 import { encodeBatmapHeader, sealHeader, withSize } from '../format/encode.ts'
 import { createBlockAllocator } from '../format/new-disk.ts'
 

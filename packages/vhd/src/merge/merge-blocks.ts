@@ -14,10 +14,9 @@ import {
   type ChainDisk,
   type VhdLayout,
 } from '@disk-image/disk/vhd'
-import { BufferPool } from '@disk-image/io'
+import { BufferPool, isZero } from '@disk-image/io'
 import type { FileTarget } from '../files/vhd-file.ts'
 import { prepareAhead } from '../files/prepare-ahead.ts'
-import { isZero } from '../files/zeroes.ts'
 import { createBlockAllocator } from '../format/new-disk.ts'
 import { createGate, type Gate } from './gate.ts'
 import { extendFile, finishFile } from './grow.ts'
