@@ -201,8 +201,6 @@ export declare function spaceError(error: unknown, need: SpaceNeed): Promise<Ima
 
 export declare function supportsDirectIo(name: string, options?: DirectIoOptions): Promise<boolean>;
 
-export declare function writeSparsely(target: Pick<Target, "write" | "zero">, chunk: Uint8Array, offset: number): Promise<number>;
-
 export type {
   BlockDeviceSizeOptions,
   ChownOptions,

@@ -6,6 +6,7 @@ import {
   ProgressListener,
   RandomAccessReader,
   ResumePoint,
+  Target,
   VerifyPolicy,
 } from "@disk-image/core";
 
@@ -204,6 +205,8 @@ export declare function hasHash({ os_hash_value, checksum }: Pick<ExpectedImage,
 
 export declare function isPageAligned(bytes: Uint8Array): boolean;
 
+export declare function isZero(chunk: Uint8Array): boolean;
+
 export declare function iterateUnlessAborted<Item>(source: AsyncIterable<Item>, signal: AbortSignal | undefined): AsyncGenerator<Item, void, void>;
 
 export declare const pageBytes = 4096;
@@ -227,6 +230,8 @@ export declare function transferVerified(source: AsyncIterable<Uint8Array>, sink
 export declare function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value>;
 
 export declare function writeFully(handle: Pick<FileHandle, "write">, bytes: Uint8Array, offset: number): Promise<void>;
+
+export declare function writeSparsely(target: Pick<Target, "write" | "zero">, chunk: Uint8Array, offset: number): Promise<number>;
 
 export type {
   BufferPoolOptions,
