@@ -102,8 +102,6 @@ async function acceptApi(root: string): Promise<Problem[]> {
   for (const unit of readPackages(root)) {
     const records = await recordPackage(root, unit)
     rmSync(path.join(root, unit.directory, 'api'), { recursive: true, force: true })
-    // The record's earlier form, which a merge may bring back.
-    rmSync(path.join(root, unit.directory, 'api.txt'), { force: true })
     mkdirSync(path.join(root, unit.directory, 'api'))
     for (const [where, text] of records) writeFileSync(path.join(root, where), text)
   }
