@@ -138,8 +138,8 @@ describe('what would be refused', () => {
     const imageId = await work.add(file, { disk_format: 'raw', container_format: 'compressed' })
     const request = { imageId, volume: work.file('volume') }
     const { refusals } = await plan(request)
-    expect(rules(refusals)).toEqual(['archive-several-disks'])
-    await expect(imageUtils.imageToVolume(request)).rejects.toMatchObject({ rule: 'archive-several-disks' })
+    expect(rules(refusals)).toEqual(['archive-disks'])
+    await expect(imageUtils.imageToVolume(request)).rejects.toMatchObject({ rule: 'archive-disks' })
   })
 
   test('a disk that is larger than the volume', async () => {
