@@ -39,6 +39,7 @@ import {
   Refusal as Refusal$1,
   RequestContext,
   RequestContext as RequestContext$1,
+  Source,
   TemporaryFileOptions,
   TemporaryPath,
   TemporaryPath as TemporaryPath$1,
@@ -185,6 +186,12 @@ interface ConvertImageOptions extends CallOptions$1 {
   readonly compression?: "zlib" | "zstd" | undefined;
 }
 
+interface DescribedSource {
+  readonly stored: Source;
+  readonly diskFormat?: string | undefined;
+  readonly containerFormat?: string | undefined;
+}
+
 interface DirectoryImageServiceOptions {
   readonly directory: string;
   readonly logger?: Logger$1 | undefined;
@@ -259,6 +266,7 @@ interface ImageToVolumeRequest extends CallOptions$1 {
   readonly context?: RequestContext$1 | undefined;
   readonly imageService?: ImageService$1 | undefined;
   readonly imageId: string;
+  readonly source?: DescribedSource | undefined;
   readonly volume: string;
   readonly disk?: string | undefined;
   readonly volumeFormat?: string | undefined;
@@ -436,6 +444,8 @@ export declare function createDirectoryImageService(options: DirectoryImageServi
 
 export declare function createImageUtils(dependencies?: ImageUtilsDependencies, options?: ImageUtilsOptions): ImageUtils;
 
+export declare function fileSource(name: string, handle: FileHandle): Promise<Source>;
+
 export {
   type ArchiveToVolumesRequest,
   type BlockSize,
@@ -447,6 +457,7 @@ export {
   type Cipher,
   type Clock,
   type ConvertImageOptions,
+  type DescribedSource,
   type DirectoryImageServiceOptions,
   type DownloadOptions,
   type DownloadReport,

@@ -8,6 +8,7 @@ import {
   QemuImgInfo,
   Refusal,
   RequestContext,
+  Source,
   TemporaryFileOptions,
   TemporaryPath,
   VerifyPolicy,
@@ -122,6 +123,12 @@ interface ConvertImageOptions extends CallOptions {
   readonly compression?: "zlib" | "zstd" | undefined;
 }
 
+interface DescribedSource {
+  readonly stored: Source;
+  readonly diskFormat?: string | undefined;
+  readonly containerFormat?: string | undefined;
+}
+
 type DestinationIdentifier = (destination: string) => Promise<DestinationIdentity>;
 
 interface DestinationIdentity {
@@ -197,6 +204,7 @@ interface ImageToVolumeRequest extends CallOptions {
   readonly context?: RequestContext | undefined;
   readonly imageService?: ImageService | undefined;
   readonly imageId: string;
+  readonly source?: DescribedSource | undefined;
   readonly volume: string;
   readonly disk?: string | undefined;
   readonly volumeFormat?: string | undefined;

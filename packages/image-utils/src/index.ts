@@ -70,10 +70,12 @@ export type { FormatRules, ImageUtilsOptions, ResolvedOptions, SandboxMode } fro
 export type { ImageToVolumePlan } from './image-to-volume/plan.ts'
 export type {
   ArchiveToVolumesRequest,
+  DescribedSource,
   ImageToVolumeReport,
   ImageToVolumeRequest,
 } from './image-to-volume/request.ts'
 export type { Unwrapped } from './image-to-volume/receive.ts'
+export { fileSource } from './sources/sources.ts'
 export type {
   TargetImage,
   VolumeToImageReport,

@@ -18,14 +18,16 @@ export async function downloadInto(services: Services, job: Job, sink: ByteSink)
     : undefined
   try {
     const { connections, preferStores, verify } = job.request
-    const report = await job.imageService.download(
-      job.context,
-      job.imageId,
-      signature === undefined ? sink : both(signature, sink),
-      { ...job.call, connections, preferStores, verify, record: job.record },
-    )
+    const report = await job.stored.download(signature === undefined ? sink : both(signature, sink), {
+      ...job.call,
+      connections,
+      preferStores,
+      verify,
+    })
     await signature?.verify()
-    const warnings = signature === undefined ? warnIfUnverified(services, job.imageId, report, verify) : []
+    // Of a file of the caller nothing was to be compared.
+    const isExpected = signature === undefined && job.request.source === undefined
+    const warnings = isExpected ? warnIfUnverified(services, job.imageId, report, verify) : []
     return { report, signatureVerified: signature !== undefined, warnings }
   } finally {
     await signature?.close()

@@ -6,6 +6,7 @@ import {
   ImageUnacceptableError,
   InvalidError,
   type RequestContext,
+  type Source,
   checkImageId,
   recordProblem,
   toQemuFormat,
@@ -24,13 +25,15 @@ import {
 } from '../route/route.ts'
 import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
 import { checkDestination, checkEncryption, isWritable } from '../write/check-target.ts'
+import { imageSource } from '../sources/sources.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
 /** One transfer, with all that is known before its first byte. */
 export interface Job {
   readonly request: ImageToVolumeRequest
   readonly context: RequestContext
-  readonly imageService: ImageService
+  /** The bytes as they are stored. */
+  readonly stored: Source
   readonly imageId: string
   readonly record: ImageRecord
   readonly container: ContainerFormat
@@ -66,16 +69,15 @@ export async function prepareJob(
   asCinder = false,
 ): Promise<Job> {
   const call: CallOptions = { signal: request.signal, onProgress: request.onProgress }
-  const imageService = chooseImageService(services, request.imageService)
   const context = request.context ?? {}
   const { imageId } = request
-  checkImageId(imageId)
+  // A file may have any name.
+  if (request.source === undefined) checkImageId(imageId)
   checkVolumeSize(request.volumeSizeGiB)
   request.signal?.throwIfAborted()
   const needsRoot = await needsRootHelper(services, request)
   if (!needsRoot) await checkDestination(request.volume)
-  if (purpose !== 'plan') imageService.prepareDownload?.()
-  const record = await showRecord(imageService, context, imageId, { signal: request.signal })
+  const { stored, record, heldPath } = await openStored(services, request, purpose)
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   if (purpose !== 'fetch') {
     const { passphraseFile, sourcePassphraseFile, decrypt } = request
@@ -86,20 +88,16 @@ export async function prepareJob(
     checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {
       disabled: services.options.imageConversionDisable,
     })
-    checkCompression(services, record)
+    if (request.source === undefined) checkCompression(services, record)
   }
   const throttle = request.throttle ?? services.throttle
   const claimedFormat = claimOf(record)
   const container = containerOf(record)
-  const heldPath =
-    container === 'none' && purpose !== 'fetch'
-      ? services.temporaryImages.forImageService(imageService).get(context, imageId)
-      : undefined
   const signed = services.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
   const job: Job = {
     request,
     context,
-    imageService,
+    stored,
     imageId,
     record,
     container,
@@ -127,6 +125,29 @@ export async function prepareJob(
   }
   if (purpose !== 'plan') checkRawFits(job)
   return job
+}
+
+/** Where the bytes are, and what is said of them: by a service's record, or by the caller. */
+async function openStored(
+  services: Services,
+  request: ImageToVolumeRequest,
+  purpose: 'volume' | 'fetch' | 'plan',
+): Promise<Pick<Job, 'heldPath' | 'record' | 'stored'>> {
+  const { context = {}, imageId, signal } = request
+  if (request.source !== undefined) {
+    const { stored, diskFormat, containerFormat } = request.source
+    const formats = { disk_format: diskFormat, container_format: containerFormat ?? 'bare' }
+    const record = { id: imageId, status: 'active', size: stored.sizeBytes, properties: {}, ...formats }
+    return { stored, record, heldPath: undefined }
+  }
+  const imageService = chooseImageService(services, request.imageService)
+  if (purpose !== 'plan') imageService.prepareDownload?.()
+  const record = await showRecord(imageService, context, imageId, { signal })
+  const isHeld = containerOf(record) === 'none' && purpose !== 'fetch'
+  const heldPath = isHeld
+    ? services.temporaryImages.forImageService(imageService).get(context, imageId)
+    : undefined
+  return { stored: imageSource(imageService, context, record), record, heldPath }
 }
 
 /** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */

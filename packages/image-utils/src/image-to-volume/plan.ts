@@ -56,7 +56,7 @@ export async function planImageToVolume(
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
         disabled: services.options.imageConversionDisable,
       }),
-    () => checkCompression(services, job.record),
+    () => request.source === undefined && checkCompression(services, job.record),
     () => checkRawFits(job),
     () => planHash(job.record, request.verify ?? 'fallback'),
     () => route.needsQemuImg && checkQemuImg(services, request.signal),
@@ -112,8 +112,8 @@ async function lookAtHead(
   services: Services,
   job: Job,
 ): Promise<{ readonly inspection: InspectionResult; readonly bytes: Uint8Array } | undefined> {
-  if (job.imageService.readRange === undefined || job.container === 'xenserver') return undefined
-  const stored = await job.imageService.readRange(job.context, job.imageId, 0, headBytes, job.call)
+  if (job.stored.readRange === undefined || job.container === 'xenserver') return undefined
+  const stored = await job.stored.readRange(0, headBytes, job.call)
   const unpacked = job.container !== 'none' ? await unpackHead(services, stored, job) : stored
   const whole = stored.length < headBytes && unpacked.length <= headBytes
   const inspector = createInspector()

@@ -4,11 +4,21 @@ import type {
   ImageService,
   Refusal,
   RequestContext,
+  Source,
   VerifyPolicy,
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
 import type { Unwrapped } from './receive.ts'
+
+/** Bytes from anywhere, and what they are. */
+export interface DescribedSource {
+  readonly stored: Source
+  /** Any name of the format; what is found must be it. @default whatever is found */
+  readonly diskFormat?: string | undefined
+  /** As an image's `container_format`: `compressed` and `ova` are opened. @default 'bare' */
+  readonly containerFormat?: string | undefined
+}
 
 /** What {@link ImageUtils.imageToVolume} is asked to do. */
 export interface ImageToVolumeRequest extends CallOptions {
@@ -16,7 +26,10 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly context?: RequestContext | undefined
   /** @default the one given when the facade was made */
   readonly imageService?: ImageService | undefined
+  /** With a `source`: what it is called in errors and in the report. */
   readonly imageId: string
+  /** What is read in place of an image of a service. @default the image's data */
+  readonly source?: DescribedSource | undefined
   /** Absolute path of a file, made when missing, or of a block device, never made. */
   readonly volume: string
   /**

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { copyFile, open, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { requireTool } from '@disk-image/testing'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createImageUtils, type ImageUtils } from '../../src/index.ts'
+import { createImageUtils, fileSource, type ImageUtils } from '../../src/index.ts'
 import { createWorkspace, makeRawDisk, sha256, tool, type Workspace } from './support.ts'
 
 requireTool('qemu-img', 'qemu-utils')
+requireTool('xz', 'xz-utils')
 
 const MiB = 1024 * 1024
 let shared: Workspace
@@ -116,6 +117,24 @@ test('a manifest that does not match leaves nothing, also where it comes last', 
     })
     expect(volumes.map(({ volume }) => existsSync(volume))).toEqual([false, false])
   }
+})
+
+test('a local file is opened by what it is said to be, and stays open', async () => {
+  const packed = work.file('packed')
+  await copyFile(shared.file('disk1.raw'), packed)
+  await tool('xz', '-T1', '-1', packed)
+  await using handle = await open(`${packed}.xz`)
+  const stored = await fileSource('packed.xz', handle)
+  const volume = work.file('volume')
+  const source = { stored, diskFormat: 'raw', containerFormat: 'compressed' }
+  const request = { imageId: 'packed.xz', source, volume }
+  expect((await imageUtils.planImageToVolume(request)).refusals).toEqual([])
+  const report = await imageUtils.imageToVolume(request)
+  expect(await sha256(volume)).toBe(hashes[1])
+  expect(report).toMatchObject({ warnings: [], unwrapped: { opened: ['xz'] } })
+  expect((await handle.stat()).size).toBe(report.bytesDownloaded)
+  const wrong = { ...request, source: { ...source, diskFormat: 'qcow2' }, volume: work.file('other') }
+  await expect(imageUtils.imageToVolume(wrong)).rejects.toThrow('claimed')
 })
 
 test('what is no archive has one disk', async () => {
