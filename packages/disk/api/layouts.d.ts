@@ -424,11 +424,19 @@ export declare const atEndMark: bigint;
 
 export declare function checkBitmaps(directory: Uint8Array | undefined, { count, offset, bytes }: BitmapDirectory, header: Pick<Qcow2Header, "clusterSize" | "exactSizeBytes">, problems: Problems): void;
 
+export declare const compressedHigh: number;
+
+export declare function compressedOffsetBits(clusterBits: number): number;
+
 export declare function crc32c(bytes: Uint8Array, field: number): number;
 
 export declare function createVhdxLayout(headProblems: VhdxHead["problems"], { bat, all }: VhdxRegions, metadata: VhdxMetadata): VhdxLayout;
 
 export declare function descriptorLines(fields: Fields, start: number, length: number): Generator<DescriptorLine>;
+
+export declare function entryOffset(high: number, low: number): number;
+
+export declare const entryOffsetHigh = 16777215;
 
 declare const footerBytes = 512;
 
@@ -445,6 +453,8 @@ export declare function judgeFixedSize({ currentSize }: FooterFields, dataBytes:
 export declare function judgeFootersAgree(head: Uint8Array, last: PlacedFooter): Refusal | undefined;
 
 export declare function judgeVhdFooter(footer: FooterFields, offset: number): Refusal[];
+
+export declare const l1ReservedHigh: number;
 
 export declare const layoutHeadBytes: number;
 
@@ -530,6 +540,8 @@ export declare function vmdkHeadBytes({ descriptorSize }: VmdkHeader): number;
 export declare const vmdkInOneFile: VmdkKinds;
 
 export declare const vmdkInSeveral: VmdkKinds;
+
+export declare const zeroLow = 1;
 
 export {
   type Asking,

@@ -5,6 +5,7 @@ import {
   ImageError,
   Layout,
   RandomAccessReader,
+  Refusal,
   Target,
 } from "@disk-image/core";
 
@@ -43,14 +44,13 @@ export declare class Qcow2DecodeError extends ImageError {
   readonly kind = "refused";
   readonly rule: string;
   readonly reason: string;
+  readonly found: string | undefined;
   readonly offset: number | undefined;
+  readonly accepted: string | undefined;
   constructor(init: Qcow2DecodeErrorInit);
 }
 
-interface Qcow2DecodeErrorInit {
-  readonly rule: string;
-  readonly reason: string;
-  readonly offset?: number | undefined;
+interface Qcow2DecodeErrorInit extends Refusal {
   readonly cause?: unknown;
 }
 

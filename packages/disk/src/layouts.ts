@@ -75,3 +75,11 @@ export {
   snapshotEntryBytes,
 } from './qcow2/layout-snapshots.ts'
 export type { SnapshotEntry } from './qcow2/layout-snapshots.ts'
+export {
+  compressedHigh,
+  compressedOffsetBits,
+  entryOffset,
+  entryOffsetHigh,
+  l1ReservedHigh,
+  zeroLow,
+} from './qcow2/layout-entries.ts'

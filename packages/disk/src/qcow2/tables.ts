@@ -1,4 +1,11 @@
 import { refuse } from './errors.ts'
+import {
+  compressedHigh,
+  compressedOffsetBits,
+  entryOffset,
+  l1ReservedHigh,
+  zeroLow,
+} from './layout-entries.ts'
 import { bytesPerL2Table, type Qcow2Layout, usedL1Entries } from './layout.ts'
 
 /** What an L2 entry says of one guest cluster. */
@@ -37,13 +44,9 @@ export interface TableVisitor {
 const unallocated: ClusterEntry = Object.freeze({ kind: 'unallocated', hostOffset: 0, hostLength: 0 })
 const zero: ClusterEntry = Object.freeze({ kind: 'zero', hostOffset: 0, hostLength: 0 })
 
-/** Bits 9–55 of an entry are an offset; of the upper half 63 says only whether it is shared. */
-const upperOffset = 0x00ffffff
 const copiedFlag = 0x80000000
-const compressedFlag = 0x40000000
-const zeroFlag = 1
-const l1Reserved = { upper: 0x7f000000, lower: 0x000001ff }
-const l2Reserved = { upper: 0x3f000000, lower: 0x000001fe }
+const l1ReservedLow = 0x000001ff
+const l2Reserved = { high: 0x3f000000, low: 0x000001fe }
 const subclusters = 32
 const allSubclusters = 0xffffffff
 
@@ -64,10 +67,10 @@ export function parseL1Table(bytes: Uint8Array, layout: Qcow2Layout): Float64Arr
     const upper = view.getUint32(index * 8)
     const lower = view.getUint32(index * 8 + 4)
     const place = Number(layout.l1Offset) + index * 8
-    if ((upper & l1Reserved.upper) !== 0 || (lower & l1Reserved.lower) !== 0) {
+    if ((upper & l1ReservedHigh) !== 0 || (lower & l1ReservedLow) !== 0) {
       refuse('qcow2-entry-reserved-bits', 'an L1 entry has reserved bits set', place)
     }
-    const offset = (upper & upperOffset) * 2 ** 32 + lower
+    const offset = entryOffset(upper, lower)
     if (offset === 0) {
       if (upper !== 0) refuse('qcow2-entry-reserved-bits', 'an empty L1 entry has a flag', place)
       continue
@@ -218,13 +221,13 @@ function countAlike(
  */
 export function parseL2Entry(upper: number, lower: number, layout: Qcow2Layout, place: number): ClusterEntry {
   if (upper === 0 && lower === 0) return unallocated
-  if ((upper & compressedFlag) !== 0) return parseCompressed(upper, lower, layout, place)
-  const reserved = layout.version === 2 ? l2Reserved.lower | zeroFlag : l2Reserved.lower
-  if ((upper & l2Reserved.upper) !== 0 || (lower & reserved) !== 0) {
+  if ((upper & compressedHigh) !== 0) return parseCompressed(upper, lower, layout, place)
+  const reserved = layout.version === 2 ? l2Reserved.low | zeroLow : l2Reserved.low
+  if ((upper & l2Reserved.high) !== 0 || (lower & reserved) !== 0) {
     refuse('qcow2-entry-reserved-bits', 'an L2 entry has reserved bits set', place)
   }
-  const isZero = (lower & zeroFlag) !== 0
-  const hostOffset = (upper & upperOffset) * 2 ** 32 + (isZero ? lower - zeroFlag : lower)
+  const isZero = (lower & zeroLow) !== 0
+  const hostOffset = entryOffset(upper, lower)
   if (hostOffset === 0) {
     if ((upper & copiedFlag) !== 0) refuse('qcow2-entry-reserved-bits', 'an empty L2 entry has a flag', place)
     return zero
@@ -244,7 +247,7 @@ function parseCompressed(upper: number, lower: number, layout: Qcow2Layout, plac
     refuse('qcow2-entry-reserved-bits', 'a compressed L2 entry has the flag of a normal one', place)
   }
   const descriptor = (BigInt(upper & 0x3fffffff) << 32n) | BigInt(lower)
-  const offsetBits = BigInt(70 - layout.clusterBits)
+  const offsetBits = BigInt(compressedOffsetBits(layout.clusterBits))
   const offset = descriptor & ((1n << offsetBits) - 1n)
   if (offset > BigInt(Number.MAX_SAFE_INTEGER - 2 ** 24)) {
     refuse('qcow2-cluster-outside-file', 'compressed data lies outside the file', place)

@@ -1,12 +1,18 @@
 import {
   checkBitmaps,
+  compressedHigh,
+  compressedOffsetBits,
+  entryOffset,
+  entryOffsetHigh,
   Fields,
   hex,
   luks1Bytes,
+  l1ReservedHigh,
   mostSnapshots,
   Problems,
   type Qcow2Layout,
   viewOf,
+  zeroLow,
 } from '@disk-image/disk/layouts'
 import type { Report } from '../report.ts'
 import { type ImageEnd, piecesOf, read, scan, type Steps } from '../engine/steps.ts'
@@ -62,8 +68,8 @@ export function* walkTables(layout: Qcow2Layout, report: Report): Steps<Furthest
       const high = view.getUint32(entry)
       const low = view.getUint32(entry + 4)
       if (high === 0 && low === 0) continue
-      const offset = hostOffset(high, low)
-      if ((high & 0x7f000000) !== 0 || (low & withinCluster) !== 0 || offset === 0) {
+      const offset = entryOffset(high, low)
+      if ((high & l1ReservedHigh) !== 0 || (low & withinCluster) !== 0 || offset === 0) {
         invalidEntry(report, 'L1', at + entry, high, low)
         continue
       }
@@ -167,7 +173,7 @@ function lookAtL2(
   const clusterSize = layout.clusterSize | 0
   const step = layout.extendedL2 ? 16 : 8
   const last = piece.length - step
-  const compressedHighMask = 2 ** (62 - (layout.clusterBits - 8) - 32) - 1
+  const compressedHighMask = 2 ** (compressedOffsetBits(layout.clusterBits) - 32) - 1
   // Bits 0 to 8 are flags; the rest of what is within a cluster must be zero.
   const withinCluster = (clusterSize - 1) & ~0x1ff
   let mostHigh = 0
@@ -178,19 +184,19 @@ function lookAtL2(
     const high = view.getInt32(entry)
     let low = view.getInt32(entry + 4)
     if ((high | low) === 0) continue
-    if ((high & 0x40000000) !== 0) {
+    if ((high & compressedHigh) !== 0) {
       const start = (high & compressedHighMask) * 2 ** 32 + (low >>> 0)
       furthest.compressedClusters += 1
       reach(furthest, start + 1, 'compressed cluster', at + entry)
       continue
     }
-    const offsetHigh = high & 0x00ffffff
+    const offsetHigh = high & entryOffsetHigh
     if ((low & withinCluster) !== 0 || (high < 0 && (offsetHigh | (low >>> 9)) === 0)) {
       invalidEntry(report, 'L2', at + entry, high, low)
       continue
     }
     // A cluster that reads as zeros need not be there.
-    if ((low & 1) === 1) continue
+    if ((low & zeroLow) !== 0) continue
     const first = entry
     for (let next = entry + step; next <= last; next += step) {
       const following = (low + clusterSize) | 0
@@ -235,10 +241,6 @@ export function checkAgainstLength(
   } else if (furthest.end > end.sizeBytes) {
     outside(furthest.what, furthest.entryOffset, BigInt(furthest.end))
   }
-}
-
-function hostOffset(high: number, low: number): number {
-  return (high & 0x00ffffff) * 2 ** 32 + ((low & 0xfffffe00) >>> 0)
 }
 
 function reach(furthest: Furthest, end: number, what: string, entryOffset: number): void {
