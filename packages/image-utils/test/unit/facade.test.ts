@@ -8,9 +8,9 @@ import {
   InvalidError,
 } from '../../src/index.ts'
 
-/** Cinder's functions, the two pipelines of our own with the plan and the verdict on a file, and what is at hand beside them. */
+/** Cinder's functions, the pipelines of our own with the plan and the verdict on a file, and what is at hand beside them. */
 const functions = `
-  imageToVolume planImageToVolume volumeToImage cleanTemporaryFiles checkImageFile fixupDiskFormat
+  imageToVolume archiveToVolumes planImageToVolume volumeToImage cleanTemporaryFiles checkImageFile fixupDiskFormat
   fromQemuImgDiskFormat qemuImgInfo getImageFormat getQemuImgVersion checkQemuImgVersion
   convertImage resizeImage getQemuData checkQcow2Image checkVmdkImage checkImageFormat
   checkImageConversionDisable checkVirtualSize checkAvailableSpace decodeCipher isXenserverFormat
