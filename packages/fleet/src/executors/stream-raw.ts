@@ -35,7 +35,7 @@ export async function streamRaw(
   execution: Execution,
 ): Promise<Report> {
   const { imageUtils, context, signal, onProgress } = execution
-  const { imageId, volume, volumeSizeGiB, verify, connections } = job
+  const { imageId, volume, volumeSizeGiB, verify, connections, preferStores } = job
   const inspector = createInspector()
   const policy = createFormatPolicy({
     ...imageUtils.options.formatRules,
@@ -67,7 +67,7 @@ export async function streamRaw(
           await stream.write(chunk)
         },
       },
-      { signal, onProgress, verify, connections },
+      { signal, onProgress, verify, connections, preferStores },
     )
     // A disk consists of whole sectors.
     if (bytes % 512 !== 0) await stream.write(new Uint8Array(512 - (bytes % 512)))

@@ -21,6 +21,7 @@ test('a whole job is taken as it is, and can be changed no more', () => {
     volumeFormat: 'qcow2',
     volumeSizeGiB: 1.5,
     connections: 4,
+    preferStores: ['fast', 'slow'],
     verify: 'strict',
   }
   expect(checkJob(whole)).toEqual(whole)
@@ -38,6 +39,8 @@ test.each([
   [{ ...job, backend: 'a:b' }, 'The field backend'],
   [{ ...job, cloud: '' }, 'The field cloud'],
   [{ ...job, connections: 0.5 }, 'The field connections'],
+  [{ ...job, preferStores: [] }, 'The field preferStores'],
+  [{ ...job, preferStores: ['a', '../b'] }, 'The field preferStores'],
   [{ ...job, volumeSizeGiB: -1 }, 'The field volumeSizeGiB'],
   [{ ...job, volumeFormat: '-O' }, 'The field volumeFormat'],
   [{ ...job, volumeFormat: 'frob' }, 'that can be written: raw, iso'],

@@ -29,6 +29,10 @@ const isPositive: Field['holds'] = (value) => typeof value === 'number' && Numbe
 const isConnections: Field['holds'] = (value) =>
   Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= 64
 
+function isStores(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0 && value.length <= 64 && value.every(isId)
+}
+
 function isHash(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const { algorithm, value: digest, ...rest } = value as Record<string, unknown>
@@ -70,6 +74,7 @@ const fields: Readonly<Record<JobType, Readonly<Record<string, Field>>>> = {
     verify: optional(oneOf('strict', 'fallback', 'none'), "'strict', 'fallback' or 'none'"),
     verifyBeforeWrite: flag,
     connections: optional(isConnections, 'a whole number from 1 to 64'),
+    preferStores: optional(isStores, "a list of stores' ids, 64 at most"),
   },
   upload: {
     ...common,

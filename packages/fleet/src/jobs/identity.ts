@@ -3,7 +3,7 @@ import { toQemuFormat } from '@disk-image/core'
 import type { FleetJob } from './job.ts'
 
 /** Fields that say how a job is done, not what comes of it. */
-const manners = new Set(['connections', 'verify', 'verifyBeforeWrite', 'disableSparse'])
+const manners = new Set(['connections', 'verify', 'verifyBeforeWrite', 'disableSparse', 'preferStores'])
 
 /** Fields that name a format. */
 const formatFields = new Set(['sourceFormat', 'volumeFormat'])

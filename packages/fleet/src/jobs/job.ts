@@ -39,6 +39,8 @@ export interface FetchJob extends OnBackend, OfCloud {
   readonly verify?: VerifyPolicy | undefined
   readonly verifyBeforeWrite?: boolean | undefined
   readonly connections?: number | undefined
+  /** The stores to read from, in this order, where the image is in several. @default the service's order */
+  readonly preferStores?: readonly string[] | undefined
 }
 
 /** A volume into an image that has no data yet. */
