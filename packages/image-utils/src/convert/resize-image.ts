@@ -9,7 +9,7 @@ import { inspectFile } from '../files/file-reader.ts'
 export interface ResizeImageOptions extends CallOptions {
   /** Through the root helper, where one is configured. @default false */
   readonly runAsRoot?: boolean | undefined
-  /** What the disk is. @default what the inspector finds, if that is safe */
+  /** What the disk is. @default what the inspector finds */
   readonly fileFormat?: string | undefined
 }
 
@@ -17,7 +17,7 @@ export interface ResizeImageOptions extends CallOptions {
  * Grows a disk. qemu-img is told the format: a raw disk with another format's header in it stays raw. A VHD is grown
  * without it.
  *
- * @throws {ImageUnacceptableError} where no format was given and what is found is not safe to open
+ * @throws {ImageUnacceptableError} where what is found is not safe to open, or not what was given
  * @see cinder.image.image_utils.resize_image
  */
 export async function resizeImage(
@@ -32,7 +32,7 @@ export async function resizeImage(
     })
   }
   await withSource(source, async ({ path }) => {
-    const format = toQemuFormat(options.fileFormat || (await safeFormat(services, path)))
+    const format = await checkFormat(services, path, options.fileFormat || undefined)
     if (format === 'vpc') {
       await growVhd(path, sizeBytes, options)
       return
@@ -45,11 +45,14 @@ export async function resizeImage(
   })
 }
 
-async function safeFormat(services: Services, source: string): Promise<string> {
-  const inspection = await inspectFile(source)
-  const verdict = services.policy.judge({ inspection })
-  if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: source })
-  return driverOf(inspection)
+/** What a disk is opened as. A raw disk is never looked into; any other is, and may name no other file. */
+async function checkFormat(services: Services, path: string, claimed: string | undefined): Promise<string> {
+  const claimedFormat = claimed === undefined ? undefined : toQemuFormat(claimed)
+  if (claimedFormat === 'raw') return claimedFormat
+  const inspection = await inspectFile(path)
+  const verdict = services.policy.judge({ claimedFormat, inspection })
+  if (!verdict.ok) throw new ImageUnacceptableError({ ...verdict, imageId: path })
+  return toQemuFormat(driverOf(inspection))
 }
 
 async function growVhd(

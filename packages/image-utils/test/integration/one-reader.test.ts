@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createImageUtils, ImageUnacceptableError, type ImageUtils } from '../../src/index.ts'
-import { createWorkspace, tool, type Workspace } from './support.ts'
+import { createWorkspace, makeBackedQcow2, tool, type Workspace } from './support.ts'
 
 const MiB = 1024 * 1024
 /** No multiple of a block or of a cylinder. */
@@ -119,6 +119,19 @@ test('a VHD grows without qemu-img, and keeps what it holds', async () => {
   expect((await imageUtils.qemuImgInfo(file)).virtualSize).toBe(1024 * MiB)
   await imageUtils.convertImage(file, `${file}.raw`, 'raw', { srcFormat: 'vhd' })
   expect((await readFile(`${file}.raw`)).subarray(0, diskBytes).equals(disk)).toBe(true)
+})
+
+test('a format that was given is looked into before qemu-img grows it; a raw disk never is', async () => {
+  const file = work.file('with-a-backing-file')
+  await makeBackedQcow2(file, '/etc/hostname')
+  const before = await readFile(file)
+  await expect(imageUtils.resizeImage(file, 1, { fileFormat: 'qcow2' })).rejects.toMatchObject({
+    rule: 'qcow2-backing-file',
+  })
+  await expect(imageUtils.resizeImage(file, 1, { fileFormat: 'vmdk' })).rejects.toThrow('claimed')
+  expect((await readFile(file)).equals(before)).toBe(true)
+  await imageUtils.resizeImage(file, 1, { fileFormat: 'raw' })
+  expect((await stat(file)).size).toBe(1024 * MiB)
 })
 
 /** Where the clock is coarse, deriving a key in a short time fails now and then. */
