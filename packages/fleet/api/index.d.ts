@@ -72,6 +72,7 @@ interface FetchJob extends OnBackend, OfCloud {
   readonly verify?: VerifyPolicy | undefined;
   readonly verifyBeforeWrite?: boolean | undefined;
   readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
 }
 
 interface Fleet extends AsyncDisposable {

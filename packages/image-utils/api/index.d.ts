@@ -230,7 +230,7 @@ interface GlanceSettings extends Omit<GlanceClientOptions, "glanceNumRetries">, 
 
 interface ImageToVolumePlan {
   readonly imageId: string;
-  readonly destination: string;
+  readonly volume: string;
   readonly format: string | undefined;
   readonly volumeFormat: string;
   readonly steps: readonly string[];
@@ -244,7 +244,7 @@ interface ImageToVolumePlan {
 
 interface ImageToVolumeReport {
   readonly imageId: string;
-  readonly destination: string;
+  readonly volume: string;
   readonly format: string;
   readonly volumeFormat: string;
   readonly bytesDownloaded: number;
@@ -255,7 +255,7 @@ interface ImageToVolumeReport {
   readonly warnings: readonly Refusal$1[];
   readonly unwrapped: Unwrapped | undefined;
   readonly resumes: number;
-  readonly seconds: {
+  readonly durationSeconds: {
     readonly download: number;
     readonly convert: number;
     readonly total: number;
@@ -418,7 +418,7 @@ interface VolumeToImageReport {
   readonly bytesUploaded: number;
   readonly image: ImageRecord$1;
   readonly warnings: readonly Refusal$1[];
-  readonly seconds: {
+  readonly durationSeconds: {
     readonly convert: number;
     readonly upload: number;
     readonly total: number;

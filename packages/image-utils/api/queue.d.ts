@@ -168,7 +168,7 @@ type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption
 
 interface ImageToVolumePlan {
   readonly imageId: string;
-  readonly destination: string;
+  readonly volume: string;
   readonly format: string | undefined;
   readonly volumeFormat: string;
   readonly steps: readonly string[];
@@ -182,7 +182,7 @@ interface ImageToVolumePlan {
 
 interface ImageToVolumeReport {
   readonly imageId: string;
-  readonly destination: string;
+  readonly volume: string;
   readonly format: string;
   readonly volumeFormat: string;
   readonly bytesDownloaded: number;
@@ -193,7 +193,7 @@ interface ImageToVolumeReport {
   readonly warnings: readonly Refusal[];
   readonly unwrapped: Unwrapped | undefined;
   readonly resumes: number;
-  readonly seconds: {
+  readonly durationSeconds: {
     readonly download: number;
     readonly convert: number;
     readonly total: number;
@@ -369,7 +369,7 @@ interface VolumeToImageReport {
   readonly bytesUploaded: number;
   readonly image: ImageRecord;
   readonly warnings: readonly Refusal[];
-  readonly seconds: {
+  readonly durationSeconds: {
     readonly convert: number;
     readonly upload: number;
     readonly total: number;
