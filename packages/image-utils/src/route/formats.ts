@@ -46,6 +46,8 @@ export interface RouteLayout {
   readonly streams: boolean
   /** Whether a reader of ours takes it, from a file. */
   readonly reads: boolean
+  /** Whether bytes may have to wait in a temporary file while it streams. @default true */
+  readonly spools?: boolean | undefined
   /** What the decoder of its stream is opened with; undefined where nothing was looked at yet. */
   readonly stream?: Extract<StreamPlan, { readonly supported: true }> | undefined
 }
@@ -78,6 +80,7 @@ export function layoutOf(
     sizeBytes: known.sizeBytes ?? (plan?.supported === true ? plan.sizeBytes : undefined),
     streams: supported && !isOther,
     reads: isReadByUs(format) || supported,
+    spools: plan?.supported === true ? plan.spools : undefined,
     stream: plan?.supported === true ? plan : undefined,
   }
 }

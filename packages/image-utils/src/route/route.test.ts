@@ -31,6 +31,7 @@ const layouts = {
   vmdk: { format: 'vmdk', sizeBytes: 40 * MiB, streams: false, reads: true },
   streamedVmdk: { format: 'vmdk', sizeBytes: 40 * MiB, streams: true, reads: true },
   vhd: { format: 'vpc', sizeBytes: 40 * MiB, streams: false, reads: true },
+  fixedVhd: { format: 'vpc', sizeBytes: undefined, streams: true, reads: true, spools: false },
   luks: { format: 'luks', sizeBytes: undefined, streams: false, reads: false },
   /** With its passphrase, for a raw volume. */
   openedLuks: { format: 'luks', sizeBytes: 40 * MiB, streams: false, reads: true },
@@ -62,6 +63,7 @@ const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
   ['qcow2', { container: 'compressed', takes: 'decode: download verify', temporary: 10 * MiB }],
   ['qcow2', { source: { asCinder: true }, takes: 'decode: download verify', temporary: 10 * MiB }],
   ['streamedVmdk', { takes: 'decode: download verify', temporary: 10 * MiB }],
+  ['fixedVhd', { takes: 'decode: download verify', temporary: 0 }],
   // From a file, by our own readers.
   ['raw', { source: first, takes: 'read: download verify write', temporary: 10 * MiB }],
   ['unclaimed', { takes: 'read: download verify write', temporary: 10 * MiB }],

@@ -172,7 +172,7 @@ function arrive(
       return [step('download', `${opened} and inspect, writing ${target.name} in the same pass`), verified]
     case 'decode': {
       const sentence = `${opened} and inspect, decoding ${nameOf(layout)} onto ${target.name} in the same pass`
-      return [step('download', sentence, sizeBytes), verified]
+      return [step('download', sentence, layout.spools === false ? 0 : sizeBytes), verified]
     }
     case 'read':
     case 'convert':

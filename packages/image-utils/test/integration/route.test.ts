@@ -25,8 +25,7 @@ type Options = Omit<ImageToVolumeRequest, 'imageId' | 'volume'>
 const images: Readonly<Record<string, readonly string[]>> = {
   raw: ['raw'],
   qcow2: ['qcow2'],
-  /** A bitmap of changes is what only qemu-img knows. */
-  'odd qcow2': ['qcow2'],
+  'qcow2 with a bitmap': ['qcow2'],
   vmdk: ['vmdk'],
   vhd: ['vpc', '-o', 'force_size=on'],
   'fixed vhd': ['vpc', '-o', 'force_size=on,subformat=fixed'],
@@ -37,7 +36,7 @@ const images: Readonly<Record<string, readonly string[]>> = {
 const names: Readonly<Record<string, string>> = { vpc: 'vhd', parallels: 'ploop' }
 
 async function add(image: string, container: string): Promise<string> {
-  const file = work.file(`${image.replace(' ', '-')}-${container}`)
+  const file = work.file(`${image.replaceAll(' ', '-')}-${container}`)
   if (container === 'xenserver') {
     const folder = `${file}.folder`
     await tool('mkdir', folder)
@@ -48,7 +47,7 @@ async function add(image: string, container: string): Promise<string> {
   }
   const [driver = '', ...options] = images[image] ?? []
   await tool('qemu-img', 'convert', '-f', 'raw', '-O', driver, ...options, raw, file)
-  if (image === 'odd qcow2') await tool('qemu-img', 'bitmap', '--add', file, 'changes')
+  if (image === 'qcow2 with a bitmap') await tool('qemu-img', 'bitmap', '--add', file, 'changes')
   const metadata = { disk_format: names[driver] ?? driver, container_format: 'bare' }
   if (container === 'none') return work.add(file, metadata)
   await tool('gzip', '-1', file)
