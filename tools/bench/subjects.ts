@@ -24,7 +24,7 @@ export function requireTools(): void {
     throw new Error('not built: pnpm build')
 }
 
-function parse(stdout: string): { seconds: { total: number }; hash?: { verified?: boolean } } {
+function parse(stdout: string): { durationSeconds: { total: number }; hash?: { verified?: boolean } } {
   return JSON.parse(stdout) as ReturnType<typeof parse>
 }
 
@@ -43,7 +43,7 @@ export function oursFetch(service: Service, file: string, destination: string, .
       ...more,
     ],
     read: (stdout) => {
-      const { hash, seconds } = parse(stdout)
+      const { hash, durationSeconds: seconds } = parse(stdout)
       if (hash?.verified !== true) throw new Error(`the hash was not verified: ${stdout}`)
       return seconds.total
     },
@@ -61,7 +61,7 @@ export function oursUpload(
   return {
     name: ours,
     command: () => [...command, 'upload', volume, '--glance', service.url, '--image', id(), ...words],
-    read: (stdout) => parse(stdout).seconds.total,
+    read: (stdout) => parse(stdout).durationSeconds.total,
   }
 }
 

@@ -6,8 +6,8 @@ import { both, createDebugLogger, debugWanted } from './output/debug-logger.ts'
 import { createLogger } from './output/logger.ts'
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
 import { type Style, styleFor } from './output/style.ts'
-import type { Opening } from './glance-place.ts'
-import { type Choice, choosePlace, type Place, type PlaceFlags } from './place.ts'
+import type { Opening } from './glance-store.ts'
+import { type Choice, chooseStore, type Store, type PlaceFlags } from './store.ts'
 
 /** Options that every command takes. */
 export interface GlobalFlags extends PlaceFlags {
@@ -30,7 +30,7 @@ export class Session {
   readonly style: Style
   readonly logger: Logger
   #progress: ProgressDisplay
-  #place: Promise<Place> | undefined
+  #store: Promise<Store> | undefined
 
   constructor(io: Io, flags: GlobalFlags) {
     this.io = io
@@ -95,9 +95,9 @@ export class Session {
   }
 
   /** Where the images are; opened once. */
-  place(flags: GlobalFlags = this.flags): Promise<Place> {
-    this.#place ??= openPlace(this, choosePlace(flags, this.io))
-    return this.#place
+  store(flags: GlobalFlags = this.flags): Promise<Store> {
+    this.#store ??= openStore(this, chooseStore(flags, this.io))
+    return this.#store
   }
 
   /**
@@ -126,8 +126,8 @@ export class Session {
 
   async close(): Promise<void> {
     this.progress.finish()
-    const place = await this.#place?.catch(() => undefined)
-    await place?.close()
+    const store = await this.#store?.catch(() => undefined)
+    await store?.close()
   }
 
   #toStderr(line: string): void {
@@ -136,10 +136,10 @@ export class Session {
   }
 }
 
-/** Opens the place that was chosen. */
-export async function openPlace(session: Opening, choice: Choice): Promise<Place> {
+/** Opens the store that was chosen. */
+export async function openStore(session: Opening, choice: Choice): Promise<Store> {
   if (choice.kind !== 'folder') {
-    const { openGlance } = await import('./glance-place.ts')
+    const { openGlance } = await import('./glance-store.ts')
     return openGlance(choice, session)
   }
   const { createDirectoryImageService } = await import('@disk-image/image-utils/directory')

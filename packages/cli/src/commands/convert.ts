@@ -106,13 +106,13 @@ async function convert(
     disableSparse: flags.disableSparse,
     siblings,
   })
-  const seconds = (performance.now() - startedMs) / 1000
+  const durationSeconds = (performance.now() - startedMs) / 1000
   const result = await stat(destination)
   const sizeBytes = result.isFile() ? result.size : undefined
   const size = sizeBytes === undefined ? '' : `, ${exactBytes(sizeBytes)}`
   session.answer(
-    { source, destination, from, to, ...(sizeBytes === undefined ? {} : { sizeBytes }), seconds },
-    [`${destination}: ${from} → ${to}${size}, in ${formatSeconds(seconds)}`],
+    { source, destination, from, to, ...(sizeBytes === undefined ? {} : { sizeBytes }), durationSeconds },
+    [`${destination}: ${from} → ${to}${size}, in ${formatSeconds(durationSeconds)}`],
   )
 }
 

@@ -2,11 +2,11 @@ import type { ImageToVolumeReport } from '@disk-image/image-utils'
 
 /** The fixed shape of `fetch --json`. */
 export function jsonOfReport(report: ImageToVolumeReport): object {
-  const { imageId, destination, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
-  const { hash, warnings, resumes, seconds, unwrapped } = report
+  const { imageId, volume, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
+  const { hash, warnings, resumes, durationSeconds, unwrapped } = report
   return {
     imageId,
-    destination,
+    volume,
     format,
     ...(unwrapped === undefined ? {} : { unwrapped }),
     bytesDownloaded,
@@ -15,6 +15,6 @@ export function jsonOfReport(report: ImageToVolumeReport): object {
     hash: hash ?? null,
     warnings,
     resumes,
-    seconds,
+    durationSeconds,
   }
 }

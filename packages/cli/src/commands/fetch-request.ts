@@ -1,5 +1,5 @@
 import type { ImageUtils, ImageToVolumeRequest } from '@disk-image/image-utils'
-import type { Place } from '../place.ts'
+import type { Store } from '../store.ts'
 import type { Session } from '../session.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import { resolveDestination } from './file-source.ts'
@@ -27,7 +27,7 @@ export function readTransfer(
   session: Session,
   imageUtils: ImageUtils,
   flags: TransferFlags,
-  { imageService, context }: Pick<Place, 'imageService' | 'context'>,
+  { imageService, context }: Pick<Store, 'imageService' | 'context'>,
   { imageId, volume }: { readonly imageId: string; readonly volume: string },
 ): ImageToVolumeRequest {
   return {

@@ -30,7 +30,7 @@ or anything breaks, nothing temporary is left, and nothing on DEST can be taken 
 A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
 (format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, prefer-store, passphrase-file, cipher,
 key-size, source-passphrase-file, decrypt); what a line doesn't say, the command line does. A word that begins with # begins a remark.
-A line may be a JSON object instead: {"image": "…", "destination": "…", "size": 20}. The whole list is checked
+A line may be a JSON object instead: {"image": "…", "volume": "…", "size": 20}. The whole list is checked
 before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
 is that of the failures where they are all alike, and 1 otherwise.
 
@@ -127,9 +127,9 @@ async function fetchImage(
   flags: FetchFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const place = await session.place()
+  const store = await session.store()
   // The thread that hashes starts while this one loads the rest: the data is here before it otherwise.
-  if (flags.dryRun !== true) place.imageService.prepareDownload?.()
+  if (flags.dryRun !== true) store.imageService.prepareDownload?.()
   const imageUtils = await session.imageUtils()
   const [imageId, ...destinations] = operands
   const { disk: disks = [] } = flags
@@ -138,7 +138,7 @@ async function fetchImage(
   }
   const wish = { imageId: imageId ?? '', volume: destinations[0] ?? '' }
   const request = {
-    ...readTransfer(session, imageUtils, flags, place, wish),
+    ...readTransfer(session, imageUtils, flags, store, wish),
     ...session.call,
     disk: disks[0],
   }
@@ -185,7 +185,7 @@ async function fetchDisks(
 }
 
 function describeReport({ style }: Session, report: ImageToVolumeReport): string[] {
-  const { hash, seconds } = report
+  const { hash, durationSeconds: seconds } = report
   const hashText =
     hash === undefined
       ? { text: 'not verified: the record has none', paint: style.note }
@@ -203,7 +203,7 @@ function describeReport({ style }: Session, report: ImageToVolumeReport): string
   ]
   return alignFields([
     ['Image', report.imageId],
-    ['Volume', { text: report.destination, paint: style.bold }],
+    ['Volume', { text: report.volume, paint: style.bold }],
     ['Disk of it', report.unwrapped?.disk],
     [
       'Format',
@@ -224,8 +224,9 @@ function describePlan({ style }: Session, plan: ImageToVolumePlan): string[] {
   const found = plan.format ?? 'not known before the download'
   const lines = alignFields([
     ['Image', plan.imageId],
-    ['Volume', { text: plan.destination, paint: style.bold }],
+    ['Volume', { text: plan.volume, paint: style.bold }],
     ['Format', `${found} → ${plan.volumeFormat}`],
+    ['Tools', plan.needsQemuImg ? 'qemu-img' : 'none'],
     [
       'Temporary space',
       `at most ${exactBytes(plan.temporaryBytes)}, ${exactBytes(plan.freeTemporaryBytes)} are free`,

@@ -1,5 +1,5 @@
 import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
-import type { Place } from '../place.ts'
+import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { openUploadFile } from './file-source.ts'
 import { type JudgeFlags, judgeUpload } from './judge-upload.ts'
@@ -25,17 +25,17 @@ export async function createImage(session: Session, flags: CreateFlags & GlobalF
   const storeId = takeStoreId(flags)
   if (flags.file === undefined) {
     const metadata = metadataOf(flags)
-    const place = await session.place(withoutStoreId(flags))
-    const record = await place.imageService.create(place.context, metadata, { signal: session.io.signal })
-    finish(session, place, record)
+    const store = await session.store(withoutStoreId(flags))
+    const record = await store.imageService.create(store.context, metadata, { signal: session.io.signal })
+    finish(session, store, record)
     return
   }
   await using file = await openUploadFile(session, flags.file)
   const diskFormat = await judgeUpload(session, { path: file.path, name: flags.file }, flags)
   const metadata = metadataOf({ ...flags, diskFormat })
-  const place = await session.place(withoutStoreId(flags))
+  const store = await session.store(withoutStoreId(flags))
   const { data } = file
-  finish(session, place, await createWithData(session, place, metadata, { data, storeId }))
+  finish(session, store, await createWithData(session, store, metadata, { data, storeId }))
 }
 
 function metadataOf(flags: CreateFlags): ImageMetadata {
@@ -58,11 +58,11 @@ function metadataOf(flags: CreateFlags): ImageMetadata {
 /** The record first, then the data: a data that doesn't arrive whole takes the record with it. */
 async function createWithData(
   session: Session,
-  place: Place,
+  store: Store,
   metadata: ImageMetadata,
   { data, storeId }: { readonly data: UploadSource; readonly storeId: string | undefined },
 ): Promise<ImageRecord> {
-  const { imageService, context } = place
+  const { imageService, context } = store
   // A protected image could not be taken back: it is protected when it is whole.
   const { protected: guarded, ...fields } = metadata
   const { id } = await imageService.create(context, fields, { signal: session.io.signal })
@@ -76,14 +76,14 @@ async function createWithData(
       { ...session.call, purgeProperties: false },
     )
   } catch (error) {
-    await takeBack(session, place, id)
+    await takeBack(session, store, id)
     throw error
   }
 }
 
-function finish(session: Session, place: Place, record: ImageRecord): void {
+function finish(session: Session, store: Store, record: ImageRecord): void {
   const { id, status = 'queued' } = record
   session.progress.finish()
-  session.remark(`Image ${id} is ${status}, in ${place.description}.`)
+  session.remark(`Image ${id} is ${status}, in ${store.description}.`)
   session.answer(record, [id], 'all')
 }

@@ -1,6 +1,6 @@
 import { formatBytes } from '@disk-image/core'
 import type { ImportProgress, ImportRequest } from '@disk-image/image-utils/glance'
-import type { Place } from '../place.ts'
+import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { openUploadFile, type UploadFile } from './file-source.ts'
@@ -34,26 +34,26 @@ export async function importImage(
   if (givenId === undefined && flags.diskFormat === undefined && flags.file === undefined) {
     throw new UsageError('Say with --disk-format FORMAT what the new image is.')
   }
-  const place = await session.place()
-  if (place.glance === undefined) {
+  const store = await session.store()
+  if (store.glance === undefined) {
     throw new UsageError(
-      `Only a Glance imports images; the images are in ${place.description}. Give --glance or --cloud.`,
+      `Only a Glance imports images; the images are in ${store.description}. Give --glance or --cloud.`,
     )
   }
-  const { client } = place.glance
+  const { client } = store.glance
   await using file = flags.file === undefined ? undefined : await openUploadFile(session, flags.file)
-  const described = file === undefined ? flags : await describe(session, place, file, flags, givenId)
-  const id = givenId ?? (await makeImage(session, place, described))
+  const described = file === undefined ? flags : await describe(session, store, file, flags, givenId)
+  const id = givenId ?? (await makeImage(session, store, described))
   try {
     if (file !== undefined) await client.stage(id, file.data, session.call)
-    const call = { context: place.context, signal: session.io.signal }
+    const call = { context: store.context, signal: session.io.signal }
     await client.import(id, request, call)
     await client.waitForImport(id, { ...call, onImportProgress: teller(session) })
   } catch (error) {
-    if (givenId === undefined) await takeBack(session, place, id)
+    if (givenId === undefined) await takeBack(session, store, id)
     throw error
   }
-  const record = await readImage(session, place, id)
+  const record = await readImage(session, store, id)
   session.answer(record, describeImage(session, record), { line: id })
 }
 
@@ -84,7 +84,7 @@ function readRequest(flags: ImportFlags): ImportRequest {
 
 async function makeImage(
   session: Session,
-  { imageService, context }: Place,
+  { imageService, context }: Store,
   flags: ImportFlags,
 ): Promise<string> {
   const record = await imageService.create(
@@ -103,7 +103,7 @@ async function makeImage(
 /** What the file is: as the flags say, else as the record of an image that is there, else as it is found. */
 async function describe(
   session: Session,
-  { imageService, context }: Place,
+  { imageService, context }: Store,
   file: UploadFile,
   flags: ImportFlags,
   givenId: string | undefined,

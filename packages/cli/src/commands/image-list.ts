@@ -26,7 +26,7 @@ function sizeOf({ size }: ImageRecord): string {
 
 /** `disk-image image list` */
 export async function listImages(session: Session, flags: ListFlags): Promise<void> {
-  const { imageService, context, description } = await session.place()
+  const { imageService, context, description } = await session.store()
   const { name, status, diskFormat, visibility, property, limit } = flags
   const wanted = { ...property, name, status, disk_format: diskFormat, visibility }
   const filters = Object.fromEntries(

@@ -49,7 +49,7 @@ export async function unsetProperties(
 }
 
 async function readRecord(session: Session, imageId: string): Promise<ImageRecord> {
-  const { imageService, context } = await session.place()
+  const { imageService, context } = await session.store()
   return imageService.show(context, imageId, { signal: session.io.signal })
 }
 
@@ -58,7 +58,7 @@ async function change(
   imageId: string,
   { set, remove }: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] },
 ): Promise<void> {
-  const { imageService, context } = await session.place()
+  const { imageService, context } = await session.store()
   const metadata = Object.keys(set).length === 0 ? {} : { properties: set }
   const record = await imageService.update(context, imageId, metadata, {
     signal: session.io.signal,

@@ -2,7 +2,7 @@ import type { ImageRecord } from '@disk-image/core'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { alignFields, alignRows, type Cell } from '../output/table.ts'
 import { exactBytes } from '../output/units.ts'
-import type { Place } from '../place.ts'
+import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { paintStatus } from './image-list.ts'
 import { operand } from './values.ts'
@@ -17,7 +17,7 @@ export async function showImage(
   _flags: GlobalFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const record = await readImage(session, await session.place(), operand(operands, 0))
+  const record = await readImage(session, await session.store(), operand(operands, 0))
   session.answer(record, describeImage(session, record), 'all')
 }
 
@@ -25,8 +25,8 @@ export async function showImage(
 const glanceFields = /^(stores|os_glance_.+)$/
 
 /** An image's record, of a Glance with its stores and with what becomes of an import. */
-export async function readImage(session: Session, place: Place, imageId: string): Promise<ImageRecord> {
-  const { imageService, context, glance } = place
+export async function readImage(session: Session, store: Store, imageId: string): Promise<ImageRecord> {
+  const { imageService, context, glance } = store
   const { signal } = session.io
   const record = await imageService.show(context, imageId, { signal })
   if (glance === undefined) return record
@@ -63,7 +63,7 @@ export async function deleteImages(
   _flags: GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const { imageService, context } = await session.place()
+  const { imageService, context } = await session.store()
   const deleted: string[] = []
   const failures: unknown[] = []
   for (const id of operands) {
@@ -88,7 +88,7 @@ export async function deleteImages(
 
 /** `disk-image image stores` */
 export async function listStores(session: Session): Promise<void> {
-  const { imageService, context } = await session.place()
+  const { imageService, context } = await session.store()
   const { stores } = await imageService.getStores(context, { signal: session.io.signal })
   const header = ['STORE', 'DESCRIPTION', ''].map((text) => ({ text, paint: session.style.bold }))
   const rows = stores.map((store) => [

@@ -22,7 +22,7 @@ export interface ListEntry {
   readonly line: number
   readonly imageId: string
   /** As it was given. */
-  readonly destination: string
+  readonly volume: string
   /** What the line says of itself. */
   readonly flags: Partial<TransferFlags>
 }
@@ -77,16 +77,16 @@ function parseWords(text: string, line: number): ListEntry {
 
 function parseObject(text: string, line: number): ListEntry {
   const parsed = parseJson(text)
-  const { image, destination, ...rest } = parsed
+  const { image, volume, ...rest } = parsed
   if (typeof image !== 'string') throw new UsageError('"image" must be a string.')
-  if (typeof destination !== 'string') throw new UsageError('"destination" must be a string.')
+  if (typeof volume !== 'string') throw new UsageError('"volume" must be a string.')
   const values = Object.entries(rest).map(([key, value]): readonly [string, string] => {
     if (!['string', 'number', 'boolean'].includes(typeof value)) {
       throw new UsageError(`${JSON.stringify(key)} must be a string, a number, true or false.`)
     }
     return [key, String(value)]
   })
-  return makeEntry(line, image, destination, values)
+  return makeEntry(line, image, volume, values)
 }
 
 function parseJson(text: string): Record<string, unknown> {
@@ -100,12 +100,12 @@ function parseJson(text: string): Record<string, unknown> {
 function makeEntry(
   line: number,
   imageId: string,
-  destination: string,
+  volume: string,
   values: readonly (readonly [key: string, value: string])[],
 ): ListEntry {
   for (const [what, text] of [
     ['The image', imageId],
-    ['The destination', destination],
+    ['The destination', volume],
   ] as const) {
     if (text === '') throw new UsageError(`${what} is empty.`)
     if (text.includes('\0')) throw new UsageError(`${what} has a NUL character.`)
@@ -121,7 +121,7 @@ function makeEntry(
     if (flags.some(([name]) => name === option[0])) throw new UsageError(`The key ${key} is given twice.`)
     flags.push([option[0], option[1](value)])
   }
-  return { line, imageId, destination, flags: Object.fromEntries(flags) as Partial<TransferFlags> }
+  return { line, imageId, volume, flags: Object.fromEntries(flags) as Partial<TransferFlags> }
 }
 
 function yesOrNo(name: string): (text: string) => boolean {

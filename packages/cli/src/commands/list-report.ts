@@ -20,8 +20,8 @@ export function describeOutcome(
 ): string {
   const what = `${request.imageId} → ${request.volume}`
   if (outcome.state === 'done') {
-    const { virtualSizeBytes, seconds } = outcome.report
-    return `done    ${what}  ${formatBytes(virtualSizeBytes)}  ${formatSeconds(seconds.total)}`
+    const { virtualSizeBytes, durationSeconds } = outcome.report
+    return `done    ${what}  ${formatBytes(virtualSizeBytes)}  ${formatSeconds(durationSeconds.total)}`
   }
   return failure === undefined ? `ended   ${what}` : `FAILED  ${what}  ${firstLine(failure)}`
 }
@@ -44,11 +44,11 @@ export class ListReport {
 
   /** One JSON object on a line of its own. */
   event(event: string, { line, request }: ListedTransfer, more: object = {}): void {
-    const { imageId, volume: destination } = request
+    const { imageId, volume } = request
     if (this.#session.flags.json === true) {
       // Where both are the same terminal, no object may land in the middle of the picture.
       this.#session.progress.clear()
-      this.#session.io.stdout.write(`${printableJson({ event, line, imageId, destination, ...more })}\n`)
+      this.#session.io.stdout.write(`${printableJson({ event, line, imageId, volume, ...more })}\n`)
     }
   }
 
@@ -62,13 +62,13 @@ export class ListReport {
       const cells = [{ text: 'FAILED', paint: style.bad }, ...names, '', '', firstLine(failure)]
       this.#rows.push({ failed: true, line, cells })
     } else if (outcome.state === 'done' && this.#rows.length <= wholeTable + maximumFailures) {
-      const { virtualSizeBytes, seconds, hash } = outcome.report
+      const { virtualSizeBytes, durationSeconds, hash } = outcome.report
       const verified = hash?.verified === true ? `${hash.algorithm} verified` : 'not verified'
       const cells = [
         { text: 'done', paint: style.good },
         ...names,
         formatBytes(virtualSizeBytes),
-        formatSeconds(seconds.total),
+        formatSeconds(durationSeconds.total),
         verified,
       ]
       this.#rows.push({ failed: false, line, cells })
@@ -81,8 +81,8 @@ export class ListReport {
     const seconds = (performance.now() - this.#startedMs) / 1000
     const { flags, io } = this.#session
     if (flags.json === true) {
-      const rounded = Math.round(seconds * 1000) / 1000
-      io.stdout.write(`${printableJson({ event: 'summary', total, ...summary, seconds: rounded })}\n`)
+      const durationSeconds = Math.round(seconds * 1000) / 1000
+      io.stdout.write(`${printableJson({ event: 'summary', total, ...summary, durationSeconds })}\n`)
     } else if (flags.quiet !== true || failed > 0) {
       const rows = this.#rows
         .filter((row) => row.failed || (total <= wholeTable && flags.quiet !== true))

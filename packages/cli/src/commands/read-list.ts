@@ -78,11 +78,11 @@ async function toTransfers(
   problems: Problems,
 ): Promise<ListedTransfer[]> {
   const imageUtils = await session.imageUtils()
-  const place = await session.place()
-  return entries.flatMap(({ line, imageId, destination, flags }) => {
-    const wish = { imageId, volume: destination }
+  const store = await session.store()
+  return entries.flatMap(({ line, imageId, volume, flags }) => {
+    const wish = { imageId, volume }
     const request = problems.around(line, () =>
-      readTransfer(session, imageUtils, { ...defaults, ...flags }, place, wish),
+      readTransfer(session, imageUtils, { ...defaults, ...flags }, store, wish),
     )
     return request === undefined ? [] : [{ line, request }]
   })

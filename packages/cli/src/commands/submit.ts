@@ -24,6 +24,7 @@ interface SubmitFlags extends FleetFlags {
   readonly size?: number
   readonly sha512?: string
   readonly connections?: number
+  readonly preferStore?: readonly string[]
   readonly sourceFormat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
 }
@@ -65,6 +66,11 @@ export function addSubmitCommands(program: Command, perform: Perform): void {
     .option('--size <size>', "the volume's size: what doesn't fit is refused", size('--size', { plain: 'G' }))
     .option('--sha512 <hex>', 'what the image must be')
     .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
+    .option(
+      '--prefer-store <id>',
+      'read from this store where the image is in several; may be repeated, in order',
+      (store: string, stores: readonly string[] | undefined) => [...(stores ?? []), store],
+    )
   ofCloud(add('upload', 'a volume into an image without data', makeUpload))
     .argument('<volume>', 'an absolute path, or rbd:POOL/IMAGE')
     .option('--format <format>', "the volume's format", knownFormat('--format', 'read'))
@@ -112,6 +118,7 @@ function makeFetch(flags: SubmitFlags, operands: readonly string[]): ReturnType<
     volumeSizeGiB: flags.size,
     hash: flags.sha512 === undefined ? undefined : { algorithm: 'sha512', value: flags.sha512 },
     connections: flags.connections,
+    preferStores: flags.preferStore,
   }
 }
 

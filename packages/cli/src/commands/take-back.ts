@@ -1,4 +1,4 @@
-import type { Place } from '../place.ts'
+import type { Store } from '../store.ts'
 import type { Session } from '../session.ts'
 
 /** Milliseconds that the removal may take: whoever cancels a run wants it to end. */
@@ -10,7 +10,7 @@ const patienceMs = 900
  */
 export async function takeBack(
   session: Session,
-  { imageService, context }: Place,
+  { imageService, context }: Store,
   imageId: string,
 ): Promise<void> {
   try {

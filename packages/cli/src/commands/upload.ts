@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import type { ImageMetadata, ImageRecord } from '@disk-image/core'
 import type { ImageUtils, VolumeToImageReport } from '@disk-image/image-utils'
 import { formatSeconds, exactBytes } from '../output/units.ts'
-import type { Place } from '../place.ts'
+import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { holdOperand } from './file-source.ts'
@@ -94,19 +94,19 @@ async function upload(
   const volume = source.name
   const imageUtils = await session.imageUtils()
   await refuseArchive(imageUtils, source, flags.volumeFormat)
-  const place = await session.place(withoutStoreId(flags))
+  const store = await session.store(withoutStoreId(flags))
   const target =
     image === undefined
-      ? await createImage(session, place, name ?? '', flags)
-      : await showImage(session, place, image, flags)
-  const report = await uploadOrTakeBack(session, place, imageUtils, { target, volume, flags, storeId })
-  const { imageId, diskFormat, containerFormat, bytesUploaded, warnings, seconds } = report
+      ? await createImage(session, store, name ?? '', flags)
+      : await showImage(session, store, image, flags)
+  const report = await uploadOrTakeBack(session, store, imageUtils, { target, volume, flags, storeId })
+  const { imageId, diskFormat, containerFormat, bytesUploaded, warnings, durationSeconds } = report
   session.progress.finish()
   session.remark(
-    `${volume} is image ${imageId} now: ${diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(seconds.total)}, in ${place.description}.`,
+    `${volume} is image ${imageId} now: ${diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(durationSeconds.total)}, in ${store.description}.`,
   )
   session.answer(
-    { imageId, volume, diskFormat, containerFormat, bytesUploaded, warnings, seconds },
+    { imageId, volume, diskFormat, containerFormat, bytesUploaded, warnings, durationSeconds },
     [imageId],
     'all',
   )
@@ -114,7 +114,7 @@ async function upload(
 
 async function createImage(
   session: Session,
-  place: Place,
+  store: Store,
   name: string,
   flags: UploadFlags,
 ): Promise<ImageRecord> {
@@ -124,17 +124,17 @@ async function createImage(
     container_format: flags.containerFormat ?? 'bare',
     properties: flags.property ?? {},
   }
-  return place.imageService.create(place.context, metadata, { signal: session.io.signal })
+  return store.imageService.create(store.context, metadata, { signal: session.io.signal })
 }
 
 async function showImage(
   session: Session,
-  place: Place,
+  store: Store,
   id: string,
   flags: UploadFlags,
 ): Promise<ImageRecord> {
   const { signal } = session.io
-  const record = await place.imageService.show(place.context, id, { signal })
+  const record = await store.imageService.show(store.context, id, { signal })
   if (record.status !== undefined && record.status !== 'queued') {
     throw new UsageError(
       `Image ${id} is ${record.status}: only an image without data, in status queued, can be filled.`,
@@ -147,7 +147,7 @@ async function showImage(
     ...(flags.property === undefined ? {} : { properties: flags.property }),
   }
   if (Object.keys(changes).length === 0) return record
-  return place.imageService.update(place.context, id, changes, { purgeProperties: false, signal })
+  return store.imageService.update(store.context, id, changes, { purgeProperties: false, signal })
 }
 
 /** The field, where it isn't yet what it shall be. */
@@ -165,15 +165,15 @@ interface Job {
 /** An image that was made for an upload goes when the upload fails: nobody could use it. */
 async function uploadOrTakeBack(
   session: Session,
-  place: Place,
+  store: Store,
   imageUtils: ImageUtils,
   { target, volume, flags, storeId }: Job,
 ): Promise<VolumeToImageReport> {
   try {
     return await imageUtils.volumeToImage({
       ...session.call,
-      imageService: place.imageService,
-      context: place.context,
+      imageService: store.imageService,
+      context: store.context,
       image: target,
       volume,
       volumeFormat: flags.volumeFormat,
@@ -183,7 +183,7 @@ async function uploadOrTakeBack(
       runAsRoot: session.runAsRoot,
     })
   } catch (error) {
-    if (flags.image === undefined) await takeBack(session, place, target.id)
+    if (flags.image === undefined) await takeBack(session, store, target.id)
     throw error
   }
 }

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { GiB } from '@disk-image/core'
 import type { CloudOptions, FleetWorker } from '@disk-image/fleet'
 
-import { type GlobalFlags, openPlace, type Session } from '../session.ts'
+import { type GlobalFlags, openStore, type Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type FleetFlags, loadFleet, redisOf, withFleetOptions } from './jobs-fleet.ts'
 import { withArchiveOption } from './judge-upload.ts'
@@ -121,12 +121,12 @@ function cloudsOf(session: Session, flags: WorkerFlags): Record<string, CloudOpt
   const maxJobs = flags.cloudJobs
   const named = (flags.serveCloud ?? []).map((name): [string, CloudOptions] => [
     name,
-    { maxJobs, open: () => openPlace(session, { kind: 'cloud', name }) },
+    { maxJobs, open: () => openStore(session, { kind: 'cloud', name }) },
   ])
   const fallback: CloudOptions = {
     maxJobs,
     open: async () => {
-      const { imageService, context } = await session.place()
+      const { imageService, context } = await session.store()
       return { imageService, context }
     },
   }

@@ -31,7 +31,7 @@ interface Event {
   readonly line?: number
   readonly state?: string
   readonly shared?: boolean
-  readonly destination?: string
+  readonly volume?: string
   readonly error?: { readonly code: string; readonly message: string }
 }
 
@@ -83,7 +83,7 @@ test('a list on standard input; with --json an object for each event', async () 
   await using bench = await openWorkbench()
   const [id = ''] = await makeImages(bench, 1)
   const missing = '11111111-2222-4333-8444-555555555555'
-  const list = [`${id} a.raw`, `${missing} b.raw`, JSON.stringify({ image: id, destination: 'with blanks' })]
+  const list = [`${id} a.raw`, `${missing} b.raw`, JSON.stringify({ image: id, volume: 'with blanks' })]
   const stdin = Readable.from([Buffer.from(list.join('\n'))])
   const { exitCode, stdout, stderr } = await bench.run(['fetch', '--list', '-', '--json', '--jobs', '1'], {
     stdin,
@@ -102,7 +102,7 @@ test('a list on standard input; with --json an object for each event', async () 
     state: 'failed',
     error: { code: 'IMAGE_NOT_FOUND' },
   })
-  expect(ends.find(({ line }) => line === 3)?.destination).toBe(bench.path('with blanks'))
+  expect(ends.find(({ line }) => line === 3)?.volume).toBe(bench.path('with blanks'))
   expect(told.at(-1)).toMatchObject({ event: 'summary', total: 3, done: 2, failed: 1, cancelled: 0 })
   // Every failure is a missing image.
   expect(exitCode).toBe(4)

@@ -97,11 +97,15 @@ test('the folder is the user’s own, unless another is named', async () => {
 test('an image is fetched into a file, and the report has its fixed shape', async () => {
   await using bench = await openWorkbench()
   const id = await makeImage(bench)
-  const report = await bench.json<{ hash: { value: string }; seconds: object }>(['fetch', id, 'volume.raw'])
+  const report = await bench.json<{ hash: { value: string }; durationSeconds: object }>([
+    'fetch',
+    id,
+    'volume.raw',
+  ])
   expect(report).toEqual({
     exitCode: 0,
     imageId: id,
-    destination: bench.path('volume.raw'),
+    volume: bench.path('volume.raw'),
     format: 'raw',
     bytesDownloaded: data.length,
     bytesWritten: data.length,
@@ -109,7 +113,7 @@ test('an image is fetched into a file, and the report has its fixed shape', asyn
     hash: { algorithm: 'sha512', value: expect.stringMatching(/^[\da-f]{128}$/), verified: true },
     warnings: [],
     resumes: 0,
-    seconds: { download: expect.any(Number), convert: expect.any(Number), total: expect.any(Number) },
+    durationSeconds: { download: expect.any(Number), convert: expect.any(Number), total: expect.any(Number) },
   })
   expect((await readFile(bench.path('volume.raw'))).equals(data)).toBe(true)
   expect(await temporaryFiles(bench)).toEqual([])

@@ -81,19 +81,19 @@ test('words and objects say the same', () => {
     7,
   )
   const object = parseEntry(
-    '{"image":"id","destination":"/dev/vg/x","format":"qcow2","size":1.5,"disable-sparse":true,"no-sync":true,"connections":4}',
+    '{"image":"id","volume":"/dev/vg/x","format":"qcow2","size":1.5,"disable-sparse":true,"no-sync":true,"connections":4}',
     7,
   )
   expect(words).toEqual({
     line: 7,
     imageId: 'id',
-    destination: '/dev/vg/x',
+    volume: '/dev/vg/x',
     flags: { format: 'qcow2', size: 1.5, disableSparse: true, sync: false, connections: 4 },
   })
   expect(object).toEqual(words)
-  expect(parseEntry('{"image":"a b","destination":"with blanks"}', 1)).toMatchObject({
+  expect(parseEntry('{"image":"a b","volume":"with blanks"}', 1)).toMatchObject({
     imageId: 'a b',
-    destination: 'with blanks',
+    volume: 'with blanks',
   })
   for (const nothing of ['', '   ', '# a remark', '\t#']) expect(parseEntry(nothing, 1)).toBeUndefined()
   expect(parseEntry('id disk.raw subformat=a=b', 1)?.flags).toEqual({ subformat: 'a=b' })
@@ -113,12 +113,12 @@ test.each([
   ['id dest no-sync=1', 'no-sync must be true or false; it is "1"'],
   ['id dest connections=0', 'connections must be a whole number, 1 or more'],
   ['{"image":', 'It begins like a JSON object, and is none'],
-  ['{"image":1,"destination":"x"}', '"image" must be a string'],
-  ['{"image":"x"}', '"destination" must be a string'],
-  ['{"image":"","destination":"x"}', 'The image is empty'],
-  ['{"image":"x","destination":"a\\u0000b"}', 'The destination has a NUL character'],
-  ['{"image":"x","destination":"y","size":null}', '"size" must be a string, a number, true or false'],
-  ['{"image":"x","destination":"y","__proto__":{"size":1}}', '"__proto__" must be a string'],
+  ['{"image":1,"volume":"x"}', '"image" must be a string'],
+  ['{"image":"x"}', '"volume" must be a string'],
+  ['{"image":"","volume":"x"}', 'The image is empty'],
+  ['{"image":"x","volume":"a\\u0000b"}', 'The destination has a NUL character'],
+  ['{"image":"x","volume":"y","size":null}', '"size" must be a string, a number, true or false'],
+  ['{"image":"x","volume":"y","__proto__":{"size":1}}', '"__proto__" must be a string'],
 ])('%s is refused', (line, message) => {
   expect(() => parseEntry(line, 1)).toThrow(UsageError)
   expect(() => parseEntry(line, 1)).toThrow(message)

@@ -29,5 +29,5 @@ export async function runConvert(job: ConvertJob, execution: Execution): Promise
     execution.check()
     await driver.write(temporary.path, volume, { signal })
   }
-  return { source, destination: volume, sourceFormat, volumeFormat }
+  return { source, volume, sourceFormat, volumeFormat }
 }

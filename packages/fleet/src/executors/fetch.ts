@@ -39,7 +39,7 @@ export async function runFetch(job: FetchJob, execution: Execution): Promise<Rep
     const report = await fill(temporary.path)
     execution.check()
     await driver.write(temporary.path, volume, { signal })
-    return { ...report, destination: volume }
+    return { ...report, volume }
   } finally {
     held.release()
   }

@@ -77,7 +77,7 @@ export async function streamRaw(
     const { hash, resumes } = report
     return {
       imageId,
-      destination: volume,
+      volume,
       format: 'raw',
       volumeFormat: 'raw',
       bytesDownloaded: report.bytes,

@@ -32,7 +32,7 @@ export function jobIdOf(job: FleetJob): string {
   const identity = Object.entries(filled)
     .filter(([name, value]) => value !== undefined && !manners.has(name))
     // Two names of one format ask for the same work.
-    .map(([name, value]) => [name, formatFields.has(name) ? toQemuFormat(String(value)) : value] as const)
+    .map(([name, value]) => [name, formatFields.has(name) ? toQemuFormat(value as string) : value] as const)
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
   const digest = createHash('sha256').update(JSON.stringify(identity)).digest('hex')
   return `${backendOf(job)}.${job.type}-${digest.slice(0, 32)}`

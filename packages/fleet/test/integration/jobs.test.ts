@@ -193,7 +193,7 @@ test('volumes that are pipes or lead out fail at once, and stop nobody', async (
   const target = volume()
   const report = await done({ type: 'fetch', imageId: image.id, volume: target })
   // What is reported is the volume's name, not the handle that it was opened by.
-  expect(report['destination']).toBe(target)
+  expect(report['volume']).toBe(target)
   expect(await sha256(target)).toBe(image.sha256)
 })
 

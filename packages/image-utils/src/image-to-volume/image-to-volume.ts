@@ -107,7 +107,7 @@ function reportOf(
 ): ImageToVolumeReport {
   return {
     imageId,
-    destination: request.volume,
+    volume: request.volume,
     format: inspection.format,
     volumeFormat: request.volumeFormat ?? 'raw',
     bytesDownloaded: report?.bytes ?? 0,
@@ -118,7 +118,7 @@ function reportOf(
     warnings,
     unwrapped,
     resumes: report?.resumes ?? 0,
-    seconds: {
+    durationSeconds: {
       download: stopwatch.seconds('download'),
       convert: stopwatch.seconds('convert'),
       total: stopwatch.total(),

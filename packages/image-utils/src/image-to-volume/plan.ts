@@ -15,7 +15,7 @@ import type { ImageToVolumeRequest } from './request.ts'
 /** What a transfer would do, and what it would need. */
 export interface ImageToVolumePlan {
   readonly imageId: string
-  readonly destination: string
+  readonly volume: string
   /** The format that the head shows; undefined where it could not be read. */
   readonly format: string | undefined
   readonly volumeFormat: string
@@ -94,7 +94,7 @@ export async function planImageToVolume(
   }
   return {
     imageId: job.imageId,
-    destination: request.volume,
+    volume: request.volume,
     format: head?.format,
     volumeFormat: request.volumeFormat ?? 'raw',
     steps: route.steps.map(({ sentence }) => sentence),

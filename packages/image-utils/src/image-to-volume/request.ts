@@ -92,7 +92,7 @@ export interface ArchiveToVolumesRequest extends Omit<
 /** What {@link ImageUtils.imageToVolume} did. */
 export interface ImageToVolumeReport {
   readonly imageId: string
-  readonly destination: string
+  readonly volume: string
   /** The format that the image really had. */
   readonly format: string
   readonly volumeFormat: string
@@ -108,5 +108,6 @@ export interface ImageToVolumeReport {
   /** What the image was taken out of; undefined where it was in no envelope. */
   readonly unwrapped: Unwrapped | undefined
   readonly resumes: number
-  readonly seconds: { readonly download: number; readonly convert: number; readonly total: number }
+  /** By stage. */
+  readonly durationSeconds: { readonly download: number; readonly convert: number; readonly total: number }
 }

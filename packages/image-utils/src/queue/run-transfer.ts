@@ -113,7 +113,7 @@ function sharedReport(
 ): TransferReport {
   const { image, verify, waitedSeconds } = shared
   const { hash, resumes = 0 } = image.report ?? {}
-  const { seconds } = report
+  const { durationSeconds } = report
   const rounded = (value: number): number => Math.round(value * 1000) / 1000
   return {
     ...report,
@@ -122,10 +122,10 @@ function sharedReport(
     resumes,
     signatureVerified,
     warnings: signatureVerified ? [] : unverified(image.report, verify),
-    seconds: {
-      ...seconds,
-      download: rounded(seconds.download + waitedSeconds),
-      total: rounded(seconds.total + waitedSeconds),
+    durationSeconds: {
+      ...durationSeconds,
+      download: rounded(durationSeconds.download + waitedSeconds),
+      total: rounded(durationSeconds.total + waitedSeconds),
     },
     shared: true,
   }

@@ -45,7 +45,7 @@ function fake(wait: () => Promise<void>): { dependencies: TransferQueueDependenc
       await wait()
       signal?.throwIfAborted()
       if (imageId.startsWith('bad')) throw new Error('a bad image')
-      return { imageId, destination: volume, bytesDownloaded: 1, bytesWritten: 2, seconds: {} } as never
+      return { imageId, volume, bytesDownloaded: 1, bytesWritten: 2, durationSeconds: {} } as never
     } finally {
       sight.writing.delete(volume)
     }

@@ -68,7 +68,8 @@ export interface VolumeToImageReport {
    * guest wrote, and that can look like another format, or like an archive.
    */
   readonly warnings: readonly Refusal[]
-  readonly seconds: { readonly convert: number; readonly upload: number; readonly total: number }
+  /** By stage. */
+  readonly durationSeconds: { readonly convert: number; readonly upload: number; readonly total: number }
 }
 
 /**
@@ -161,7 +162,7 @@ async function transfer(
       bytesUploaded: source.size,
       image: updated,
       warnings,
-      seconds: {
+      durationSeconds: {
         convert: stopwatch.seconds('convert'),
         upload: stopwatch.seconds('upload'),
         total: stopwatch.total(),

@@ -148,10 +148,10 @@ test.each(sources)(
           continue
         }
         const keys = volumeFormat === 'luks' ? { passphraseFile: key, keyDerivationMs: 20 } : {}
-        const { seconds } = await imageUtils.imageToVolume({ imageId, volume, volumeFormat, ...keys })
+        const { durationSeconds } = await imageUtils.imageToVolume({ imageId, volume, volumeFormat, ...keys })
         expect(await hashOf(volume, volumeFormat), `${source.name} to ${volumeFormat}`).toBe(rawHash)
         if (volume !== device) await rm(volume)
-        cells.push(`ok, ${Math.round(sizeBytes / MiB / Math.max(seconds.total, 0.001))}`)
+        cells.push(`ok, ${Math.round(sizeBytes / MiB / Math.max(durationSeconds.total, 0.001))}`)
       }
     }
     rows.push(`| ${source.name} | ${cells.join(' | ')} |`)

@@ -77,7 +77,7 @@ describe('onto a raw volume', () => {
     expect(await sha256(volume)).toBe(rawHash)
     expect(report).toMatchObject({
       imageId,
-      destination: volume,
+      volume,
       format: 'raw',
       bytesDownloaded: 40 * MiB,
       virtualSizeBytes: 40 * MiB,
@@ -138,7 +138,7 @@ describe('onto a raw volume', () => {
     const imageId = await add(raw, 'raw')
     const volume = work.file('volume')
     const report = await imageUtils.imageToVolume({ imageId, volume, verifyBeforeWrite: true })
-    expect(report.seconds.convert).toBeGreaterThan(0)
+    expect(report.durationSeconds.convert).toBeGreaterThan(0)
     expect(await sha256(volume)).toBe(rawHash)
   })
 

@@ -5,7 +5,7 @@ import type { Io } from './io.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Where images are. */
-export interface Place {
+export interface Store {
   readonly imageService: ImageService
   readonly context: RequestContext
   /** For a person: `the folder /srv/images`. */
@@ -22,7 +22,7 @@ export interface PlaceFlags {
   readonly cloud?: string
 }
 
-/** How a place is chosen: the first that is given. */
+/** How a store is chosen: the first that is given. */
 export type Choice =
   | { readonly kind: 'folder'; readonly folder: string }
   | { readonly kind: 'endpoint'; readonly url: string }
@@ -33,7 +33,7 @@ export type Choice =
 const decisiveVariables = ['OS_AUTH_URL', 'OS_AUTH_TYPE', 'OS_ENDPOINT', 'OS_IMAGE_ENDPOINT_OVERRIDE']
 
 /** `--store`, `--glance`, `--cloud` or `OS_CLOUD`, the `OS_*` variables, the user's own folder. */
-export function choosePlace(
+export function chooseStore(
   flags: PlaceFlags,
   { environment, workingDirectory }: Pick<Io, 'environment' | 'workingDirectory'>,
 ): Choice {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { choosePlace, defaultFolder } from './place.ts'
+import { chooseStore, defaultFolder } from './store.ts'
 import { UsageError } from './usage-error.ts'
 
 const workingDirectory = '/srv'
@@ -7,7 +7,7 @@ const cloudEnvironment = { OS_CLOUD: 'production', OS_AUTH_URL: 'https://keyston
 
 test('the first that is given counts', () => {
   const choose = (flags: object, environment: Record<string, string> = {}): unknown =>
-    choosePlace(flags, { environment: { HOME: '/home/user', ...environment }, workingDirectory })
+    chooseStore(flags, { environment: { HOME: '/home/user', ...environment }, workingDirectory })
   const [store, glance, cloud] = ['images', 'http://host:9292', 'test']
   expect(choose({ store, glance, cloud }, cloudEnvironment)).toEqual({
     kind: 'folder',

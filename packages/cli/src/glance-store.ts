@@ -1,19 +1,19 @@
 import { ImageError, type Logger } from '@disk-image/core'
 import type { GlanceClientOptions } from '@disk-image/image-utils/glance'
 import type { Io } from './io.ts'
-import type { Choice, Place } from './place.ts'
+import type { Choice, Store } from './store.ts'
 import { UsageError } from './usage-error.ts'
 
 type GlanceChoice = Exclude<Choice, { kind: 'folder' }>
 
-/** What a place is opened with. */
+/** What a store is opened with. */
 export interface Opening {
   readonly io: Pick<Io, 'environment' | 'workingDirectory'>
   readonly logger: Logger
 }
 
 /** Opens a Glance, and says how it is signed in to. Nothing is sent before the first call that needs it. */
-export async function openGlance(choice: GlanceChoice, session: Opening): Promise<Place> {
+export async function openGlance(choice: GlanceChoice, session: Opening): Promise<Store> {
   const { createGlanceImageService } = await import('@disk-image/image-utils/glance')
   const { options, description } = await readAccess(choice, session)
   // Whoever runs the command is the account: what the service shows it may be used.
