@@ -36,6 +36,7 @@ interface DecodeWorkers extends AsyncDisposable {
 }
 
 interface OpenQcow2Options extends StreamPlanOptions {
+  readonly passphrase?: Uint8Array | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

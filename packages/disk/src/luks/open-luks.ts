@@ -37,16 +37,28 @@ export interface LuksDisk extends Disk {
  * not read here, `luks-key-derivation` for what takes too much time or memory, and other rules for what is damaged
  */
 export async function openLuks(reader: RandomAccessReader, options: OpenLuksOptions): Promise<LuksDisk> {
-  const { passphrase, signal } = options
   try {
-    const crypto = luksCrypto()
-    const layout = await readLuksLayout(reader, crypto, signal)
-    const { key, keySlot } = await unlockLuks(reader, layout, passphrase, crypto, options)
-    return createDisk(new ImageFile(reader, 'luks'), layout, createPool(layout, key), keySlot, signal)
+    const { layout, pool, keySlot } = await unlockContainer(reader, options)
+    return createDisk(new ImageFile(reader, 'luks'), layout, pool, keySlot, options.signal)
   } catch (error) {
     if (!(error instanceof LuksRefusal)) throw error
     throw new DiskFormatError({ ...error.refusal, cause: undefined })
   }
+}
+
+/**
+ * Opens a container, but for its disk. The pool has to be closed.
+ *
+ * @throws {LuksRefusal}
+ */
+export async function unlockContainer(
+  reader: RandomAccessReader,
+  options: OpenLuksOptions,
+): Promise<{ readonly layout: LuksLayout; readonly pool: DecryptPool; readonly keySlot: number }> {
+  const crypto = luksCrypto()
+  const layout = await readLuksLayout(reader, crypto, options.signal)
+  const { key, keySlot } = await unlockLuks(reader, layout, options.passphrase, crypto, options)
+  return { layout, pool: createPool(layout, key), keySlot }
 }
 
 function createPool({ cipher }: LuksLayout, key: Uint8Array): DecryptPool {

@@ -1,6 +1,8 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { ClusterInflater, inflateSlackBytes } from '../stream/inflate-cluster.ts'
+import type { DecryptPool } from '../luks/decrypt-pool.ts'
 import { refuse } from './errors.ts'
+import { cipherSectorBytes } from './open-cipher.ts'
 import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import { type ClusterEntry, type TableVisitor, visitL2Table } from './tables.ts'
 
@@ -47,11 +49,14 @@ export class DiskReader {
   readonly layout: Qcow2Layout
   readonly #file: RandomAccessReader
   readonly #l1: Float64Array
+  readonly #cipher: DecryptPool | undefined
   readonly #tables = new Map<number, Promise<Uint8Array>>()
   #inflater: ClusterInflater | undefined
   readonly #inflated = new Map<number, Promise<Uint8Array>>()
 
-  constructor(file: RandomAccessReader, layout: Qcow2Layout, l1: Float64Array) {
+  /** @param cipher of an encrypted image; it is closed with this */
+  constructor(file: RandomAccessReader, layout: Qcow2Layout, l1: Float64Array, cipher?: DecryptPool) {
+    this.#cipher = cipher
     this.#file = file
     this.layout = layout
     this.#l1 = l1
@@ -104,8 +109,26 @@ export class DiskReader {
       destination.set(content.subarray(range.inflatedStart, range.inflatedStart + length))
       return
     }
+    if (this.#cipher !== undefined) {
+      await this.#readEncrypted(this.#cipher, hostOffset, destination)
+      return
+    }
     const readable = Math.max(0, Math.min(length, this.#file.size - hostOffset))
     destination.set(await this.#readFully(hostOffset, readable))
+  }
+
+  /** In whole sectors; what is behind the end of the file is zero before it is decrypted, as to qemu. */
+  async #readEncrypted(cipher: DecryptPool, hostOffset: number, destination: Uint8Array): Promise<void> {
+    const start = Math.floor(hostOffset / cipherSectorBytes) * cipherSectorBytes
+    const end = Math.ceil((hostOffset + destination.length) / cipherSectorBytes) * cipherSectorBytes
+    const sectors = new Uint8Array(end - start)
+    sectors.set(await this.#readFully(start, Math.max(0, Math.min(end, this.#file.size) - start)))
+    await cipher.decrypt(sectors, start / cipherSectorBytes, cipherSectorBytes)
+    destination.set(sectors.subarray(hostOffset - start, hostOffset - start + destination.length))
+  }
+
+  async close(): Promise<void> {
+    await this.#cipher?.close()
   }
 
   /** Every host cluster must begin inside the file; compressed data may be cut inside its last sector. */

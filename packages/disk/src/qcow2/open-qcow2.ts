@@ -9,9 +9,15 @@ import { layoutHeadBytes } from '../layouts/head.ts'
 import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
 import { parseQcow2 } from './layout.ts'
 import { refuse } from './errors.ts'
+import { openCipher } from './open-cipher.ts'
 
 /** Options of {@link openQcow2}. */
 export interface OpenQcow2Options extends StreamPlanOptions {
+  /**
+   * Of an image that is encrypted with LUKS. All bytes of it count; it may be wiped when the disk is open.
+   * @default such an image is refused
+   */
+  readonly passphrase?: Uint8Array | undefined
   /** Ends every read, from now until the disk is closed. */
   readonly signal?: AbortSignal | undefined
 }
@@ -60,7 +66,7 @@ export async function openQcow2(
   reader: RandomAccessReader,
   options: OpenQcow2Options = {},
 ): Promise<Qcow2Disk> {
-  const { signal } = options
+  const { passphrase, signal } = options
   signal?.throwIfAborted()
   const layout = parseQcow2(await reader.read(0, layoutHeadBytes))
   requireReadable(layout, options)
@@ -71,7 +77,9 @@ export async function openQcow2(
   const l1 = parseL1Table(await tables.read(Number(layout.l1Offset), l1Bytes, 'the L1 table', claim), layout)
   await checkReadTables(layout, tables, claim)
   signal?.throwIfAborted()
-  return createDisk(new DiskReader(reader, layout, l1), signal)
+  const isEncrypted = layout.cryptMethod !== 0 && passphrase !== undefined
+  const cipher = isEncrypted ? await openCipher(reader, layout, passphrase, signal) : undefined
+  return createDisk(new DiskReader(reader, layout, l1, cipher), signal)
 }
 
 function tableReader(reader: RandomAccessReader): TableReader {
@@ -148,7 +156,7 @@ function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Dis
 
   const close = (): Promise<void> => {
     isClosed = true
-    return Promise.resolve()
+    return disk.close()
   }
   return {
     size: virtualSizeBytes,

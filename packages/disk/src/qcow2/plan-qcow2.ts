@@ -20,18 +20,26 @@ export function planQcow2(head: Uint8Array, options: StreamPlanOptions = {}): St
 }
 
 /** @throws {Qcow2DecodeError} for a layout that is not read */
-export function requireReadable(layout: Qcow2Layout, options: StreamPlanOptions = {}): void {
-  const refusal = findRefusal(layout, options)
+export function requireReadable(
+  layout: Qcow2Layout,
+  options: StreamPlanOptions & { readonly passphrase?: Uint8Array | undefined } = {},
+): void {
+  const refusal = findRefusal(layout, options, options.passphrase !== undefined)
   if (refusal !== undefined) throw new Qcow2DecodeError(refusal)
 }
 
 /** What is wrong with a layout, or is left to others. */
-function findRefusal(layout: Qcow2Layout, { maximumSizeBytes }: StreamPlanOptions): Refusal | undefined {
+function findRefusal(
+  layout: Qcow2Layout,
+  { maximumSizeBytes }: StreamPlanOptions,
+  opensLuks = false,
+): Refusal | undefined {
   const { sizeBytes } = layout
   // Refcounts may be wrong then; nobody reads a disk by them.
   const problem = layout.problems.find(({ rule }) => rule !== 'qcow2-clean')
   if (problem !== undefined) return problem
-  if (layout.cryptMethod !== 0) return unsupported('it is encrypted')
+  const isOpened = layout.cryptMethod === 2 && opensLuks
+  if (layout.cryptMethod !== 0 && !isOpened) return unsupported('it is encrypted')
   if (layout.autoclear & 2n) return unsupported('it claims a raw external data file')
   if (layout.headerLength % 8 !== 0) return unsupported(`its header length is ${layout.headerLength}`)
   if (!layout.extensionsEnd) return unsupported('its header extensions are longer than is read')

@@ -179,12 +179,12 @@ async function judgeSource(
   const { signal, srcPassphraseFile: passphraseFile } = options
   if (passphraseFile !== undefined) {
     // Encrypted is either a qcow2 with LUKS inside, or a LUKS volume itself, whatever the record calls it.
-    const format = inspection.format === 'qcow2' ? 'qcow2' : 'luks'
+    const format = inspection.format === 'qcow2' ? ('qcow2' as const) : ('luks' as const)
     if (format === 'qcow2')
       checkContent(services, imageId, { claimedFormat: format, inspection, hasPassphrase: true })
     const encrypted = { imageId, reader, passphraseFile, signal }
-    if (format === 'luks' && options.decrypt === true) {
-      const disk = await openEncrypted(services, encrypted)
+    if (options.decrypt === true) {
+      const disk = await openEncrypted(services, { ...encrypted, format })
       const layout = { format, sizeBytes: disk.size, streams: false, reads: true }
       return {
         disk: { path: source, format, disk, virtualSizeBytes: disk.size },

@@ -140,9 +140,10 @@ async function decryptOnto(
 ): Promise<OnVolume> {
   const { volumeSizeGiB } = job.request
   await using disk = await openEncrypted(services, { ...encrypted, volumeSizeGiB })
-  const layout = { format: 'luks', sizeBytes: disk.size, streams: false, reads: true }
+  const { format = 'luks' } = encrypted
+  const layout = { format, sizeBytes: disk.size, streams: false, reads: true }
   const route = routeOf(job, layout, { inFile: true })
-  const opened = { path, format: 'luks', disk, virtualSizeBytes: disk.size }
+  const opened = { path, format, disk, virtualSizeBytes: disk.size }
   const bytesWritten = await writeDisk(services, { ...job, route }, opened, cleanup)
   return { bytesWritten, virtualSizeBytes: disk.size }
 }
@@ -173,10 +174,12 @@ async function convert(
   const { format } = received
   try {
     const { decrypt, sourcePassphraseFile: passphraseFile } = job.request
-    if (passphraseFile !== undefined && format !== 'qcow2') {
+    if (passphraseFile !== undefined && (format !== 'qcow2' || decrypt === true)) {
       const written = await withFileReader(path, async (reader) => {
         const encrypted = { imageId: job.imageId, reader, passphraseFile, signal: job.call.signal }
-        if (decrypt === true) return decryptOnto(services, job, { ...encrypted, path }, cleanup)
+        const inside = format === 'qcow2' ? ('qcow2' as const) : ('luks' as const)
+        const opened = { ...encrypted, path, format: inside }
+        if (decrypt === true) return decryptOnto(services, job, opened, cleanup)
         if (received.inspection.format === 'luks') await checkEncrypted(services, encrypted)
         return undefined
       })

@@ -56,7 +56,8 @@ export function routeOf(job: Job, layout: RouteLayout, source: Partial<RouteSour
 
 /** A container that is opened is read when all of it is there. */
 function layoutInside({ request }: Job, layout: RouteLayout): RouteLayout {
-  if (request.decrypt !== true || layout.format === 'qcow2') return layout
+  if (request.decrypt !== true) return layout
+  if (layout.format === 'qcow2') return { ...layout, streams: false, reads: true }
   const sizeBytes = layout.format === 'luks' ? layout.sizeBytes : undefined
   return { format: 'luks', sizeBytes, streams: false, reads: true }
 }

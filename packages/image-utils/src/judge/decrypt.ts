@@ -1,5 +1,6 @@
 import { type CallOptions, type Disk, InvalidError, type RandomAccessReader } from '@disk-image/core'
 import { DiskFormatError, openLuks } from '@disk-image/disk'
+import { openQcow2 } from '@disk-image/disk/qcow2'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { openSource } from '@disk-image/host'
 import { readFully } from '@disk-image/io'
@@ -15,6 +16,8 @@ export interface Encrypted extends Pick<CallOptions, 'signal'> {
   /** The container; it stays open. */
   readonly reader: RandomAccessReader
   readonly passphraseFile: string
+  /** A qcow2 that is encrypted with LUKS instead. */
+  readonly format?: 'qcow2' | 'luks' | undefined
   readonly volumeSizeGiB?: number | undefined
 }
 
@@ -27,7 +30,11 @@ export interface Encrypted extends Pick<CallOptions, 'signal'> {
 export async function openEncrypted(services: Services, encrypted: Encrypted): Promise<Disk> {
   const { imageId, reader, passphraseFile, volumeSizeGiB, signal } = encrypted
   const passphrase = await readPassphrase(passphraseFile)
-  const disk = await openLuks(reader, { passphrase, signal }).finally(() => passphrase.fill(0))
+  const isQcow2 = encrypted.format === 'qcow2'
+  const opening = (isQcow2 ? openQcow2 : openLuks)(reader, { passphrase, signal })
+  const disk = await opening.finally(() => passphrase.fill(0))
+  // Whatever a guest wrote into a disk that has a format is its own.
+  if (isQcow2) return disk
   try {
     const inspection = await inspect(disk, { signal })
     checkContent(services, imageId, { claimedFormat: 'raw', inspection, volumeSizeGiB })

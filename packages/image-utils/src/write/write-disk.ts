@@ -130,7 +130,8 @@ async function readOnto(
   const volume = await openVolume(path, { ...options, sizeBytes, temporary: temporary ?? options.temporary })
   try {
     const sink = new SparseSink(volume, { sparse, rateLimiter: rateLimiterOf(job) })
-    const copy = isRaw ? copyRaw : disk.format === 'qcow2' ? decodeFile : copyDisk
+    const decodes = disk.format === 'qcow2' && disk.disk === undefined
+    const copy = isRaw ? copyRaw : decodes ? decodeFile : copyDisk
     const copiedBytes = await copy(services, job, disk, sink)
     checkSameSize(job.imageId, copiedBytes, sizeBytes)
     await job.confirm?.()

@@ -423,6 +423,26 @@ describe('decrypt', () => {
     await expect(imageUtils.imageToVolume(small)).rejects.toMatchObject({ rule: 'virtual-size' })
   })
 
+  test('a qcow2 that is encrypted, fetched and converted, without qemu-img', async () => {
+    const image = work.file('encrypted.qcow2')
+    const secret = ['--object', `secret,id=s,file=${first.replaceAll(',', ',,')}`]
+    const options = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'
+    await makeEncryptedImage(['convert', '-f', 'raw', '-O', 'qcow2', ...secret, '-o', options, raw, image])
+    const before = seen.length
+    const volume = work.file('raw from qcow2')
+    const imageId = await work.add(image, { disk_format: 'qcow2', container_format: 'bare' })
+    await imageUtils.imageToVolume({ imageId, volume, ...fromKey() })
+    expect(await sha256(volume)).toBe(rawHash)
+    const plain = work.file('plain from qcow2')
+    const key = { srcPassphraseFile: first, decrypt: true }
+    await imageUtils.convertImage(image, plain, 'raw', { runAsRoot: false, ...key })
+    expect(await sha256(plain)).toBe(rawHash)
+    expect(seen.slice(before).join('\n')).not.toContain('"file":"qemu-img"')
+    const wrong = { imageId, volume: work.file('never'), ...fromKey(), sourcePassphraseFile: second }
+    await expect(imageUtils.imageToVolume(wrong)).rejects.toMatchObject({ rule: 'luks-passphrase' })
+    await expect(stat(wrong.volume)).rejects.toThrow('ENOENT')
+  }, 60_000)
+
   test('needs the passphrase, and a raw volume', async () => {
     const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
     const volume = work.file('never')

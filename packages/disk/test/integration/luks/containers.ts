@@ -72,3 +72,10 @@ export async function makeLuks2(
   const kind = ['--encrypt', '--type', 'luks2', '--reduce-device-size', '32M']
   await cryptsetup('reencrypt', ...kind, ...options, '--key-file', key, file)
 }
+
+/** A qcow2 that qemu-img encrypts with LUKS. */
+export async function makeQcow2(file: string, disk: string, key: string, options = ''): Promise<void> {
+  const secret = ['--object', `secret,id=s,file=${key}`]
+  const all = `encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10${options}`
+  await makeEncryptedImage(['convert', '-f', 'raw', '-O', 'qcow2', ...secret, '-o', all, disk, file])
+}

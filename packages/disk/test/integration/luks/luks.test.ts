@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { type DiskFormatError, openLuks, type OpenLuksOptions } from '@disk-image/disk'
+import { openQcow2 } from '@disk-image/disk/qcow2'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readAll, readerOf } from '../../unit/formats/read-all.ts'
 import { Random } from '../../random.ts'
 import { createFolder, openReader } from '../formats/tools.ts'
-import { cheap, cryptsetup, makeByQemu, makeDisk, makeLuks1, makeLuks2 } from './containers.ts'
+import { cheap, cryptsetup, makeByQemu, makeDisk, makeLuks1, makeLuks2, makeQcow2 } from './containers.ts'
 
 const mib = 1024 ** 2
 const megabytes = 6
@@ -198,6 +199,36 @@ describe('LUKS 2 as cryptsetup makes it', () => {
       expect(error).toMatchObject({ rule: 'luks-header', accepted: expect.stringContaining('repair') })
     }
   }, 60_000)
+})
+
+describe('a qcow2 that qemu-img encrypts', () => {
+  test.each([
+    ['clusters of 64 KiB', ''],
+    ['clusters of 512 bytes', ',cluster_size=512,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=plain64'],
+  ])(
+    '%s',
+    async (_, options) => {
+      const file = folder.file('qcow2')
+      await makeQcow2(file, folder.file('disk'), folder.file('key'), options)
+      await using reader = await openReader(file)
+      await using opened = await openQcow2(reader, { passphrase })
+      expect((await readAll(opened)).equals(disk)).toBe(true)
+      const [offset, length] = [mib - 3, 70_000]
+      const part = await opened.read(offset, length)
+      expect(Buffer.from(part).equals(disk.subarray(offset, offset + length))).toBe(true)
+      const wrong = Buffer.from('another')
+      await expect(openQcow2(reader, { passphrase: wrong })).rejects.toMatchObject({
+        rule: 'luks-passphrase',
+      })
+      await expect(openQcow2(reader)).rejects.toMatchObject({ rule: 'qcow2-unsupported' })
+      const bytes = await readFile(file)
+      const outside = bytes.subarray(0, bytes.readUInt32BE(104 - 4) + 4096)
+      await expect(openQcow2(readerOf(outside), { passphrase })).rejects.toMatchObject({
+        code: 'QCOW2_DECODE',
+      })
+    },
+    60_000,
+  )
 })
 
 test('an abort ends opening and reading with its reason', async () => {
