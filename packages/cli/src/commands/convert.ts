@@ -1,14 +1,16 @@
 import { type Command, Option } from 'commander'
 import { open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import type { ImageUtils } from '@disk-image/image-utils'
 import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import { holdOperand, resolveDestination, resolveOperand } from './file-source.ts'
+import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { knownFormat, operand, wholeNumber } from './values.ts'
+import { collect, knownFormat, operand, wholeNumber } from './values.ts'
 
 interface ConvertFlags extends EncryptionFlags {
   readonly from?: string
@@ -16,15 +18,19 @@ interface ConvertFlags extends EncryptionFlags {
   readonly subformat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly disableSparse?: boolean
+  readonly disk?: readonly string[]
 }
 
 const notes = `
-The source is inspected first: what is not what --from says, or refers to other files, is refused.
+The source is inspected first: what is not what --from says, or refers to other files, is refused. A file that is
+compressed (gzip, zstd, xz, bzip2) or an archive (tar, OVA) is opened: --from says what the disk inside is.
 
 Examples:
   $ disk-image convert disk.qcow2 disk.raw --from qcow2 --to raw
   $ disk-image convert disk.raw disk.vhd --from raw --to vhd --subformat fixed
   $ disk-image convert disk.raw volume.luks --from raw --to luks --passphrase-file secret
+  $ disk-image convert disk.raw.xz disk.raw --from raw --to raw
+  $ disk-image convert machine.ova system.raw data.raw --from vmdk --to raw
   $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw --from vmdk --to raw`
 
 /** `disk-image convert`: one disk file into another. */
@@ -56,6 +62,11 @@ export function addConvertCommand(program: Command, perform: Perform): void {
         'zstd',
       ]),
     )
+    .option(
+      '--disk <name>',
+      'the disk to take of an OVA, by its name; may be repeated, in the order of DEST',
+      collect,
+    )
     .option('--disable-sparse', 'write zeroes too')
     .option('--passphrase-file <file>', "for --to luks: a file with the volume's passphrase")
     .option('--cipher <spec>', 'for --to luks, for example aes-xts-plain64')
@@ -80,6 +91,7 @@ async function convert(
   if (compress !== 'none' && to !== 'qcow2') throw new UsageError('--compress is for --to qcow2.')
   const imageUtils = await session.imageUtils()
   const encryption = readEncryption(session, imageUtils, flags, to)
+  if (await convertWrapped(session, imageUtils, { ...flags, from, to }, operands)) return
   const { first, siblings } = await findParts(session, operands.slice(0, -1), from)
   await using held = await holdOperand(session, first)
   const source = held.name
@@ -113,6 +125,63 @@ async function convert(
   session.answer(
     { source, destination, from, to, ...(sizeBytes === undefined ? {} : { sizeBytes }), durationSeconds },
     [`${destination}: ${from} → ${to}${size}, in ${formatSeconds(durationSeconds)}`],
+  )
+}
+
+/**
+ * Takes the disks out of what a file is wrapped in, by what its first bytes are: each DEST gets one.
+ *
+ * @returns false where the file is wrapped in nothing
+ */
+async function convertWrapped(
+  session: Session,
+  imageUtils: ImageUtils,
+  flags: ConvertFlags & { readonly from: string; readonly to: string },
+  [name = '', ...destinations]: readonly string[],
+): Promise<boolean> {
+  if (session.flags.allowArchivesAsRaw === true || !(await isRegularFile(session, name))) return false
+  const { envelopeOf } = await import('@disk-image/disk')
+  const { fileSource } = await import('@disk-image/image-utils')
+  await using held = await holdOperand(session, name)
+  await using handle = await held.open()
+  const stored = await fileSource(held.name, handle)
+  const envelope = envelopeOf((await stored.readRange?.(0, 512)) ?? new Uint8Array(0))
+  if (envelope === undefined) return false
+  if (flags.compress !== undefined) throw new UsageError('--compress is for a source that is in no archive.')
+  const { disk: disks = [] } = flags
+  if (disks.length > 0 && disks.length !== destinations.length) {
+    throw new UsageError('Give one DEST for each --disk, in the same order.')
+  }
+  const containerFormat = envelope === 'tar' ? 'ova' : 'compressed'
+  const reports = await imageUtils.archiveToVolumes({
+    ...session.call,
+    ...readEncryption(session, imageUtils, flags, flags.to),
+    imageId: path.basename(held.name),
+    source: { stored, diskFormat: flags.from, containerFormat },
+    volumes: destinations.map((destination, index) => ({
+      volume: resolveDestination(session, destination),
+      disk: disks[index],
+    })),
+    volumeFormat: flags.to,
+    volumeSubformat: flags.subformat,
+    disableSparse: flags.disableSparse,
+    runAsRoot: session.runAsRoot,
+  })
+  session.answer(
+    reports.map(jsonOfReport),
+    reports.map(
+      ({ volume, format, volumeFormat, virtualSizeBytes, unwrapped }) =>
+        `${volume}: ${unwrapped?.disk ?? held.name}, ${format} → ${volumeFormat}, ${exactBytes(virtualSizeBytes)}`,
+    ),
+  )
+  return true
+}
+
+async function isRegularFile(session: Session, name: string): Promise<boolean> {
+  if (name === '-') return false
+  return stat(session.resolve(name)).then(
+    (found) => found.isFile(),
+    () => false,
   )
 }
 

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import type { ImageRecord } from '@disk-image/core'
 import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
@@ -154,6 +155,17 @@ test('each disk of an OVA goes onto its own volume', async () => {
   expect((await bench.run(['fetch', id, 'c.raw', '--disk', 'd1'])).stdout).toMatch(/^Disk of it +two\.img$/m)
   expect((await bench.run(['fetch', id, 'd.raw'])).exitCode).toBe(3)
   expect((await bench.run(['fetch', id, 'd.raw', '--disk', 'd0', '--disk', 'd1'])).exitCode).toBe(2)
+  const convert = ['convert', 'm.ova', 'e.raw', 'f.raw', '--from', 'raw', '--to', 'raw', '--quiet']
+  expect((await bench.run(convert)).exitCode).toBe(0)
+  expect(await readFile(bench.path('e.raw'))).toEqual(data)
+  await writeFile(bench.path('disk.gz'), gzipSync(data))
+  const unpack = ['convert', 'disk.gz', 'g.raw', '--to', 'raw', '--quiet']
+  expect((await bench.run([...unpack, '--from', 'raw'])).exitCode).toBe(0)
+  expect(await readFile(bench.path('g.raw'))).toEqual(data)
+  expect((await bench.run([...unpack, '--from', 'qcow2'])).exitCode).toBe(3)
+  const asItIs = await bench.run([...unpack, '--from', 'raw', '--allow-archives-as-raw'])
+  expect(asItIs.exitCode).toBe(0)
+  expect((await readFile(bench.path('g.raw'))).subarray(0, 2)).toEqual(Buffer.from([0x1f, 0x8b]))
   expect(await temporaryFiles(bench)).toEqual([])
 })
 

@@ -270,6 +270,14 @@ describe('without qemu-img', () => {
     expect(handedOver).toBeLessThanOrEqual(MiB)
   })
 
+  test('an image that claims nothing is read for what it is, a bitmap of changes in it or not', async () => {
+    const image = await convert('qcow2')
+    await tool('qemu-img', 'bitmap', '--add', image, 'changes')
+    const imageId = await work.add(image, { disk_format: 'ami', container_format: 'ami' })
+    await imageUtils.imageToVolume({ imageId, volume: work.file('volume') })
+    await tool('cmp', '-n', `${3 * MiB}`, raw, work.file('volume'))
+  })
+
   test('what is kept for several volumes is refused before it is fetched', async () => {
     const imageId = await work.add(await convert('qcow2'), { disk_format: 'qcow2', container_format: 'bare' })
     const fetched = imageUtils.TemporaryImages.fetch(counting, {}, imageId)
