@@ -83,8 +83,11 @@ export function openServices(dependencies: ImageUtilsDependencies, options: Imag
       }
     }
     try {
-      await observeFetch(telemetry, call, (heard) =>
-        fetchVerifyImage(services, context, imageService, imageId, file.path, { ...heard, temporary: true }),
+      await observeFetch(telemetry, call, (observed) =>
+        fetchVerifyImage(services, context, imageService, imageId, file.path, {
+          ...observed,
+          temporary: true,
+        }),
       )
       return { path: file.path, [Symbol.asyncDispose]: dispose }
     } catch (error) {
@@ -131,12 +134,12 @@ export function cinderImageUtilsOf(services: Services): CinderImageUtils {
       withoutReservedNamespaces(metadata, { reservedNamespaces: resolved.reservedImageNamespaces }),
 
     fetch: (context, imageService, imageId, path, keywords = {}) =>
-      observeFetch(telemetry, keywords, (heard) =>
-        fetchImage(services, context, imageService, imageId, path, heard),
+      observeFetch(telemetry, keywords, (observed) =>
+        fetchImage(services, context, imageService, imageId, path, observed),
       ),
     fetchVerifyImage: (context, imageService, imageId, dest, keywords = {}) =>
-      observeFetch(telemetry, keywords, (heard) =>
-        fetchVerifyImage(services, context, imageService, imageId, dest, heard),
+      observeFetch(telemetry, keywords, (observed) =>
+        fetchVerifyImage(services, context, imageService, imageId, dest, observed),
       ),
     fetchToRaw: (context, imageService, imageId, dest, _blocksize, keywords) =>
       fetchToVolumeFormat(services, context, imageService, imageId, dest, 'raw', keywords),

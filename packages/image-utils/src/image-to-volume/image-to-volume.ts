@@ -30,8 +30,8 @@ export function imageToVolume(
   request: ImageToVolumeRequest,
   asCinder = false,
 ): Promise<ImageToVolumeReport> {
-  return observe(services.telemetry, 'image_to_volume', request, async (heard, operation) => {
-    const report = await transfer(services, heard, asCinder, operation)
+  return observe(services.telemetry, 'image_to_volume', request, async (observed, operation) => {
+    const report = await transfer(services, observed, asCinder, operation)
     // Not the whole report: it names the image and the volume.
     const { format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
     const { resumes, signatureVerified } = report
@@ -50,10 +50,10 @@ export function archiveToVolumes(
   services: Services,
   { volumes, ...request }: ArchiveToVolumesRequest,
 ): Promise<ImageToVolumeReport[]> {
-  return observe(services.telemetry, 'image_to_volume', { ...request }, async (heard, operation) => {
+  return observe(services.telemetry, 'image_to_volume', { ...request }, async (observed, operation) => {
     const stopwatch = new Stopwatch(services.clock, operation)
     const jobs: Job[] = []
-    for (const volume of volumes) jobs.push(await prepareJob(services, { ...heard, ...volume }))
+    for (const volume of volumes) jobs.push(await prepareJob(services, { ...observed, ...volume }))
     const [first] = jobs
     if (first === undefined) throw new InvalidError({ reason: 'Say in volumes where the disks shall go.' })
     if (first.container !== 'archive' && jobs.length > 1) {

@@ -9,19 +9,12 @@ export function observe<Request extends CallOptions, Result>(
   run: (request: Request, operation: Operation) => Promise<Result>,
 ): Promise<Result> {
   return telemetry.operation(name, request.signal, (operation) => {
-    const { onProgress: hear } = operation
-    if (hear === undefined) return run(request, operation)
-    const { onProgress: tell } = request
-    return run(
-      {
-        ...request,
-        onProgress: (progress) => {
-          hear(progress)
-          tell?.(progress)
-        },
-      },
-      operation,
-    )
+    if (operation.onProgress === undefined) return run(request, operation)
+    const onProgress: CallOptions['onProgress'] = (progress) => {
+      operation.onProgress?.(progress)
+      request.onProgress?.(progress)
+    }
+    return run({ ...request, onProgress }, operation)
   })
 }
 
@@ -31,8 +24,8 @@ export function observeFetch<Keywords extends CallOptions>(
   keywords: Keywords,
   run: (keywords: Keywords) => Promise<DownloadReport>,
 ): Promise<DownloadReport> {
-  return observe(telemetry, 'fetch', keywords, async (heard, operation) => {
-    const report = await operation.stage('download', () => run(heard))
+  return observe(telemetry, 'fetch', keywords, async (observed, operation) => {
+    const report = await operation.stage('download', () => run(observed))
     operation.note({ bytesDownloaded: report.bytes, resumes: report.resumes })
     return report
   })

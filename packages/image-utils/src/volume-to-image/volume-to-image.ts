@@ -84,8 +84,8 @@ export function volumeToImage(
   services: Services,
   request: VolumeToImageRequest,
 ): Promise<VolumeToImageReport> {
-  return observe(services.telemetry, 'volume_to_image', request, async (heard, operation) => {
-    const report = await transferHeld(services, heard, operation)
+  return observe(services.telemetry, 'volume_to_image', request, async (observed, operation) => {
+    const report = await transferHeld(services, observed, operation)
     const { bytesUploaded, diskFormat } = report
     operation.note({ bytesUploaded, format: diskFormat, volumeFormat: request.volumeFormat ?? 'raw' })
     return report
