@@ -4,6 +4,7 @@ import {
   Logger,
   ProcessRunner,
   RequestContext,
+  Target,
   VerifyPolicy,
 } from "@disk-image/core";
 
@@ -290,14 +291,8 @@ interface UploadJob extends OnBackend, OfCloud {
 
 interface VolumeDriver {
   write(file: string, volume: string, call: DriverCall): Promise<void>;
-  openNew?(volume: string, call: DriverCall): Promise<VolumeStream | undefined>;
+  openNew?(volume: string, call: DriverCall): Promise<Target | undefined>;
   read(volume: string, file: string, call: DriverCall): Promise<void>;
-}
-
-interface VolumeStream {
-  write(chunk: Uint8Array): Promise<void>;
-  finish(): Promise<void>;
-  abandon(): Promise<void>;
 }
 
 interface WorkerView {
@@ -358,6 +353,5 @@ export type {
   Submitted,
   UploadJob,
   VolumeDriver,
-  VolumeStream,
   WorkerView,
 };

@@ -40,6 +40,7 @@ import {
   RequestContext,
   RequestContext as RequestContext$1,
   Source,
+  Target,
   TemporaryFileOptions,
   TemporaryPath,
   TemporaryPath as TemporaryPath$1,
@@ -268,6 +269,7 @@ interface ImageToVolumeRequest extends CallOptions$1 {
   readonly imageId: string;
   readonly source?: DescribedSource | undefined;
   readonly volume: string;
+  readonly target?: Target | undefined;
   readonly disk?: string | undefined;
   readonly volumeFormat?: string | undefined;
   readonly volumeSubformat?: string | undefined;

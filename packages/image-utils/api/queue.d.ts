@@ -9,6 +9,7 @@ import {
   Refusal,
   RequestContext,
   Source,
+  Target,
   TemporaryFileOptions,
   TemporaryPath,
   VerifyPolicy,
@@ -206,6 +207,7 @@ interface ImageToVolumeRequest extends CallOptions {
   readonly imageId: string;
   readonly source?: DescribedSource | undefined;
   readonly volume: string;
+  readonly target?: Target | undefined;
   readonly disk?: string | undefined;
   readonly volumeFormat?: string | undefined;
   readonly volumeSubformat?: string | undefined;

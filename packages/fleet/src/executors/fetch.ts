@@ -1,10 +1,9 @@
 import { InvalidError, toQemuFormat } from '@disk-image/core'
-import type { ImageRecord, ImageService } from '@disk-image/core'
+import type { ImageRecord, ImageService, Target } from '@disk-image/core'
 import { cacheNameOf, readThroughCache } from '../cache/cached-image-service.ts'
 import type { FetchJob } from '../jobs/job.ts'
 import type { Execution, Report } from './execution.ts'
 import { needRbd } from './need-rbd.ts'
-import { canStream, streamRaw } from './stream-raw.ts'
 
 /** An image onto a volume, through the cache where there is one. */
 export async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
@@ -16,9 +15,10 @@ export async function runFetch(job: FetchJob, execution: Execution): Promise<Rep
   const held = await holdInCache(record, imageService, execution)
   try {
     execution.check()
-    const fill = async (destination: string): Promise<Report> => ({
+    const fill = async (destination: string, target?: Target): Promise<Report> => ({
       ...(await imageUtils.imageToVolume({
         ...keywords,
+        target: target && checkedBefore(target, execution),
         imageService: held.imageService,
         context,
         imageId,
@@ -33,8 +33,8 @@ export async function runFetch(job: FetchJob, execution: Execution): Promise<Rep
     if (toQemuFormat(job.volumeFormat ?? 'raw') !== 'raw') {
       throw new InvalidError({ reason: 'A volume of Ceph is raw: leave volumeFormat out.' })
     }
-    const stream = canStream(job, record, execution) ? await driver.openNew?.(volume, { signal }) : undefined
-    if (stream !== undefined) return await streamRaw(job, held.imageService, stream, execution)
+    const target = await driver.openNew?.(volume, { signal })
+    if (target !== undefined) return await fillNew(target, () => fill(volume, target))
     await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
     const report = await fill(temporary.path)
     execution.check()
@@ -42,6 +42,30 @@ export async function runFetch(job: FetchJob, execution: Execution): Promise<Rep
     return { ...report, volume }
   } finally {
     held.release()
+  }
+}
+
+/** A volume that is new is taken back where it isn't filled, whoever noticed. */
+async function fillNew(target: Target, fill: () => Promise<Report>): Promise<Report> {
+  try {
+    return await fill()
+  } catch (error) {
+    await target.abandon()
+    throw error
+  }
+}
+
+/** Asks once more whose the volume is, before it becomes one. */
+function checkedBefore(target: Target, execution: Execution): Target {
+  return {
+    write: (bytes, offset) => target.write(bytes, offset),
+    zero: (offset, length) => target.zero(offset, length),
+    commit: (sizeBytes) => {
+      execution.check()
+      return target.commit(sizeBytes)
+    },
+    abandon: () => target.abandon(),
+    [Symbol.asyncDispose]: () => target.abandon(),
   }
 }
 

@@ -4,7 +4,7 @@ import { InvalidError, MiB, ProcessExecutionError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
 import type { RbdName } from '../jobs/volume-name.ts'
 import type { DriverCall, VolumeDriver } from '../volumes/volume-driver.ts'
-import { openImport } from './import-stream.ts'
+import { ImportTarget } from './import-target.ts'
 import { partialOf, RbdCommands } from './rbd-commands.ts'
 import type { Part, RbdAccess } from './rbd-commands.ts'
 
@@ -91,7 +91,7 @@ export function createRbdDriver(
       const name = commands.nameOf(volume)
       if ((await sizeOf(name, call)) !== undefined) return undefined
       await removePartial(name, call)
-      return openImport(runner, commands, name, call)
+      return new ImportTarget(runner, commands, name, call)
     },
     read: async (volume, file, { signal }) => {
       await runner.run(commands.read(commands.nameOf(volume), file), { signal })

@@ -1,4 +1,4 @@
-import { InvalidError } from '@disk-image/core'
+import { InvalidError, MiB } from '@disk-image/core'
 import type { Command } from '@disk-image/core'
 import { parseRbdName } from '../jobs/volume-name.ts'
 import type { RbdName } from '../jobs/volume-name.ts'
@@ -71,6 +71,12 @@ export class RbdCommands {
       '--dest',
       to.image,
     )
+  }
+
+  /** Makes it at least so long, in whole MiB. */
+  resize({ pool, image }: RbdName, sizeBytes: number): Command {
+    const size = `${Math.ceil(sizeBytes / MiB)}M`
+    return this.#rbd('resize', '--no-progress', '--size', size, '--pool', pool, '--image', image)
   }
 
   remove({ pool, image }: RbdName): Command {

@@ -1,3 +1,5 @@
+import type { Target } from '@disk-image/core'
+
 /** A back end that a worker serves. */
 export interface BackendOptions {
   /** Folders in which a job's volumes may be, block devices included; absolute paths. */
@@ -14,20 +16,13 @@ export interface BackendOptions {
 export interface VolumeDriver {
   /** Puts a raw disk from a file onto a volume. */
   write(file: string, volume: string, call: DriverCall): Promise<void>
-  /** Opens a volume that is not there yet, for raw bytes without a file between. Undefined where it is there. */
-  openNew?(volume: string, call: DriverCall): Promise<VolumeStream | undefined>
+  /**
+   * Opens a volume that is not there yet, for a raw disk from its start to its end, without a file between: it has its
+   * name when it is committed. Undefined where it is there.
+   */
+  openNew?(volume: string, call: DriverCall): Promise<Target | undefined>
   /** Puts a volume into a file, as raw. */
   read(volume: string, file: string, call: DriverCall): Promise<void>
-}
-
-/** A volume that is filled from its start, and appears when it is finished. */
-export interface VolumeStream {
-  /** The chunk is lent until the promise settles. */
-  write(chunk: Uint8Array): Promise<void>
-  /** The volume is whole: now it gets its name. */
-  finish(): Promise<void>
-  /** Takes back what was written. */
-  abandon(): Promise<void>
 }
 
 /** What a driver works with. */

@@ -112,6 +112,26 @@ test('a converted image is on the volume of Ceph as raw', async () => {
   expect(await bytesOf('converted')).toBe(await sha256(raw))
 })
 
+test('a new volume becomes as large as it was asked for, whatever the image is', async () => {
+  const raw = farm.file('small.raw')
+  await run('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', 'count=3', 'status=none'])
+  await run(requireTool('qemu-img'), ['convert', '-f', 'raw', '-O', 'vmdk', raw, `${raw}.vmdk`])
+  for (const [format, file] of [
+    ['raw', raw],
+    ['vmdk', `${raw}.vmdk`],
+  ] as const) {
+    const imageId = await addFile(file, format)
+    await done({ type: 'fetch', imageId, volume: `rbd:${ceph.pool}/large-${format}`, volumeSizeGiB: 1 })
+    const { size } = JSON.parse(await rbd('info', '--format', 'json', `${ceph.pool}/large-${format}`)) as {
+      size: number
+    }
+    expect(size).toBe(1024 * MiB)
+    const exported = farm.file(`large-${format}`)
+    await rbd('export', '--no-progress', `${ceph.pool}/large-${format}`, exported)
+    await run('cmp', ['-n', String(3 * MiB), exported, raw])
+  }
+})
+
 test('raw bytes that are another format, or not those of the hash, are taken back', async () => {
   const image = await farm.addImage(8 * MiB)
   const data = farm.file(`store/${image.id}.data`)

@@ -77,9 +77,14 @@ export async function prepareJob(
   checkVolumeSize(request.volumeSizeGiB)
   request.signal?.throwIfAborted()
   const needsRoot = await needsRootHelper(services, request)
-  if (!needsRoot) await checkDestination(request.volume)
+  if (!needsRoot && request.target === undefined) await checkDestination(request.volume)
   const { stored, record, heldPath } = await openStored(services, request, purpose)
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
+  if (request.target !== undefined && (volumeFormat !== 'raw' || purpose !== 'volume')) {
+    throw new InvalidError({
+      reason: `${request.volume} takes a raw disk, and nothing else: leave volumeFormat out.`,
+    })
+  }
   if (purpose !== 'fetch') {
     const { passphraseFile, sourcePassphraseFile, decrypt } = request
     checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile, decrypt })
@@ -114,7 +119,8 @@ export async function prepareJob(
       name: request.volume,
       kind: purpose === 'fetch' ? 'copy' : 'volume',
       format: volumeFormat,
-      needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
+      inOrder: request.target !== undefined,
+      needsTool: request.target === undefined && (needsRoot || (throttle.prefix ?? []).length > 0),
       writesZeros: request.disableSparse === true,
       ...(await measureTarget(request, asCinder)),
       compressed: false,
@@ -153,16 +159,21 @@ async function openStored(
 
 /** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */
 async function measureTarget(
-  { volume, volumeSizeGiB = 0, sourcePassphraseFile, decrypt = false }: ImageToVolumeRequest,
+  { volume, target, volumeSizeGiB = 0, sourcePassphraseFile, decrypt = false }: ImageToVolumeRequest,
   asCinder: boolean,
 ): Promise<Pick<RouteTarget, 'exists' | 'lengthBytes'>> {
+  if (target !== undefined) return { exists: false, lengthBytes: lengthOf(volumeSizeGiB) }
   // What only root may see is there.
   const place = await resolvePlace(volume).catch(() => undefined)
   const exists = place === undefined || place.found !== undefined
   // To Cinder the size of a volume is only a limit.
   const staysEncrypted = sourcePassphraseFile !== undefined && !decrypt
   const isFixed = asCinder || staysEncrypted || place?.found?.isBlockDevice() === true
-  return { exists, lengthBytes: isFixed ? 0 : Math.ceil((volumeSizeGiB * GiB) / 512) * 512 }
+  return { exists, lengthBytes: isFixed ? 0 : lengthOf(volumeSizeGiB) }
+}
+
+function lengthOf(sizeGiB: number): number {
+  return Math.ceil((sizeGiB * GiB) / 512) * 512
 }
 
 /** @throws {ImageUnacceptableError} where the image is compressed, and the operator has not allowed that */
@@ -236,6 +247,7 @@ export function hasSignature(record: ImageRecord): boolean {
 }
 
 async function needsRootHelper(services: Services, request: ImageToVolumeRequest): Promise<boolean> {
+  if (request.target !== undefined) return false
   if (request.runAsRoot !== true || services.options.rootHelper.length === 0) return false
   return !(await isWritable(request.volume))
 }

@@ -16,6 +16,7 @@ import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
 import { decodeOntoVolume } from './decode-onto-volume.ts'
 import { DiskChoice, openToolEnvelope } from './unwrap.ts'
+import { openTarget } from '../write/open-target.ts'
 import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
 
 /** An image that has arrived whole, inspected and judged. */
@@ -258,7 +259,7 @@ async function openArrival(
 
 /** Raw bytes, straight onto the volume. */
 async function streamToVolume(services: Services, job: Job, cleanup: Cleanup): Promise<Arrival> {
-  const volume = await openVolume(job.request.volume, {
+  const volume = await openTarget(job.request.target, job.request.volume, {
     // The size of what is compressed says nothing of the disk.
     sizeBytes: job.container === 'none' ? (job.record.size ?? undefined) : undefined,
     ...volumeOptions(services, job),

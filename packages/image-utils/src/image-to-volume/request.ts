@@ -5,6 +5,7 @@ import type {
   Refusal,
   RequestContext,
   Source,
+  Target,
   VerifyPolicy,
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
@@ -30,8 +31,16 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly imageId: string
   /** What is read in place of an image of a service. @default the image's data */
   readonly source?: DescribedSource | undefined
-  /** Absolute path of a file, made when missing, or of a block device, never made. */
+  /**
+   * Absolute path of a file, made when missing, or of a block device, never made; with a `target` what it is called in
+   * errors and in the report.
+   */
   readonly volume: string
+  /**
+   * What takes the raw disk in place of a file or device: from its start to its end, one call after the other. It is
+   * committed when everything is verified, otherwise abandoned. @default the volume
+   */
+  readonly target?: Target | undefined
   /**
    * The disk to take of an archive (OVA) with several: its file's name, the descriptor's name of it (`Hard disk 1`), or
    * its id there (`vmdisk1`). @default the only one

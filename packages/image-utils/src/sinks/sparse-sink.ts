@@ -1,23 +1,22 @@
-import { MiB, type OverlappedSink } from '@disk-image/core'
-import type { Volume } from '@disk-image/host'
+import { MiB, type OverlappedSink, type Target } from '@disk-image/core'
 import { type RateLimiter, writeSparsely } from '@disk-image/io'
 
 /**
- * Writes onto a volume, leaving out what is zero: a hole in a file, safe zeros on a device. With `sparse` false every
+ * Writes onto a target, leaving out what is zero: a hole in a file, safe zeros on a device. With `sparse` false every
  * byte is written. A stream is written from its start; a disk in any order.
  */
 export class SparseSink implements OverlappedSink {
-  readonly #volume: Volume
+  readonly #target: Pick<Target, 'write' | 'zero'>
   readonly #sparse: boolean
   readonly #rateLimiter: RateLimiter | undefined
   #offset = 0
   #written = 0
 
   constructor(
-    volume: Volume,
+    target: Pick<Target, 'write' | 'zero'>,
     options: { readonly sparse: boolean; readonly rateLimiter?: RateLimiter | undefined },
   ) {
-    this.#volume = volume
+    this.#target = target
     this.#rateLimiter = options.rateLimiter
     this.#sparse = options.sparse
   }
@@ -42,10 +41,10 @@ export class SparseSink implements OverlappedSink {
     await this.#rateLimiter?.take(chunk.length)
     if (this.#sparse) {
       // Not `+= await`: others are written meanwhile.
-      const dataBytes = await writeSparsely(this.#volume, chunk, start)
+      const dataBytes = await writeSparsely(this.#target, chunk, start)
       this.#written += dataBytes
     } else {
-      await this.#volume.write(chunk, start)
+      await this.#target.write(chunk, start)
       this.#written += chunk.length
     }
   }
@@ -54,7 +53,7 @@ export class SparseSink implements OverlappedSink {
   async zeroAt(start: number, length: number): Promise<void> {
     const end = start + length
     this.#offset = end
-    if (this.#sparse) return this.#volume.zero(start, length)
+    if (this.#sparse) return this.#target.zero(start, length)
     const zeros = new Uint8Array(Math.min(length, MiB))
     for (let offset = start; offset < end; offset += zeros.length) {
       await this.writeAt(zeros.subarray(0, Math.min(zeros.length, end - offset)), offset)

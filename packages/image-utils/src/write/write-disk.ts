@@ -1,15 +1,9 @@
 import { stat, truncate } from 'node:fs/promises'
 import path from 'node:path'
-import type { CallOptions, Disk, RandomAccessReader } from '@disk-image/core'
+import type { CallOptions, Disk, RandomAccessReader, Target } from '@disk-image/core'
 import { openDisk, openStreamDecoder, planStream, type ReadableFormat } from '@disk-image/disk'
 import type { Cipher } from '@disk-image/qemu-img'
-import {
-  isBlockDevice,
-  openVolume,
-  type OpenVolumeOptions,
-  spaceError,
-  supportsDirectIo,
-} from '@disk-image/host'
+import { isBlockDevice, type OpenVolumeOptions, spaceError, supportsDirectIo } from '@disk-image/host'
 import { openVhdChain } from '@disk-image/vhd'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services, Throttle } from '../services/services.ts'
@@ -20,6 +14,7 @@ import { withFileReader } from '../files/file-reader.ts'
 import { headBytes } from '../route/formats.ts'
 import type { Route, RouteTarget } from '../route/route.ts'
 import { checkSameSize } from '../judge/judge.ts'
+import { openTarget } from './open-target.ts'
 import { type ToolRun, writeThroughTool } from './write-through-tool.ts'
 
 /** A disk in a file, of known format. */
@@ -48,6 +43,8 @@ export interface WriteJob {
   readonly call: CallOptions
   readonly request: {
     readonly volume: string
+    /** What takes the disk in place of the volume. */
+    readonly target?: Target | undefined
     readonly volumeSubformat?: string | undefined
     readonly durable?: boolean | undefined
     readonly passphraseFile?: string | undefined
@@ -75,10 +72,10 @@ export async function writeDisk(
   disk: DiskFile,
   cleanup: Cleanup,
 ): Promise<number> {
-  const { volume } = job.request
+  const { volume, target: given } = job.request
   switch (job.route.kind) {
     case 'read':
-      return readOnto(services, job, disk, { path: volume, sparse: !job.target.writesZeros })
+      return readOnto(services, job, disk, { path: volume, given, sparse: !job.target.writesZeros })
     case 'lay-out': {
       const raw = await makeTemporary(services, job, cleanup)
       await readOnto(services, job, disk, { path: raw, sparse: true, temporary: true })
@@ -87,6 +84,12 @@ export async function writeDisk(
     case 'convert':
     default: {
       const { lengthBytes } = job.target
+      if (given !== undefined) {
+        // qemu-img writes files.
+        const file = await makeTemporary(services, job, cleanup)
+        await convertDisk(services, { ...job, request: { volume: file }, temporary: true }, disk)
+        return readOnto(services, job, await rawDisk(file), { path: volume, given, sparse: true })
+      }
       if (disk.virtualSizeBytes === undefined || lengthBytes <= disk.virtualSizeBytes) {
         return convertDisk(services, job, disk)
       }
@@ -113,6 +116,8 @@ async function rawDisk(path: string): Promise<DiskFile> {
 
 interface RawTarget {
   readonly path: string
+  /** What the caller gave in its place. */
+  readonly given?: Target | undefined
   readonly sparse: boolean
   readonly temporary?: boolean
 }
@@ -122,23 +127,27 @@ async function readOnto(
   services: Services,
   job: WriteJob,
   disk: DiskFile,
-  { path, sparse, temporary }: RawTarget,
+  { path, given, sparse, temporary }: RawTarget,
 ): Promise<number> {
   const isRaw = disk.format === 'raw'
   const sizeBytes = isRaw ? (await stat(disk.path)).size : disk.virtualSizeBytes
   const options = volumeOptions(services, job)
-  const volume = await openVolume(path, { ...options, sizeBytes, temporary: temporary ?? options.temporary })
+  const target = await openTarget(given, path, {
+    ...options,
+    sizeBytes,
+    temporary: temporary ?? options.temporary,
+  })
   try {
-    const sink = new SparseSink(volume, { sparse, rateLimiter: rateLimiterOf(job) })
+    const sink = new SparseSink(target, { sparse, rateLimiter: rateLimiterOf(job) })
     const decodes = disk.format === 'qcow2' && disk.disk === undefined
     const copy = isRaw ? copyRaw : decodes ? decodeFile : copyDisk
     const copiedBytes = await copy(services, job, disk, sink)
     checkSameSize(job.imageId, copiedBytes, sizeBytes)
     await job.confirm?.()
-    await volume.commit(Math.ceil(copiedBytes / 512) * 512)
+    await target.commit(Math.ceil(copiedBytes / 512) * 512)
     return sink.written
   } finally {
-    await volume.close()
+    await target.close()
   }
 }
 

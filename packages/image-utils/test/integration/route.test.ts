@@ -76,16 +76,16 @@ async function mostIn<Result>(directory: string, run: () => Promise<Result>): Pr
   return [await running, most]
 }
 
-const ways: readonly (readonly [string, Options & { readonly target?: 'existing' }])[] = [
+const ways: readonly (readonly [string, Options & { readonly isThere?: true }])[] = [
   ['as it is', {}],
-  ['onto what is there', { target: 'existing' }],
+  ['onto what is there', { isThere: true }],
   ['every byte', { disableSparse: true }],
   ['verified first', { verifyBeforeWrite: true }],
   ['a tool in front', { throttle: { prefix: ['nice'] } }],
-  ['a tool in front, onto what is there', { throttle: { prefix: ['nice'] }, target: 'existing' }],
+  ['a tool in front, onto what is there', { throttle: { prefix: ['nice'] }, isThere: true }],
   ['larger', { volumeSizeGiB: 0.03125 }],
   ['qcow2', { volumeFormat: 'qcow2' }],
-  ['qcow2, onto what is there', { volumeFormat: 'qcow2', target: 'existing' }],
+  ['qcow2, onto what is there', { volumeFormat: 'qcow2', isThere: true }],
   ['vhdx, larger', { volumeFormat: 'vhdx', volumeSizeGiB: 0.03125 }],
 ]
 
@@ -111,9 +111,9 @@ test.each(sources)('the run does what the plan says: %s, %s', async (image, cont
     { imageService: work.store, runner },
     { imageConversionDir: work.conversionDir, allowCompressionOnImageUpload: true },
   )
-  for (const [way, { target, ...options }] of ways) {
+  for (const [way, { isThere, ...options }] of ways) {
     const volume = work.file(`${image}-${container}-${way}`)
-    if (target === 'existing') await writeFile(volume, 'old')
+    if (isThere === true) await writeFile(volume, 'old')
     const request = { imageId, volume, ...options }
     did.length = 0
     const plan = await imageUtils.planImageToVolume(request)
