@@ -68,7 +68,7 @@ test('a part of a VMDK in several files says how one file is made of them', () =
     expect(check).toMatchObject({
       ok: false,
       reason: expect.stringContaining('one of several parts') as unknown,
-      accepted: expect.stringContaining('qemu-img convert -f vmdk') as unknown,
+      accepted: expect.stringContaining('disk-image convert --from vmdk') as unknown,
     })
   }
 })
