@@ -4,7 +4,7 @@ import type { DecryptPool } from '../luks/decrypt-pool.ts'
 import { refuse } from './errors.ts'
 import { cipherSectorBytes } from './open-cipher.ts'
 import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
-import { type ClusterEntry, type TableVisitor, visitL2Table } from './tables.ts'
+import { type ClusterEntry, lastByteInside, type TableVisitor, visitL2Table } from './tables.ts'
 
 /** Bytes of L2 tables that are kept; one table at least. */
 const keptTableBytes = 4 * 1024 ** 2
@@ -103,7 +103,6 @@ export class DiskReader {
   async read(range: DiskRange, destination: Uint8Array): Promise<void> {
     const { kind, hostOffset, length } = range
     if (kind === 'unallocated' || kind === 'zero') return
-    this.#checkInside(range)
     if (kind === 'compressed') {
       const content = await this.#inflate(range)
       destination.set(content.subarray(range.inflatedStart, range.inflatedStart + length))
@@ -131,18 +130,6 @@ export class DiskReader {
     await this.#cipher?.close()
   }
 
-  /** Every host cluster must begin inside the file; compressed data may be cut inside its last sector. */
-  #checkInside({ kind, hostOffset, hostLength, length }: DiskRange): void {
-    const { clusterSize } = this.layout
-    const farthest =
-      kind === 'compressed'
-        ? Math.max(hostOffset, hostOffset + hostLength - 512)
-        : Math.floor((hostOffset + length - 1) / clusterSize) * clusterSize
-    if (farthest >= this.#file.size) {
-      refuse('qcow2-cluster-outside-file', 'a cluster lies outside the file', hostOffset)
-    }
-  }
-
   #table(index: number): Promise<Uint8Array> {
     const known = this.#tables.get(index)
     if (known !== undefined) {
@@ -167,7 +154,11 @@ export class DiskReader {
     }
     const bytes = await this.#readFully(offset, layout.clusterSize)
     // All of its entries must be right, whichever are needed.
-    visitL2Table(bytes, layout, index, offset, { clusters: () => undefined, range: () => undefined })
+    const clusters = (entry: ClusterEntry, count: number): void => {
+      if (lastByteInside(entry, count) < this.#file.size) return
+      refuse('qcow2-cluster-outside-file', 'a cluster lies outside the file', entry.hostOffset)
+    }
+    visitL2Table(bytes, layout, index, offset, { clusters, range: () => undefined })
     return bytes
   }
 

@@ -7,7 +7,7 @@ import type { Qcow2Layout } from './layout.ts'
 import { MinHeap } from './min-heap.ts'
 import { PendingExtents } from './pending-extents.ts'
 import { TableOrder } from './table-order.ts'
-import { type ClusterEntry, type TableVisitor, visitL2Table } from './tables.ts'
+import { type ClusterEntry, lastByteInside, type TableVisitor, visitL2Table } from './tables.ts'
 
 /** Extents that wait for their bytes before the next L2 table is opened. */
 export const waitingExtents: number = 16_384
@@ -52,8 +52,7 @@ export class ImageMap {
   }
 
   /**
-   * Every host cluster must begin inside the file. The last one may be cut by the file's end, behind which it reads
-   * as zero, as in qemu; compressed data may be cut inside its last sector.
+   * Every host cluster must begin inside the file.
    *
    * @throws {Qcow2DecodeError}
    */
@@ -97,15 +96,11 @@ export class ImageMap {
     this.#stats.pass(nothing)
   }
 
-  #claim({ kind, hostOffset, hostLength }: ClusterEntry, count: number): void {
+  #claim(entry: ClusterEntry, count: number): void {
+    const { kind, hostOffset, hostLength } = entry
     if (hostLength === 0) return
-    const end = hostOffset + count * hostLength
-    if (kind === 'compressed') {
-      this.#claims.claimCompressed(hostOffset, hostLength)
-      this.#farthest = Math.max(this.#farthest, hostOffset, end - 512)
-    } else {
-      this.#claims.claim(hostOffset, count * hostLength)
-      this.#farthest = Math.max(this.#farthest, end - hostLength)
-    }
+    if (kind === 'compressed') this.#claims.claimCompressed(hostOffset, hostLength)
+    else this.#claims.claim(hostOffset, count * hostLength)
+    this.#farthest = Math.max(this.#farthest, lastByteInside(entry, count))
   }
 }

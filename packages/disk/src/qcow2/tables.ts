@@ -214,6 +214,17 @@ function countAlike(
 }
 
 /**
+ * The last byte that must be inside the file for neighbouring clusters of one kind: each begins inside. The last one may
+ * be cut by the file's end, behind which it reads as zero, as in qemu; compressed data may be cut inside its last
+ * sector. -1 where nothing is stored.
+ */
+export function lastByteInside({ kind, hostOffset, hostLength }: ClusterEntry, count: number): number {
+  if (hostLength === 0) return -1
+  const end = hostOffset + count * hostLength
+  return kind === 'compressed' ? Math.max(hostOffset, end - 512) : end - hostLength
+}
+
+/**
  * Reads one standard L2 entry, as two big-endian halves.
  *
  * @param place where the entry lies in the file, for the error
