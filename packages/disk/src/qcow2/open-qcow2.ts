@@ -1,7 +1,7 @@
 import { type Disk, type Extent, InvalidError, type RandomAccessReader } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
-import { checkReadTables, type TableReader } from './check-tables.ts'
+import { checkReadTables, checkRefcounts, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'
 import { parseL1Table } from './tables.ts'
 import { requireReadable } from './plan-qcow2.ts'
@@ -76,6 +76,7 @@ export async function openQcow2(
   const l1Bytes = layout.l1Entries * 8
   const l1 = parseL1Table(await tables.read(Number(layout.l1Offset), l1Bytes, 'the L1 table', claim), layout)
   await checkReadTables(layout, tables, claim)
+  await checkRefcounts(layout, tables, claim)
   signal?.throwIfAborted()
   const isEncrypted = layout.cryptMethod !== 0 && passphrase !== undefined
   const cipher = isEncrypted ? await openCipher(reader, layout, passphrase, signal) : undefined

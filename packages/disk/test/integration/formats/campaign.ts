@@ -25,13 +25,15 @@ export const campaignFormats = ['vmdk', 'vdi', 'parallels', 'vhdx', 'vpc', 'qcow
 
 /**
  * Only a stream of grains reads those that no table has, and where a table lies over them. Where a fixed VHD has bytes
- * behind its disk, they are written before its footer tells.
+ * behind its disk, they are written before its footer tells. And only the stream of a qcow2 sees the whole file, and so
+ * whether two of its clusters share a place.
  */
 const streamRules: ReadonlySet<string> = new Set([
   'fixed-gap',
   'vmdk-grain-tables',
   'vmdk-grain-data',
   'vmdk-block-used-twice',
+  'qcow2-cluster-used-twice',
 ])
 
 /** How many images were read, and refused. */
