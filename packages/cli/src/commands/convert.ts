@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import type { Stats } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ImageUtils } from '@disk-image/image-utils'
@@ -95,13 +96,7 @@ async function convert(
   const { first, siblings } = await findParts(session, operands.slice(0, -1), from)
   await using held = await holdOperand(session, first)
   const source = held.name
-  const target = await stat(destination).catch(() => undefined)
-  for (const name of [held.path, ...siblings]) {
-    const found = await stat(name)
-    if (target !== undefined && target.ino === found.ino && target.dev === found.dev) {
-      throw new UsageError('SOURCE and DEST are the same file.')
-    }
-  }
+  for (const name of [held.path, ...siblings]) await checkDifferent(destination, await stat(name))
   const startedMs = performance.now()
   await imageUtils.convertImage(source, destination, to, {
     ...session.call,
@@ -152,16 +147,19 @@ async function convertWrapped(
   if (disks.length > 0 && disks.length !== destinations.length) {
     throw new UsageError('Give one DEST for each --disk, in the same order.')
   }
+  const volumes = destinations.map((destination, index) => ({
+    volume: resolveDestination(session, destination),
+    disk: disks[index],
+  }))
+  const found = await handle.stat()
+  for (const { volume } of volumes) await checkDifferent(volume, found)
   const containerFormat = envelope === 'tar' ? 'ova' : 'compressed'
   const reports = await imageUtils.archiveToVolumes({
     ...session.call,
     ...readEncryption(session, imageUtils, flags, flags.to),
     imageId: path.basename(held.name),
     source: { stored, diskFormat: flags.from, containerFormat },
-    volumes: destinations.map((destination, index) => ({
-      volume: resolveDestination(session, destination),
-      disk: disks[index],
-    })),
+    volumes,
     volumeFormat: flags.to,
     volumeSubformat: flags.subformat,
     disableSparse: flags.disableSparse,
@@ -175,6 +173,14 @@ async function convertWrapped(
     ),
   )
   return true
+}
+
+/** @throws {UsageError} where the destination is the file that is read */
+async function checkDifferent(destination: string, source: Pick<Stats, 'dev' | 'ino'>): Promise<void> {
+  const target = await stat(destination).catch(() => undefined)
+  if (target !== undefined && target.ino === source.ino && target.dev === source.dev) {
+    throw new UsageError('SOURCE and DEST are the same file.')
+  }
 }
 
 async function isRegularFile(session: Session, name: string): Promise<boolean> {

@@ -163,6 +163,11 @@ test('each disk of an OVA goes onto its own volume', async () => {
   expect((await bench.run([...unpack, '--from', 'raw'])).exitCode).toBe(0)
   expect(await readFile(bench.path('g.raw'))).toEqual(data)
   expect((await bench.run([...unpack, '--from', 'qcow2'])).exitCode).toBe(3)
+  // Onto itself: it would be gone before it is read.
+  expect((await bench.run(['convert', 'disk.gz', 'disk.gz', '--from', 'raw', '--to', 'raw'])).exitCode).toBe(
+    2,
+  )
+  expect(await readFile(bench.path('disk.gz'))).toEqual(gzipSync(data))
   const asItIs = await bench.run([...unpack, '--from', 'raw', '--allow-archives-as-raw'])
   expect(asItIs.exitCode).toBe(0)
   expect((await readFile(bench.path('g.raw'))).subarray(0, 2)).toEqual(Buffer.from([0x1f, 0x8b]))

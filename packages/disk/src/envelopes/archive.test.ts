@@ -128,6 +128,14 @@ describe('an OVA', () => {
   })
 })
 
+test('an archive of endless files is given up', async () => {
+  const names = Array.from({ length: 300 }, (_, index) => `f${index}`)
+  for (const name of names) put(name, 'x')
+  await expect(unpack(tar(...names), 65_536, { open: () => undefined })).rejects.toMatchObject({
+    rule: 'archive',
+  })
+})
+
 describe('layers', () => {
   test.each<[string, () => Buffer, readonly string[]]>([
     ['gzip', () => gzipSync(first), ['gzip']],

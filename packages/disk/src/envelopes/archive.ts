@@ -31,6 +31,9 @@ export interface Archive extends Envelope {
 const besides =
   /(^|\/)(\._[^/]*|Vagrantfile|PaxHeader[^/]*)$|\.(json|ya?ml|xml|txt|md|nvram|strings|info|rb|pub|xva|sha\d*|md5)$/i
 
+/** As many as a descriptor may have. */
+const mostDisks = 256
+
 /**
  * Reads a tar archive that holds disk images: an OVA of one disk or several, a Vagrant box, what Google Cloud exports.
  *
@@ -96,6 +99,9 @@ class ArchiveReader {
     if (!isDisk) return undefined
     if (this.#seen.has(name))
       throw this.refuse('archive-twice', `The archive has ${JSON.stringify(name.slice(0, 100))} twice`)
+    if (this.#seen.size === mostDisks) {
+      throw this.refuse('archive', `The archive holds more than ${mostDisks} files that may be a disk`)
+    }
     this.#seen.add(name)
     if (described?.isDelta === true) {
       throw this.refuse(

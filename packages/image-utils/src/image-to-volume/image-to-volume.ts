@@ -11,6 +11,7 @@ import { receiveXenserverImage } from './receive-xenserver-image.ts'
 import type { ArchiveToVolumesRequest, ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
 import { Stopwatch, observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
+import { identifyDestination } from '../write/destination-identity.ts'
 import { writeDisk } from '../write/write-disk.ts'
 
 /**
@@ -52,6 +53,7 @@ export function archiveToVolumes(
 ): Promise<ImageToVolumeReport[]> {
   return observe(services.telemetry, 'image_to_volume', { ...request }, async (observed, operation) => {
     const stopwatch = new Stopwatch(services.clock, operation)
+    await checkDifferent(volumes.map(({ volume }) => volume))
     const jobs: Job[] = []
     for (const volume of volumes) jobs.push(await prepareJob(services, { ...observed, ...volume }))
     const [first] = jobs
@@ -63,6 +65,22 @@ export function archiveToVolumes(
     }
     return transferAll(services, jobs, stopwatch)
   })
+}
+
+/** Two names may be one file, and two disks on it would be none. */
+async function checkDifferent(volumes: readonly string[]): Promise<void> {
+  const seen = new Map<string, string>()
+  for (const volume of volumes) {
+    for (const key of (await identifyDestination(volume)).keys) {
+      const other = seen.get(key)
+      if (other !== undefined) {
+        throw new InvalidError({
+          reason: `${other} and ${volume} are the same: each disk needs a volume that is no other's.`,
+        })
+      }
+      seen.set(key, volume)
+    }
+  }
 }
 
 async function transfer(

@@ -1,6 +1,6 @@
 export { transferMemoryBytes } from './estimate.ts'
-export { createDestinationIdentifier, identifyDestination } from './destination-identity.ts'
-export type { DestinationIdentifier, DestinationIdentity } from './destination-identity.ts'
+export { createDestinationIdentifier, identifyDestination } from '../write/destination-identity.ts'
+export type { DestinationIdentifier, DestinationIdentity } from '../write/destination-identity.ts'
 export type { TransferQueueDependencies, TransferQueueOptions } from './queue-options.ts'
 export type { Transfer, TransferOutcome, TransferReport, TransferState, TransferSummary } from './transfer.ts'
 export { createTransferQueue } from './transfer-queue.ts'

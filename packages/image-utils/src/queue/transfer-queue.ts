@@ -5,7 +5,7 @@ import {
   type DestinationIdentifier,
   type DestinationIdentity,
   createDestinationIdentifier,
-} from './destination-identity.ts'
+} from '../write/destination-identity.ts'
 import {
   type QueueLimits,
   type TransferQueueDependencies,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { copyFile, open, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, open, readFile, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { requireTool } from '@disk-image/testing'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -135,6 +135,21 @@ test('a local file is opened by what it is said to be, and stays open', async ()
   expect((await handle.stat()).size).toBe(report.bytesDownloaded)
   const wrong = { ...request, source: { ...source, diskFormat: 'qcow2' }, volume: work.file('other') }
   await expect(imageUtils.imageToVolume(wrong)).rejects.toThrow('claimed')
+})
+
+test('two disks onto one volume are refused, whatever it is called', async () => {
+  const imageId = await addOva('m.ovf', 'm-disk0.vmdk', 'm-disk1.vmdk')
+  await writeFile(work.file('a'), 'kept')
+  await symlink(work.file('a'), work.file('link'))
+  for (const names of [
+    ['a', 'a'],
+    ['a', 'link'],
+    ['new', 'new'],
+  ]) {
+    const volumes = names.map((name) => ({ volume: work.file(name) }))
+    await expect(imageUtils.archiveToVolumes({ imageId, volumes })).rejects.toThrow('are the same')
+  }
+  expect(await readFile(work.file('a'), 'utf8')).toBe('kept')
 })
 
 test('what is no archive has one disk', async () => {
