@@ -142,7 +142,9 @@ async function convertWrapped(
   const stored = await fileSource(held.name, handle)
   const envelope = envelopeOf((await stored.readRange?.(0, 512)) ?? new Uint8Array(0))
   if (envelope === undefined) return false
-  if (flags.compress !== undefined) throw new UsageError('--compress is for a source that is in no archive.')
+  if ((flags.compress ?? 'none') !== 'none') {
+    throw new UsageError('--compress is for a source that is in no archive.')
+  }
   const { disk: disks = [] } = flags
   if (disks.length > 0 && disks.length !== destinations.length) {
     throw new UsageError('Give one DEST for each --disk, in the same order.')
