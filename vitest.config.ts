@@ -9,6 +9,7 @@ const packages = [
   'format-policy',
   'glance-client',
   'vhd',
+  'sources',
   'image-utils',
   'fleet',
   'cli',
