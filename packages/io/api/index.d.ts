@@ -110,6 +110,22 @@ type HashTask = {
   readonly saltLength?: number;
 };
 
+interface ImageHashesOptions {
+  readonly image: ExpectedImage;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly additionalHashes?: readonly string[] | undefined;
+  readonly threadFromBytes?: number | undefined;
+}
+
+interface ImageHashesResult {
+  readonly hash: {
+    readonly algorithm: string;
+    readonly value: string;
+    readonly verified: boolean;
+  } | undefined;
+  readonly additionalHashes: Readonly<Record<string, string>>;
+}
+
 interface Lease {
   keep(weight: number): {
     readonly release: () => void;
@@ -136,6 +152,22 @@ type RequestHandler<Request, Reply> = (request: Request) => Reply;
 interface Requests<Request, Reply> {
   run(request: Request): Promise<Reply>;
   close(): Promise<void>;
+}
+
+export declare class SparseSink implements OverlappedSink {
+  #private;
+  constructor(target: Pick<Target, "write" | "zero">, options: SparseSinkOptions);
+  get offset(): number;
+  get written(): number;
+  write(chunk: Uint8Array): Promise<void>;
+  writeAt(chunk: Uint8Array, start: number): Promise<void>;
+  zeroAt(start: number, length: number): Promise<void>;
+}
+
+interface SparseSinkOptions {
+  readonly sparse: boolean;
+  readonly rateLimiter?: RateLimiter | undefined;
+  readonly checkEnd?: ((endBytes: number) => void) | undefined;
 }
 
 export declare class ThreadPool<Request, Reply> {
@@ -167,12 +199,8 @@ export declare class Transfer {
   close(): Promise<void>;
 }
 
-interface TransferOptions {
-  readonly image: ExpectedImage;
-  readonly verify?: VerifyPolicy | undefined;
-  readonly additionalHashes?: readonly string[] | undefined;
+interface TransferOptions extends ImageHashesOptions {
   readonly onProgress?: ProgressListener | undefined;
-  readonly threadFromBytes?: number | undefined;
 }
 
 interface TransferResources {
@@ -180,14 +208,8 @@ interface TransferResources {
   readonly buffers?: BufferPool | undefined;
 }
 
-interface TransferResult {
+interface TransferResult extends ImageHashesResult {
   readonly bytes: number;
-  readonly hash: {
-    readonly algorithm: string;
-    readonly value: string;
-    readonly verified: boolean;
-  } | undefined;
-  readonly additionalHashes: Readonly<Record<string, string>>;
 }
 
 interface TransferVerifiedOptions extends TransferOptions {
@@ -244,6 +266,7 @@ export type {
   Lease,
   RequestHandler,
   Requests,
+  SparseSinkOptions,
   ThreadPoolOptions,
   TransferOptions,
   TransferResources,

@@ -1,27 +1,31 @@
-export { readFully, readFullyFrom } from './files/read-fully.ts'
-export { writeFully } from './files/write-fully.ts'
+export { readFully, readFullyFrom } from './files/read.ts'
+export { isZero, RateLimiter, SparseSink, writeFully, writeSparsely } from './files/write.ts'
+export type { SparseSinkOptions } from './files/write.ts'
 export { Channel } from './flow/channel.ts'
 export { Limiter } from './flow/limiter.ts'
 export type { Lease } from './flow/limiter.ts'
-export { RateLimiter } from './flow/rate-limiter.ts'
 export { iterateUnlessAborted, unlessAborted } from './flow/unless-aborted.ts'
-export { toNodeHashName } from './hashing/hash-names.ts'
-export { hasHash, planHash, sizeOf } from './hashing/hash-plan.ts'
+export { hasHash, planHash, sizeOf, toNodeHashName } from './hashing/hash-plan.ts'
 export type { ExpectedImage, HashPlan } from './hashing/hash-plan.ts'
 export { HashPool } from './hashing/hash-pool.ts'
 export type { HashJob } from './hashing/hash-pool.ts'
-export { HashStream } from './hashing/hash-stream.ts'
-export type { HashStreamOptions } from './hashing/hash-stream.ts'
 export type { HashTask } from './hashing/hash-task.ts'
-export { BufferPool, BufferShare } from './memory/buffer-pool.ts'
-export type { BufferPoolOptions, BufferShareOptions } from './memory/buffer-pool.ts'
-export { allocateBuffer, allocateSharedBuffer } from './memory/buffers.ts'
-export { allocatePagePieces, isPageAligned, pageBytes } from './memory/page-memory.ts'
-export { isZero, writeSparsely } from './memory/sparse.ts'
+export {
+  allocateBuffer,
+  allocatePagePieces,
+  allocateSharedBuffer,
+  BufferPool,
+  BufferShare,
+  isPageAligned,
+  pageBytes,
+} from './memory/buffers.ts'
+export type { BufferPoolOptions, BufferShareOptions } from './memory/buffers.ts'
 export { serveRequests } from './threads/serve-requests.ts'
 export type { RequestHandler } from './threads/serve-requests.ts'
 export { ThreadPool } from './threads/thread-pool.ts'
 export type { Requests, ThreadPoolOptions } from './threads/thread-pool.ts'
+export { HashStream } from './transfer/hash-stream.ts'
+export type { HashStreamOptions } from './transfer/hash-stream.ts'
 export { Transfer } from './transfer/transfer.ts'
 export type { TransferOptions, TransferResources, TransferResult } from './transfer/transfer.ts'
 export { readAgain, transferVerified } from './transfer/transfer-verified.ts'

@@ -11,6 +11,7 @@ import {
 } from '@disk-image/core'
 import { createInspector } from '@disk-image/format-policy/inspector'
 import { openVolume } from '@disk-image/host'
+import { SparseSink } from '@disk-image/io'
 import { Cleanup } from '../services/cleanup.ts'
 import { type Services, chooseImageService } from '../services/services.ts'
 import { checkDestination } from '../write/check-target.ts'
@@ -20,8 +21,7 @@ import { imageToVolume } from '../image-to-volume/image-to-volume.ts'
 import { prepareJob, routeOf } from '../image-to-volume/job.ts'
 import { checkInspection } from '../image-to-volume/check-inspection.ts'
 import { driverOf, layoutOf } from '../route/formats.ts'
-import { InspectingSink } from '../sinks/inspecting-sink.ts'
-import { SparseSink } from '../sinks/sparse-sink.ts'
+import { InspectingSink } from '../image-to-volume/inspecting-sink.ts'
 
 /** Keywords of {@link fetchImage}. The ids are for logs only, as in the original. */
 export interface FetchOptions extends CallOptions {

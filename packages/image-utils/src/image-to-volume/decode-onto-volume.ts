@@ -1,11 +1,12 @@
+import type { Target } from '@disk-image/core'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
+import { SparseSink } from '@disk-image/io'
 import { openStreamDecoder, type Spool } from '@disk-image/disk'
 import type { RouteLayout } from '../route/formats.ts'
 import { checkSameSize } from '../judge/judge.ts'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
-import { SparseSink } from '../sinks/sparse-sink.ts'
 import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
 import { checkInspection } from './check-inspection.ts'
 import { checkFits, type Job } from './job.ts'
@@ -14,6 +15,18 @@ import type { Arrival, SpoolFile } from './receive.ts'
 const noSpool: Spool = {
   file: '/dev/null',
   write: () => Promise.reject(new RangeError('nothing of this image has to wait')),
+}
+
+/** Nothing goes beyond the volume, also of what only its end tells the size of. */
+export function sinkOnto(
+  { request, imageId, throttle, call, target }: Job,
+  volume: Pick<Target, 'write' | 'zero'>,
+): SparseSink {
+  return new SparseSink(volume, {
+    sparse: !target.writesZeros,
+    rateLimiter: rateLimiterOf({ throttle, call }),
+    checkEnd: (endBytes) => checkFits(endBytes, request.volumeSizeGiB, imageId),
+  })
 }
 
 /**
@@ -46,7 +59,7 @@ export async function decodeOntoVolume(
     cleanup.always(() => opened.close())
     // A decoder leaves out what is zero; of a device that has to be made true first.
     if (!target.writesZeros && sizeBytes !== undefined) await volume.zero(0, sizeBytes)
-    onto = new SparseSink(volume, { sparse: !target.writesZeros, rateLimiter: rateLimiterOf(job) })
+    onto = sinkOnto(job, volume)
   }
   if (plan.sizeBytes !== undefined) await open(plan.sizeBytes)
   const decoder = await openStreamDecoder(plan.layout, {
@@ -58,11 +71,7 @@ export async function decodeOntoVolume(
     writeZeros: target.writesZeros,
     onSize: plan.sizeBytes === undefined ? open : undefined,
     target: {
-      write: async (chunk, offset) => {
-        // What only the end tells the size of must not grow beyond the volume before.
-        checkFits(offset + chunk.length, request.volumeSizeGiB, imageId)
-        await onto?.writeAt(chunk, offset)
-      },
+      write: async (chunk, offset) => onto?.writeAt(chunk, offset),
       zero: async (offset, length) => onto?.zeroAt(offset, length),
     },
     signal: call.signal,

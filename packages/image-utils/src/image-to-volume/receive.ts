@@ -1,6 +1,7 @@
 import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
+import { SparseSink } from '@disk-image/io'
 import { type EnvelopeName, type Ovf, Unwrapper, type UnwrapperOptions } from '@disk-image/disk'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
@@ -8,16 +9,15 @@ import { checkAvailableSpace } from '../judge/space.ts'
 import { withFileReader } from '../files/file-reader.ts'
 import { driverOf, headBytes, layoutOf, type RouteLayout } from '../route/formats.ts'
 import type { Route } from '../route/route.ts'
-import { InspectingSink } from '../sinks/inspecting-sink.ts'
-import { SparseSink } from '../sinks/sparse-sink.ts'
-import { checkFits, type Job, routeOf } from './job.ts'
+import { InspectingSink } from './inspecting-sink.ts'
+import { type Job, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
-import { decodeOntoVolume } from './decode-onto-volume.ts'
+import { decodeOntoVolume, sinkOnto } from './decode-onto-volume.ts'
 import { DiskChoice, openToolEnvelope } from './unwrap.ts'
 import { openTarget } from '../write/open-target.ts'
-import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
+import { volumeOptions } from '../write/write-disk.ts'
 
 /** An image that has arrived whole, inspected and judged. */
 export interface Received {
@@ -265,16 +265,9 @@ async function streamToVolume(services: Services, job: Job, cleanup: Cleanup): P
     ...volumeOptions(services, job),
   })
   cleanup.always(() => volume.close())
-  const sink = new SparseSink(volume, {
-    sparse: job.request.disableSparse !== true,
-    rateLimiter: rateLimiterOf(job),
-  })
-  const writeAt = async (chunk: Uint8Array, offset: number): Promise<void> => {
-    checkFits(offset + chunk.length, job.request.volumeSizeGiB, job.imageId)
-    await sink.writeAt(chunk, offset)
-  }
+  const sink = sinkOnto(job, volume)
   return {
-    sink: { write: (chunk) => writeAt(chunk, sink.offset), writeAt },
+    sink,
     finish: async () => {
       // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
       const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512

@@ -1,10 +1,9 @@
 import { open, stat } from 'node:fs/promises'
 import { type CallOptions, KiB, MiB } from '@disk-image/core'
 import { openVolume, preparePartial, resolvePlace } from '@disk-image/host'
-import { writeSparsely } from '@disk-image/io'
+import { SparseSink, writeSparsely } from '@disk-image/io'
 import type { Services } from '../services/services.ts'
 import { inspectFile } from '../files/file-reader.ts'
-import { SparseSink } from '../sinks/sparse-sink.ts'
 import { readFileInChunks } from '../files/file-chunks.ts'
 import { checkSameSize } from '../judge/judge.ts'
 

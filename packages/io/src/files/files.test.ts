@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { readFully, readFullyFrom } from './read-fully.ts'
-import { writeFully } from './write-fully.ts'
+import { readFully, readFullyFrom } from './read.ts'
+import { writeFully } from './write.ts'
 
 type Handle = Parameters<typeof writeFully>[0] & Parameters<typeof readFully>[0]
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { HashPool } from '../hashing/hash-pool.ts'
-import { BufferPool } from '../memory/buffer-pool.ts'
+import { BufferPool } from '../memory/buffers.ts'
 import { Transfer } from './transfer.ts'
 
 /** Threads that take bytes and never say that they have them, until they are closed. */

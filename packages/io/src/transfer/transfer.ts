@@ -1,19 +1,13 @@
 import { ImageDownloadFailedError } from '@disk-image/core'
-import type { ByteSink, OverlappedSink, ProgressListener, VerifyPolicy } from '@disk-image/core'
-import { hashHere, type HashJob, HashPool } from '../hashing/hash-pool.ts'
-import { type ExpectedImage, type HashPlan, planHash, sizeOf } from '../hashing/hash-plan.ts'
-import { BufferPool, BufferShare } from '../memory/buffer-pool.ts'
-import { Ring } from '../memory/ring.ts'
+import type { ByteSink, OverlappedSink, ProgressListener } from '@disk-image/core'
+import { sizeOf } from '../hashing/hash-plan.ts'
+import type { HashPool } from '../hashing/hash-pool.ts'
+import { ImageHashes, type ImageHashesOptions, type ImageHashesResult } from '../hashing/image-hashes.ts'
+import { BufferPool, BufferShare } from '../memory/buffers.ts'
 
 /** What a {@link Transfer} must be. */
-export interface TransferOptions {
-  readonly image: ExpectedImage
-  readonly verify?: VerifyPolicy | undefined
-  /** By Node's names. */
-  readonly additionalHashes?: readonly string[] | undefined
+export interface TransferOptions extends ImageHashesOptions {
   readonly onProgress?: ProgressListener | undefined
-  /** Hash in other threads from this size on, and where the size is not known. @default 4 MiB */
-  readonly threadFromBytes?: number | undefined
 }
 
 /** What the transfers of one client share. @default each has its own */
@@ -23,13 +17,9 @@ export interface TransferResources {
 }
 
 /** What went through a transfer. */
-export interface TransferResult {
+export interface TransferResult extends ImageHashesResult {
   /** Bytes handed to the sink. */
   readonly bytes: number
-  readonly hash:
-    | { readonly algorithm: string; readonly value: string; readonly verified: boolean }
-    | undefined
-  readonly additionalHashes: Readonly<Record<string, string>>
 }
 
 /**
@@ -38,11 +28,9 @@ export interface TransferResult {
  */
 export class Transfer {
   readonly #options: TransferOptions
-  readonly #plan: HashPlan | undefined
   readonly #total: number | undefined
-  /** What ends with it, because nobody shares it. */
-  readonly #own: { close(): unknown }[] = []
-  readonly #jobs: ReadonlyMap<string, HashJob>
+  readonly #hashes: ImageHashes
+  readonly #ownBuffers: BufferPool | undefined
   readonly #ring: Ring
   readonly #write: (bytes: Uint8Array, offset: number) => Promise<void>
   /** Where the sink's bytes begin, once there are any. */
@@ -53,10 +41,9 @@ export class Transfer {
   /** @throws {ImageDownloadFailedError} where the image's record has nothing by which it could be verified as demanded */
   constructor(sink: ByteSink | OverlappedSink, options: TransferOptions, shared: TransferResources = {}) {
     this.#options = options
-    this.#plan = planHash(options.image, options.verify ?? 'fallback')
+    this.#hashes = new ImageHashes(options, shared.hashPool)
     this.#total = sizeOf(options.image)
-    this.#jobs = this.#beginJobs(shared.hashPool ?? this.#keep(new HashPool()))
-    const buffers = shared.buffers ?? this.#keep(new BufferPool({ bufferBytes: 1024 * 1024 }))
+    const buffers = shared.buffers ?? (this.#ownBuffers = new BufferPool({ bufferBytes: 1024 * 1024 }))
     this.#ring = new Ring(new BufferShare(buffers), (bytes, offset, again) =>
       this.#consume(bytes, offset, again),
     )
@@ -112,48 +99,24 @@ export class Transfer {
     if (this.#total !== undefined && received !== this.#total) {
       throw this.#wrong(`${received} bytes arrived, the image has ${this.#total}.`)
     }
-    const values = new Map<string, string>()
-    for (const [algorithm, job] of this.#jobs) values.set(algorithm, await job.finish())
-    const { additionalHashes = [] } = this.#options
-    return {
-      bytes: received - (this.#sinkFrom ?? received),
-      hash: this.#compare(values),
-      additionalHashes: Object.fromEntries(additionalHashes.map((name) => [name, values.get(name) ?? ''])),
-    }
+    const hashes = await this.#hashes.finish((reason) => this.#wrong(reason))
+    return { bytes: received - (this.#sinkFrom ?? received), ...hashes }
   }
 
   /** Waits for what is lent, frees everything. */
   async close(): Promise<void> {
     this.#ring.fail(new Error('The transfer is over'))
     // First those who hash: what they still hold is given back then, also by a thread that says nothing any more.
-    await Promise.all([...this.#jobs.values()].map((job) => job.close()))
+    await this.#hashes.close()
     await this.#ring.settle()
     this.#ring.close()
-    await Promise.all(this.#own.map((one) => one.close()))
-  }
-
-  #keep<Resource extends { close(): unknown }>(resource: Resource): Resource {
-    this.#own.push(resource)
-    return resource
-  }
-
-  #beginJobs(pool: HashPool): Map<string, HashJob> {
-    const { additionalHashes = [], threadFromBytes = 4 * 1024 * 1024 } = this.#options
-    const inThread = this.#total === undefined || this.#total >= threadFromBytes
-    const names = new Set(additionalHashes)
-    if (this.#plan !== undefined) names.add(this.#plan.nodeAlgorithm)
-    const begin = (algorithm: string): HashJob => {
-      const task = { kind: 'hash', algorithm } as const
-      return inThread ? pool.run(task) : hashHere(task)
-    }
-    return new Map([...names].map((algorithm) => [algorithm, begin(algorithm)]))
+    this.#ownBuffers?.close()
   }
 
   async #consume(bytes: Uint8Array, offset: number, again: boolean): Promise<void> {
     const written = again ? undefined : this.#write(bytes, offset)
-    const hashed = [...this.#jobs.values()].map((job) => job.update(bytes))
     try {
-      await Promise.all([written, ...hashed])
+      await Promise.all([written, ...this.#hashes.update(bytes)])
     } catch (error) {
       this.#ring.fail(error)
       // Nobody may free what the sink still reads.
@@ -163,16 +126,6 @@ export class Transfer {
     this.#doneBytes += bytes.length
     const { onProgress } = this.#options
     onProgress?.({ stage: 'download', completed: this.#doneBytes, total: this.#total, unit: 'bytes' })
-  }
-
-  #compare(values: ReadonlyMap<string, string>): TransferResult['hash'] {
-    if (this.#plan === undefined) return undefined
-    const { algorithm, nodeAlgorithm, expected } = this.#plan
-    const value = values.get(nodeAlgorithm) ?? ''
-    if (expected !== undefined && value !== expected) {
-      throw this.#wrong(`the ${algorithm} hash of the data is ${value}, the image's record says ${expected}.`)
-    }
-    return { algorithm, value, verified: expected !== undefined }
   }
 
   #wrong(reason: string): ImageDownloadFailedError {
@@ -201,4 +154,189 @@ function positional(
     last = last.then(() => (mayBegin() ? sink.write(bytes) : undefined))
     return last
   }
+}
+
+/**
+ * Takes one buffer's bytes, which are lent until the promise settles.
+ *
+ * @param offset of the first byte in the whole
+ * @param again whether the bytes were there before, and are read once more for the hash alone
+ */
+type Consumer = (bytes: Uint8Array, offset: number, again: boolean) => Promise<void>
+
+/** A buffer that is being filled. */
+interface Filling {
+  readonly memory: Uint8Array
+  readonly offset: number
+  readonly again: boolean
+  used: number
+}
+
+/**
+ * Bytes go in at one end, in any portions; whoever consumes them has a buffer of them at a time, while the next one is
+ * filled. The buffers are the only bound on what is under way, and the position in the whole is counted here alone.
+ */
+export class Ring {
+  readonly #buffers: BufferShare
+  readonly #consume: Consumer
+  readonly #lent = new Set<Promise<void>>()
+  #filling: Filling | undefined
+  /** For the next bytes: nothing of it is filled. */
+  #next: Uint8Array | undefined
+  #position = 0
+  #failure: { readonly error: unknown } | undefined
+  #wake: (() => void) | undefined
+
+  constructor(buffers: BufferShare, consume: Consumer) {
+    this.#buffers = buffers
+    this.#consume = consume
+  }
+
+  /** Bytes taken so far, with those that were read again. */
+  get position(): number {
+    return this.#position
+  }
+
+  get failed(): boolean {
+    return this.#failure !== undefined
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  /** From now on every call throws it; buffers that are with somebody are not used again. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#wake?.()
+  }
+
+  /**
+   * Free memory for the next bytes: {@link push} a view of its start, and nothing is copied. Undefined where there is
+   * none at the moment.
+   */
+  nextBuffer(): Uint8Array | undefined {
+    const filling = this.#filling
+    if (filling === undefined) return (this.#next ??= this.#buffers.tryAcquire())
+    return filling.again ? undefined : filling.memory.subarray(filling.used)
+  }
+
+  /**
+   * Takes the bytes: copies them, unless they are where {@link nextBuffer} wanted them. A promise means that the ring is
+   * full: wait before the next bytes, which then have a buffer of their own.
+   *
+   * @param last whether nothing will follow, so that there is nothing to wait for
+   * @throws what failed
+   */
+  push(bytes: Uint8Array, again = false, last = false): Promise<void> | undefined {
+    this.throwIfFailed()
+    const offset = this.#position
+    this.#position += bytes.length
+    const copied = this.#copy(bytes, 0, offset, again)
+    if (copied < bytes.length) return this.#copyRest(bytes, copied, offset, again)
+    if (last) return undefined
+    if (this.#filling === undefined) this.#next ??= this.#buffers.tryAcquire()
+    return this.#buffers.free === 0 ? this.#waitForSpare() : undefined
+  }
+
+  /** Lends bytes that stay where they are, behind those that were pushed. Resolves when nobody uses them any more. */
+  async lend(bytes: Uint8Array): Promise<void> {
+    this.throwIfFailed()
+    this.#flush()
+    const offset = this.#position
+    this.#position += bytes.length
+    await this.#consume(bytes, offset, false)
+    this.throwIfFailed()
+  }
+
+  /** Hands over what is filled in part, and waits until nobody has a buffer any more. Never rejects. */
+  async settle(): Promise<void> {
+    if (this.#failure === undefined) {
+      this.#flush()
+      if (this.#next !== undefined) this.#buffers.release(this.#next)
+      this.#next = undefined
+    }
+    while (this.#lent.size > 0) await Promise.all(this.#lent)
+  }
+
+  /** Gives up what is not back: whoever was to fill or to read it may still do so. */
+  close(): void {
+    this.#buffers.close()
+  }
+
+  /** Fills buffers as long as there are free ones. @returns how many of the bytes are taken */
+  #copy(bytes: Uint8Array, from: number, start: number, again: boolean): number {
+    let taken = from
+    while (taken < bytes.length) {
+      if (this.#filling?.again === !again) this.#flush()
+      const filling = (this.#filling ??= this.#begin(start + taken, again))
+      if (filling === undefined) break
+      const length = Math.min(bytes.length - taken, this.#buffers.bufferBytes - filling.used)
+      const part = length === bytes.length ? bytes : bytes.subarray(taken, taken + length)
+      if (!isAt(part, filling)) filling.memory.set(part, filling.used)
+      filling.used += length
+      taken += length
+      if (filling.used === this.#buffers.bufferBytes) this.#flush()
+    }
+    return taken
+  }
+
+  async #copyRest(bytes: Uint8Array, from: number, start: number, again: boolean): Promise<void> {
+    for (let taken = from; taken < bytes.length;) {
+      await this.#waitForBuffer()
+      taken = this.#copy(bytes, taken, start, again)
+    }
+  }
+
+  #begin(offset: number, again: boolean): Filling | undefined {
+    const memory = this.#next ?? this.#buffers.tryAcquire()
+    this.#next = undefined
+    return memory === undefined ? undefined : { memory, offset, again, used: 0 }
+  }
+
+  #flush(): void {
+    const full = this.#filling
+    this.#filling = undefined
+    if (full === undefined) return
+    const done: Promise<void> = this.#give(full).finally(() => {
+      this.#lent.delete(done)
+      this.#wake?.()
+    })
+    this.#lent.add(done)
+  }
+
+  async #give({ memory, offset, again, used }: Filling): Promise<void> {
+    try {
+      await this.#consume(memory.subarray(0, used), offset, again)
+      // After a failure buffers may still be with others: none is used again.
+      if (this.#failure === undefined) this.#buffers.release(memory)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  async #waitForRelease(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    this.#wake = undefined
+    this.throwIfFailed()
+  }
+
+  async #waitForBuffer(): Promise<void> {
+    this.throwIfFailed()
+    if (this.#filling !== undefined) return
+    while ((this.#next ??= this.#buffers.tryAcquire()) === undefined) await this.#waitForRelease()
+  }
+
+  /** Stops the writer one buffer before the last. */
+  async #waitForSpare(): Promise<void> {
+    await this.#waitForBuffer()
+    while (this.#buffers.free === 0 && this.#lent.size > 0) await this.#waitForRelease()
+  }
+}
+
+/** Whether bytes are in a buffer already, behind those that it has. */
+function isAt(bytes: Uint8Array, { memory, used }: Filling): boolean {
+  return bytes.buffer === memory.buffer && bytes.byteOffset === memory.byteOffset + used
 }

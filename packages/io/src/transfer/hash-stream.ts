@@ -1,8 +1,8 @@
 import type { ByteSink } from '@disk-image/core'
-import { BufferPool, BufferShare } from '../memory/buffer-pool.ts'
-import { Ring } from '../memory/ring.ts'
-import { hashHere, type HashJob, HashPool } from './hash-pool.ts'
-import type { HashTask } from './hash-task.ts'
+import { hashHere, type HashJob, HashPool } from '../hashing/hash-pool.ts'
+import type { HashTask } from '../hashing/hash-task.ts'
+import { BufferPool, BufferShare } from '../memory/buffers.ts'
+import { Ring } from './transfer.ts'
 
 /** Options of a {@link HashStream}. */
 export interface HashStreamOptions {
