@@ -65,6 +65,14 @@ interface DownloadReport {
   readonly durationSeconds: number;
 }
 
+interface EncodedImage {
+  readonly format: string;
+  readonly sizeBytes: number | undefined;
+  readonly temporaryBytes: number;
+  open(options?: CallOptions): AsyncIterable<Uint8Array>;
+  writeTo(target: Pick<Target, "write" | "zero">, options?: CallOptions): Promise<number>;
+}
+
 interface Envelope extends ByteSink {
   end(): Promise<void>;
   close(): Promise<void>;
@@ -531,6 +539,7 @@ export type {
   DownloadHash,
   DownloadOptions,
   DownloadReport,
+  EncodedImage,
   Envelope,
   Extent,
   FormatUse,

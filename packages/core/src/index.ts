@@ -36,6 +36,7 @@ export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } fr
 export type { CertificateSource } from './ports/certificates.ts'
 export type { Clock } from './ports/clock.ts'
 export type { Disk, DiskReceiver, Extent } from './ports/disk.ts'
+export type { EncodedImage } from './ports/encoded-image.ts'
 export type { Envelope } from './ports/envelope.ts'
 export type {
   ByteSink,

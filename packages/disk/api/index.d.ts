@@ -2,7 +2,9 @@ import {
   ByteSink,
   CallOptions,
   Disk,
+  EncodedImage,
   Envelope,
+  Extent,
   ImageError,
   Layout,
   RandomAccessReader,
@@ -40,6 +42,12 @@ interface DecodeWorkers extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+export declare class DiskChangedError extends ImageError {
+  readonly code = "DISK_CHANGED";
+  readonly kind = "failed";
+  constructor(reason: string, offset: number);
+}
+
 export declare class DiskFormatError extends ImageError {
   readonly code = "DISK_FORMAT";
   readonly kind = "refused";
@@ -71,6 +79,16 @@ interface DynamicLayout {
   readonly batmap: Batmap | undefined;
   readonly endOfData: number;
   readonly overlapped: ReadonlySet<string>;
+}
+
+type EncodableFormat = "raw";
+
+interface EncodeDiskOptions extends EncodeOptions {
+  readonly format: EncodableFormat;
+}
+
+interface EncodeOptions extends CallOptions {
+  readonly subformat?: string | undefined;
 }
 
 type EnvelopeName = "gzip" | "zstd" | "xz" | "bzip2" | "tar";
@@ -220,6 +238,10 @@ interface OpenLuksOptions extends LuksLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
+interface OpenRawOptions extends OpenDiskOptions {
+  readonly holes?: Iterable<FileRange> | AsyncIterable<FileRange> | undefined;
+}
+
 interface Ovf {
   readonly name: string | undefined;
   readonly operatingSystem: string | undefined;
@@ -261,6 +283,11 @@ interface Pbkdf2 {
   readonly hash: LuksHash;
   readonly iterations: number;
   readonly salt: Uint8Array;
+}
+
+interface RawDisk extends Disk {
+  extents(options?: CallOptions): AsyncIterable<Extent>;
+  storedExtents(): Iterable<Extent>;
 }
 
 interface RawReader {
@@ -480,6 +507,10 @@ interface VmdkSetDisk extends Disk {
 
 export declare function createDecodeWorkers(count?: number): DecodeWorkers;
 
+export declare const encodableFormats: readonly EncodableFormat[];
+
+export declare function encodeDisk(disk: Disk, options: EncodeDiskOptions): Promise<EncodedImage>;
+
 export declare function envelopeOf(head: Uint8Array): EnvelopeName | undefined;
 
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
@@ -487,6 +518,8 @@ export declare function openDisk(reader: RandomAccessReader, format: ReadableFor
 export declare function openLuks(reader: RandomAccessReader, options: OpenLuksOptions): Promise<LuksDisk>;
 
 export declare function openParallels(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<ParallelsDisk>;
+
+export declare function openRaw(reader: RandomAccessReader, options?: OpenRawOptions): Promise<RawDisk>;
 
 export declare function openStreamDecoder(layout: Layout, options: StreamDecoderOptions): Promise<StreamDecoder>;
 
@@ -515,6 +548,9 @@ export type {
   ChainRules,
   DecodeWorkers,
   DiskFormatErrorInit,
+  EncodableFormat,
+  EncodeDiskOptions,
+  EncodeOptions,
   EnvelopeName,
   FileRange,
   GzipProblem,
@@ -524,10 +560,12 @@ export type {
   MemberSink,
   OpenDiskOptions,
   OpenLuksOptions,
+  OpenRawOptions,
   Ovf,
   OvfDisk,
   ParallelsDisk,
   ParallelsLayout,
+  RawDisk,
   RawReader,
   ReadableFormat,
   Spool,

@@ -54,3 +54,14 @@ export function requireSound({ format, sizeBytes, problems }: Layout, but?: 'cle
     accepted: 'less than 2^53 bytes',
   })
 }
+
+/** A disk or file is not any more what it was when it was measured: what is made of it must not be used. */
+export class DiskChangedError extends ImageError {
+  readonly code = 'DISK_CHANGED'
+  readonly kind = 'failed'
+
+  /** @param offset byte of the disk */
+  constructor(reason: string, offset: number) {
+    super({ message: `The disk changed while it was read: ${reason} (at byte ${offset}).` })
+  }
+}

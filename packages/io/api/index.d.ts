@@ -60,6 +60,12 @@ export declare class Channel implements ByteSink, AsyncIterable<Uint8Array> {
   [Symbol.asyncIterator](): AsyncGenerator<Uint8Array>;
 }
 
+interface ChunkExtent {
+  readonly start: number;
+  readonly end: number;
+  readonly zero: boolean;
+}
+
 type ExpectedImage = Pick<ImageRecord, "id" | "size" | "os_hash_algo" | "os_hash_value" | "checksum">;
 
 interface HashJob {
@@ -244,6 +250,8 @@ export declare function readFullyFrom(reader: RandomAccessReader, into: Uint8Arr
 export declare function serveRequests<Request, Reply>(createHandler: () => RequestHandler<Request, Reply>): void;
 
 export declare function sizeOf({ id, size }: ExpectedImage): number | undefined;
+
+export declare function splitAtZeros(chunk: Uint8Array, offset: number, stepBytes?: number, leastBytes?: number): ChunkExtent[];
 
 export declare function toNodeHashName(name: string): string | undefined;
 

@@ -11,6 +11,14 @@ import { allocateBuffer } from '@disk-image/io'
 const readAhead = 4
 const windowBytes = MiB
 
+/** Neighbouring bytes of a disk. */
+export interface DiskPart {
+  readonly offset: number
+  readonly length: number
+  /** Absent where all are zero. */
+  readonly bytes?: Uint8Array | undefined
+}
+
 interface Pending {
   readonly offset: number
   readonly length: number
@@ -20,28 +28,27 @@ interface Pending {
 }
 
 /**
- * Hands a disk over in order; of a disk of any size a few MiB are in memory.
+ * Reads a disk in order, and ahead; of a disk of any size a few MiB are in memory. The bytes are valid until the next
+ * part is asked for.
  *
  * @param allocate makes the memory that is read into
  */
-export async function copyExtents(
+export async function* readExtents(
   disk: RandomAccessReader & { extents(options?: CallOptions): AsyncIterable<Extent> },
-  receiver: DiskReceiver,
-  { signal, onProgress }: CallOptions = {},
+  { signal }: CallOptions = {},
   allocate: (bytes: number) => Uint8Array = allocateBuffer,
-): Promise<void> {
+): AsyncGenerator<DiskPart, void, void> {
   const queue: Pending[] = []
   const buffers: Uint8Array[] = []
-  const deliver = async ({ offset, length, bytes, buffer }: Pending): Promise<void> => {
-    if (bytes === undefined) await receiver.zero(offset, length)
-    else await receiver.data(offset, await bytes)
+  const next = async function* (): AsyncGenerator<DiskPart, void, void> {
+    const { offset, length, bytes, buffer } = queue.shift() as Pending
+    yield { offset, length, bytes: await bytes }
     if (buffer !== undefined) buffers.push(buffer)
     signal?.throwIfAborted()
-    onProgress?.({ stage: 'convert', completed: offset + length, total: disk.size, unit: 'bytes' })
   }
   try {
     for await (const { offset, length, kind } of windowsOf(disk.extents({ signal }))) {
-      if (queue.length === readAhead) await deliver(queue.shift() as Pending)
+      if (queue.length === readAhead) yield* next()
       if (kind === 'data') {
         const buffer = buffers.pop() ?? allocate(windowBytes)
         const bytes = disk.read(offset, length, buffer)
@@ -50,10 +57,24 @@ export async function copyExtents(
         queue.push({ offset, length, bytes, buffer })
       } else queue.push({ offset, length })
     }
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) await deliver(next)
+    while (queue.length > 0) yield* next()
   } finally {
     // Nothing may still read when the caller closes the file.
     await Promise.allSettled(queue.map(({ bytes }) => Promise.resolve(bytes)))
+  }
+}
+
+/** Hands a disk over in order, as {@link readExtents} reads it. */
+export async function copyExtents(
+  disk: RandomAccessReader & { extents(options?: CallOptions): AsyncIterable<Extent> },
+  receiver: DiskReceiver,
+  { signal, onProgress }: CallOptions = {},
+  allocate?: (bytes: number) => Uint8Array,
+): Promise<void> {
+  for await (const { offset, length, bytes } of readExtents(disk, { signal }, allocate)) {
+    if (bytes === undefined) await receiver.zero(offset, length)
+    else await receiver.data(offset, bytes)
+    onProgress?.({ stage: 'convert', completed: offset + length, total: disk.size, unit: 'bytes' })
   }
 }
 

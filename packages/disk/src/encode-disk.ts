@@ -1,0 +1,38 @@
+import { type Disk, type EncodedImage, InvalidError } from '@disk-image/core'
+import type { EncodeOptions } from './encode/encode-options.ts'
+import { encodeRaw } from './raw/encode-raw.ts'
+
+/** A format that is written here, in qemu-img's terms. */
+export type EncodableFormat = 'raw'
+
+/** Options of {@link encodeDisk}. */
+export interface EncodeDiskOptions extends EncodeOptions {
+  readonly format: EncodableFormat
+}
+
+/** Lays a disk out. Its options are judged here, before anything is read. */
+export type EncodeFormat = (disk: Disk, options: EncodeOptions) => Promise<EncodedImage>
+
+/** A format is added by a line here. */
+const encoders: Readonly<Record<EncodableFormat, EncodeFormat>> = {
+  raw: encodeRaw,
+}
+
+/** Every {@link EncodableFormat}. */
+export const encodableFormats: readonly EncodableFormat[] = Object.keys(encoders) as EncodableFormat[]
+
+/**
+ * Lays a disk out as an image file of a format. Where the format lets its length be known before the first byte, the
+ * disk's map is read for it.
+ *
+ * @throws {InvalidError} for a format or an option that is not written here, and for a disk that the format can't hold
+ */
+export async function encodeDisk(disk: Disk, options: EncodeDiskOptions): Promise<EncodedImage> {
+  options.signal?.throwIfAborted()
+  if (!Object.hasOwn(encoders, options.format)) {
+    throw new InvalidError({
+      reason: `${options.format as string} is not written here; ${encodableFormats.join(', ')} are`,
+    })
+  }
+  return encoders[options.format](disk, options)
+}
