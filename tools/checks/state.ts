@@ -8,7 +8,7 @@ import { listFiles, readPackages } from './workspace.ts'
 /** Constants that hold state of the whole process, by file. @see docs/decisions/0014-state-of-a-process.md */
 const processState: Readonly<Record<string, readonly string[]>> = {
   'packages/io/src/memory/buffers.ts': ['aligned'],
-  'packages/host/src/volume/direct-writes.ts': ['underWayOfAll'],
+  'packages/host/src/volume/volume.ts': ['underWayOfAll'],
 }
 
 interface Node {

@@ -1,8 +1,7 @@
-import { open, readFile, stat } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
+import { open, readFile, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { InvalidError } from '@disk-image/core'
-import type { ProcessRunner } from '@disk-image/core'
+import { constants } from 'node:fs'
+import { InvalidError, type ProcessRunner } from '@disk-image/core'
 
 /** Whether a path is a block device, also through a symbolic link. False where there is nothing. */
 export async function isBlockDevice(name: string): Promise<boolean> {
@@ -119,4 +118,49 @@ export async function refuseAmongDevices(file: string, shown: string): Promise<v
   if (!(await isAmongDevices(file))) return
   const reason = `There is no device ${shown}. Writing there would create a regular file in RAM.`
   throw new InvalidError({ reason })
+}
+
+/** Options of {@link supportsDirectIo}. */
+export interface DirectIoOptions {
+  /** Used with `asRoot` for what this user may not open: `dd` opens it, and moves no byte. */
+  readonly runner?: ProcessRunner | undefined
+  readonly asRoot?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Whether a file or device can be opened for writing with O_DIRECT. It is really opened, neither read nor
+ * written, never made and never cut. False where it does not exist.
+ *
+ * @see cinder.volume.volume_utils.check_for_odirect_support
+ */
+export async function supportsDirectIo(name: string, options: DirectIoOptions = {}): Promise<boolean> {
+  const direct = constants.O_DIRECT as number | undefined
+  if (direct === undefined) return false
+  try {
+    const handle = await open(name, constants.O_WRONLY | direct)
+    await handle.close()
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (options.asRoot !== true || options.runner === undefined) return false
+    if (code !== 'EACCES' && code !== 'EPERM') return false
+  }
+  try {
+    const args = [
+      'count=0',
+      'if=/dev/zero',
+      `of=${path.resolve(name)}`,
+      'oflag=direct',
+      'conv=notrunc,nocreat',
+    ]
+    await options.runner.run(
+      { file: 'dd', args },
+      { asRoot: true, signal: options.signal, timeoutMs: 30_000 },
+    )
+    return true
+  } catch {
+    options.signal?.throwIfAborted()
+    return false
+  }
 }

@@ -1,8 +1,7 @@
-import { constants } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { ImageError, InvalidError } from '@disk-image/core'
 import { blockDeviceSize } from './block-device.ts'
-import { fileKind } from './file-kind.ts'
 
 /** The handle only names the file: nothing is read, woken or waited for. @see open(2), O_PATH; Node.js has no name for it */
 export const pathOnly = 0o10_000_000
@@ -141,4 +140,16 @@ export function renameInError(error: unknown, { path, name }: Pick<HeldFile, 'na
     const value: unknown = Reflect.get(error, key)
     if (typeof value === 'string' || Array.isArray(value)) Reflect.set(error, key, renamed(value))
   }
+}
+
+/** What a name leads to, in words that go behind "is". */
+export function fileKind(found: Stats): string {
+  if (found.isFile()) return 'a regular file'
+  if (found.isBlockDevice()) return 'a block device'
+  if (found.isDirectory()) return 'a folder'
+  if (found.isFIFO()) return 'a pipe'
+  if (found.isSocket()) return 'a socket'
+  if (found.isSymbolicLink()) return 'a link'
+  if (found.isCharacterDevice()) return 'a character device, such as a terminal'
+  return 'something else'
 }

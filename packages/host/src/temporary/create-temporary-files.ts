@@ -4,9 +4,13 @@ import { InvalidError } from '@disk-image/core'
 import type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from '@disk-image/core'
 import { spaceError } from '../files/space.ts'
 import { preparePrivateFolder } from './private-folder.ts'
-import { hostTag, startTicks } from './process-identity.ts'
-import { parseTemporaryName, temporaryName } from './temporary-name.ts'
-import type { TemporaryOwner } from './temporary-name.ts'
+import {
+  hostTag,
+  startTicks,
+  parseTemporaryName,
+  temporaryName,
+  type TemporaryOwner,
+} from './temporary-name.ts'
 
 /**
  * Temporary files, mode 0600 (directories 0700), in one directory, which is made (0700) when it is missing.

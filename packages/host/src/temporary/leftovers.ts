@@ -2,8 +2,7 @@ import { lstat, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { namesIn } from './create-temporary-files.ts'
 import { preparePrivateFolder } from './private-folder.ts'
-import { hostTag, isAlive } from './process-identity.ts'
-import { parseTemporaryName } from './temporary-name.ts'
+import { hostTag, isAlive, parseTemporaryName } from './temporary-name.ts'
 
 /** A temporary file or directory whose maker is gone. */
 export interface Leftover {

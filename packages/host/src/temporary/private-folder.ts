@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs'
 import { lstat, mkdir, readlink } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
-import { fileKind } from '../files/file-kind.ts'
+import { fileKind } from '../files/hold-file.ts'
 
 /** As many as the kernel follows. */
 const mostLinks = 40

@@ -6,8 +6,7 @@ import { execa } from 'execa'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createTemporaryFiles } from './create-temporary-files.ts'
 import { findLeftovers, removeLeftovers } from './leftovers.ts'
-import { hostTag, isAlive, startTicks } from './process-identity.ts'
-import { parseTemporaryName, temporaryName } from './temporary-name.ts'
+import { hostTag, isAlive, startTicks, parseTemporaryName, temporaryName } from './temporary-name.ts'
 
 let base: string
 let directory: string

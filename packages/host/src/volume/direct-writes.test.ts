@@ -5,7 +5,7 @@ import path from 'node:path'
 import { MiB } from '@disk-image/core'
 import { allocatePagePieces } from '@disk-image/io'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { DirectWrites } from './direct-writes.ts'
+import { DirectWrites } from './volume.ts'
 
 // What a healthy disk doesn't do on demand: the second descriptor is a fake one.
 const write = vi.fn<() => Promise<{ bytesWritten: number }>>()

@@ -1,12 +1,9 @@
-import { readFile } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
+import { readFile, type FileHandle, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MiB, type ProcessRunner } from '@disk-image/core'
-import { pageBytes } from '@disk-image/io'
+import { pageBytes, writeFully } from '@disk-image/io'
 import { sysfsFolder } from '../files/block-device.ts'
 import { type HeldRange, heldRangesOf } from './ranges.ts'
-import type { VolumeHandle } from './root-handle.ts'
-import { writeZeros } from './write-zeros.ts'
 
 /** What a kind of volume does differently. Offsets and lengths are checked by then. */
 export interface Medium {
@@ -136,4 +133,47 @@ async function readsAsZeros(handle: FileHandle, capacity: number): Promise<boole
     if (bytesRead !== length || buffer.some((byte) => byte !== 0)) return false
   }
   return true
+}
+
+const zeroBlock = new Uint8Array(1024 * 1024)
+
+/** Writes zeros, a MiB at a time, from one block that is never written to. */
+export async function writeZeros(
+  handle: Pick<FileHandle, 'write'>,
+  offset: number,
+  length: number,
+): Promise<void> {
+  for (let done = 0; done < length; done += zeroBlock.length) {
+    await writeFully(handle, zeroBlock.subarray(0, Math.min(zeroBlock.length, length - done)), offset + done)
+  }
+}
+
+/** What of a handle a volume is written with. */
+export type VolumeHandle = Pick<FileHandle, 'close' | 'datasync' | 'fd' | 'stat' | 'truncate' | 'write'>
+
+/**
+ * Writes, through the runner's root helper, what this user may not open: one `dd` for each change, which is on the
+ * disk when it ends. For the few that matter; a disk's bulk is a tool's.
+ *
+ * @param file absolute; it exists
+ */
+export function createRootHandle(file: string, runner: ProcessRunner, signal?: AbortSignal): VolumeHandle {
+  const dd = async (args: readonly string[], input?: Uint8Array): Promise<void> => {
+    const all = [`of=${file}`, ...args, 'status=none']
+    await runner.run({ file: 'dd', args: all }, { asRoot: true, signal, input })
+  }
+  const handle = {
+    fd: -1,
+    // In one write, as it would be by this process.
+    async write(chunk: Uint8Array, from: number, length: number, offset: number) {
+      const args = [`bs=${length}`, `seek=${offset}`, 'iflag=fullblock', 'oflag=seek_bytes']
+      await dd([...args, 'conv=notrunc,nocreat,fsync'], Buffer.from(chunk.subarray(from, from + length)))
+      return { bytesWritten: length, buffer: chunk }
+    },
+    truncate: (length = 0) => dd(['if=/dev/null', 'bs=1', `seek=${length}`, 'count=0', 'conv=nocreat,fsync']),
+    datasync: () => dd(['if=/dev/null', 'count=0', 'conv=notrunc,nocreat,fsync']),
+    stat: () => stat(file),
+    close: () => Promise.resolve(),
+  }
+  return handle as unknown as VolumeHandle
 }

@@ -7,8 +7,7 @@ import { writeSparsely } from '@disk-image/io'
 import { execa } from 'execa'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { holdFile } from '../files/hold-file.ts'
-import { hostTag } from '../temporary/process-identity.ts'
-import { temporaryName } from '../temporary/temporary-name.ts'
+import { hostTag, temporaryName } from '../temporary/temporary-name.ts'
 import { openVolume } from './open-volume.ts'
 
 let folder: string

@@ -15,7 +15,7 @@ import {
 import { requireTool } from '@disk-image/testing'
 import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createRootHandle } from '../../src/volume/root-handle.ts'
+import { createRootHandle } from '../../src/volume/media.ts'
 import { attachLoopDevice } from './loop-device.ts'
 
 for (const tool of ['losetup', 'mke2fs', 'setpriv']) requireTool(tool)

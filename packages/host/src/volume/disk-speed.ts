@@ -1,10 +1,60 @@
+import type { FileHandle } from 'node:fs/promises'
 import { MiB } from '@disk-image/core'
+
+/** The less is left for the end the better, but each time a slow disk loses a few of its turns. */
+const shortStepBytes = 16 * MiB
+const longStepBytes = 64 * MiB
+/** 200 MB/s, which few spinning disks write. */
+const quickSyncBytesPerMs = 200_000
+
+/**
+ * Has the kernel write to the disk while more is coming, so that there is little left to wait for at the end.
+ * An error of the disk is told once only, to whoever asks first: it is kept for {@link settle}.
+ */
+export class BackgroundSync {
+  readonly #handle: Pick<FileHandle, 'datasync'>
+  #stepBytes = shortStepBytes
+  #pendingBytes = 0
+  #running: Promise<void> | undefined
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(handle: Pick<FileHandle, 'datasync'>) {
+    this.#handle = handle
+  }
+
+  /** Says how much was written. */
+  wrote(bytes: number): void {
+    this.#pendingBytes += bytes
+    if (this.#pendingBytes < this.#stepBytes || this.#running !== undefined) return
+    this.#running = this.#sync(this.#pendingBytes)
+    this.#pendingBytes = 0
+  }
+
+  async #sync(bytes: number): Promise<void> {
+    const begun = performance.now()
+    try {
+      await this.#handle.datasync()
+      const isQuick = bytes >= quickSyncBytesPerMs * (performance.now() - begun)
+      this.#stepBytes = isQuick ? shortStepBytes : longStepBytes
+    } catch (error) {
+      this.#failure ??= { error }
+    } finally {
+      this.#running = undefined
+    }
+  }
+
+  /** Waits for what is under way. @throws what went wrong there */
+  async settle(): Promise<void> {
+    await this.#running
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+}
 
 /**
  * 10 ms for a MiB, which with two at once is a disk of 200 MiB/s. What waits for a slower one is better in the page
  * cache, and not in the memory that the next bytes need.
  */
-const quickBytesPerMs = MiB / 10
+const quickWriteBytesPerMs = MiB / 10
 /** So many writes are judged together: each may have met with something else that the disk did. */
 const firstJudged = 16
 /** A disk that was slow before is judged sooner: each try holds others up. */
@@ -44,7 +94,7 @@ export class DirectIoGovernor {
     this.#writes += 1
     this.#bytes = this.#bytes * kept + bytes
     this.#ms = this.#ms * kept + ms
-    if (this.#writes < this.#judged || this.#bytes >= quickBytesPerMs * this.#ms) return
+    if (this.#writes < this.#judged || this.#bytes >= quickWriteBytesPerMs * this.#ms) return
     this.#pauseBytes = this.#nextPauseBytes
     this.#nextPauseBytes *= 2
     this.#judged = laterJudged

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { MiB } from '@disk-image/core'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { BackgroundSync } from './background-sync.ts'
+import { BackgroundSync } from './disk-speed.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] })
