@@ -11,6 +11,11 @@ interface CertificateSource {
   getCertificate(context: RequestContext, certificateId: string, options?: CallOptions): Promise<string>;
 }
 
+interface Checksum {
+  readonly algorithm: string;
+  readonly value: string;
+}
+
 interface Clock {
   monotonicMs(): number;
   wallMs(): number;
@@ -51,6 +56,7 @@ interface DownloadHash {
 interface DownloadOptions extends CallOptions {
   readonly verify?: VerifyPolicy | undefined;
   readonly additionalHashes?: readonly string[] | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
   readonly resumeFrom?: ResumePoint | undefined;
   readonly connections?: number | undefined;
   readonly preferStores?: readonly string[] | undefined;
@@ -61,6 +67,7 @@ interface DownloadReport {
   readonly bytes: number;
   readonly resumes: number;
   readonly hash: DownloadHash | undefined;
+  readonly verified: readonly Checksum[];
   readonly additionalHashes: Readonly<Record<string, string>>;
   readonly durationSeconds: number;
 }
@@ -431,8 +438,10 @@ interface RunOptions {
 interface Source {
   readonly name: string;
   readonly sizeBytes: number | undefined;
+  readonly promises?: readonly Checksum[] | undefined;
   download(sink: ByteSink, options?: DownloadOptions): Promise<DownloadReport>;
   readRange?(offset: number, length: number, options?: CallOptions): Promise<Uint8Array>;
+  close?(): Promise<void>;
 }
 
 interface Target extends AsyncDisposable {
@@ -531,6 +540,7 @@ export type {
   ByteSink,
   CallOptions,
   CertificateSource,
+  Checksum,
   Clock,
   Command,
   DetailOptions,

@@ -40,6 +40,7 @@ export type { EncodedImage } from './ports/encoded-image.ts'
 export type { Envelope } from './ports/envelope.ts'
 export type {
   ByteSink,
+  Checksum,
   DetailOptions,
   DownloadHash,
   DownloadOptions,

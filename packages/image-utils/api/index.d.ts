@@ -4,6 +4,7 @@ import {
   CallOptions as CallOptions$1,
   CertificateSource,
   CertificateSource as CertificateSource$1,
+  Checksum,
   Clock,
   Clock as Clock$1,
   DownloadHash,
@@ -252,6 +253,7 @@ interface ImageToVolumeReport {
   readonly bytesWritten: number;
   readonly virtualSizeBytes: number;
   readonly hash: DownloadHash | undefined;
+  readonly verified: readonly Checksum[];
   readonly signatureVerified: boolean;
   readonly warnings: readonly Refusal$1[];
   readonly unwrapped: Unwrapped | undefined;
@@ -278,6 +280,7 @@ interface ImageToVolumeRequest extends CallOptions$1 {
   readonly disableSparse?: boolean | undefined;
   readonly durable?: boolean | undefined;
   readonly verify?: VerifyPolicy$1 | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
   readonly verifyBeforeWrite?: boolean | undefined;
   readonly connections?: number | undefined;
   readonly preferStores?: readonly string[] | undefined;

@@ -1,5 +1,6 @@
 import {
   CallOptions,
+  Checksum,
   DownloadHash,
   DownloadReport,
   ImageMetadata,
@@ -190,6 +191,7 @@ interface ImageToVolumeReport {
   readonly bytesWritten: number;
   readonly virtualSizeBytes: number;
   readonly hash: DownloadHash | undefined;
+  readonly verified: readonly Checksum[];
   readonly signatureVerified: boolean;
   readonly warnings: readonly Refusal[];
   readonly unwrapped: Unwrapped | undefined;
@@ -216,6 +218,7 @@ interface ImageToVolumeRequest extends CallOptions {
   readonly disableSparse?: boolean | undefined;
   readonly durable?: boolean | undefined;
   readonly verify?: VerifyPolicy | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
   readonly verifyBeforeWrite?: boolean | undefined;
   readonly connections?: number | undefined;
   readonly preferStores?: readonly string[] | undefined;

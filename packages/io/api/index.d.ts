@@ -1,5 +1,6 @@
 import {
   ByteSink,
+  Checksum,
   DownloadReport,
   ImageRecord,
   OverlappedSink,
@@ -78,7 +79,8 @@ interface HashJob {
 interface HashPlan {
   readonly algorithm: string;
   readonly nodeAlgorithm: string;
-  readonly expected: string | undefined;
+  readonly expected: string;
+  readonly saidBy: string;
 }
 
 export declare class HashPool {
@@ -120,6 +122,9 @@ interface ImageHashesOptions {
   readonly image: ExpectedImage;
   readonly verify?: VerifyPolicy | undefined;
   readonly additionalHashes?: readonly string[] | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly promises?: readonly Checksum[] | undefined;
+  readonly hashForReport?: string | undefined;
   readonly threadFromBytes?: number | undefined;
 }
 
@@ -129,6 +134,7 @@ interface ImageHashesResult {
     readonly value: string;
     readonly verified: boolean;
   } | undefined;
+  readonly verified: readonly Checksum[];
   readonly additionalHashes: Readonly<Record<string, string>>;
 }
 
@@ -238,6 +244,8 @@ export declare function isZero(chunk: Uint8Array): boolean;
 export declare function iterateUnlessAborted<Item>(source: AsyncIterable<Item>, signal: AbortSignal | undefined): AsyncGenerator<Item, void, void>;
 
 export declare const pageBytes = 4096;
+
+export declare function planChecksums(checksums: readonly Checksum[]): HashPlan[];
 
 export declare function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined;
 

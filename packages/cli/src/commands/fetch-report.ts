@@ -3,7 +3,7 @@ import type { ImageToVolumeReport } from '@disk-image/image-utils'
 /** The fixed shape of `fetch --json`. */
 export function jsonOfReport(report: ImageToVolumeReport): object {
   const { imageId, volume, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
-  const { hash, warnings, resumes, durationSeconds, unwrapped } = report
+  const { hash, verified, warnings, resumes, durationSeconds, unwrapped } = report
   return {
     imageId,
     volume,
@@ -13,6 +13,7 @@ export function jsonOfReport(report: ImageToVolumeReport): object {
     bytesWritten,
     virtualSizeBytes,
     hash: hash ?? null,
+    verified,
     warnings,
     resumes,
     durationSeconds,

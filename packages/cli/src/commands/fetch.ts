@@ -185,16 +185,15 @@ async function fetchDisks(
 }
 
 function describeReport({ style }: Session, report: ImageToVolumeReport): string[] {
-  const { hash, durationSeconds: seconds } = report
+  const { hash, verified, durationSeconds: seconds } = report
+  const names = (verified.length === 0 && hash?.verified === true ? [hash] : verified).map(
+    ({ algorithm }) => algorithm,
+  )
+  const computed = hash === undefined ? '' : `, ${hash.algorithm} ${hash.value}`
   const hashText =
-    hash === undefined
-      ? { text: 'not verified: the record has none', paint: style.note }
-      : hash.verified
-        ? { text: `${hash.algorithm} verified`, paint: style.good }
-        : {
-            text: `not verified: ${hash.algorithm} was computed, the record has none to compare with`,
-            paint: style.note,
-          }
+    names.length > 0
+      ? { text: `${names.join(', ')} verified`, paint: style.good }
+      : { text: `unverified: nothing to compare with${computed}`, paint: style.note }
   const taken = [
     formatSeconds(seconds.total),
     seconds.convert > 0

@@ -22,9 +22,20 @@ export interface OverlappedSink extends ByteSink {
   writeAt(chunk: Uint8Array, offset: number): Promise<void>
 }
 
+/** A hash of all bytes of an image. */
+export interface Checksum {
+  /** As in an image's record: `md5`, `sha1`, `sha256`, `sha512`, `blake2b` … */
+  readonly algorithm: string
+  /** Lower-case hex. */
+  readonly value: string
+}
+
 /** What is demanded of a downloaded image's hash. */
 export type VerifyPolicy =
-  /** `os_hash_*` must be there, be known, and match. */
+  /**
+   * `os_hash_*` must be there, be known, and match. A checksum of the caller stands in for it, and a digest other than
+   * MD5 that the source promises.
+   */
   | 'strict'
   /** The best hash that the record has: `os_hash_*`, else the MD5 `checksum`, else only the size. */
   | 'fallback'
@@ -37,6 +48,8 @@ export interface DownloadOptions extends CallOptions {
   readonly verify?: VerifyPolicy | undefined
   /** Further hashes of the same bytes, by Node's names; they come back in the report. */
   readonly additionalHashes?: readonly string[] | undefined
+  /** What the bytes must be, whatever `verify` says: each is compared, and one that differs fails the download. */
+  readonly checksums?: readonly Checksum[] | undefined
   /** Continue behind these bytes, which the caller already has; they are re-read for the hash. */
   readonly resumeFrom?: ResumePoint | undefined
   /** Parallel Range requests, where the service can. @default 1 */
@@ -64,13 +77,15 @@ export interface DownloadReport {
   /** How often a broken connection was continued. */
   readonly resumes: number
   readonly hash: DownloadHash | undefined
+  /** Everything that was compared, and was right; empty where only the size could be. */
+  readonly verified: readonly Checksum[]
   /** Hex digests of the additional hashes. */
   readonly additionalHashes: Readonly<Record<string, string>>
   /** From the call to the verified end, with all retries. */
   readonly durationSeconds: number
 }
 
-/** The hash over the whole image, and whether it was compared with the record's. */
+/** The hash over the whole image, and whether it was compared: with the record's, the caller's, or the source's own. */
 export interface DownloadHash {
   /** The record's name of it, for example `sha512`. */
   readonly algorithm: string

@@ -128,12 +128,13 @@ export class Download {
     this.options = options
     this.#watch = watch
     this.#size = sizeOf(image)
+    const { checksums } = options
     const additionalHashes = [...(options.additionalHashes ?? []), ...what.additionalHashes]
     const onProgress: DownloadOptions['onProgress'] = (progress) =>
       options.onProgress?.({ ...progress, resumes: this.resumes })
     this.transfer = new Transfer(
       sink,
-      { image, verify: options.verify, additionalHashes, onProgress },
+      { image, verify: options.verify, additionalHashes, checksums, onProgress },
       channel,
     )
   }

@@ -42,7 +42,11 @@ export async function compareLate(
   const asked = options.additionalHashes ?? []
   return {
     bytes: result.bytes,
-    hash: { algorithm, value, verified: plan !== undefined },
+    hash:
+      plan === undefined && result.hash?.verified === true
+        ? result.hash
+        : { algorithm, value, verified: plan !== undefined },
+    verified: [...(plan === undefined ? [] : [{ algorithm, value }]), ...result.verified],
     additionalHashes: Object.fromEntries(asked.map((name) => [name, result.additionalHashes[name] ?? ''])),
   }
 }

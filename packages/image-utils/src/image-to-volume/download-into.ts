@@ -1,4 +1,12 @@
-import type { ByteSink, DownloadReport, OverlappedSink, Refusal, VerifyPolicy } from '@disk-image/core'
+import {
+  type ByteSink,
+  type Checksum,
+  type DownloadReport,
+  ImageDownloadFailedError,
+  type OverlappedSink,
+  type Refusal,
+  type VerifyPolicy,
+} from '@disk-image/core'
 import { openSignatureVerification } from '../judge/verify-signature.ts'
 import type { Services } from '../services/services.ts'
 import type { Job } from './job.ts'
@@ -17,17 +25,17 @@ export async function downloadInto(services: Services, job: Job, sink: ByteSink)
     ? await openSignatureVerification(services, job.context, job.record, job.call)
     : undefined
   try {
-    const { connections, preferStores, verify } = job.request
+    const { checksums, connections, preferStores, verify } = job.request
     const report = await job.stored.download(signature === undefined ? sink : both(signature, sink), {
       ...job.call,
+      checksums,
       connections,
       preferStores,
       verify,
     })
+    checkCompared(job.imageId, report, checksums)
     await signature?.verify()
-    // Of a file of the caller nothing was to be compared.
-    const isExpected = signature === undefined && job.request.source === undefined
-    const warnings = isExpected ? warnIfUnverified(services, job.imageId, report, verify) : []
+    const warnings = signature === undefined ? warnIfUnverified(services, job.imageId, report, verify) : []
     return { report, signatureVerified: signature !== undefined, warnings }
   } finally {
     await signature?.close()
@@ -48,14 +56,32 @@ function both(first: ByteSink, second: ByteSink | OverlappedSink): ByteSink | Ov
   }
 }
 
+/** A source of somebody else may know nothing of checksums; what was demanded of it must not be left out in silence. */
+function checkCompared(
+  imageId: string,
+  { verified }: DownloadReport,
+  checksums: readonly Checksum[] = [],
+): void {
+  const missing = checksums.find(
+    ({ algorithm, value }) =>
+      !verified.some((one) => one.algorithm === algorithm && one.value === value.toLowerCase()),
+  )
+  if (missing === undefined) return
+  throw new ImageDownloadFailedError({
+    imageId,
+    reason: `its source did not compare the ${missing.algorithm} checksum that was given.`,
+    partial: true,
+  })
+}
+
 /**
- * Says so where nothing of a download could be compared with the image's record but its size: in the log, and in
- * what is returned for the report. A caller who wanted no verification knows it already.
+ * Says so where nothing of a download could be compared but its size: in the log, and in what is returned for the
+ * report. A caller who wanted no verification knows it already.
  */
 export function warnIfUnverified(
   services: Pick<Services, 'logger'>,
   imageId: string,
-  report: Pick<DownloadReport, 'hash'> | undefined,
+  report: Pick<DownloadReport, 'hash' | 'verified'> | undefined,
   verify: VerifyPolicy | undefined,
 ): readonly Refusal[] {
   const warnings = unverified(report, verify)
@@ -65,16 +91,18 @@ export function warnIfUnverified(
 
 /** The same without a word to the log. Without a report the bytes were there already, and verified before. */
 export function unverified(
-  report: Pick<DownloadReport, 'hash'> | undefined,
+  report: Pick<DownloadReport, 'hash' | 'verified'> | undefined,
   verify: VerifyPolicy | undefined,
 ): readonly Refusal[] {
-  if (report === undefined || report.hash?.verified === true || verify === 'none') return []
+  if (report === undefined || verify === 'none') return []
+  if (report.verified.length > 0 || report.hash?.verified === true) return []
   return [
     {
       rule: 'unverified',
-      reason: "The image's bytes could not be verified: its record has no hash to compare with.",
+      reason: "The image's bytes could not be verified: there is no hash to compare with.",
       found: report.hash === undefined ? 'no hash' : `${report.hash.algorithm} ${report.hash.value}`,
-      accepted: "an image with os_hash_value or checksum; verify: 'strict' refuses any other",
+      accepted:
+        "a checksum (checksums, --checksum), or an image with a hash; verify: 'strict' refuses any other",
     },
   ]
 }

@@ -132,6 +132,7 @@ function reportOf(
     bytesWritten,
     virtualSizeBytes,
     hash: report?.hash,
+    verified: report?.verified ?? [],
     signatureVerified,
     warnings,
     unwrapped,

@@ -150,7 +150,9 @@ async function openStored(
   const imageService = chooseImageService(services, request.imageService)
   if (purpose !== 'plan') imageService.prepareDownload?.()
   const record = await showRecord(imageService, context, imageId, { signal })
-  const isHeld = containerOf(record) === 'none' && purpose !== 'fetch'
+  // What was put there before was not compared with what is demanded now.
+  const isDemanded = (request.checksums ?? []).length > 0
+  const isHeld = containerOf(record) === 'none' && purpose !== 'fetch' && !isDemanded
   const heldPath = isHeld
     ? services.temporaryImages.forImageService(imageService).get(context, imageId)
     : undefined

@@ -1,7 +1,7 @@
 import { ImageError, ImageUnacceptableError, type Refusal } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { checkConversionAllowed } from '@disk-image/format-policy'
-import { planHash } from '@disk-image/io'
+import { planChecksums, planHash } from '@disk-image/io'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { Unwrapper } from '@disk-image/disk'
 import { DiskChoice, openToolEnvelope } from './unwrap.ts'
@@ -58,7 +58,14 @@ export async function planImageToVolume(
       }),
     () => request.source === undefined && checkCompression(services, job.record),
     () => checkRawFits(job),
-    () => planHash(job.record, request.verify ?? 'fallback'),
+    () => planChecksums(request.checksums ?? []),
+    () => {
+      const isGiven = (request.checksums ?? []).length > 0 || (job.stored.promises ?? []).length > 0
+      planHash(
+        job.record,
+        request.verify === 'strict' && isGiven ? 'fallback' : (request.verify ?? 'fallback'),
+      )
+    },
     () => route.needsQemuImg && checkQemuImg(services, request.signal),
     () => head && checkInspection(services, job, head, head.complete ? 'whole' : 'head'),
   ]

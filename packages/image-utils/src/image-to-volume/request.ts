@@ -1,5 +1,6 @@
 import type {
   CallOptions,
+  Checksum,
   DownloadHash,
   ImageService,
   Refusal,
@@ -66,6 +67,8 @@ export interface ImageToVolumeRequest extends CallOptions {
   readonly durable?: boolean | undefined
   /** What is demanded of the hash. @default 'fallback' */
   readonly verify?: VerifyPolicy | undefined
+  /** What the stored bytes must be, whatever `verify` says: each is compared. @default what the source itself says */
+  readonly checksums?: readonly Checksum[] | undefined
   /** Write nothing to the volume before everything is verified. @default true for signed images */
   readonly verifyBeforeWrite?: boolean | undefined
   /** Parallel connections of the download. @default 1 */
@@ -110,6 +113,8 @@ export interface ImageToVolumeReport {
   readonly bytesWritten: number
   readonly virtualSizeBytes: number
   readonly hash: DownloadHash | undefined
+  /** Everything that the stored bytes were compared with; empty where that was only their size. */
+  readonly verified: readonly Checksum[]
   /** Whether a signature was there and was right. */
   readonly signatureVerified: boolean
   /** What was accepted and should be known: above all that nothing but the size could be verified. */

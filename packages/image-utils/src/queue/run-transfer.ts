@@ -65,7 +65,9 @@ async function perform(
     const started = performance.now()
     await image.receive(signal, request.onProgress)
     const waitedSeconds = (performance.now() - started) / 1000
-    const report = await imageUtils.imageToVolume({ ...request, imageService: image.imageService })
+    // The download was compared with them.
+    const held = { ...request, imageService: image.imageService, checksums: undefined }
+    const report = await imageUtils.imageToVolume(held)
     const shared = { image, verify: request.verify, waitedSeconds }
     return sharedReport(report, shared, verifiesSignatures && hasSignature(record))
   })
@@ -112,13 +114,14 @@ function sharedReport(
   signatureVerified: boolean,
 ): TransferReport {
   const { image, verify, waitedSeconds } = shared
-  const { hash, resumes = 0 } = image.report ?? {}
+  const { hash, verified = [], resumes = 0 } = image.report ?? {}
   const { durationSeconds } = report
   const rounded = (value: number): number => Math.round(value * 1000) / 1000
   return {
     ...report,
     bytesDownloaded: image.claimBytes(),
     hash,
+    verified,
     resumes,
     signatureVerified,
     warnings: signatureVerified ? [] : unverified(image.report, verify),

@@ -1,4 +1,5 @@
 import {
+  type Checksum,
   type DownloadReport,
   ImageError,
   type ImageService,
@@ -17,6 +18,7 @@ export interface SharedImageWish {
   readonly context: RequestContext
   readonly imageId: string
   readonly verify: VerifyPolicy | undefined
+  readonly checksums: readonly Checksum[] | undefined
   readonly connections: number | undefined
   readonly preferStores: readonly string[] | undefined
 }
@@ -133,11 +135,12 @@ export class SharedImage {
 
   /** The service, with this image's settings for downloads, and an ear for how they ended. */
   #listeningService(): ImageService {
-    const { imageService: service, verify, connections, preferStores } = this.#wish
+    const { imageService: service, verify, checksums, connections, preferStores } = this.#wish
     const download: ImageService['download'] = async (context, imageId, sink, options) => {
       const report = await service.download(context, imageId, sink, {
         ...options,
         verify,
+        checksums,
         connections,
         preferStores,
       })

@@ -18,12 +18,13 @@ export class SharedImages {
   }
 
   join(transfer: Transfer): void {
-    const { imageService, context = {}, imageId, verify, connections, preferStores } = transfer.request
+    const { imageService, context = {}, imageId, ...manners } = transfer.request
+    const { verify, checksums, connections, preferStores } = manners
     if (imageService === undefined) return
     const name = this.#nameOf(transfer.request, imageService)
     let image = this.#images.get(name)
     if (image === undefined) {
-      const wish = { imageService, context, imageId, verify, connections, preferStores }
+      const wish = { imageService, context, imageId, verify, checksums, connections, preferStores }
       image = new SharedImage(wish, this.#temporaryImages)
       this.#images.set(name, image)
     }
@@ -63,7 +64,7 @@ export class SharedImages {
     }
     // A token may not see what another one sees: contexts are compared whole.
     const context = Object.entries(request.context ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
-    const { imageId, verify, connections, preferStores } = request
-    return JSON.stringify([number, context, imageId, verify, connections, preferStores])
+    const { imageId, verify, checksums, connections, preferStores } = request
+    return JSON.stringify([number, context, imageId, verify, checksums, connections, preferStores])
   }
 }

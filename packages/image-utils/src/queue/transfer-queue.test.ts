@@ -31,7 +31,7 @@ function fake(wait: () => Promise<void>): { dependencies: TransferQueueDependenc
     }),
     download: async () => {
       await wait()
-      return { bytes: 1, resumes: 0, hash: undefined, additionalHashes: {}, durationSeconds: 1 }
+      return { bytes: 1, resumes: 0, hash: undefined, verified: [], additionalHashes: {}, durationSeconds: 1 }
     },
   } as unknown as ImageService
   const imageToVolume = async (request: ImageToVolumeRequest): Promise<ImageToVolumeReport> => {

@@ -11,10 +11,14 @@ import { readHandleInChunks } from '../files/file-chunks.ts'
 
 /** The stored data of an image in a service. */
 export function imageSource(service: ImageService, context: RequestContext, record: ImageRecord): Source {
-  const { id, size } = record
+  const { id, size, os_hash_algo: algorithm, os_hash_value: value, checksum } = record
   const source: Source = {
     name: id,
     sizeBytes: size ?? undefined,
+    promises: [
+      ...(typeof algorithm === 'string' && typeof value === 'string' ? [{ algorithm, value }] : []),
+      ...(typeof checksum === 'string' ? [{ algorithm: 'md5', value: checksum }] : []),
+    ],
     download: (sink, options) => service.download(context, id, sink, { ...options, record }),
   }
   if (service.readRange === undefined) return source
@@ -43,6 +47,7 @@ export async function fileSource(name: string, handle: FileHandle): Promise<Sour
       return transferVerified(readHandleInChunks(handle, { signal: options.signal }), sink, {
         ...transfer,
         image,
+        hashForReport: 'sha256',
       })
     },
     readRange: async (offset, length) => {

@@ -64,7 +64,14 @@ export function serveFile(file: string, metadata: ImageMetadata, size: number): 
     show: async () => record,
     download: async (_context, _imageId, sink, options = {}) => {
       for await (const chunk of chunksOf(file, size, options.signal)) await sink.write(chunk)
-      return { bytes: size, resumes: 0, hash: undefined, additionalHashes: {}, durationSeconds: 0 }
+      return {
+        bytes: size,
+        resumes: 0,
+        hash: undefined,
+        verified: [],
+        additionalHashes: {},
+        durationSeconds: 0,
+      }
     },
   }
   return service as ImageService

@@ -1,5 +1,5 @@
-import { ImageDownloadFailedError } from '@disk-image/core'
-import type { ImageRecord, VerifyPolicy } from '@disk-image/core'
+import { ImageDownloadFailedError, InvalidError, printableAscii } from '@disk-image/core'
+import type { Checksum, ImageRecord, VerifyPolicy } from '@disk-image/core'
 
 /** Names that Python's hashlib and OpenSSL spell differently. */
 const renamed: Readonly<Record<string, string>> = {
@@ -56,14 +56,55 @@ function isHexDigest(name: string, value: string): boolean {
 /** The fields of an image's record that say what its bytes must be. */
 export type ExpectedImage = Pick<ImageRecord, 'id' | 'size' | 'os_hash_algo' | 'os_hash_value' | 'checksum'>
 
-/** Which hash is computed over an image, and what it must come to. */
+/** A hash that is computed over an image, and what it must come to. */
 export interface HashPlan {
   /** The record's name of it. */
   readonly algorithm: string
   readonly nodeAlgorithm: string
-  /** Lower-case hex; absent where the record has none to compare with. */
-  readonly expected: string | undefined
+  /** Lower-case hex. */
+  readonly expected: string
+  /** Who says so, as the beginning of a sentence that ends with the value. */
+  readonly saidBy: string
 }
+
+/**
+ * The checksums that a caller demands, in which no doubt is allowed.
+ *
+ * @throws {InvalidError} for an algorithm that is not known here, and for what can't be its hash
+ */
+export function planChecksums(checksums: readonly Checksum[]): HashPlan[] {
+  return checksums.map(({ algorithm, value }) => {
+    const nodeAlgorithm = toNodeHashName(algorithm)
+    if (nodeAlgorithm !== undefined && isHexDigest(algorithm, value)) {
+      const saidBy = 'the checksum that was given is'
+      return { algorithm, nodeAlgorithm, expected: value.toLowerCase(), saidBy }
+    }
+    const shown = `${printableAscii(algorithm, 20)}:${printableAscii(value, 140)}`
+    const wrong =
+      nodeAlgorithm === undefined
+        ? 'has an algorithm that is not known here'
+        : `is not a ${algorithm} hash in hex`
+    throw new InvalidError({ reason: `The checksum ${shown} ${wrong}.` })
+  })
+}
+
+/**
+ * What a source says of its own bytes, as far as the algorithm is known here.
+ *
+ * @throws {ImageDownloadFailedError} where a value can't be a hash: that is never "nothing to check"
+ */
+export function planPromises(image: Pick<ExpectedImage, 'id'>, promises: readonly Checksum[]): HashPlan[] {
+  return promises.flatMap(({ algorithm, value }) => {
+    const nodeAlgorithm = toNodeHashName(algorithm)
+    if (nodeAlgorithm === undefined) return []
+    if (!isHexDigest(algorithm, value)) {
+      throw unverifiable(image, `what its source promises, ${quote(value)}, is not a ${algorithm} hash`)
+    }
+    return [{ algorithm, nodeAlgorithm, expected: value.toLowerCase(), saidBy: 'its source promises' }]
+  })
+}
+
+const byRecord = "the image's record says"
 
 /**
  * Chooses the hash by which an image is verified.
@@ -81,7 +122,8 @@ export function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan |
   const hasValue = value !== undefined && value !== null
   const nodeAlgorithm = typeof algorithm === 'string' ? toNodeHashName(algorithm) : undefined
   if (hasValue && typeof algorithm === 'string' && nodeAlgorithm !== undefined) {
-    return { algorithm, nodeAlgorithm, expected: digest(image, 'os_hash_value', algorithm) }
+    const expected = digest(image, 'os_hash_value', algorithm)
+    return { algorithm, nodeAlgorithm, expected, saidBy: byRecord }
   }
   if (policy === 'strict') {
     throw unverifiable(
@@ -90,7 +132,8 @@ export function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan |
     )
   }
   if (image.checksum !== undefined && image.checksum !== null) {
-    return { algorithm: 'md5', nodeAlgorithm: 'md5', expected: digest(image, 'checksum', 'md5') }
+    const expected = digest(image, 'checksum', 'md5')
+    return { algorithm: 'md5', nodeAlgorithm: 'md5', expected, saidBy: byRecord }
   }
   if (!hasValue) return undefined
   throw unverifiable(image, `its record has ${foundIn(image)}, which is not known here, and no checksum`)
@@ -133,7 +176,7 @@ function foundIn({ os_hash_algo: algorithm, os_hash_value: value }: ExpectedImag
   return hasAlgorithm ? `os_hash_algo ${quote(algorithm)}` : 'an os_hash_value without an os_hash_algo'
 }
 
-function unverifiable(image: ExpectedImage, reason: string): ImageDownloadFailedError {
+function unverifiable(image: Pick<ExpectedImage, 'id'>, reason: string): ImageDownloadFailedError {
   return new ImageDownloadFailedError({ imageId: image.id, reason: `it cannot be verified: ${reason}.` })
 }
 

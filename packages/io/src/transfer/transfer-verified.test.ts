@@ -116,6 +116,95 @@ describe('transferVerified', () => {
   })
 })
 
+describe('checksums', () => {
+  const hashOf = (algorithm: string): string => createHash(algorithm).update(data).digest('hex')
+  const plain = { id: 'a file', size: data.length }
+
+  it('compares every one that was given or promised, each algorithm once, whatever the record says', async () => {
+    const md5 = { algorithm: 'md5', value: hashOf('md5') }
+    const checksums = [md5, { algorithm: 'sha256', value: hashOf('sha256').toUpperCase() }]
+    const promises = [md5, { algorithm: 'sha1', value: hashOf('sha1') }, { algorithm: 'crc32c', value: '00' }]
+    const report = await transferVerified(pieces(data), collect(), { image, checksums, promises })
+    expect(report.verified).toEqual([
+      { algorithm: 'sha512', value: sha512 },
+      md5,
+      { algorithm: 'sha256', value: hashOf('sha256') },
+      { algorithm: 'sha1', value: hashOf('sha1') },
+    ])
+    expect(report.hash).toEqual({ algorithm: 'sha512', value: sha512, verified: true })
+  })
+
+  it.each([
+    ['checksums', 'the checksum that was given is'],
+    ['promises', 'its source promises'],
+  ])('a wrong one of the %s fails like a wrong hash, and says what was found', async (name, words) => {
+    const wrong = 'ab'.repeat(32)
+    const options = { image: plain, [name]: [{ algorithm: 'sha256', value: wrong }] }
+    await expect(transferVerified(pieces(data), collect(), options)).rejects.toMatchObject({
+      code: 'IMAGE_DOWNLOAD_FAILED',
+      partial: true,
+      reason: `the sha256 hash of the data is ${hashOf('sha256')}, ${words} ${wrong}.`,
+    })
+  })
+
+  it('compares what is demanded even without any verification, and what is promised only with it', async () => {
+    const wrong = [{ algorithm: 'sha1', value: '0'.repeat(40) }]
+    const none = { image: plain, verify: 'none' } as const
+    await expect(
+      transferVerified(pieces(data), collect(), { ...none, checksums: wrong }),
+    ).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED' })
+    const report = await transferVerified(pieces(data), collect(), {
+      ...none,
+      promises: wrong,
+      hashForReport: 'sha256',
+    })
+    expect(report).toMatchObject({ hash: undefined, verified: [] })
+  })
+
+  it('takes a promise that comes with the first byte', async () => {
+    let promises: { algorithm: string; value: string }[] = []
+    async function* late(): AsyncGenerator<Uint8Array> {
+      promises = [{ algorithm: 'sha256', value: hashOf('sha256') }]
+      yield* pieces(data)
+    }
+    const options = {
+      image: plain,
+      get promises() {
+        return promises
+      },
+    }
+    const report = await transferVerified(late(), collect(), options)
+    expect(report.verified).toEqual(promises)
+  })
+
+  it('says what it found where there is nothing to compare with', async () => {
+    const report = await transferVerified(pieces(data), collect(), { image: plain, hashForReport: 'sha256' })
+    expect(report.hash).toEqual({ algorithm: 'sha256', value: hashOf('sha256'), verified: false })
+    expect(report.verified).toEqual([])
+  })
+
+  it('counts as strict what was given, and a promise that is stronger than MD5', async () => {
+    const strict = (promises: readonly string[], checksums: readonly string[] = []): Promise<unknown> => {
+      const named = (algorithm: string) => ({ algorithm, value: hashOf(algorithm) })
+      const given = { promises: promises.map(named), checksums: checksums.map(named) }
+      return transferVerified(pieces(data), collect(), { image: plain, verify: 'strict', ...given })
+    }
+    await expect(strict(['md5'])).rejects.toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED', partial: false })
+    await expect(strict(['sha256'])).resolves.toMatchObject({ hash: { algorithm: 'sha256', verified: true } })
+    await expect(strict([], ['md5'])).resolves.toMatchObject({ hash: { algorithm: 'md5', verified: true } })
+  })
+
+  it.each([
+    [{ algorithm: 'crc32', value: '00' }, /crc32:00 has an algorithm that is not known here/],
+    [{ algorithm: 'sha256', value: 'abc' }, /sha256:abc is not a sha256 hash in hex/],
+  ])('refuses %j before a byte is asked for', async (checksum, message) => {
+    const sink = collect()
+    const promise = transferVerified(pieces(data), sink, { image: plain, checksums: [checksum] })
+    await expect(promise).rejects.toThrow(message)
+    expect(sink.bytes()).toHaveLength(0)
+  })
+})
+
 describe('HashStream', () => {
   it.each([true, false])('hashes copied and shared bytes in order (in a thread: %s)', async (inThread) => {
     await using hash = new HashStream(['sha512', 'blake2b512'], { inThread })

@@ -88,6 +88,7 @@ export class Transfer {
       throw error
     }
     if (!again) this.#sinkFrom ??= this.received
+    if (this.received === 0) this.#hashes.begin()
     return this.#ring.push(bytes, again, end === this.#total)
   }
 
