@@ -12,6 +12,7 @@ export type { HashJob } from './hashing/hash-pool.ts'
 export type { HashTask } from './hashing/hash-task.ts'
 export {
   allocateBuffer,
+  allocatePageMemory,
   allocatePagePieces,
   allocateSharedBuffer,
   BufferPool,
@@ -19,7 +20,7 @@ export {
   isPageAligned,
   pageBytes,
 } from './memory/buffers.ts'
-export type { BufferPoolOptions, BufferShareOptions } from './memory/buffers.ts'
+export type { BufferPoolOptions, BufferShareOptions, PageMemory } from './memory/buffers.ts'
 export { serveRequests } from './threads/serve-requests.ts'
 export type { RequestHandler } from './threads/serve-requests.ts'
 export { ThreadPool } from './threads/thread-pool.ts'

@@ -15,7 +15,7 @@ export function luksCrypto(): LuksCrypto {
     digest: (hash, bytes) => Promise.resolve(crypto.hash(hash, bytes, 'buffer')),
     derive: (secret, kdf, keyBytes) => derive(crypto, secret, kdf, keyBytes),
     decrypt(cipher, key, bytes) {
-      createSectorCipher(cipher, key).decrypt(bytes, bytes, 0, 512)
+      createSectorCipher(cipher, key).run('decrypt', bytes, { first: 0, sectorBytes: 512 })
       return Promise.resolve()
     },
   }

@@ -6,12 +6,14 @@ import {
   InvalidError,
   type RandomAccessReader,
 } from '@disk-image/core'
-import { allocateBuffer, allocateSharedBuffer } from '@disk-image/io'
+import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
 import { DiskFormatError } from '../disk-format-error.ts'
 import { ImageFile } from '../image-file.ts'
 import type { LuksLayout } from './luks-layout.ts'
-import { DecryptPool } from './decrypt-pool.ts'
+import { hasBlockXor } from './block-xor.ts'
+import { notRead } from './cipher-name.ts'
+import { CipherPool } from './cipher-pool.ts'
 import { luksCrypto } from './node-crypto.ts'
 import { type LuksLimits, LuksRefusal, readLuksLayout, unlockLuks } from './unlock.ts'
 
@@ -54,18 +56,23 @@ export async function openLuks(reader: RandomAccessReader, options: OpenLuksOpti
 export async function unlockContainer(
   reader: RandomAccessReader,
   options: OpenLuksOptions,
-): Promise<{ readonly layout: LuksLayout; readonly pool: DecryptPool; readonly keySlot: number }> {
+): Promise<{ readonly layout: LuksLayout; readonly pool: CipherPool; readonly keySlot: number }> {
   const crypto = luksCrypto()
+  if (!hasBlockXor()) {
+    throw new LuksRefusal(
+      notRead('This Node.js runs without WebAssembly', 'none', 'Node.js without --jitless', 0),
+    )
+  }
   const layout = await readLuksLayout(reader, crypto, options.signal)
   const { key, keySlot } = await unlockLuks(reader, layout, options.passphrase, crypto, options)
   return { layout, pool: createPool(layout, key), keySlot }
 }
 
-function createPool({ cipher }: LuksLayout, key: Uint8Array): DecryptPool {
+function createPool({ cipher }: LuksLayout, key: Uint8Array): CipherPool {
   try {
     // A layout without problems has one.
     if (cipher === undefined) throw new TypeError('The layout has no cipher')
-    return new DecryptPool(cipher, key)
+    return new CipherPool(cipher, key)
   } finally {
     key.fill(0)
   }
@@ -76,7 +83,7 @@ const mostReadBytes = 1024 ** 3
 function createDisk(
   file: ImageFile,
   layout: LuksLayout,
-  pool: DecryptPool,
+  pool: CipherPool,
   keySlot: number,
   signal: AbortSignal | undefined,
 ): LuksDisk {
@@ -103,7 +110,7 @@ function createDisk(
     const bytes = isLent ? into.subarray(0, stop - start) : allocateBuffer(stop - start)
     await file.fill(payloadOffset + start, bytes)
     requireOpen()
-    await pool.decrypt(bytes, vectorOffset + start / 512, sectorBytes)
+    await pool.run('decrypt', bytes, { first: vectorOffset + start / 512, sectorBytes })
     requireOpen()
     return bytes.subarray(offset - start, end - start)
   }
@@ -125,7 +132,7 @@ function createDisk(
     read,
     extents,
     copyTo: (receiver: DiskReceiver, options?: CallOptions) =>
-      copyExtents({ size, read, extents }, receiver, options, allocateSharedBuffer),
+      copyExtents({ size, read, extents }, receiver, options, pool.allocator()),
     close,
     [Symbol.asyncDispose]: close,
   }

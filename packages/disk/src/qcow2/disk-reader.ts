@@ -1,6 +1,6 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { ClusterInflater, inflateSlackBytes } from '../stream/inflate-cluster.ts'
-import type { DecryptPool } from '../luks/decrypt-pool.ts'
+import type { CipherPool } from '../luks/cipher-pool.ts'
 import { refuse } from './errors.ts'
 import { cipherSectorBytes } from './open-cipher.ts'
 import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
@@ -49,13 +49,13 @@ export class DiskReader {
   readonly layout: Qcow2Layout
   readonly #file: RandomAccessReader
   readonly #l1: Float64Array
-  readonly #cipher: DecryptPool | undefined
+  readonly #cipher: CipherPool | undefined
   readonly #tables = new Map<number, Promise<Uint8Array>>()
   #inflater: ClusterInflater | undefined
   readonly #inflated = new Map<number, Promise<Uint8Array>>()
 
   /** @param cipher of an encrypted image; it is closed with this */
-  constructor(file: RandomAccessReader, layout: Qcow2Layout, l1: Float64Array, cipher?: DecryptPool) {
+  constructor(file: RandomAccessReader, layout: Qcow2Layout, l1: Float64Array, cipher?: CipherPool) {
     this.#cipher = cipher
     this.#file = file
     this.layout = layout
@@ -117,12 +117,12 @@ export class DiskReader {
   }
 
   /** In whole sectors; what is behind the end of the file is zero before it is decrypted, as to qemu. */
-  async #readEncrypted(cipher: DecryptPool, hostOffset: number, destination: Uint8Array): Promise<void> {
+  async #readEncrypted(cipher: CipherPool, hostOffset: number, destination: Uint8Array): Promise<void> {
     const start = Math.floor(hostOffset / cipherSectorBytes) * cipherSectorBytes
     const end = Math.ceil((hostOffset + destination.length) / cipherSectorBytes) * cipherSectorBytes
     const sectors = new Uint8Array(end - start)
     sectors.set(await this.#readFully(start, Math.max(0, Math.min(end, this.#file.size) - start)))
-    await cipher.decrypt(sectors, start / cipherSectorBytes, cipherSectorBytes)
+    await cipher.run('decrypt', sectors, { first: start / cipherSectorBytes, sectorBytes: cipherSectorBytes })
     destination.set(sectors.subarray(hostOffset - start, hostOffset - start + destination.length))
   }
 

@@ -1,5 +1,5 @@
 import type { RandomAccessReader } from '@disk-image/core'
-import type { DecryptPool } from '../luks/decrypt-pool.ts'
+import type { CipherPool } from '../luks/cipher-pool.ts'
 import { unlockContainer } from '../luks/open-luks.ts'
 import { LuksRefusal } from '../luks/unlock.ts'
 import { Qcow2DecodeError, refuse } from './errors.ts'
@@ -18,7 +18,7 @@ export async function openCipher(
   { luks }: Qcow2Layout,
   passphrase: Uint8Array,
   signal: AbortSignal | undefined,
-): Promise<DecryptPool> {
+): Promise<CipherPool> {
   const offset = Number(luks?.offset)
   const size = Number(luks?.length)
   if (!Number.isSafeInteger(offset + size) || offset + size > reader.size) {

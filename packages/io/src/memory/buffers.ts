@@ -1,8 +1,11 @@
 /** The types of Node.js don't have it. */
 declare const WebAssembly: {
-  readonly Memory: new (options: { initial: number; maximum: number; shared: boolean }) => {
-    readonly buffer: SharedArrayBuffer
-  }
+  readonly Memory: new (options: { initial: number; maximum: number; shared: boolean }) => PageMemory
+}
+
+/** A WebAssembly memory for several threads, to which it can be sent. It begins at a page. */
+export interface PageMemory {
+  readonly buffer: SharedArrayBuffer
 }
 
 /**
@@ -53,14 +56,23 @@ export function isPageAligned(bytes: Uint8Array): boolean {
 }
 
 function allocateBlock(bytes: number): Uint8Array {
-  const pages = Math.ceil(bytes / wasmPageBytes)
   try {
-    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-    aligned.add(buffer)
-    return new Uint8Array(buffer)
+    return new Uint8Array(allocatePageMemory(bytes).buffer)
   } catch {
     return allocateSharedBuffer(bytes)
   }
+}
+
+/**
+ * Memory of so many bytes or more, all zero, that a WebAssembly program can work on.
+ *
+ * @throws {Error} without WebAssembly, or where there are no addresses left
+ */
+export function allocatePageMemory(bytes: number): PageMemory {
+  const pages = Math.ceil(bytes / wasmPageBytes)
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+  aligned.add(memory.buffer)
+  return memory
 }
 
 /** Free memory that nobody asks for is kept so long. */
