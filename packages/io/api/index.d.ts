@@ -153,6 +153,10 @@ export declare class Limiter {
   acquire(weight: number, signal?: AbortSignal): Promise<Lease>;
 }
 
+interface PageMemory {
+  readonly buffer: SharedArrayBuffer;
+}
+
 export declare class RateLimiter {
   #private;
   constructor(bytesPerSecond: number, signal?: AbortSignal);
@@ -231,6 +235,8 @@ interface TransferVerifiedOptions extends TransferOptions {
 
 export declare function allocateBuffer(bytes: number): Uint8Array;
 
+export declare function allocatePageMemory(bytes: number): PageMemory;
+
 export declare function allocatePagePieces(count: number, bytes: number): Uint8Array[];
 
 export declare function allocateSharedBuffer(bytes: number): Uint8Array;
@@ -280,6 +286,7 @@ export type {
   HashStreamOptions,
   HashTask,
   Lease,
+  PageMemory,
   RequestHandler,
   Requests,
   SparseSinkOptions,
