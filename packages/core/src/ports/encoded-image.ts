@@ -21,8 +21,8 @@ export interface EncodedImage {
    */
   open(options?: CallOptions): AsyncIterable<Uint8Array>
   /**
-   * Writes the same file at its places, what tells a reader that there is one last. Nothing is spooled. What is not
-   * written must read as zero: `target.zero` is called only where the format asks for it.
+   * Writes the same file at its places, what tells a reader that there is one last. Nothing is spooled. All of the file
+   * is written or zeroed, its gaps too: there may be something else on the target.
    *
    * @returns bytes of the file. The caller commits.
    */
