@@ -3,6 +3,7 @@ import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config
 const packages = [
   'core',
   'io',
+  'http',
   'disk',
   'host',
   'qemu-img',

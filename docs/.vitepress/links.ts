@@ -16,6 +16,7 @@ const order = [
   'disk',
   'qemu-img',
   'host',
+  'http',
   'io',
   'core',
 ]

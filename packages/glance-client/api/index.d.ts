@@ -4,7 +4,6 @@ import {
   DownloadOptions,
   DownloadReport,
   ImageError,
-  ImageErrorKind,
   ImageLocation,
   ImageMember,
   ImageService,
@@ -15,6 +14,19 @@ import {
   UploadSource,
   VerifyPolicy,
 } from "@disk-image/core";
+
+import {
+  ConfigurationError,
+  HttpConnectionFailedError,
+  HttpStatusError,
+  ProxyOptions,
+  ProxyOptions as ProxyOptions$1,
+  Timeouts,
+  Timeouts as Timeouts$1,
+  TlsOptions,
+  TlsOptions as TlsOptions$1,
+  proxyFromEnvironment,
+} from "@disk-image/http";
 
 interface ApiServer {
   readonly netloc: string;
@@ -92,10 +104,6 @@ interface CloudSettings {
   readonly settings: Mapping;
 }
 
-export declare class ConfigurationError extends InvalidError {
-  override readonly code = "CONFIGURATION";
-}
-
 type Environment = Readonly<Record<string, string | undefined>>;
 
 type FailedUploadState = "queued" | "deleted" | "wrong" | "unknown";
@@ -159,11 +167,11 @@ interface GlanceClient extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-interface GlanceClientOptions extends Partial<Timeouts> {
+interface GlanceClientOptions extends Partial<Timeouts$1> {
   readonly endpoint?: string | readonly string[] | undefined;
   readonly session?: Session | undefined;
-  readonly tls?: TlsOptions | undefined;
-  readonly proxy?: ProxyOptions | undefined;
+  readonly tls?: TlsOptions$1 | undefined;
+  readonly proxy?: ProxyOptions$1 | undefined;
   readonly glanceNumRetries?: number | undefined;
   readonly retryDelayMs?: number | undefined;
   readonly maximumRetryDelayMs?: number | undefined;
@@ -172,10 +180,8 @@ interface GlanceClientOptions extends Partial<Timeouts> {
   readonly logger?: Logger | undefined;
 }
 
-export declare class GlanceConnectionFailedError extends ImageError {
-  readonly code = "GLANCE_CONNECTION_FAILED";
-  readonly kind = "failed";
-  readonly reason: string;
+export declare class GlanceConnectionFailedError extends HttpConnectionFailedError {
+  override readonly code = "GLANCE_CONNECTION_FAILED";
   constructor(init: {
     readonly reason: string;
     readonly cause?: unknown;
@@ -187,27 +193,8 @@ interface GlanceDownloadOptions extends DownloadOptions {
   readonly image?: GlanceImage | undefined;
 }
 
-export declare class GlanceHttpError extends ImageError {
-  readonly code = "GLANCE_HTTP";
-  readonly kind: ImageErrorKind;
-  readonly status: number;
-  readonly method: string;
-  readonly url: string;
-  readonly detail: string;
-  readonly requestId: string | undefined;
-  readonly retryAfterMs: number | undefined;
-  constructor(init: GlanceHttpErrorInit);
-}
-
-interface GlanceHttpErrorInit {
-  readonly status: number;
-  readonly method: string;
-  readonly url: string;
-  readonly detail: string;
-  readonly requestId?: string | undefined;
-  readonly proxy?: string | undefined;
-  readonly retryAfterMs?: number | undefined;
-  readonly cause?: unknown;
+export declare class GlanceHttpError extends HttpStatusError {
+  override readonly code = "GLANCE_HTTP";
 }
 
 interface GlanceImage {
@@ -396,8 +383,8 @@ interface LoadCloudOptions {
   readonly logger?: Logger | undefined;
 }
 
-interface LoadSessionOptions extends LoadCloudOptions, Partial<Timeouts> {
-  readonly proxy?: ProxyOptions | undefined;
+interface LoadSessionOptions extends LoadCloudOptions, Partial<Timeouts$1> {
+  readonly proxy?: ProxyOptions$1 | undefined;
   readonly interfaces?: readonly string[] | undefined;
 }
 
@@ -410,8 +397,8 @@ interface LoadTlsOptions {
 interface LoadedSession {
   readonly cloud: string;
   readonly session: Session;
-  readonly tls: TlsOptions | undefined;
-  readonly proxy: ProxyOptions | undefined;
+  readonly tls: TlsOptions$1 | undefined;
+  readonly proxy: ProxyOptions$1 | undefined;
   readonly region: string | undefined;
 }
 
@@ -427,19 +414,13 @@ export declare class NotFoundError extends ImageError {
   readonly kind = "not-found";
 }
 
-interface ProxyOptions {
-  readonly http?: string | undefined;
-  readonly https?: string | undefined;
-  readonly noProxy?: string | undefined;
-}
-
 interface Session {
   authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization>;
   renew(used: Authorization, signal?: AbortSignal): Promise<boolean>;
   endpoints(serviceType: string, signal?: AbortSignal): Promise<readonly string[]>;
 }
 
-interface SessionOptions extends Partial<Timeouts> {
+interface SessionOptions extends Partial<Timeouts$1> {
   readonly authType?: string | undefined;
   readonly auth?: AuthOptions | undefined;
   readonly region?: string | undefined;
@@ -447,28 +428,10 @@ interface SessionOptions extends Partial<Timeouts> {
   readonly endpointOverrides?: Readonly<Record<string, string>> | undefined;
   readonly serviceNames?: Readonly<Record<string, string>> | undefined;
   readonly serviceTypes?: Readonly<Record<string, string>> | undefined;
-  readonly tls?: TlsOptions | undefined;
-  readonly proxy?: ProxyOptions | undefined;
+  readonly tls?: TlsOptions$1 | undefined;
+  readonly proxy?: ProxyOptions$1 | undefined;
   readonly retries?: number | undefined;
   readonly wallMs?: (() => number) | undefined;
-}
-
-interface Timeouts {
-  readonly connectTimeoutMs: number;
-  readonly headersTimeoutMs: number;
-  readonly callTimeoutMs: number;
-  readonly idleTimeoutMs: number;
-  readonly stallTimeoutMs: number;
-  readonly storeTimeoutMs: number;
-  readonly totalTimeoutMs: number | undefined;
-  readonly minimumBytesPerSecond: number;
-}
-
-interface TlsOptions {
-  readonly ca?: string | undefined;
-  readonly cert?: string | undefined;
-  readonly key?: string | undefined;
-  readonly insecure?: boolean | undefined;
 }
 
 interface UploadReport {
@@ -505,42 +468,42 @@ export declare function loadCloud(options: LoadCloudOptions): Promise<CloudSetti
 
 export declare function loadSession(options: LoadSessionOptions): Promise<LoadedSession>;
 
-export declare function loadTls(options: LoadTlsOptions): Promise<TlsOptions | undefined>;
-
-export declare function proxyFromEnvironment(environment: Readonly<Record<string, string | undefined>>): ProxyOptions | undefined;
+export declare function loadTls(options: LoadTlsOptions): Promise<TlsOptions$1 | undefined>;
 
 export declare function validateStoreId(context: RequestContext, imageService: Pick<ImageService, "getStores">, storeId: string, options?: CallOptions): Promise<void>;
 
-export type {
-  ApiServer,
-  ApiServersOptions,
-  ApiVersion,
-  AuthOptions,
-  Authorization,
-  CloudSettings,
-  FailedUploadState,
-  GlanceCallOptions,
-  GlanceClient,
-  GlanceClientOptions,
-  GlanceDownloadOptions,
-  GlanceImage,
-  GlanceImageService,
-  GlanceImageServiceOptions,
-  GlanceUploadOptions,
-  ImagePatch,
-  ImageTask,
-  ImportProgress,
-  ImportRequest,
-  ListImagesOptions,
-  LoadCloudOptions,
-  LoadSessionOptions,
-  LoadTlsOptions,
-  LoadedSession,
-  ProxyOptions,
-  Session,
-  SessionOptions,
-  Timeouts,
-  TlsOptions,
-  UploadReport,
-  WaitForImportOptions,
+export {
+  type ApiServer,
+  type ApiServersOptions,
+  type ApiVersion,
+  type AuthOptions,
+  type Authorization,
+  type CloudSettings,
+  ConfigurationError,
+  type FailedUploadState,
+  type GlanceCallOptions,
+  type GlanceClient,
+  type GlanceClientOptions,
+  type GlanceDownloadOptions,
+  type GlanceImage,
+  type GlanceImageService,
+  type GlanceImageServiceOptions,
+  type GlanceUploadOptions,
+  type ImagePatch,
+  type ImageTask,
+  type ImportProgress,
+  type ImportRequest,
+  type ListImagesOptions,
+  type LoadCloudOptions,
+  type LoadSessionOptions,
+  type LoadTlsOptions,
+  type LoadedSession,
+  type ProxyOptions,
+  type Session,
+  type SessionOptions,
+  type Timeouts,
+  type TlsOptions,
+  type UploadReport,
+  type WaitForImportOptions,
+  proxyFromEnvironment,
 };

@@ -9,6 +9,12 @@ import {
   RequestContext,
 } from "@disk-image/core";
 
+import {
+  ProxyOptions,
+  Timeouts,
+  TlsOptions,
+} from "@disk-image/http";
+
 interface Authorization {
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -52,12 +58,6 @@ export declare class InvalidSignatureImageError extends InvalidError {
   });
 }
 
-interface ProxyOptions {
-  readonly http?: string | undefined;
-  readonly https?: string | undefined;
-  readonly noProxy?: string | undefined;
-}
-
 interface Session {
   authorize(context: RequestContext | undefined, signal?: AbortSignal): Promise<Authorization>;
   renew(used: Authorization, signal?: AbortSignal): Promise<boolean>;
@@ -82,24 +82,6 @@ interface SignatureProperties {
 interface SignatureVerifier extends ByteSink, AsyncDisposable {
   verify(): Promise<void>;
   close(): Promise<void>;
-}
-
-interface Timeouts {
-  readonly connectTimeoutMs: number;
-  readonly headersTimeoutMs: number;
-  readonly callTimeoutMs: number;
-  readonly idleTimeoutMs: number;
-  readonly stallTimeoutMs: number;
-  readonly storeTimeoutMs: number;
-  readonly totalTimeoutMs: number | undefined;
-  readonly minimumBytesPerSecond: number;
-}
-
-interface TlsOptions {
-  readonly ca?: string | undefined;
-  readonly cert?: string | undefined;
-  readonly key?: string | undefined;
-  readonly insecure?: boolean | undefined;
 }
 
 export declare function certificatesFrom(find: (certificateId: string, context: RequestContext, options: CallOptions) => Promise<string> | string): CertificateSource;

@@ -1,5 +1,5 @@
 import { ImageError, InvalidError } from '@disk-image/core'
-import type { ImageErrorKind } from '@disk-image/core'
+import { HttpConnectionFailedError, HttpStatusError } from '@disk-image/http'
 
 /** The identity service did not accept the credentials. */
 export class AuthenticationFailedError extends ImageError {
@@ -25,77 +25,22 @@ export class IdentityUnreachableError extends ImageError {
   }
 }
 
-/** What is wrong stands in the configuration (clouds.yaml, the environment, a session's options), not in the call. */
-export class ConfigurationError extends InvalidError {
-  override readonly code = 'CONFIGURATION'
-}
-
 /**
  * The image service could not be reached, or broke off, as often as was tried.
  *
  * @see cinder.exception.GlanceConnectionFailed
  */
-export class GlanceConnectionFailedError extends ImageError {
-  readonly code = 'GLANCE_CONNECTION_FAILED'
-  readonly kind = 'failed'
-  readonly reason: string
+export class GlanceConnectionFailedError extends HttpConnectionFailedError {
+  override readonly code = 'GLANCE_CONNECTION_FAILED'
 
   constructor(init: { readonly reason: string; readonly cause?: unknown }) {
-    super({ message: `Connection to glance failed: ${init.reason}`, cause: init.cause })
-    this.reason = init.reason
+    super({ ...init, message: `Connection to glance failed: ${init.reason}` })
   }
-}
-
-/** Init of {@link GlanceHttpError}. The URL must be free of secrets. */
-interface GlanceHttpErrorInit {
-  readonly status: number
-  readonly method: string
-  readonly url: string
-  /** What the service said, as plain text. */
-  readonly detail: string
-  readonly requestId?: string | undefined
-  /** Who answered, where that was a proxy: the names that it gave itself. */
-  readonly proxy?: string | undefined
-  /** How long the service asked to wait. */
-  readonly retryAfterMs?: number | undefined
-  readonly cause?: unknown
 }
 
 /** A service answered a request with an error for which there is no other class. */
-export class GlanceHttpError extends ImageError {
-  readonly code = 'GLANCE_HTTP'
-  readonly kind: ImageErrorKind
-  readonly status: number
-  readonly method: string
-  readonly url: string
-  readonly detail: string
-  /** The service's `X-Openstack-Request-Id`, to find the request in its logs. */
-  readonly requestId: string | undefined
-  readonly retryAfterMs: number | undefined
-
-  constructor(init: GlanceHttpErrorInit) {
-    const from = init.proxy === undefined ? '' : ` from ${init.proxy}`
-    const detail = init.detail === '' ? '' : `: ${init.detail}`
-    super({
-      message: `HTTP ${init.status}${from}${detail} (${init.method} ${init.url}${init.requestId === undefined ? '' : `, ${init.requestId}`})`,
-      cause: init.cause,
-    })
-    this.kind = kindOf(init.status)
-    this.status = init.status
-    this.method = init.method
-    this.url = init.url
-    this.detail = init.detail
-    this.requestId = init.requestId
-    this.retryAfterMs = init.retryAfterMs
-  }
-}
-
-/** Whose fault it is: a request that the service refuses as it is (4xx, redirects) will be refused again. */
-function kindOf(status: number): ImageErrorKind {
-  if (status === 401 || status === 403) return 'not-authorized'
-  if (status === 404) return 'not-found'
-  const mayPass = status === 408 || status === 425 || status === 429 || status >= 500 || status < 300
-  return mayPass ? 'failed' : 'invalid'
+export class GlanceHttpError extends HttpStatusError {
+  override readonly code = 'GLANCE_HTTP'
 }
 
 /** A service answered, but not as its interface says: no JSON, other types, pages without end. */

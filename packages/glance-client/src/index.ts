@@ -17,7 +17,6 @@ export type { GlanceUploadOptions } from './data/upload-state.ts'
 export type { UploadReport } from './data/upload.ts'
 export {
   AuthenticationFailedError,
-  ConfigurationError,
   GlanceAnswerError,
   GlanceConnectionFailedError,
   GlanceHttpError,
@@ -47,7 +46,5 @@ export type { LoadedSession, LoadSessionOptions } from './session/load-session.t
 export { loadTls } from './session/load-tls.ts'
 export type { LoadTlsOptions } from './session/load-tls.ts'
 export type { Authorization, Session } from './session/session.ts'
-export type { TlsOptions } from './transport/connection.ts'
-export { proxyFromEnvironment } from './transport/proxy.ts'
-export type { ProxyOptions } from './transport/proxy.ts'
-export type { Timeouts } from './transport/timeouts.ts'
+export { ConfigurationError, proxyFromEnvironment } from '@disk-image/http'
+export type { ProxyOptions, Timeouts, TlsOptions } from '@disk-image/http'

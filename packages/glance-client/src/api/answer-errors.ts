@@ -1,8 +1,7 @@
 import { ImageError, ImageNotAuthorizedError, ImageNotFoundError, InvalidError } from '@disk-image/core'
+import { describeStatus } from '@disk-image/http'
+import type { HttpResponse } from '@disk-image/http'
 import { GlanceHttpError, ImageLimitExceededError, NotAuthorizedError, NotFoundError } from '../errors.ts'
-import { errorText, headerText, proxyOf, redirectText } from '../transport/error-text.ts'
-import { plainUrl, retryAfterMs } from '../transport/http.ts'
-import type { HttpResponse } from '../transport/http.ts'
 
 /**
  * The error that a status from 300 on becomes.
@@ -15,23 +14,7 @@ export function httpError(
   response: Omit<HttpResponse, 'url'>,
   secrets: readonly string[],
 ): GlanceHttpError {
-  const { status, headers, text } = response
-  const location = status < 400 ? headers.get('location') : undefined
-  return new GlanceHttpError({
-    status,
-    method,
-    url: plainUrl(url),
-    detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
-    requestId: headerText(headers.get('x-openstack-request-id'), secrets),
-    proxy: givenProxy(response) ?? proxyOf(status, headers, secrets),
-    retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
-  })
-}
-
-/** A proxy that answers itself leaves out what every service of OpenStack sends. */
-function givenProxy({ proxy, headers }: Pick<HttpResponse, 'proxy' | 'headers'>): string | undefined {
-  if (proxy === undefined || headers.has('x-openstack-request-id')) return undefined
-  return `the proxy ${proxy} or the server behind it`
+  return new GlanceHttpError(describeStatus(method, url, response, secrets, 'x-openstack-request-id'))
 }
 
 /**

@@ -1,8 +1,8 @@
 import { recordProblem } from '@disk-image/core'
 import type { ImageLocation } from '@disk-image/core'
+import { readJson } from '@disk-image/http'
+import type { HttpResponse } from '@disk-image/http'
 import { GlanceAnswerError } from '../errors.ts'
-import type { HttpResponse } from '../transport/http.ts'
-import { readAnswer, readObject } from '../transport/read-json.ts'
 
 /** An image as Glance sends it: base fields and properties side by side. */
 export interface GlanceImage {
@@ -43,6 +43,24 @@ export const maximumBytes: Readonly<Record<'page' | 'schema' | 'list', number>> 
   page: 16 * MiB,
   schema: 4 * MiB,
   list: 4 * MiB,
+}
+
+/** An answer's JSON. @throws {GlanceAnswerError} where it is none */
+function readAnswer({ text, url }: Answer): unknown {
+  try {
+    return readJson(text)
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    throw new GlanceAnswerError({ url, reason: error.message })
+  }
+}
+
+/** An answer's JSON object. @throws {GlanceAnswerError} where it is none */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller names the answer's shape
+export function readObject<T>(answer: Answer): T {
+  const value = readAnswer(answer)
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as T
+  throw new GlanceAnswerError({ url: answer.url, reason: 'it is no JSON object' })
 }
 
 /** An image's record. @throws {GlanceAnswerError} where it is none */

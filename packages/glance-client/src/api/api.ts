@@ -1,12 +1,8 @@
 import type { Logger, RequestContext } from '@disk-image/core'
+import { ConnectionBrokenError, delay, isPassing, retryText, secretsOf } from '@disk-image/http'
+import type { Http, HttpRequest, HttpResponse, Timeouts } from '@disk-image/http'
 import { GlanceConnectionFailedError, GlanceHttpError } from '../errors.ts'
 import type { Authorization, Session } from '../session/session.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
-import { isPassing } from '../transport/http.ts'
-import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
-import { secretsOf } from '../transport/mask-secrets.ts'
-import { delay } from '../transport/timeouts.ts'
-import type { Timeouts } from '../transport/timeouts.ts'
 import { httpError, limitExceeded } from './answer-errors.ts'
 
 /** One call of a service's REST interface. */
@@ -147,12 +143,6 @@ export class Api {
     if (response.status >= 300) throw httpError(method, url, response, secretsOf(authorization.headers))
     return response
   }
-}
-
-/** What a log says of a retry: `in 1 s (1 of 3): connection refused`, or `now: …`. */
-export function retryText(error: unknown, waitMs: number, attempt: number, retries: number): string {
-  const reason = error instanceof Error ? error.message : 'the connection broke'
-  return waitMs === 0 ? `now: ${reason}` : `in ${waitMs / 1000} s (${attempt} of ${retries}): ${reason}`
 }
 
 /** 429 and 503 say that nothing was done; otherwise a call whose fate is unknown is retried only if that does no harm. */

@@ -1,11 +1,9 @@
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger, RequestContext } from '@disk-image/core'
+import { resolveTimeouts, wrongOption } from '@disk-image/http'
+import type { ProxyOptions, Timeouts, TlsOptions } from '@disk-image/http'
 import { normalizeEndpoint } from '../session/session.ts'
 import type { Session } from '../session/session.ts'
-import type { TlsOptions } from '../transport/connection.ts'
-import type { ProxyOptions } from '../transport/proxy.ts'
-import { resolveTimeouts, wrongOption } from '../transport/timeouts.ts'
-import type { Timeouts } from '../transport/timeouts.ts'
 
 /** Settings of a Glance client. Either `endpoint` or `session` says where Glance is. */
 export interface GlanceClientOptions extends Partial<Timeouts> {

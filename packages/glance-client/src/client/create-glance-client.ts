@@ -1,19 +1,18 @@
 import { checkImageId, MiB } from '@disk-image/core'
 import type { ByteSink, DownloadReport, ImageMember, ImageStore } from '@disk-image/core'
+import { createConnectionPool, createHttp, ownConnections, readRange } from '@disk-image/http'
 import { BufferPool, Channel, HashPool, toNodeHashName } from '@disk-image/io'
 import { aboutImage } from '../api/answer-errors.ts'
 import { maximumBytes, readList, readLocations } from '../api/answers.ts'
 import type { GlanceImage } from '../api/answers.ts'
 import { Api } from '../api/api.ts'
+import { dataOrigin } from '../data/data-channel.ts'
 import type { DataChannelOptions } from '../data/data-channel.ts'
 import { download } from '../data/download.ts'
 import type { GlanceDownloadOptions } from '../data/download.ts'
-import { readRange } from '../data/read-range.ts'
 import { upload } from '../data/upload.ts'
 import { GlanceAnswerError, GlanceHttpError } from '../errors.ts'
 import { fixedSession, withEndpoints } from '../session/session.ts'
-import { createConnectionPool } from '../transport/connection-pool.ts'
-import { createHttp, ownConnections } from '../transport/http.ts'
 import { resolveClientOptions } from './client-options.ts'
 import type { GlanceClientOptions } from './client-options.ts'
 import type { ApiVersion, GlanceCallOptions, GlanceClient, ImageTask } from './client-types.ts'
@@ -55,6 +54,7 @@ export function createGlanceClient(options: GlanceClientOptions): GlanceClient {
     buffers,
     logger,
     retries,
+    waitMs: (attempt, retryAfterMs) => api.waitMs(attempt, retryAfterMs),
     show: (imageId, { retries: most, ...call }) =>
       aboutImage(imageId, () => showImage(api, imageId, call, most)),
   }
@@ -172,8 +172,10 @@ function dataCalls(
     prepareDownload: () => channel.hashPool.warm(),
     download: fetch,
     read: (imageId, options = {}) => readThroughSink((sink, all) => fetch(imageId, sink, all), options),
-    readRange: (imageId, offset, length, options = {}) =>
-      readRange(channel, imageId, offset, length, options),
+    readRange: async (imageId, offset, length, options = {}) => {
+      checkImageId(imageId)
+      return readRange(dataOrigin(channel, { id: imageId }, options), offset, length, options, channel)
+    },
     upload: async (imageId, source, options = {}) => {
       checkImageId(imageId)
       if (options.verify === 'none') return upload(channel, imageId, source, options, undefined)

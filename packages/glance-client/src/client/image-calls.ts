@@ -1,11 +1,10 @@
 import { checkImageId, ImageNotFoundError } from '@disk-image/core'
+import type { HttpResponse } from '@disk-image/http'
 import { aboutImage, fieldError, plainError } from '../api/answer-errors.ts'
-import { readImage } from '../api/answers.ts'
+import { readImage, readObject } from '../api/answers.ts'
 import type { GlanceImage } from '../api/answers.ts'
 import type { Api, ApiCall } from '../api/api.ts'
 import { GlanceHttpError } from '../errors.ts'
-import type { HttpResponse } from '../transport/http.ts'
-import { readObject } from '../transport/read-json.ts'
 import type { GlanceCallOptions, GlanceClient, ImagePatch } from './client-types.ts'
 import { listImages } from './list-images.ts'
 

@@ -1,9 +1,8 @@
 import { InvalidError } from '@disk-image/core'
-import { checkedImage, maximumBytes } from '../api/answers.ts'
+import { checkedImage, maximumBytes, readObject } from '../api/answers.ts'
 import type { GlanceImage } from '../api/answers.ts'
 import type { Api, ApiCall } from '../api/api.ts'
 import { GlanceAnswerError } from '../errors.ts'
-import { readObject } from '../transport/read-json.ts'
 import type { ListImagesOptions } from './client-types.ts'
 
 /** Pages of 25 images, as Glance makes them, reach the limit of bytes before. Smaller ones would go on for minutes. */

@@ -1,7 +1,7 @@
 import { printable } from '@disk-image/core'
+import { delay } from '@disk-image/http'
 import type { GlanceImage } from '../api/answers.ts'
 import { ImageImportFailedError } from '../errors.ts'
-import { delay } from '../transport/timeouts.ts'
 import type { GlanceClient, ImageTask, ImportProgress, WaitForImportOptions } from './client-types.ts'
 
 /**

@@ -1,35 +1,27 @@
-import type { Logger, RequestContext } from '@disk-image/core'
-import type { BufferPool, HashPool } from '@disk-image/io'
-import { httpError } from '../api/answer-errors.ts'
+import type { RequestContext } from '@disk-image/core'
+import { exchange, refuseEncoded, secretsOf } from '@disk-image/http'
+import type {
+  BodyTaker,
+  ConnectionPool,
+  DownloadOrigin,
+  DownloadTools,
+  ExchangeResult,
+} from '@disk-image/http'
+import type { ProxyOptions, RequestBody, ResponseHead, TlsOptions } from '@disk-image/http'
+import type { ExpectedImage } from '@disk-image/io'
+import { httpError, imageError } from '../api/answer-errors.ts'
 import type { GlanceImage } from '../api/answers.ts'
 import { apiUrl, maximumRedirects, mayFollow, redirectTarget } from '../api/api.ts'
 import type { Api } from '../api/api.ts'
+import { GlanceConnectionFailedError } from '../errors.ts'
 import type { GlanceHttpError } from '../errors.ts'
-import type { BodyTaker } from '../transport/answer-body.ts'
-import { codingsOf } from '../transport/collected-body.ts'
-import { ConnectionBrokenError, connectionText } from '../transport/connection-error.ts'
-import type { ConnectionPool } from '../transport/connection-pool.ts'
-import type { TlsOptions } from '../transport/connection.ts'
-import { exchange } from '../transport/exchange.ts'
-import type { ExchangeResult } from '../transport/exchange.ts'
-import type { ResponseHead } from '../transport/http1.ts'
-import { secretsOf } from '../transport/mask-secrets.ts'
-import type { ProxyOptions } from '../transport/proxy.ts'
-import type { RequestBody } from '../transport/send-body.ts'
-import type { Timeouts } from '../transport/timeouts.ts'
 
 /** What data transfers need of their client. */
-export interface DataChannelOptions {
+export interface DataChannelOptions extends DownloadTools {
   readonly api: Api
-  readonly timeouts: Timeouts
   readonly tls: TlsOptions | undefined
   readonly proxy: ProxyOptions | undefined
   readonly connections: ConnectionPool
-  readonly hashPool: HashPool
-  readonly buffers: BufferPool
-  readonly logger: Logger
-  /** How often in a row a transfer is tried without getting further. */
-  readonly retries: number
   readonly show: (
     imageId: string,
     options: { context?: RequestContext | undefined; signal?: AbortSignal | undefined; retries?: number },
@@ -71,7 +63,10 @@ export async function sendData(options: DataChannelOptions, request: DataRequest
       connections,
       signal: request.signal,
       body: request.body,
-      takeBody: (head) => plainTaker(url, head, request),
+      takeBody: (head) => {
+        refuseEncoded(url, head)
+        return request.takeBody(head)
+      },
     })
     const { status, headers } = result.head
     const secrets = secretsOf(authorization.headers)
@@ -102,37 +97,35 @@ function errorOf(
   return status < 300 ? undefined : httpError(method, url, { status, headers, text, proxy }, secrets)
 }
 
-/** An image's data are hashed as they are, and continued at an offset: neither goes with a body that was encoded. */
-function plainTaker(url: URL, head: ResponseHead, request: DataRequest): BodyTaker | undefined {
-  const codings = codingsOf(head.headers)
-  if (head.status >= 300 || codings.length === 0) return request.takeBody(head)
-  const names = JSON.stringify(codings.join(', ').slice(0, 80))
-  const reason = `the data come with the encoding ${names}, although none was asked for: something on the way compresses them`
-  throw new ConnectionBrokenError('body', connectionText(url, 'body', reason), { fatal: true })
-}
-
-/**
- * Whether a 206 answers the question that was asked: from `start` to the image's end.
- *
- * @param size of the image, where it is known
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-14.4
- */
-export function isRequestedRange(
-  header: string | undefined,
-  start: number,
-  end: number | undefined,
-  size: number | undefined,
-): boolean {
-  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/.exec(header ?? '')
-  if (match === null) return false
-  const [first, last, total] = [Number(match[1]), Number(match[2]), match[3] ?? '']
-  if (first !== start || last < first) return false
-  if (end !== undefined && last !== end) return false
-  return size === undefined || total === '*' || Number(total) === size
-}
-
-/** The path of an image's data, with the stores to read it from. */
-export function dataPath(imageId: string, preferStores: readonly string[] = []): string {
-  const prefer = preferStores.map((store) => encodeURIComponent(store)).join(',')
-  return `/v2/images/${encodeURIComponent(imageId)}/file${prefer === '' ? '' : `?prefer=${prefer}`}`
+/** An image's data as a download has them: at the endpoint whose turn it is, with the context's token. */
+export function dataOrigin(
+  channel: DataChannelOptions,
+  image: Pick<GlanceImage, 'id'> & ExpectedImage,
+  options: {
+    readonly context?: RequestContext | undefined
+    readonly preferStores?: readonly string[] | undefined
+  },
+): DownloadOrigin {
+  const { id: imageId } = image
+  const prefer = (options.preferStores ?? []).map((store) => encodeURIComponent(store)).join(',')
+  const path = `/v2/images/${encodeURIComponent(imageId)}/file${prefer === '' ? '' : `?prefer=${prefer}`}`
+  return {
+    name: imageId,
+    expected: image,
+    fetch: ({ range, signal, takeBody }) =>
+      sendData(channel, {
+        method: 'GET',
+        path,
+        headers: {
+          Accept: 'application/json, application/octet-stream;q=0.9',
+          ...(range === undefined ? {} : { Range: `bytes=${range.first}-${range.last ?? ''}` }),
+        },
+        context: options.context,
+        signal,
+        takeBody,
+      }),
+    nextServer: () => channel.api.nextEndpoint(),
+    translate: (error) => imageError(imageId, error),
+    unreachable: (reason, cause) => new GlanceConnectionFailedError({ reason, cause }),
+  }
 }

@@ -1,10 +1,10 @@
 import type { CallOptions, RequestContext, UploadSource, VerifyPolicy } from '@disk-image/core'
+import { delay } from '@disk-image/http'
+import type { StallWatch } from '@disk-image/http'
 import { HashStream, toNodeHashName } from '@disk-image/io'
 import type { GlanceImage } from '../api/answers.ts'
 import { GlanceConnectionFailedError, ImageUploadFailedError } from '../errors.ts'
-import { delay } from '../transport/timeouts.ts'
 import type { DataChannelOptions } from './data-channel.ts'
-import type { StallWatch } from './stall-watch.ts'
 
 /** Options of an upload to Glance. */
 export interface GlanceUploadOptions extends CallOptions {

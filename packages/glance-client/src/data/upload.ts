@@ -1,20 +1,23 @@
 import type { UploadSource } from '@disk-image/core'
+import {
+  ConnectionBrokenError,
+  delay,
+  isPassing,
+  retryText,
+  SourceSizeError,
+  TransferLimitError,
+  watchStall,
+} from '@disk-image/http'
 import { HashStream, toNodeHashName } from '@disk-image/io'
 import { imageError } from '../api/answer-errors.ts'
-import { retryText } from '../api/api.ts'
 import {
   GlanceHttpError,
   GlanceStoreNotFoundError,
   GlanceStoreReadOnlyError,
   ImageUploadFailedError,
 } from '../errors.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
-import { isPassing } from '../transport/http.ts'
-import { SourceSizeError } from '../transport/send-body.ts'
-import { delay } from '../transport/timeouts.ts'
 import { sendData } from './data-channel.ts'
 import type { DataChannelOptions } from './data-channel.ts'
-import { TransferLimitError, watchStall } from './stall-watch.ts'
 import { hashOf, settledState, withHashOf, wrong } from './upload-state.ts'
 import type { GlanceUploadOptions, Sent, Upload } from './upload-state.ts'
 

@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError } from '@disk-image/http'
 
 /** How an account signs in; names as in clouds.yaml's `auth`, in camelCase. */
 export interface AuthOptions {

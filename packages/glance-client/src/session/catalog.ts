@@ -1,5 +1,5 @@
 import { printable } from '@disk-image/core'
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError } from '@disk-image/http'
 import { normalizeEndpoint } from './session.ts'
 
 /** A service of Keystone's catalog. */

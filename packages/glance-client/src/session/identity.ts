@@ -1,7 +1,7 @@
 import type { ImageError } from '@disk-image/core'
-import { AuthenticationFailedError, ConfigurationError, IdentityUnreachableError } from '../errors.ts'
-import { errorText, proxyOf, redirectText } from '../transport/error-text.ts'
-import type { HttpResponse } from '../transport/http.ts'
+import { ConfigurationError, errorText, proxyOf, redirectText } from '@disk-image/http'
+import type { HttpResponse } from '@disk-image/http'
+import { AuthenticationFailedError, IdentityUnreachableError } from '../errors.ts'
 import { missing, need, toAuthType } from './auth-options.ts'
 import type { AuthOptions } from './auth-options.ts'
 

@@ -1,9 +1,13 @@
-import { ConfigurationError, IdentityUnreachableError } from '../errors.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
-import { isPassing, retryAfterMs } from '../transport/http.ts'
-import type { Http, HttpRequest, HttpResponse } from '../transport/http.ts'
-import { readJson } from '../transport/read-json.ts'
-import { delay } from '../transport/timeouts.ts'
+import {
+  ConfigurationError,
+  ConnectionBrokenError,
+  delay,
+  isPassing,
+  readJson,
+  retryAfterMs,
+} from '@disk-image/http'
+import type { Http, HttpRequest, HttpResponse } from '@disk-image/http'
+import { IdentityUnreachableError } from '../errors.ts'
 import { need } from './auth-options.ts'
 import type { AuthOptions, AuthType } from './auth-options.ts'
 import { readCatalog } from './catalog.ts'

@@ -1,6 +1,6 @@
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError } from '@disk-image/http'
 import { configDirectories, readConfigFile } from './config-files.ts'
 import type { ConfigFile, ConfigPlaces, Environment } from './config-files.ts'
 import { isMapping, toMapping } from './config-yaml.ts'

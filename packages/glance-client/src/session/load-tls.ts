@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
-import type { TlsOptions } from '../transport/connection.ts'
+import type { TlsOptions } from '@disk-image/http'
 import type { Environment } from './config-files.ts'
 import type { Mapping } from './config-yaml.ts'
 import { expandPath, readBounded, readProblem } from './read-file.ts'

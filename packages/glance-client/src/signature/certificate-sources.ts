@@ -2,13 +2,12 @@ import path from 'node:path'
 import { readFile } from 'node:fs/promises'
 import { adaptLogger, InvalidError } from '@disk-image/core'
 import type { CallOptions, CertificateSource, RequestContext } from '@disk-image/core'
+import { createHttp, undiciConnections } from '@disk-image/http'
+import { readObject } from '../api/answers.ts'
 import { Api } from '../api/api.ts'
 import { resolveClientOptions } from '../client/client-options.ts'
 import type { GlanceClientOptions } from '../client/client-options.ts'
 import { fixedSession, normalizeEndpoint, withEndpoints } from '../session/session.ts'
-import { createHttp } from '../transport/http.ts'
-import { readObject } from '../transport/read-json.ts'
-import { undiciConnections } from '../transport/undici.ts'
 
 /** Certificates from a function: a database, a vault, a constant. */
 export function certificatesFrom(

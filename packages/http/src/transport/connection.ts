@@ -1,5 +1,5 @@
 import net from 'node:net'
-import type { Socket } from 'node:net'
+import type { LookupFunction, Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { allocateBuffer } from '@disk-image/io'
 import type { Proxy } from './proxy.ts'
@@ -68,7 +68,12 @@ const readBufferBytes = 256 * 1024
  * A client that allocates every 64 KiB it reads needs three times the processor time and twice the memory; copying
  * into shared memory costs as much as hashing.
  */
-export function openConnection(target: URL, tlsOptions: TlsOptions | undefined, proxy?: Proxy): Connection {
+export function openConnection(
+  target: URL,
+  tlsOptions: TlsOptions | undefined,
+  proxy?: Proxy,
+  lookup?: LookupFunction,
+): Connection {
   const url = proxy?.url ?? target
   const secure = url.protocol === 'https:'
   const buffer = allocateBuffer(readBufferBytes)
@@ -81,6 +86,7 @@ export function openConnection(target: URL, tlsOptions: TlsOptions | undefined, 
   const where = {
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(url.port) || (secure ? 443 : 80),
+    ...(lookup === undefined || proxy !== undefined ? {} : { lookup }),
     onread: {
       buffer: (): Uint8Array => (memory = user?.nextBuffer() ?? buffer),
       callback: (length: number): boolean => user?.onRead(memory.subarray(0, length)) ?? surplus(),

@@ -1,11 +1,13 @@
-import { checkImageId, ImageDownloadFailedError, InvalidError } from '@disk-image/core'
-import type { CallOptions, RequestContext } from '@disk-image/core'
-import { imageError } from '../api/answer-errors.ts'
-import { GlanceConnectionFailedError } from '../errors.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
+import { ImageDownloadFailedError, InvalidError } from '@disk-image/core'
+import type { CallOptions } from '@disk-image/core'
+import {
+  ConnectionBrokenError,
+  HttpConnectionFailedError,
+  HttpStatusError,
+  ReplacedError,
+} from '../errors.ts'
 import { delay } from '../transport/timeouts.ts'
-import { sendData } from './data-channel.ts'
-import type { DataChannelOptions, DataResult } from './data-channel.ts'
+import type { DataAnswer, DownloadOrigin, DownloadTools } from './origin.ts'
 
 /** Longer reads are a download. */
 const maximumLength = 256 * 1024 * 1024
@@ -15,16 +17,15 @@ class EnoughError extends Error {}
 
 /**
  * Reads part of an image's data, not verified: less than asked for at its end.
- * Where the store can't start in the middle, the data is read up to there and cut.
+ * Where the server can't start in the middle, the data is read up to there and cut.
  */
 export async function readRange(
-  channel: DataChannelOptions,
-  imageId: string,
+  origin: DownloadOrigin,
   offset: number,
   length: number,
-  options: CallOptions & { readonly context?: RequestContext | undefined },
+  options: CallOptions,
+  tools: Pick<DownloadTools, 'retries' | 'waitMs'>,
 ): Promise<Uint8Array> {
-  checkImageId(imageId)
   if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(length) || length < 0) {
     throw new InvalidError({ reason: `A range needs a whole offset and length, not ${offset} and ${length}` })
   }
@@ -35,39 +36,39 @@ export async function readRange(
   let ranged = true
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const outcome = await readOnce(channel, imageId, { offset, length, ranged }, options)
+      const outcome = await readOnce(origin, { offset, length, ranged }, options)
       if (outcome !== 'unranged') return outcome
       ranged = false
     } catch (error) {
-      if (!(error instanceof ConnectionBrokenError)) throw imageError(imageId, error)
-      if (error.fatal || attempt >= channel.retries) {
-        throw new GlanceConnectionFailedError({ reason: error.message, cause: error })
+      if (error instanceof ReplacedError) {
+        throw new ImageDownloadFailedError({ imageId: origin.name, reason: error.message, cause: error })
       }
-      await delay(channel.api.waitMs(attempt, undefined), options.signal)
+      if (!(error instanceof ConnectionBrokenError)) {
+        throw error instanceof HttpStatusError ? (origin.translate?.(error) ?? error) : error
+      }
+      if (error.fatal || attempt >= tools.retries) {
+        const { message: reason } = error
+        const made = origin.unreachable?.(reason, error)
+        throw made ?? new HttpConnectionFailedError({ reason, cause: error })
+      }
+      await delay(tools.waitMs(attempt, undefined), options.signal)
     }
   }
 }
 
 async function readOnce(
-  channel: DataChannelOptions,
-  imageId: string,
+  origin: DownloadOrigin,
   { offset, length, ranged }: { offset: number; length: number; ranged: boolean },
-  options: CallOptions & { readonly context?: RequestContext | undefined },
+  { signal }: CallOptions,
 ): Promise<Uint8Array | 'unranged'> {
   const parts: Uint8Array[] = []
   let missing = length
   let skip = 0
-  let result: DataResult | undefined
+  let result: DataAnswer | undefined
   try {
-    result = await sendData(channel, {
-      method: 'GET',
-      path: `/v2/images/${encodeURIComponent(imageId)}/file`,
-      headers: {
-        Accept: 'application/json, application/octet-stream;q=0.9',
-        ...(ranged ? { Range: `bytes=${offset}-${offset + length - 1}` } : {}),
-      },
-      context: options.context,
-      signal: options.signal,
+    result = await origin.fetch({
+      range: ranged ? { first: offset, last: offset + length - 1 } : undefined,
+      signal,
       takeBody: ({ status, headers }) => {
         const begins = headers.get('content-range')?.startsWith(`bytes ${offset}-`) === true
         if (status !== 200 && !(status === 206 && ranged && begins)) return undefined
@@ -91,7 +92,9 @@ async function readOnce(
   }
   if (result !== undefined) {
     const { status } = result.head
-    if (status === 204) throw new ImageDownloadFailedError({ imageId, reason: 'image contains no data.' })
+    if (status === 204) {
+      throw new ImageDownloadFailedError({ imageId: origin.name, reason: 'image contains no data.' })
+    }
     if (status === 416) return new Uint8Array()
     if (ranged && (status === 400 || (status === 206 && parts.length === 0))) return 'unranged'
     if (result.error !== undefined) throw result.error

@@ -1,7 +1,8 @@
+import type { AddressGuard } from './addresses.ts'
 import { AnswerBody } from './answer-body.ts'
 import type { BodyTaker } from './answer-body.ts'
-import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
-import type { BrokenPhase } from './connection-error.ts'
+import { AddressRefusedError, ConnectionBrokenError, connectionReason, connectionText } from '../errors.ts'
+import type { BrokenPhase } from '../errors.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { openConnection, wrapConnection } from './connection.ts'
 import type { Connection, ConnectionUser, TlsOptions } from './connection.ts'
@@ -18,11 +19,13 @@ import { openTunnel } from './tunnel.ts'
 /** One request. */
 export interface ExchangeRequest {
   readonly url: URL
-  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly headers: Readonly<Record<string, string>>
   readonly timeouts: Timeouts
   readonly tls?: TlsOptions | undefined
   readonly proxy?: ProxyOptions | undefined
+  /** Where connections may go; one to a proxy is not asked about. */
+  readonly guard?: AddressGuard | undefined
   /** Where the connection of a `GET` may come from, and where one goes that can be used again. */
   readonly connections?: ConnectionPool | undefined
   readonly signal?: AbortSignal | undefined
@@ -59,18 +62,23 @@ type Hop = Omit<ExchangeRequest, 'proxy'> & { readonly proxy: Proxy | undefined 
 /**
  * Runs one HTTP/1.1 request.
  *
+ * @throws {AddressRefusedError} where the guard refuses where it leads
  * @throws {ConnectionBrokenError} where the connection fails or the answer is not HTTP
  * @throws what `takeBody` and its taker throw, as it is; after an abort the signal's reason
  */
 export async function exchange(request: ExchangeRequest): Promise<ExchangeResult> {
-  const { url, tls, timeouts, signal } = request
+  const { url, tls, timeouts, signal, guard } = request
+  guard?.check(url)
   const proxy = chooseProxy(request.proxy, url)
   const tunnel = proxy !== undefined && url.protocol === 'https:' ? proxy : undefined
   // A request on http is handed to its proxy, which sends it on.
   const hop: Hop = { ...request, proxy: tunnel === undefined ? proxy : undefined }
   // Of a kept connection nobody knows whether it still leads anywhere: what changes something gets a new one.
-  const kept = request.method === 'GET' ? request.connections?.take(url) : undefined
+  const onlyReads = request.method === 'GET' || request.method === 'HEAD'
+  const kept = onlyReads ? request.connections?.take(url) : undefined
   try {
+    // A proxy connects itself: all that can be checked is what the name stands for here.
+    if (proxy !== undefined) await guard?.checkName(url)
     if (kept !== undefined) {
       try {
         return await new Exchange(hop, kept, true).run()
@@ -78,10 +86,13 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeResult
         if (!(error instanceof StaleConnectionError)) throw error
       }
     }
-    if (tunnel === undefined) return await new Exchange(hop, openConnection(url, tls, proxy), false).run()
+    if (tunnel === undefined)
+      return await new Exchange(hop, openConnection(url, tls, proxy, guard?.lookup), false).run()
     const options = { proxy: tunnel, tls, timeoutMs: timeouts.connectTimeoutMs, signal }
     return await new Exchange(hop, wrapConnection(await openTunnel(url, options)), false).run()
   } catch (error) {
+    if (error instanceof ConnectionBrokenError && error.cause instanceof AddressRefusedError)
+      throw error.cause
     throw hop.proxy === undefined ? error : throughProxy(error, url, hop.proxy)
   }
 }
@@ -206,14 +217,14 @@ class Exchange implements ConnectionUser {
   }
 
   #readHead(bytes: Uint8Array): Promise<void> | undefined {
-    const { url, proxy } = this.#request
+    const { url, proxy, method } = this.#request
     const read = this.#heads.add(bytes, this.#goAhead)
     if (read === undefined) return undefined
     const { head, rest } = read
     clearTimeout(this.#timer)
     if (head.status === 407 && proxy !== undefined) throw proxyRefusal(url, proxy, 407)
     this.#phase = 'body'
-    this.#answer = new AnswerBody(head, (whole) => this.#request.takeBody(whole))
+    this.#answer = new AnswerBody(head, method === 'HEAD', (whole) => this.#request.takeBody(whole))
     this.#watchIdle('no data')
     return this.#readBody(this.#answer, Uint8Array.from(rest))
   }

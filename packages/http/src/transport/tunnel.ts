@@ -1,7 +1,7 @@
 import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
+import { ConnectionBrokenError, connectionReason, connectionText } from '../errors.ts'
 import { nodeTlsOptions, proxyTlsOptions } from './connection.ts'
 import type { TlsOptions } from './connection.ts'
 import { HeadReader } from './http1.ts'

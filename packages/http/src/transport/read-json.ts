@@ -1,6 +1,4 @@
 import { jsonDepth } from '@disk-image/core'
-import { GlanceAnswerError } from '../errors.ts'
-import type { HttpResponse } from './http.ts'
 
 /** No answer of these services is as deep. */
 const maximumDepth = 64
@@ -29,22 +27,4 @@ function hasMore(text: string, values: number): boolean {
     if (code === 0x2c || code === 0x5b || code === 0x7b) begun += 1
   }
   return begun > values
-}
-
-/** An answer's JSON. @throws {GlanceAnswerError} where it is none */
-export function readAnswer({ text, url }: Pick<HttpResponse, 'text' | 'url'>): unknown {
-  try {
-    return readJson(text)
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error
-    throw new GlanceAnswerError({ url, reason: error.message })
-  }
-}
-
-/** An answer's JSON object. @throws {GlanceAnswerError} where it is none */
-// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller names the answer's shape
-export function readObject<T>(answer: Pick<HttpResponse, 'text' | 'url'>): T {
-  const value = readAnswer(answer)
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as T
-  throw new GlanceAnswerError({ url: answer.url, reason: 'it is no JSON object' })
 }

@@ -1,5 +1,5 @@
 import { collectBody } from './collected-body.ts'
-import { ConnectionBrokenError, connectionText } from './connection-error.ts'
+import { ConnectionBrokenError, connectionText } from '../errors.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import type { TlsOptions } from './connection.ts'
 import { exchange } from './exchange.ts'

@@ -1,4 +1,7 @@
 import { printable, redact } from '@disk-image/core'
+import type { HttpStatusErrorInit } from '../errors.ts'
+import { plainUrl, retryAfterMs } from './http.ts'
+import type { HttpResponse } from './http.ts'
 import { maskSecrets } from './mask-secrets.ts'
 
 /** More than this is not looked at. */
@@ -64,6 +67,36 @@ function fromJson(body: string): string | undefined {
     return typeof text === 'string' ? text : typeof error === 'string' ? error : undefined
   } catch {
     return undefined
+  }
+}
+
+/**
+ * What an answer with a status from 300 on becomes, for an `HttpStatusError` or a class of it.
+ *
+ * @param secrets what the request carried
+ * @param requestIdHeader the header in which the service names the request; a proxy that answers itself leaves it out
+ */
+export function describeStatus(
+  method: string,
+  url: URL,
+  response: Omit<HttpResponse, 'url'>,
+  secrets: readonly string[],
+  requestIdHeader: string,
+): HttpStatusErrorInit {
+  const { status, headers, text, proxy } = response
+  const location = status < 400 ? headers.get('location') : undefined
+  const given =
+    proxy === undefined || headers.has(requestIdHeader)
+      ? undefined
+      : `the proxy ${proxy} or the server behind it`
+  return {
+    status,
+    method,
+    url: plainUrl(url),
+    detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
+    requestId: headerText(headers.get(requestIdHeader), secrets),
+    proxy: given ?? proxyOf(status, headers, secrets),
+    retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
   }
 }
 

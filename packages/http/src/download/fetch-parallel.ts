@@ -1,16 +1,12 @@
-import type { RequestContext } from '@disk-image/core'
+import type { Logger } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
-import type { GlanceImage } from '../api/answers.ts'
-import { ConnectionBrokenError } from '../transport/connection-error.ts'
-import { dataPath, isRequestedRange, sendData } from './data-channel.ts'
-import type { DataChannelOptions } from './data-channel.ts'
+import { ConnectionBrokenError } from '../errors.ts'
+import { isRequestedRange } from './origin.ts'
+import type { DownloadOrigin } from './origin.ts'
 
 /** A parallel download. */
 interface ParallelFetch {
-  readonly image: GlanceImage
-  readonly context: RequestContext | undefined
   readonly connections: number
-  readonly preferStores: readonly string[] | undefined
   readonly signal: AbortSignal
   readonly from: number
   readonly size: number
@@ -25,7 +21,11 @@ const maximumConnections = 16
  * Fetches parts of 8 MiB over several connections and hands them on in order; memory holds one part more than there
  * are connections. It stops without an error at the first part that can't be had so: the rest is fetched in turn.
  */
-export async function fetchParallel(channel: DataChannelOptions, fetch: ParallelFetch): Promise<void> {
+export async function fetchParallel(
+  origin: DownloadOrigin,
+  fetch: ParallelFetch,
+  logger: Logger,
+): Promise<void> {
   const width = Math.min(maximumConnections, Math.max(1, Math.floor(fetch.connections)))
   const stop = new AbortController()
   const signal = AbortSignal.any([fetch.signal, stop.signal])
@@ -38,7 +38,7 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
     const start = next
     next = Math.min(fetch.size, start + partBytes)
     const memory = (freed.pop() ?? allocateBuffer(partBytes)).subarray(0, next - start)
-    const part = fetchPart(channel, fetch, start, memory, signal)
+    const part = fetchPart(origin, fetch.size, start, memory, signal)
     part.catch(() => undefined)
     waiting.push(part)
   }
@@ -47,7 +47,7 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
     for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
       const bytes = await part.catch((error: unknown) => {
         fetch.signal.throwIfAborted()
-        channel.logger.warn('A part of a download failed', { imageId: fetch.image.id, error })
+        logger.warn('A part of a download failed', { imageId: origin.name, error })
       })
       if (bytes === undefined) return
       begin()
@@ -61,25 +61,19 @@ export async function fetchParallel(channel: DataChannelOptions, fetch: Parallel
 }
 
 async function fetchPart(
-  channel: DataChannelOptions,
-  { image, context, size, preferStores }: ParallelFetch,
-  start: number,
+  origin: DownloadOrigin,
+  size: number,
+  first: number,
   memory: Uint8Array,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  const end = start + memory.length
+  const last = first + memory.length - 1
   let filled = 0
-  const result = await sendData(channel, {
-    method: 'GET',
-    path: dataPath(image.id, preferStores),
-    headers: {
-      Accept: 'application/json, application/octet-stream;q=0.9',
-      Range: `bytes=${start}-${end - 1}`,
-    },
-    context,
+  const result = await origin.fetch({
+    range: { first, last },
     signal,
     takeBody: ({ status, headers }) => {
-      if (status === 206 && isRequestedRange(headers.get('content-range'), start, end - 1, size)) {
+      if (status === 206 && isRequestedRange(headers.get('content-range'), first, last, size)) {
         return {
           nextBuffer: () => (filled < memory.length ? memory.subarray(filled) : undefined),
           take: (bytes) => {
@@ -93,7 +87,7 @@ async function fetchPart(
         }
       }
       // The whole image is on its way: not here, and not once per connection.
-      if (status === 200) throw new ConnectionBrokenError('body', 'the store has no ranges', { fatal: true })
+      if (status === 200) throw new ConnectionBrokenError('body', 'the server has no ranges', { fatal: true })
       return undefined
     },
   })

@@ -23,9 +23,10 @@ export class AnswerBody {
   readonly #collected: CollectedBody
   #full = false
 
-  constructor(head: ResponseHead, takeBody: (head: ResponseHead) => BodyTaker | undefined) {
+  /** @param isEmpty whether it answers a `HEAD`: its headers are those of a body that does not come */
+  constructor(head: ResponseHead, isEmpty: boolean, takeBody: (head: ResponseHead) => BodyTaker | undefined) {
     this.head = head
-    this.#decoder = createBodyDecoder(framingOf(head))
+    this.#decoder = createBodyDecoder(isEmpty ? { kind: 'length', length: 0 } : framingOf(head))
     this.#taker = takeBody(head)
     this.#collected = collectBody(maximumTextBytes)
   }

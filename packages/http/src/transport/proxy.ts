@@ -1,6 +1,6 @@
 import net from 'node:net'
-import { ConfigurationError } from '../errors.ts'
-import { ConnectionBrokenError, connectionReason, connectionText } from './connection-error.ts'
+
+import { ConfigurationError, ConnectionBrokenError, connectionReason, connectionText } from '../errors.ts'
 import type { ResponseHead } from './http1.ts'
 import { maskSecrets, secretsOf } from './mask-secrets.ts'
 
@@ -110,7 +110,8 @@ function matches(entry: string, host: string, port: string): boolean {
   return name !== '' && (host === name || host.endsWith(`.${name}`))
 }
 
-function isInNetwork(pattern: string, address: string): boolean {
+/** @param pattern an address, or a network: `10.0.0.0/8` */
+export function isInNetwork(pattern: string, address: string): boolean {
   const [network = '', prefix, ...more] = pattern.split('/')
   const version = net.isIP(network)
   const longest = version === 4 ? 32 : 128
