@@ -81,7 +81,7 @@ interface DynamicLayout {
   readonly overlapped: ReadonlySet<string>;
 }
 
-type EncodableFormat = "raw";
+type EncodableFormat = "raw" | "vmdk";
 
 interface EncodeDiskOptions extends EncodeOptions {
   readonly format: EncodableFormat;
@@ -89,6 +89,13 @@ interface EncodeDiskOptions extends EncodeOptions {
 
 interface EncodeOptions extends CallOptions {
   readonly subformat?: string | undefined;
+  readonly compressionLevel?: number | undefined;
+  readonly workers?: number | EncodeWorkers | undefined;
+  readonly vmdk?: VmdkEncodeOptions | undefined;
+}
+
+interface EncodeWorkers extends AsyncDisposable {
+  close(): Promise<void>;
 }
 
 type EnvelopeName = "gzip" | "zstd" | "xz" | "bzip2" | "tar";
@@ -464,6 +471,13 @@ interface VmdkDisk extends Disk {
   readonly layout: VmdkLayout;
 }
 
+interface VmdkEncodeOptions {
+  readonly adapterType?: "ide" | "buslogic" | "lsilogic" | "pvscsi" | undefined;
+  readonly hardwareVersion?: number | undefined;
+  readonly toolsVersion?: number | undefined;
+  readonly contentId?: number | undefined;
+}
+
 interface VmdkExtent {
   readonly access: string;
   readonly type: string;
@@ -506,6 +520,8 @@ interface VmdkSetDisk extends Disk {
 }
 
 export declare function createDecodeWorkers(count?: number): DecodeWorkers;
+
+export declare function createEncodeWorkers(count?: number): EncodeWorkers;
 
 export declare const encodableFormats: readonly EncodableFormat[];
 
@@ -551,6 +567,7 @@ export type {
   EncodableFormat,
   EncodeDiskOptions,
   EncodeOptions,
+  EncodeWorkers,
   EnvelopeName,
   FileRange,
   GzipProblem,
@@ -584,6 +601,7 @@ export type {
   VhdxDisk,
   VhdxLayout,
   VmdkDisk,
+  VmdkEncodeOptions,
   VmdkHeader,
   VmdkLayout,
   VmdkSetDisk,

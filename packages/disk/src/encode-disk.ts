@@ -1,9 +1,10 @@
 import { type Disk, type EncodedImage, InvalidError } from '@disk-image/core'
 import type { EncodeOptions } from './encode/encode-options.ts'
 import { encodeRaw } from './raw/encode-raw.ts'
+import { encodeVmdk } from './vmdk/encode-vmdk.ts'
 
 /** A format that is written here, in qemu-img's terms. */
-export type EncodableFormat = 'raw'
+export type EncodableFormat = 'raw' | 'vmdk'
 
 /** Options of {@link encodeDisk}. */
 export interface EncodeDiskOptions extends EncodeOptions {
@@ -16,6 +17,7 @@ export type EncodeFormat = (disk: Disk, options: EncodeOptions) => Promise<Encod
 /** A format is added by a line here. */
 const encoders: Readonly<Record<EncodableFormat, EncodeFormat>> = {
   raw: encodeRaw,
+  vmdk: encodeVmdk,
 }
 
 /** Every {@link EncodableFormat}. */

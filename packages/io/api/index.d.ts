@@ -255,6 +255,8 @@ export declare function planChecksums(checksums: readonly Checksum[]): HashPlan[
 
 export declare function planHash(image: ExpectedImage, policy: VerifyPolicy): HashPlan | undefined;
 
+export declare function prepareAhead<Item, Prepared>(items: Iterable<Item> | AsyncIterable<Item>, count: number, prepare: (item: Item) => Promise<Prepared>): AsyncGenerator<Prepared, void, void>;
+
 export declare function readAgain(transfer: Transfer, point: ResumePoint, signal: AbortSignal | undefined): Promise<void>;
 
 export declare function readFully(handle: Pick<FileHandle, "read">, into: Uint8Array, offset: number): Promise<number>;

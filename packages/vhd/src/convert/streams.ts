@@ -1,6 +1,6 @@
 import { type CallOptions, type Disk, InvalidError, MiB } from '@disk-image/core'
 import { footerBytes, maximumDiskBytes, roundUp } from '@disk-image/disk/vhd'
-import { prepareAhead } from '../files/prepare-ahead.ts'
+import { prepareAhead } from '@disk-image/io'
 import { layOut } from '../format/new-disk.ts'
 
 /** Bytes in order, with their number known before the first. It can be read once per loop. */

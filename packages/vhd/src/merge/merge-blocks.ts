@@ -14,9 +14,8 @@ import {
   type ChainDisk,
   type VhdLayout,
 } from '@disk-image/disk/vhd'
-import { BufferPool, isZero } from '@disk-image/io'
+import { BufferPool, isZero, prepareAhead } from '@disk-image/io'
 import type { FileTarget } from '../files/vhd-file.ts'
-import { prepareAhead } from '../files/prepare-ahead.ts'
 import { createBlockAllocator } from '../format/new-disk.ts'
 import { createGate, type Gate } from './gate.ts'
 import { extendFile, finishFile } from './grow.ts'

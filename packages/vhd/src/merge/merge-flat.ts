@@ -1,7 +1,6 @@
 import { type ChainDisk, type ChainExtent, readExtents, resolveRange } from '@disk-image/disk/vhd'
-import { BufferPool, isZero } from '@disk-image/io'
+import { BufferPool, isZero, prepareAhead } from '@disk-image/io'
 import { type FileTarget, ensureZero } from '../files/vhd-file.ts'
-import { prepareAhead } from '../files/prepare-ahead.ts'
 import { defaultBlockBytes } from '../format/new-disk.ts'
 import { createGate } from './gate.ts'
 import { joinExtents, listWork, type MergeOptions, type Work } from './work.ts'

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
 import { Random } from '../../random.ts'
 import { buildVmwareStream, descriptor } from '../../unit/formats/build-vmdk.ts'
+import { encodeFile } from '../encode/encoded.ts'
 import { createFolder, makeDisk, readInto, tool } from './tools.ts'
 
 const python = '/usr/bin/python3'
@@ -45,13 +46,16 @@ const stream = buildVmwareStream(
   },
 )
 
-test.each(['monolithicSparse', 'streamOptimized', 'with a footer'])(
+test.each(['monolithicSparse', 'streamOptimized', 'with a footer', 'ours'])(
   'libvmdk reads the same of a VMDK: %s',
   async (kind) => {
     await using folder = await createFolder()
     const [raw, image] = [folder.file('raw'), folder.file('disk.vmdk')]
     if (kind === 'with a footer') await writeFile(image, stream)
-    else {
+    else if (kind === 'ours') {
+      const parts = await makeDisk(new Random(7), raw, 70 * 1024 ** 2 + 512)
+      await encodeFile(raw, parts, { format: 'vmdk' }, { streamed: image })
+    } else {
       await makeDisk(new Random(kind.length), raw, 20 * 1024 ** 2)
       await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', '-o', `subformat=${kind}`, raw, image)
     }

@@ -92,8 +92,13 @@ export async function convertToRaw(format: string, image: string, target: string
   }
 }
 
-/** A disk with data at random places, some of it repeating and some of it zero. */
-export async function makeDisk(random: Random, file: string, sizeBytes: number): Promise<void> {
+/** A disk with data at random places, some of it repeating and some of it zero. @returns them, in order */
+export async function makeDisk(
+  random: Random,
+  file: string,
+  sizeBytes: number,
+): Promise<{ readonly offset: number; readonly length: number }[]> {
+  const parts: { readonly offset: number; readonly length: number }[] = []
   const handle = await open(file, 'w')
   try {
     await handle.truncate(sizeBytes)
@@ -105,8 +110,10 @@ export async function makeDisk(random: Random, file: string, sizeBytes: number):
         data[at] = step === 0 ? 0 : step === 1 ? random.below(256) : Math.floor(at / step)
       }
       await handle.write(data, 0, data.length, offset)
+      parts.push({ offset, length: data.length })
     }
   } finally {
     await handle.close()
   }
+  return parts.sort((one, other) => one.offset - other.offset)
 }

@@ -1,0 +1,44 @@
+import { isZero } from '@disk-image/io'
+import { createDeflater, type Deflater, type DeflateKind } from './deflater.ts'
+
+/** Units of a disk that are compressed one behind the other. Plain data, for a worker. */
+export interface CompressRequest {
+  readonly kind: DeflateKind
+  /** Shared memory: whole units, the last one maybe shorter. Of the one who asks alone until the reply. */
+  readonly input: Uint8Array
+  readonly unitBytes: number
+  /** Shared memory, with room for all units, what is around them, and the slack of the last one. */
+  readonly output: Uint8Array
+  /** Left free in front of each unit's stream. */
+  readonly leadBytes: number
+  /** Behind each stream come zeros up to a multiple of this, counted from the unit's lead. */
+  readonly alignBytes: number
+}
+
+/** What became of them. */
+export interface CompressReply {
+  /** Of each unit's stream; 0 where the unit is zero, which has no place in the output. */
+  readonly lengths: Int32Array
+}
+
+/** Compresses what encoders of any disks ask for, one request after the other: it blocks its thread. */
+export function createCompressHandler(): (request: CompressRequest) => CompressReply {
+  const deflaters = new Map<string, Deflater>()
+  return ({ kind, input, unitBytes, output, leadBytes, alignBytes }) => {
+    const key = `${kind.wrapped} ${kind.level} ${kind.windowBits}`
+    const deflate = deflaters.get(key) ?? createDeflater(kind)
+    deflaters.set(key, deflate)
+    const lengths = new Int32Array(Math.ceil(input.length / unitBytes))
+    let at = 0
+    for (let index = 0; index < lengths.length; index += 1) {
+      const unit = input.subarray(index * unitBytes, (index + 1) * unitBytes)
+      if (isZero(unit)) continue
+      const length = deflate(unit, output.subarray(at + leadBytes))
+      lengths[index] = length
+      const end = at + leadBytes + length
+      at += Math.ceil((leadBytes + length) / alignBytes) * alignBytes
+      output.fill(0, end, at)
+    }
+    return { lengths }
+  }
+}

@@ -1,0 +1,4 @@
+import { serveRequests } from '@disk-image/io'
+import { createCompressHandler } from './compress-tasks.ts'
+
+serveRequests(createCompressHandler)

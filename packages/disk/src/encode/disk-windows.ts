@@ -1,0 +1,61 @@
+import { MiB, type RandomAccessReader } from '@disk-image/core'
+import { DiskChangedError } from '../disk-format-error.ts'
+import type { StoredDisk } from '../raw/stored-disk.ts'
+
+/** Bytes of a disk that are read at once. */
+export const windowBytes: number = MiB
+
+/** A part of a disk: whole units, the last one maybe cut off by the end of the disk. */
+export interface DiskWindow {
+  readonly offset: number
+  readonly length: number
+}
+
+/**
+ * The units of a disk in which something is stored, in order, each once, in windows that are cut at every MiB.
+ *
+ * @param unitBytes a power of two up to 1 MiB
+ */
+export async function* dataWindows(
+  disk: Pick<StoredDisk, 'size' | 'extents'>,
+  unitBytes: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<DiskWindow, void, void> {
+  let start = 0
+  let end = 0
+  for await (const { offset, length, kind } of disk.extents({ signal })) {
+    if (kind !== 'data') continue
+    const first = Math.max(end, Math.floor(offset / unitBytes) * unitBytes)
+    const behind = Math.min(disk.size, Math.ceil((offset + length) / unitBytes) * unitBytes)
+    if (first > end) {
+      if (end > start) yield { offset: start, length: end - start }
+      start = end = first
+    }
+    while (end < behind) {
+      end = Math.min(behind, (Math.floor(end / windowBytes) + 1) * windowBytes)
+      if (end % windowBytes !== 0 && end < disk.size) continue
+      yield { offset: start, length: end - start }
+      start = end
+    }
+  }
+  if (end > start) yield { offset: start, length: end - start }
+}
+
+/**
+ * Reads a part of a disk into memory, all of it.
+ *
+ * @throws {DiskChangedError} where the disk has become shorter
+ */
+export async function readDisk(
+  disk: RandomAccessReader,
+  { offset, length }: DiskWindow,
+  into: Uint8Array,
+): Promise<Uint8Array> {
+  const bytes = into.subarray(0, length)
+  const read = await disk.read(offset, length, bytes)
+  if (read.length !== length) {
+    throw new DiskChangedError(`it ends before its ${disk.size} bytes`, offset + read.length)
+  }
+  if (read.buffer !== bytes.buffer || read.byteOffset !== bytes.byteOffset) bytes.set(read)
+  return bytes
+}

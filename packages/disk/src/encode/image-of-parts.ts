@@ -1,0 +1,48 @@
+import type { CallOptions, EncodedImage } from '@disk-image/core'
+import { zeroChunks } from '../raw/stored-disk.ts'
+
+/** Bytes of a file, good until the next are asked for; or a number of zeros. */
+export type FilePart = Uint8Array | number
+
+/** What an image is that is made from its start to its end. */
+export interface ImageParts {
+  readonly format: string
+  readonly sizeBytes: number | undefined
+  /** The file in order. The first part is bytes without which nobody takes the file for an image. */
+  parts(options: CallOptions): AsyncIterable<FilePart>
+}
+
+/** An image whose file is made in one way, whether it is sent or written. */
+export function imageOfParts(image: ImageParts): EncodedImage {
+  const made = async function* (options: CallOptions): AsyncGenerator<FilePart, void, void> {
+    options.signal?.throwIfAborted()
+    yield* image.parts(options)
+    options.signal?.throwIfAborted()
+  }
+  return {
+    format: image.format,
+    sizeBytes: image.sizeBytes,
+    temporaryBytes: 0,
+    async *open(options = {}) {
+      for await (const part of made(options)) {
+        if (typeof part === 'number') yield* zeroChunks(part)
+        else yield part
+      }
+    },
+    async writeTo(target, options = {}) {
+      let head: Uint8Array | undefined
+      let offset = 0
+      for await (const part of made(options)) {
+        if (typeof part === 'number') {
+          offset += part
+          continue
+        }
+        if (offset === 0) head = part.slice()
+        else if (part.length > 0) await target.write(part, offset)
+        offset += part.length
+      }
+      if (head !== undefined) await target.write(head, 0)
+      return offset
+    },
+  }
+}
