@@ -32,15 +32,23 @@ export function imageOfParts(image: ImageParts): EncodedImage {
     async writeTo(target, options = {}) {
       let head: Uint8Array | undefined
       let offset = 0
+      let zeros = 0
+      const writeZeros = async (): Promise<void> => {
+        if (zeros > 0) await target.zero(offset - zeros, zeros)
+        zeros = 0
+      }
       for await (const part of made(options)) {
         if (typeof part === 'number') {
+          zeros += part
           offset += part
           continue
         }
+        await writeZeros()
         if (offset === 0) head = part.slice()
         else if (part.length > 0) await target.write(part, offset)
         offset += part.length
       }
+      await writeZeros()
       if (head !== undefined) await target.write(head, 0)
       return offset
     },

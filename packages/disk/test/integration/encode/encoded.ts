@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises'
 import type { EncodedImage } from '@disk-image/core'
 import { encodeDisk, type EncodeDiskOptions, openRaw } from '@disk-image/disk'
+import { isZero } from '@disk-image/io'
 import { openReader } from '../formats/tools.ts'
 
 /** Parts of a disk. */
@@ -45,7 +46,7 @@ async function streamTo(image: EncodedImage, path: string): Promise<number> {
     await file.write(chunk, 0, chunk.length, offset)
     offset += chunk.length
     // It was valid until now.
-    if (chunk.length < 1024 ** 2) chunk.fill(0xaa)
+    if (!isZero(chunk)) chunk.fill(0xaa)
   }
   return offset
 }

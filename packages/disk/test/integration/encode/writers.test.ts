@@ -15,6 +15,9 @@ const cases: readonly (readonly [options: Options, sizeBytes: number])[] = [
   [{ format: 'vmdk' }, 40 * MiB],
   [{ format: 'vmdk', vmdk: { adapterType: 'ide' } }, 33 * MiB + 512],
   [{ format: 'vmdk', compressionLevel: 1 }, 5 * 1024 * MiB + 66_048],
+  [{ format: 'vmdk', subformat: 'monolithicSparse' }, 512],
+  [{ format: 'vmdk', subformat: 'monolithicSparse' }, 70 * MiB + 512],
+  [{ format: 'vmdk', subformat: 'monolithicSparse' }, 5 * 1024 * MiB + 66_048],
 ]
 
 /** Holes are passed over, of a file of many GiB as well. */

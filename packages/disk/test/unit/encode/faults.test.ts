@@ -10,6 +10,7 @@ const size = 4 * MiB + 1024
 const formats: readonly EncodeDiskOptions[] = [
   { format: 'vmdk', workers: 0 },
   { format: 'vmdk', workers: 2 },
+  { format: 'vmdk', subformat: 'monolithicSparse' },
 ]
 
 const random = new Random(1)
