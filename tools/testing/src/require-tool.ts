@@ -7,6 +7,7 @@ const packages: Readonly<Record<string, string>> = {
   cryptsetup: 'cryptsetup-bin',
   'glance-api': 'glance-api',
   'keystone-manage': 'keystone',
+  htpasswd: 'apache2-utils',
   losetup: 'mount',
   mke2fs: 'e2fsprogs',
   'mkfs.ext4': 'e2fsprogs',
