@@ -321,6 +321,7 @@ interface StreamDecoderOptions extends CallOptions {
   readonly spool: Spool;
   readonly writeZeros?: boolean | undefined;
   readonly workers?: number | DecodeWorkers | undefined;
+  readonly passphrase?: Uint8Array | undefined;
 }
 
 interface StreamDecoderResult {
@@ -340,6 +341,7 @@ type StreamPlan<L extends Layout = Layout> = {
 
 interface StreamPlanOptions {
   readonly maximumSizeBytes?: number | undefined;
+  readonly fileBytes?: number | undefined;
 }
 
 type UnpackedReceiver = (bytes: Uint8Array) => Promise<void>;

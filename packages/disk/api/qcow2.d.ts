@@ -62,6 +62,7 @@ interface Qcow2DecodeResult extends StreamDecoderResult {
 interface Qcow2Disk extends Disk {
   readonly virtualSizeBytes: number;
   readonly clusterSize: number;
+  readonly isEncrypted: boolean;
   read(offset: number, length: number): Promise<Uint8Array>;
   extents(): AsyncIterable<Extent>;
   stream(options?: Qcow2ReadOptions): AsyncIterable<Uint8Array>;
@@ -130,6 +131,7 @@ type StreamPlan<L extends Layout = Layout> = {
 
 interface StreamPlanOptions {
   readonly maximumSizeBytes?: number | undefined;
+  readonly fileBytes?: number | undefined;
 }
 
 export declare function decodeQcow2(options: DecodeQcow2Options): Promise<Qcow2DecodeResult>;

@@ -1,5 +1,6 @@
 import { InvalidError, type Layout, toQemuFormat } from '@disk-image/core'
 import { parallelsStream } from './parallels/open-parallels.ts'
+import { luksStream } from './luks/luks-stream.ts'
 import { qcow2Stream } from './qcow2/stream-decoder.ts'
 import { vdiStream } from './vdi/open-vdi.ts'
 import { vhdStream } from './vhd/vhd-stream.ts'
@@ -15,6 +16,7 @@ import type {
 
 /** Formats by qemu-img's names. A format is added by a line here. */
 const formats: Readonly<Record<string, StreamFormat<Layout>>> = {
+  luks: luksStream,
   parallels: parallelsStream,
   qcow2: qcow2Stream,
   vdi: vdiStream,

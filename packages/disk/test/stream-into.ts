@@ -1,5 +1,5 @@
 import { open, type FileHandle } from 'node:fs/promises'
-import { openStreamDecoder, planStream } from '@disk-image/disk'
+import { openStreamDecoder, planStream, type StreamPlanOptions } from '@disk-image/disk'
 import type { Random } from './random.ts'
 
 /** What came of {@link streamInto}. */
@@ -24,22 +24,24 @@ export async function streamInto(
   image: Uint8Array,
   files: { readonly spool: string; readonly target: string },
   workers = 0,
+  { passphrase, ...planning }: StreamPlanOptions & { readonly passphrase?: Uint8Array } = {},
 ): Promise<StreamedInto> {
-  const plan = planStream(format, image.subarray(0, 1024 ** 2))
+  const plan = planStream(format, image.subarray(0, 1024 ** 2), planning)
   if (!plan.supported) throw new NotStreamed(plan.reason)
   await using spool = await open(files.spool, 'w+')
   await using target = await open(files.target, 'w')
   let sizeBytes = plan.sizeBytes
   let spooledBytes = 0
   const requireInside = (offset: number, length: number): void => {
-    // Of a fixed VHD only the end tells.
-    const most = sizeBytes ?? (format === 'vpc' ? image.length : 0)
+    // Of some only the end tells.
+    const most = sizeBytes ?? (format === 'vpc' || format === 'luks' ? image.length : 0)
     if (length < 1 || offset + length > most) {
       throw new Error(`${length} bytes at ${offset} of a disk of ${sizeBytes}`)
     }
   }
   const decoder = await openStreamDecoder(plan.layout, {
     workers,
+    passphrase,
     onSize: (told) => {
       if (sizeBytes !== undefined && sizeBytes !== told) throw new Error('another size than the plan has')
       sizeBytes = told

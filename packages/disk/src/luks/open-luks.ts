@@ -43,9 +43,13 @@ export async function openLuks(reader: RandomAccessReader, options: OpenLuksOpti
     const { layout, pool, keySlot } = await unlockContainer(reader, options)
     return createDisk(new ImageFile(reader, 'luks'), layout, pool, keySlot, options.signal)
   } catch (error) {
-    if (!(error instanceof LuksRefusal)) throw error
-    throw new DiskFormatError({ ...error.refusal, cause: undefined })
+    throw toDiskFormatError(error)
   }
+}
+
+/** The same refusal as an error of this package. */
+export function toDiskFormatError(error: unknown): unknown {
+  return error instanceof LuksRefusal ? new DiskFormatError({ ...error.refusal, cause: undefined }) : error
 }
 
 /**

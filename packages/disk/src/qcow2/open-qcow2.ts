@@ -36,6 +36,8 @@ export interface Qcow2ReadOptions {
 export interface Qcow2Disk extends Disk {
   readonly virtualSizeBytes: number
   readonly clusterSize: number
+  /** Whether its data was encrypted; it is decrypted when it is read. */
+  readonly isEncrypted: boolean
   /**
    * At most `length` bytes from `offset`, fewer only at the disk's end, none behind it.
    *
@@ -80,7 +82,7 @@ export async function openQcow2(
   signal?.throwIfAborted()
   const isEncrypted = layout.cryptMethod !== 0 && passphrase !== undefined
   const cipher = isEncrypted ? await openCipher(reader, layout, passphrase, signal) : undefined
-  return createDisk(new DiskReader(reader, layout, l1, cipher), signal)
+  return { isEncrypted, ...createDisk(new DiskReader(reader, layout, l1, cipher), signal) }
 }
 
 function tableReader(reader: RandomAccessReader): TableReader {
@@ -97,7 +99,7 @@ function tableReader(reader: RandomAccessReader): TableReader {
   return { read, requireInside }
 }
 
-function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Qcow2Disk {
+function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Omit<Qcow2Disk, 'isEncrypted'> {
   const { sizeBytes: virtualSizeBytes, clusterSize } = disk.layout
   let isClosed = false
   const requireOpen = (): void => {

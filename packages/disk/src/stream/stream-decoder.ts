@@ -36,6 +36,8 @@ export interface StreamDecoderOptions extends CallOptions {
    * the caller's own. They start when there is something for them. @default CPUs, at most 4
    */
   readonly workers?: number | DecodeWorkers | undefined
+  /** For `luks`, whose target is called in order. It is copied, and the copy wiped when the key is there. */
+  readonly passphrase?: Uint8Array | undefined
 }
 
 /** What a decoding came to. */
@@ -68,6 +70,8 @@ export interface StreamDecoder {
 export interface StreamPlanOptions {
   /** A larger disk is not supported. @default none */
   readonly maximumSizeBytes?: number | undefined
+  /** Bytes of the image: those whose size only their end tells are known by it. @default unknown */
+  readonly fileBytes?: number | undefined
 }
 
 /** Whether an image can be decoded while it comes, going by its head. */

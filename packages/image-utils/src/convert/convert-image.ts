@@ -191,7 +191,7 @@ async function judgeSource(
         route: routeOfFile(layout, target),
       }
     }
-    if (inspection.format === 'luks') await checkEncrypted(services, encrypted)
+    if (inspection.format === format) await checkEncrypted(services, { ...encrypted, format })
     // An encrypted one tells its size only to who has the passphrase.
     const layout = { format, sizeBytes: undefined, streams: false, reads: false }
     return { disk: { path: source, format, virtualSizeBytes: undefined }, route: routeOfFile(layout, target) }

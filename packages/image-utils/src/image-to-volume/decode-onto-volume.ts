@@ -1,15 +1,17 @@
 import type { Target } from '@disk-image/core'
-import type { InspectionResult } from '@disk-image/format-policy/inspector'
+import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
 import { SparseSink } from '@disk-image/io'
 import { openStreamDecoder, type Spool } from '@disk-image/disk'
 import type { RouteLayout } from '../route/formats.ts'
-import { checkSameSize } from '../judge/judge.ts'
+import { readPassphrase } from '../judge/decrypt.ts'
+import { checkContent, checkSameSize } from '../judge/judge.ts'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
 import { checkInspection } from './check-inspection.ts'
 import { checkFits, type Job } from './job.ts'
+import { InspectingSink } from './inspecting-sink.ts'
 import type { Arrival, SpoolFile } from './receive.ts'
 
 const noSpool: Spool = {
@@ -49,7 +51,14 @@ export async function decodeOntoVolume(
   const { imageId, request, target, call } = job
   let volume: Volume | undefined
   let onto: SparseSink | undefined
-  const open = async (sizeBytes: number | undefined): Promise<void> => {
+  const isSealed = plan.layout.format === 'luks'
+  const checkInside = (inspection: InspectionResult): void =>
+    checkContent(services, imageId, {
+      claimedFormat: 'raw',
+      inspection,
+      volumeSizeGiB: request.volumeSizeGiB,
+    })
+  const open = async (sizeBytes: number | undefined): Promise<SparseSink> => {
     if (sizeBytes !== undefined) {
       checkSameSize(imageId, sizeBytes, judged.virtualSizeBytes)
       checkInspection(services, job, { ...judged, virtualSizeBytes: sizeBytes }, 'head')
@@ -58,10 +67,19 @@ export async function decodeOntoVolume(
     const opened = volume
     cleanup.always(() => opened.close())
     // A decoder leaves out what is zero; of a device that has to be made true first.
-    if (!target.writesZeros && sizeBytes !== undefined) await volume.zero(0, sizeBytes)
+    if (!target.writesZeros && !isSealed && sizeBytes !== undefined) await volume.zero(0, sizeBytes)
     onto = sinkOnto(job, volume)
+    return onto
   }
-  if (plan.sizeBytes !== undefined) await open(plan.sizeBytes)
+  // Of what is encrypted nobody has seen anything yet: the disk inside is judged as any raw one that comes.
+  const inside = isSealed
+    ? new InspectingSink(createInspector(), 0, (inspection) => {
+        checkInside(inspection)
+        return open(plan.sizeBytes)
+      })
+    : undefined
+  if (!isSealed && plan.sizeBytes !== undefined) await open(plan.sizeBytes)
+  const passphrase = isSealed ? await readPassphrase(request.sourcePassphraseFile ?? '') : undefined
   const decoder = await openStreamDecoder(plan.layout, {
     workers: services.decodeWorkers,
     spool:
@@ -69,13 +87,14 @@ export async function decodeOntoVolume(
         ? noSpool
         : { file: spool.path, write: (chunk, offset) => spool.volume.write(chunk, offset) },
     writeZeros: target.writesZeros,
-    onSize: plan.sizeBytes === undefined ? open : undefined,
+    onSize: plan.sizeBytes === undefined ? async (sizeBytes) => void (await open(sizeBytes)) : undefined,
+    passphrase,
     target: {
-      write: async (chunk, offset) => onto?.writeAt(chunk, offset),
+      write: async (chunk, offset) => (inside ?? onto)?.writeAt(chunk, offset),
       zero: async (offset, length) => onto?.zeroAt(offset, length),
     },
     signal: call.signal,
-  })
+  }).finally(() => passphrase?.fill(0))
   cleanup.onFailure(() => decoder.close())
   let position = 0
   const writeAt = (chunk: Uint8Array, offset: number): Promise<void> => {
@@ -86,6 +105,7 @@ export async function decodeOntoVolume(
     sink: { write: (chunk) => writeAt(chunk, position), writeAt },
     finish: async (inspection) => {
       const result = await decoder.end()
+      if (inside !== undefined) checkInside(await inside.end())
       checkSameSize(imageId, result.virtualSizeBytes, inspection.virtualSizeBytes)
       // A disk consists of whole sectors.
       const virtualSizeBytes = Math.ceil(result.virtualSizeBytes / 512) * 512

@@ -193,13 +193,13 @@ async function convert(
   const { format } = received
   try {
     const { decrypt, sourcePassphraseFile: passphraseFile } = job.request
-    if (passphraseFile !== undefined && (format !== 'qcow2' || decrypt === true)) {
+    if (passphraseFile !== undefined) {
       const written = await withFileReader(path, async (reader) => {
         const encrypted = { imageId: job.imageId, reader, passphraseFile, signal: job.call.signal }
         const inside = format === 'qcow2' ? ('qcow2' as const) : ('luks' as const)
         const opened = { ...encrypted, path, format: inside }
         if (decrypt === true) return decryptOnto(services, job, opened, cleanup)
-        if (received.inspection.format === 'luks') await checkEncrypted(services, encrypted)
+        if (['luks', 'qcow2'].includes(received.inspection.format)) await checkEncrypted(services, opened)
         return undefined
       })
       if (written !== undefined) return written

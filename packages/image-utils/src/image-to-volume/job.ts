@@ -11,11 +11,13 @@ import {
   recordProblem,
   toQemuFormat,
 } from '@disk-image/core'
+import { planStream } from '@disk-image/disk'
 import { checkConversionAllowed, checkVirtualSize } from '@disk-image/format-policy'
+import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { resolvePlace } from '@disk-image/host'
 import { checkSubformat } from '@disk-image/qemu-img'
 import { isXenserverFormat } from '@disk-image/vhd'
-import type { RouteLayout } from '../route/formats.ts'
+import { layoutOf, type RouteLayout } from '../route/formats.ts'
 import {
   type ContainerFormat,
   type Route,
@@ -54,12 +56,23 @@ export function routeOf(job: Job, layout: RouteLayout, source: Partial<RouteSour
   return chooseRoute({ ...job.source, ...source }, job.container, layoutInside(job, layout), job.target)
 }
 
-/** A container that is opened is read when all of it is there. */
+/** A container that is opened is decrypted while it comes, unless its head says otherwise. */
 function layoutInside({ request }: Job, layout: RouteLayout): RouteLayout {
-  if (request.decrypt !== true) return layout
+  if (request.decrypt !== true || layout.format === 'luks') return layout
   if (layout.format === 'qcow2') return { ...layout, streams: false, reads: true }
-  const sizeBytes = layout.format === 'luks' ? layout.sizeBytes : undefined
-  return { format: 'luks', sizeBytes, streams: false, reads: true }
+  return { format: 'luks', sizeBytes: undefined, streams: true, reads: true, spools: false }
+}
+
+/** What is known of the disk by the first bytes of its image: of a container that is opened, of the disk inside. */
+export function layoutOfHead(job: Job, head: InspectionResult, bytes: Uint8Array): RouteLayout {
+  const layout = layoutOf(job.claimedFormat, head, bytes)
+  if (job.request.decrypt !== true || layout.format === 'qcow2') return layout
+  const opened = { format: 'luks', sizeBytes: undefined, streams: false, reads: true }
+  if (head.format !== 'luks') return opened
+  const fileBytes = job.container === 'none' ? (job.record.size ?? undefined) : undefined
+  const plan = planStream('luks', bytes, { fileBytes })
+  if (!plan.supported) return opened
+  return { ...opened, sizeBytes: plan.sizeBytes, streams: true, spools: false, stream: plan }
 }
 
 /** Reads the image's record, and refuses what can be refused before anything is downloaded. */

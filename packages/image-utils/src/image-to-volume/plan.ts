@@ -8,7 +8,7 @@ import { DiskChoice, openToolEnvelope } from './unwrap.ts'
 import type { Services } from '../services/services.ts'
 import { headBytes, layoutOf } from '../route/formats.ts'
 import { checkQemuImg, withImageId } from '../judge/ask-qemu-img.ts'
-import { checkCompression, checkRawFits, type Job, prepareJob, routeOf } from './job.ts'
+import { checkCompression, checkRawFits, type Job, prepareJob, layoutOfHead, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
@@ -50,7 +50,9 @@ export async function planImageToVolume(
     return undefined
   })
   const head = looked?.inspection
-  const route = routeOf(job, layoutOf(job.claimedFormat, head, looked?.bytes))
+  const layout =
+    looked === undefined ? layoutOf(job.claimedFormat) : layoutOfHead(job, looked.inspection, looked.bytes)
+  const route = routeOf(job, layout)
   const checks: readonly (() => unknown)[] = [
     () =>
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {

@@ -7,10 +7,10 @@ import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import { checkAvailableSpace } from '../judge/space.ts'
 import { withFileReader } from '../files/file-reader.ts'
-import { driverOf, headBytes, layoutOf, type RouteLayout } from '../route/formats.ts'
+import { driverOf, headBytes, type RouteLayout } from '../route/formats.ts'
 import type { Route } from '../route/route.ts'
 import { InspectingSink } from './inspecting-sink.ts'
-import { type Job, routeOf } from './job.ts'
+import { type Job, layoutOfHead, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
@@ -70,7 +70,8 @@ export async function receiveImage(
 ): Promise<Received> {
   // What needs a temporary file has it made while the service is still being asked for the data. A VHD may need none.
   const mayNeedNone =
-    expected.kind === 'stream' || (expected.kind === 'decode' && job.claimedFormat === 'vpc')
+    expected.kind === 'stream' ||
+    (expected.kind === 'decode' && (job.claimedFormat === 'vpc' || job.request.decrypt === true))
   const file = mayNeedNone ? undefined : openSpool(services, job, cleanup)
   file?.catch(() => undefined)
   try {
@@ -186,11 +187,12 @@ class IncomingDisk {
     this.#services = services
     this.#job = job
     // Of bytes that must be no format there is no more to be seen.
-    const bytesToJudge = job.claimedFormat === 'raw' ? 0 : headBytes
+    const isRaw = job.claimedFormat === 'raw' && job.request.decrypt !== true
+    const bytesToJudge = isRaw ? 0 : headBytes
     this.sink = new InspectingSink(createInspector(), bytesToJudge, async (head, bytes) => {
       checkInspection(services, job, head, 'head')
       this.#head = bytes
-      const layout = layoutOf(job.claimedFormat, head, bytes)
+      const layout = layoutOfHead(job, head, bytes)
       const route = routeOf(job, layout)
       if (route.needsQemuImg) await checkQemuImg(services, job.call.signal)
       this.#arrival = await open({ route, layout, head })

@@ -1,6 +1,6 @@
 import { type CallOptions, type Disk, InvalidError, type RandomAccessReader } from '@disk-image/core'
 import { DiskFormatError, openLuks } from '@disk-image/disk'
-import { openQcow2 } from '@disk-image/disk/qcow2'
+import { openQcow2, Qcow2DecodeError } from '@disk-image/disk/qcow2'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { openSource } from '@disk-image/host'
 import { readFully } from '@disk-image/io'
@@ -22,20 +22,20 @@ export interface Encrypted extends Pick<CallOptions, 'signal'> {
 }
 
 /**
- * Opens the disk inside a LUKS container, and judges it as any raw disk is.
+ * Opens the disk inside a LUKS container or an encrypted qcow2, and judges it as any raw disk is: nobody could look into
+ * it before. Whatever a guest wrote into a qcow2 that is not encrypted is its own.
  *
  * @throws {ImageUnacceptableError} where it may not be used
- * @throws {DiskFormatError} where it can't be opened, `luks-passphrase` for a wrong passphrase
+ * @throws {DiskFormatError | Qcow2DecodeError} where it can't be opened, `luks-passphrase` for a wrong passphrase
  */
 export async function openEncrypted(services: Services, encrypted: Encrypted): Promise<Disk> {
   const { imageId, reader, passphraseFile, volumeSizeGiB, signal } = encrypted
   const passphrase = await readPassphrase(passphraseFile)
-  const isQcow2 = encrypted.format === 'qcow2'
-  const opening = (isQcow2 ? openQcow2 : openLuks)(reader, { passphrase, signal })
+  const options = { passphrase, signal }
+  const opening = encrypted.format === 'qcow2' ? openQcow2(reader, options) : openLuks(reader, options)
   const disk = await opening.finally(() => passphrase.fill(0))
-  // Whatever a guest wrote into a disk that has a format is its own.
-  if (isQcow2) return disk
   try {
+    if ('isEncrypted' in disk && !disk.isEncrypted) return disk
     const inspection = await inspect(disk, { signal })
     checkContent(services, imageId, { claimedFormat: 'raw', inspection, volumeSizeGiB })
     return disk
@@ -46,7 +46,7 @@ export async function openEncrypted(services: Services, encrypted: Encrypted): P
 }
 
 /**
- * Judges the disk inside a container that qemu-img opens next. What only qemu-img can open is left to it.
+ * Judges the disk inside what qemu-img opens next. What only qemu-img can open is left to it.
  *
  * @throws as {@link openEncrypted}
  */
@@ -55,13 +55,17 @@ export async function checkEncrypted(services: Services, encrypted: Encrypted): 
     await using disk = await openEncrypted(services, encrypted)
     void disk
   } catch (error) {
-    if (error instanceof DiskFormatError && error.rule === 'luks-unsupported') return
-    throw error
+    if (!isLeftToTool(error)) throw error
   }
 }
 
+function isLeftToTool(error: unknown): boolean {
+  const isOfFormat = error instanceof DiskFormatError || error instanceof Qcow2DecodeError
+  return isOfFormat && ['luks-unsupported', 'qcow2-unsupported'].includes(error.rule)
+}
+
 /** All bytes of the file, as cryptsetup and qemu-img take them. The caller wipes them. */
-async function readPassphrase(file: string): Promise<Uint8Array> {
+export async function readPassphrase(file: string): Promise<Uint8Array> {
   const { handle, sizeBytes } = await openSource(file, { regularOnly: true })
   try {
     if (sizeBytes > mostPassphraseBytes) {

@@ -190,16 +190,16 @@ describe('convertImage', () => {
   })
 })
 
-describe('imageToVolume', () => {
-  const luks = (volume: string, imageId: string) => ({
-    imageId,
-    volume,
-    volumeFormat: 'luks',
-    passphraseFile: first,
-    cipherSpec: imageUtils.decodeCipher('aes-xts-plain64', 256),
-    keyDerivationMs,
-  })
+const luks = (volume: string, imageId: string) => ({
+  imageId,
+  volume,
+  volumeFormat: 'luks',
+  passphraseFile: first,
+  cipherSpec: imageUtils.decodeCipher('aes-xts-plain64', 256),
+  keyDerivationMs,
+})
 
+describe('imageToVolume', () => {
   test('a VHD becomes a LUKS volume', async () => {
     const image = work.file('image.vhd')
     await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vpc', '-o', 'force_size=on', raw, image)
@@ -330,6 +330,15 @@ describe('decrypt', () => {
     diskHash = await sha256(disk)
   })
 
+  /** A disk on which a format looks for another file of the host. */
+  async function makeHidden(name: string, format: string): Promise<string> {
+    const hidden = work.file(name)
+    const backing = ['-u', '-b', '/etc/passwd', '-F', 'raw']
+    await tool('qemu-img', 'create', '-q', '-f', format, ...(format === 'qcow2' ? backing : []), hidden, '1M')
+    await truncate(hidden, 8 * MiB)
+    return hidden
+  }
+
   const fromKey = () => ({ sourcePassphraseFile: first, decrypt: true })
 
   test('a container of version 1 becomes a raw file, without qemu-img', async () => {
@@ -356,22 +365,7 @@ describe('decrypt', () => {
 
   test('a wrong passphrase, a disk inside that is not raw, and an image that is not encrypted write nothing', async () => {
     const device = await makeLoopDevice(work.file('kept device'), 64 * MiB)
-    const hidden = work.file('hidden.qcow2')
-    await tool(
-      'qemu-img',
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-u',
-      '-b',
-      '/etc/passwd',
-      '-F',
-      'raw',
-      hidden,
-      '1M',
-    )
-    await truncate(hidden, 8 * MiB)
+    const hidden = await makeHidden('hidden.qcow2', 'qcow2')
     const rows = [
       [await makeLuks2('of version 2', disk), second, 'luks-passphrase'],
       [await makeLuks2('of a qcow2', hidden), first, 'format-mismatch'],
@@ -433,6 +427,41 @@ describe('decrypt', () => {
     const imageId = await work.add(image, { disk_format: 'qcow2', container_format: 'bare' })
     await imageUtils.imageToVolume({ imageId, volume, ...fromKey() })
     expect(await sha256(volume)).toBe(rawHash)
+    // What nobody could see before is judged before anything is written.
+    const hidden = work.file('hidden in a qcow2')
+    await makeEncryptedImage([
+      'convert',
+      '-f',
+      'raw',
+      '-O',
+      'qcow2',
+      ...secret,
+      '-o',
+      options,
+      await makeHidden('hidden.vmdk', 'vmdk'),
+      hidden,
+    ])
+    const never = work.file('never')
+    const hiddenId = await work.add(hidden, { disk_format: 'qcow2', container_format: 'bare' })
+    const luksToo = { ...luks(never, hiddenId), sourcePassphraseFile: first }
+    const judged = [
+      () => imageUtils.imageToVolume({ imageId: hiddenId, volume: never, ...fromKey() }),
+      () => imageUtils.imageToVolume(luksToo),
+      () =>
+        imageUtils.convertImage(hidden, never, 'raw', {
+          runAsRoot: false,
+          srcPassphraseFile: first,
+          decrypt: true,
+        }),
+      () =>
+        imageUtils.convertImage(hidden, never, 'luks', {
+          runAsRoot: false,
+          srcPassphraseFile: first,
+          passphraseFile: second,
+        }),
+    ]
+    for (const asked of judged) await expect(asked()).rejects.toMatchObject({ rule: 'format-mismatch' })
+    await expect(stat(never)).rejects.toThrow('ENOENT')
     const plain = work.file('plain from qcow2')
     const key = { srcPassphraseFile: first, decrypt: true }
     await imageUtils.convertImage(image, plain, 'raw', { runAsRoot: false, ...key })
@@ -450,8 +479,13 @@ describe('decrypt', () => {
     const qcow2 = { imageId, volume, volumeFormat: 'qcow2', ...fromKey() }
     await expect(imageUtils.imageToVolume(qcow2)).rejects.toThrow(InvalidError)
     const plan = await imageUtils.planImageToVolume({ imageId, volume, ...fromKey() })
+    // It is no container, which its head shows.
     expect(plan.steps.join()).toContain('convert luks to raw')
     expect(plan.needsQemuImg).toBe(false)
+    const luksId = await work.add(work.file('luks2'), { disk_format: 'raw', container_format: 'bare' })
+    const streamed = await imageUtils.planImageToVolume({ imageId: luksId, volume, ...fromKey() })
+    expect(streamed.steps.join()).toContain('decoding luks onto')
+    expect(streamed).toMatchObject({ temporaryBytes: 0, needsQemuImg: false })
   })
 })
 

@@ -5,6 +5,7 @@ import { openQcow2 } from '@disk-image/disk/qcow2'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readAll, readerOf } from '../../unit/formats/read-all.ts'
 import { Random } from '../../random.ts'
+import { streamInto } from '../../stream-into.ts'
 import { createFolder, openReader } from '../formats/tools.ts'
 import { cheap, cryptsetup, makeByQemu, makeDisk, makeLuks1, makeLuks2, makeQcow2 } from './containers.ts'
 
@@ -229,6 +230,66 @@ describe('a qcow2 that qemu-img encrypts', () => {
     },
     60_000,
   )
+})
+
+describe('as a stream', () => {
+  let image: Buffer
+  const files = () => ({ spool: folder.file('spool'), target: folder.file('streamed') })
+  const stream = (bytes: Uint8Array, secret: Uint8Array = passphrase, fileBytes?: number) =>
+    streamInto(new Random(7), 'luks', bytes, files(), 0, { passphrase: secret, fileBytes })
+
+  test.each([1, 2])(
+    'version %d, in chunks of chance',
+    async (version) => {
+      const file = folder.file(`stream ${version}`)
+      const from = [file, folder.file('disk'), megabytes, folder.file('key')] as const
+      if (version === 1) await makeLuks1(...from, [])
+      else
+        await makeLuks2(...from, [
+          ...cheap.argon2id,
+          '--pbkdf-force-iterations',
+          '4',
+          '--sector-size',
+          '4096',
+        ])
+      image = await readFile(file)
+      const { bytes } = await read(file)
+      for (const fileBytes of [undefined, image.length]) {
+        expect(await stream(image, passphrase, fileBytes)).toMatchObject({
+          sizeBytes: bytes.length,
+          spooledBytes: 0,
+        })
+        expect(bytes.equals(await readFile(files().target))).toBe(true)
+      }
+      // An odd end, and nothing but the header.
+      const payload = image.length - bytes.length
+      for (const [length, wanted] of [
+        [image.length - 100_001, Math.floor((bytes.length - 100_001) / 4096) * 4096],
+        [payload, 0],
+      ] as const) {
+        const { sizeBytes } = await stream(image.subarray(0, length))
+        expect(sizeBytes).toBeGreaterThanOrEqual(wanted)
+        expect(bytes.subarray(0, sizeBytes).equals(await readFile(files().target))).toBe(true)
+      }
+    },
+    60_000,
+  )
+
+  test('nothing is written with a wrong passphrase, of a damaged or cut header, or of another size', async () => {
+    const rows = [
+      [image, Buffer.from('another'), 'luks-passphrase'],
+      [Buffer.from(image).fill(1, 24, 28), passphrase, 'luks-header'],
+      [image.subarray(0, 100_000), passphrase, 'luks-header'],
+    ] as const
+    for (const [bytes, secret, rule] of rows) {
+      await writeFile(files().target, '')
+      await expect(stream(bytes, secret)).rejects.toMatchObject({ rule })
+      expect((await readFile(files().target)).length).toBe(0)
+    }
+    await expect(stream(image, passphrase, image.length + 4096)).rejects.toMatchObject({
+      rule: 'luks-truncated',
+    })
+  }, 60_000)
 })
 
 test('an abort ends opening and reading with its reason', async () => {
