@@ -1,4 +1,5 @@
 import {
+  CallOptions,
   Checksum,
   DownloadReport,
   ImageError,
@@ -8,10 +9,24 @@ import {
 } from "@disk-image/core";
 
 import {
+  HttpClient,
   HttpClientOptions,
 } from "@disk-image/http";
 
 type CredentialSource = (host: string, repository: string) => Promise<RegistryCredentials | undefined>;
+
+interface HttpSource extends Source {
+  readonly identity: string | undefined;
+  readonly promises: readonly Checksum[];
+  readRange(offset: number, length: number, options?: CallOptions): Promise<Uint8Array>;
+  describe(options?: CallOptions): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface HttpSourceOptions extends UrlOptions {
+  readonly name?: string | undefined;
+  readonly maximumBytes?: number | undefined;
+}
 
 interface OciDescriptor {
   readonly mediaType: string;
@@ -151,6 +166,27 @@ interface UploadedBlob {
   readonly size: number;
 }
 
+interface UrlCredentialOptions {
+  readonly headersFile?: string | undefined;
+  readonly netrcFile?: string | undefined;
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
+}
+
+interface UrlOptions extends HttpClientOptions {
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly basicAuth?: {
+    readonly user: string;
+    readonly password: string;
+  } | undefined;
+  readonly client?: HttpClient | undefined;
+}
+
+export declare function checksumFromUrl(url: string | URL, file: string, options?: UrlOptions & CallOptions): Promise<Checksum>;
+
+export declare function findChecksum(text: string, file: string, listName?: string): Checksum;
+
+export declare function httpSource(url: string | URL, options?: HttpSourceOptions): HttpSource;
+
 export declare function ociSource(reference: string, options?: OciSourceOptions): Promise<OciSource>;
 
 export declare function parseOciReference(text: string): OciReference;
@@ -165,8 +201,12 @@ export declare function registryCredentials(options: RegistryCredentialOptions):
 
 export declare function s3Settings({ environment, profile }: S3SettingsOptions): Promise<S3Settings>;
 
+export declare function urlCredentials(url: string | URL, options: UrlCredentialOptions): Promise<Pick<UrlOptions, "headers" | "basicAuth">>;
+
 export type {
   CredentialSource,
+  HttpSource,
+  HttpSourceOptions,
   OciDisk,
   OciDiskKind,
   OciLayoutReference,
@@ -184,4 +224,6 @@ export type {
   S3Settings,
   S3SettingsOptions,
   SigningScope,
+  UrlCredentialOptions,
+  UrlOptions,
 };
