@@ -1,7 +1,9 @@
-import { type Disk, type EncodedImage, InvalidError } from '@disk-image/core'
+import { type Disk, type EncodedImage, type Extent, InvalidError } from '@disk-image/core'
 import type { EncodeOptions } from './encode/encode-options.ts'
+import { concatDisks, type DiskPart } from './blocks/concat-disk.ts'
 import { encodeRaw } from './raw/encode-raw.ts'
 import { encodeVmdk } from './vmdk/encode-vmdk.ts'
+import type { RawDisk } from './raw/open-raw.ts'
 
 /** A format that is written here, in qemu-img's terms. */
 export type EncodableFormat = 'raw' | 'vmdk'
@@ -36,5 +38,29 @@ export async function encodeDisk(disk: Disk, options: EncodeDiskOptions): Promis
       reason: `${options.format as string} is not written here; ${encodableFormats.join(', ')} are`,
     })
   }
-  return encoders[options.format](disk, options)
+  return encoders[options.format](growDisk(disk, options), options)
+}
+
+/** The same disk with zeros behind it, up to the size that is asked for. */
+function growDisk(disk: Disk, { sizeBytes = 0, signal }: EncodeOptions): Disk {
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
+    throw new InvalidError({ reason: `A disk can't have ${sizeBytes} bytes.` })
+  }
+  if (sizeBytes <= disk.size) return disk
+  const size = sizeBytes - disk.size
+  const room: DiskPart = {
+    size,
+    read: (offset, length) => Promise.resolve(new Uint8Array(Math.max(0, Math.min(length, size - offset)))),
+    async *extents() {
+      yield { offset: 0, length: size, kind: 'hole' }
+    },
+  }
+  const grown = concatDisks([disk, room], signal)
+  if (!('storedExtents' in disk)) return grown
+  const raw = disk as RawDisk
+  function* storedExtents(): Generator<Extent, void, void> {
+    yield* raw.storedExtents()
+    yield { offset: disk.size, length: size, kind: 'hole' }
+  }
+  return Object.assign(grown, { storedExtents })
 }

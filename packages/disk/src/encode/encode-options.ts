@@ -5,6 +5,8 @@ import type { EncodeWorkers } from './encode-workers.ts'
 export interface EncodeOptions extends CallOptions {
   /** In the format's terms. @default what the format is mostly used for */
   readonly subformat?: string | undefined
+  /** Bytes that the disk has at least; behind its own end it reads as zero. @default its own */
+  readonly sizeBytes?: number | undefined
   /** 1 to 9, of formats that compress. @default 6 */
   readonly compressionLevel?: number | undefined
   /** Threads that compress, or some that others use, too. @default CPUs, at most 16 */

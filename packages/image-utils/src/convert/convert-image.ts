@@ -10,10 +10,11 @@ import { crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
 import { checkEncrypted, openEncrypted } from '../judge/decrypt.ts'
 import { openSet } from './open-set.ts'
-import { type DiskFile, writeDisk, type WriteJob } from '../write/write-disk.ts'
+import type { DiskFile } from '../write/disk-file.ts'
+import { writeDisk, type WriteJob } from '../write/write-disk.ts'
 import { type FileReader, openFileReader } from '../files/file-reader.ts'
 import { checkUnchanged, withSource } from '../files/with-source.ts'
-import { driverOf, headBytes, isReadByUs, layoutOf, type RouteLayout } from '../route/formats.ts'
+import { driverOf, headBytes, isReadByUs, isWrittenByUs, layoutOf, type RouteLayout } from '../route/formats.ts'
 import { chooseRoute, type Route, type RouteTarget } from '../route/route.ts'
 
 /** Keywords of {@link convertImage}. */
@@ -52,8 +53,7 @@ export interface ConvertImageOptions extends CallOptions {
 
 /**
  * Converts a disk. What the source is, is what was given and what the inspector finds: where the two differ it is
- * refused. VHD, VHDX, VMDK, VDI and Parallels are read by our own readers, everything else by qemu-img, told both
- * formats.
+ * refused. What our own readers and encoders don't do, qemu-img does, told both formats.
  *
  * @throws {ImageUnacceptableError} where the source is not what was claimed, or not acceptable
  * @throws {ProcessExecutionError}
@@ -90,6 +90,9 @@ export async function convertImage(
     name: destination,
     kind: 'volume',
     format: volumeFormat,
+    encodes:
+      srcPassphraseFile === undefined &&
+      isWrittenByUs(volumeFormat, options.outSubformat, options.disableSparse),
     needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
     writesZeros: options.disableSparse === true,
     exists: place === undefined || place.found !== undefined,
@@ -206,7 +209,8 @@ async function judgeSource(
   const judgedBytes = inspection.virtualSizeBytes
   const layout = layoutOf(format, inspection, await reader.read(0, headBytes))
   // What qemu-img may read it reads faster: of a raw file it asks the file system for the holes.
-  const route = routeOfFile({ ...layout, reads: isReadByUs(format) }, target)
+  const reads = target.encodes ? layout.reads : isReadByUs(format)
+  const route = routeOfFile({ ...layout, reads }, target)
   const question = { imageId, path: source, format, judgedBytes, asRoot: runAsRoot, signal }
   const told = options.data ?? (route.asksQemuImg ? await crossCheck(services, question) : undefined)
   if (told !== undefined && format !== 'raw' && !isReadByUs(format)) {

@@ -17,7 +17,7 @@ import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { resolvePlace } from '@disk-image/host'
 import { checkSubformat } from '@disk-image/qemu-img'
 import { isXenserverFormat } from '@disk-image/vhd'
-import { layoutOf, type RouteLayout } from '../route/formats.ts'
+import { isWrittenByUs, layoutOf, type RouteLayout } from '../route/formats.ts'
 import {
   type ContainerFormat,
   type Route,
@@ -93,10 +93,9 @@ export async function prepareJob(
   if (!needsRoot && request.target === undefined) await checkDestination(request.volume)
   const { stored, record, heldPath } = await openStored(services, request, purpose)
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
-  if (request.target !== undefined && (volumeFormat !== 'raw' || purpose !== 'volume')) {
-    throw new InvalidError({
-      reason: `${request.volume} takes a raw disk, and nothing else: leave volumeFormat out.`,
-    })
+  const encodes = encodesFor(request, volumeFormat)
+  if (request.target !== undefined && ((volumeFormat !== 'raw' && !encodes) || purpose !== 'volume')) {
+    throw new InvalidError({ reason: `${request.volume} can't be given ${volumeFormat} from start to end.` })
   }
   if (purpose !== 'fetch') {
     const { passphraseFile, sourcePassphraseFile, decrypt } = request
@@ -132,6 +131,7 @@ export async function prepareJob(
       name: request.volume,
       kind: purpose === 'fetch' ? 'copy' : 'volume',
       format: volumeFormat,
+      encodes,
       inOrder: request.target !== undefined,
       needsTool: request.target === undefined && (needsRoot || (throttle.prefix ?? []).length > 0),
       writesZeros: request.disableSparse === true,
@@ -170,6 +170,13 @@ async function openStored(
     ? services.temporaryImages.forImageService(imageService).get(context, imageId)
     : undefined
   return { stored: imageSource(imageService, context, record), record, heldPath }
+}
+
+/** Whether an encoder of ours makes what is asked for. What stays encrypted only qemu-img can read and write. */
+function encodesFor(request: ImageToVolumeRequest, volumeFormat: string): boolean {
+  const { volumeSubformat, disableSparse, sourcePassphraseFile, decrypt = false } = request
+  const staysEncrypted = sourcePassphraseFile !== undefined && !decrypt
+  return !staysEncrypted && isWrittenByUs(volumeFormat, volumeSubformat, disableSparse)
 }
 
 /** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */

@@ -1,5 +1,5 @@
 import { toQemuFormat } from '@disk-image/core'
-import { planStream, type StreamPlan, streamFormats } from '@disk-image/disk'
+import { encodableFormats, planStream, type StreamPlan, streamFormats } from '@disk-image/disk'
 import { layoutHeadBytes } from '@disk-image/disk/layouts'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 
@@ -34,6 +34,26 @@ export function driverOf(inspection: Pick<InspectionResult, 'format'>): string {
 /** Whether qemu-img is kept from reading a disk of this format, under any of its names: our own readers do. */
 export function isReadByUs(format: string): boolean {
   return ['vpc', 'vhdx', 'vmdk', 'vdi', 'parallels'].includes(toQemuFormat(format))
+}
+
+/** What encoders of ours are asked for, by format; of what is not named here qemu-img knows more. */
+const subformats: Readonly<Record<string, readonly string[]>> = {
+  qcow2: [''],
+  vmdk: ['', 'monolithicSparse', 'streamOptimized'],
+  vpc: ['', 'dynamic', 'fixed'],
+  vhdx: ['', 'dynamic', 'fixed'],
+  vdi: [''],
+}
+
+/**
+ * Whether an encoder of ours makes files of a format, under any of its names: otherwise qemu-img does.
+ *
+ * @param writesZeros whether every byte is to be stored, zeros too
+ */
+export function isWrittenByUs(format: string, subformat: string = '', writesZeros: boolean = false): boolean {
+  const name = toQemuFormat(format)
+  const isKnown = (encodableFormats as readonly string[]).includes(name)
+  return isKnown && !writesZeros && subformats[name]?.includes(subformat) === true
 }
 
 /** What is known of the disk inside. */

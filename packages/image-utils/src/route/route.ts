@@ -23,11 +23,15 @@ export interface RouteTarget {
   /** As a person calls it. */
   readonly name: string
   /**
-   * `volume`: a disk. `copy`: the stored bytes, whatever they are. `image`: an image's data, which is sent from a file.
+   * `volume`: a disk. `copy`: the stored bytes, whatever they are. `image`: an image's data.
    */
   readonly kind: 'volume' | 'copy' | 'image'
   /** In qemu-img's terms. */
   readonly format: string
+  /** Whether an encoder of ours writes the format, as it was asked for. */
+  readonly encodes: boolean
+  /** Whether what an encoder makes must be in a file before the first byte is sent: a compressed qcow2. @default false */
+  readonly spools?: boolean | undefined
   /** Whether only a tool may write it: through the root helper, or with a throttle's prefix before it. */
   readonly needsTool: boolean
   /** Whether it takes a disk from its start to its end only. @default false */
@@ -57,12 +61,13 @@ export interface RouteStep {
  * - `stream`: straight onto it, as they arrive
  * - `decode`: decoded onto it, as they arrive; what has to wait is spooled
  * - `read`: from a file, by a reader of ours
+ * - `encode`: from a file, by a reader of ours, as the file of another format that an encoder of ours makes of it
  * - `convert`: from a file, by qemu-img, in one go, or by way of a raw file that is made longer
  * - `send`: from the file that it is in, as it is
  * - `lay-out`: from a file, by a reader of ours, into a raw file, of which qemu-img makes the target's format
  */
 export interface Route {
-  readonly kind: 'stream' | 'decode' | 'read' | 'convert' | 'lay-out' | 'send'
+  readonly kind: 'stream' | 'decode' | 'read' | 'encode' | 'convert' | 'lay-out' | 'send'
   readonly steps: readonly RouteStep[]
   /** Whether qemu-img is asked what it makes of the image, before that is written. */
   readonly asksQemuImg: boolean
@@ -115,6 +120,7 @@ function chooseKind(
 ): Route['kind'] {
   if (target.kind === 'copy') return 'stream'
   if (target.kind === 'image' && layout.format === target.format) return 'send'
+  if (target.format !== 'raw' && target.encodes && !target.needsTool && layout.reads) return 'encode'
   if (target.format !== 'raw' || target.needsTool) {
     const isOurs = isReadByUs(layout.format ?? '') || (isLonger(layout, target) && layout.reads)
     return isOurs ? 'lay-out' : 'convert'
@@ -173,6 +179,7 @@ function arrive(
       return [step('download', sentence, layout.spools === false ? 0 : sizeBytes), verified]
     }
     case 'read':
+    case 'encode':
     case 'convert':
     case 'lay-out':
     case 'send':
@@ -194,6 +201,8 @@ function write(kind: Route['kind'], layout: RouteLayout, target: RouteTarget): r
       return []
     case 'read':
       return [step('write', `convert ${format} to raw on ${target.name}`)]
+    case 'encode':
+      return [step('write', `convert ${format} to ${target.format} on ${target.name}`)]
     case 'lay-out':
       return [
         step(
@@ -219,9 +228,12 @@ function write(kind: Route['kind'], layout: RouteLayout, target: RouteTarget): r
   }
 }
 
-/** An image's data come from a file: the volume itself, or what is made of it. */
+/** An image's data come from the volume itself, or are made of it: while they are sent, or in a file before. */
 function send(kind: Route['kind'], layout: RouteLayout, target: RouteTarget): readonly RouteStep[] {
   const { sizeBytes = 0 } = layout
+  if (kind === 'encode' && target.spools !== true && !target.compressed) {
+    return [step('send', `convert ${nameOf(layout)} to ${target.format}, sending it to ${target.name}`)]
+  }
   const made = kind === 'send' ? sizeBytes : fileBytes(target.format, sizeBytes)
   const into = { ...target, kind: 'volume' as const, name: 'a temporary file', exists: false }
   const writing = write(kind, layout, into).map((one) =>

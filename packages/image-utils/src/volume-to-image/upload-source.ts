@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import type { UploadSource } from '@disk-image/core'
+import type { EncodedImage, UploadSource } from '@disk-image/core'
 import { holdFile } from '@disk-image/host'
 import { readFileInChunks, readHandleInChunks } from '../files/file-chunks.ts'
 
@@ -31,4 +31,29 @@ export async function handleSource(
   await using held = await holdFile(`/proc/self/fd/${handle.fd}`)
   const size = held.sizeBytes
   return { size, open: () => readHandleInChunks(handle, { length: size, shared, signal }) }
+}
+
+/**
+ * A disk in another format, laid out while it is sent.
+ *
+ * @param confirm is called before the end of the bytes; where it throws, no service has them whole
+ */
+export function encodedSource(
+  encoded: EncodedImage,
+  signal: AbortSignal | undefined,
+  confirm: () => Promise<void>,
+): UploadSource {
+  const { sizeBytes: size } = encoded
+  return {
+    size,
+    async *open() {
+      let position = 0
+      for await (const chunk of encoded.open({ signal })) {
+        position += chunk.length
+        if (position === size) await confirm()
+        yield chunk
+      }
+      await confirm()
+    },
+  }
 }

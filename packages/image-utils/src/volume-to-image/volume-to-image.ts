@@ -8,6 +8,7 @@ import {
   type Refusal,
   type RequestContext,
   toQemuFormat,
+  type UploadSource,
   type VerifyPolicy,
 } from '@disk-image/core'
 import { checkConversionAllowed } from '@disk-image/format-policy'
@@ -15,7 +16,7 @@ import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded, type HeldFile, holdToChown } from '@disk-image/host'
 import { Cleanup } from '../services/cleanup.ts'
 import { type Services, type Throttle, chooseImageService } from '../services/services.ts'
-import { driverOf, headBytes, layoutOf } from '../route/formats.ts'
+import { driverOf, headBytes, isWrittenByUs, layoutOf } from '../route/formats.ts'
 import { chooseRoute, type Route, type RouteTarget } from '../route/route.ts'
 import { inspectFile, withFileReader } from '../files/file-reader.ts'
 import { gzipFile } from './gzip-file.ts'
@@ -25,8 +26,10 @@ import { checkUnchanged, withSource } from '../files/with-source.ts'
 import { Stopwatch, observe } from '../telemetry/observe.ts'
 import { uploadWarnings } from './judge-upload.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
-import { type DiskFile, writeDisk, type WriteJob } from '../write/write-disk.ts'
-import { fileSource, handleSource, type SizedSource } from './upload-source.ts'
+import { type DiskFile, openDiskFile } from '../write/disk-file.ts'
+import { encodeFor } from '../write/encode.ts'
+import { writeDisk, type WriteJob } from '../write/write-disk.ts'
+import { encodedSource, fileSource, handleSource } from './upload-source.ts'
 
 /** The image that a volume is uploaded to: Glance's own field names. */
 export type TargetImage = Partial<Omit<ImageRecord, 'id'>> & { readonly id: string }
@@ -140,7 +143,12 @@ async function transfer(
       if (toQemuFormat(volumeFormat) !== 'raw') await checkUnchanged(held, judged, image.id)
     }
     const source = await stopwatch.time('convert', () =>
-      prepareSource(services, request, { volumeFormat, diskFormat, containerFormat }, cleanup),
+      prepareSource(
+        services,
+        request,
+        { volumeFormat, diskFormat, containerFormat, confirm: checkVolumeUnchanged },
+        cleanup,
+      ),
     )
     await checkVolumeUnchanged()
     const warnings = await uploadWarnings(services, { image, volume, volumeFormat, containerFormat })
@@ -159,7 +167,7 @@ async function transfer(
       volume,
       diskFormat,
       containerFormat,
-      bytesUploaded: source.size,
+      bytesUploaded: source.size ?? updated.size ?? 0,
       image: updated,
       warnings,
       durationSeconds: {
@@ -187,6 +195,8 @@ interface Formats {
   readonly volumeFormat: string
   readonly diskFormat: string
   readonly containerFormat: string
+  /** The last look at the volume, before the image's last byte. */
+  readonly confirm: () => Promise<void>
 }
 
 async function prepareSource(
@@ -194,9 +204,15 @@ async function prepareSource(
   request: VolumeToImageRequest,
   formats: Formats,
   cleanup: Cleanup,
-): Promise<SizedSource> {
+): Promise<UploadSource> {
   const { volume, volumeFd, signal, onProgress, image } = request
   const { disk, route, target } = await judgeVolume(services, request, formats)
+  if (route.kind === 'encode' && target.spools !== true && !target.compressed) {
+    const opened = await openDiskFile(services, disk, { signal })
+    cleanup.always(() => opened[Symbol.asyncDispose]())
+    const encoded = await encodeFor(writeJob(services, request, { route, target }), opened.disk)
+    return encodedSource(encoded, signal, formats.confirm)
+  }
   const isAsItIs = route.kind === 'send'
   const path = isAsItIs ? volume : await convertVolume(services, request, { disk, route, target }, cleanup)
   if (!target.compressed) {
@@ -227,6 +243,8 @@ async function judgeVolume(
     name: `image ${image.id}`,
     kind: 'image',
     format: toQemuFormat(formats.diskFormat),
+    encodes: isWrittenByUs(formats.diskFormat),
+    spools: compressionOf(services, request) !== 'none',
     needsTool: (throttle.prefix ?? []).length > 0,
     writesZeros: false,
     exists: false,
@@ -259,21 +277,12 @@ async function convertVolume(
   { disk, route, target }: JudgedVolume,
   cleanup: Cleanup,
 ): Promise<string> {
-  const { image, signal, onProgress } = request
+  const { image } = request
   const temporary = await services.temporaryFiles.file({ prefix: 'vol_upload_' })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
-  const job: WriteJob = {
-    imageId: image.id,
-    route,
-    target,
-    throttle: request.throttle ?? services.throttle,
-    needsRoot: false,
-    temporary: true,
-    call: { signal, onProgress },
-    request: { volume: temporary.path, runAsRoot: request.runAsRoot },
-    compression: request.compression ?? (services.options.imageCompressOnUpload ? 'zlib' : 'none'),
-  }
-  await writeDisk(services, job, disk, cleanup)
+  const job = writeJob(services, request, { route, target })
+  const into = { ...job, request: { ...job.request, volume: temporary.path }, temporary: true }
+  await writeDisk(services, into, disk, cleanup)
   const format = toQemuFormat(driverOf(await inspectFile(temporary.path)))
   // What a raw volume's guest wrote may look like anything: only of other formats can the result be told.
   if (target.format !== 'raw' && format !== target.format) {
@@ -284,4 +293,30 @@ async function convertVolume(
     })
   }
   return temporary.path
+}
+
+function writeJob(
+  services: Services,
+  request: VolumeToImageRequest,
+  { route, target }: Pick<JudgedVolume, 'route' | 'target'>,
+): WriteJob {
+  const { image, volume, runAsRoot, signal, onProgress } = request
+  return {
+    imageId: image.id,
+    route,
+    target,
+    throttle: request.throttle ?? services.throttle,
+    needsRoot: false,
+    call: { signal, onProgress },
+    request: { volume, runAsRoot },
+    compression: target.format === 'qcow2' ? compressionOf(services, request) : 'none',
+  }
+}
+
+function compressionOf(
+  { options }: Services,
+  { image, compression }: VolumeToImageRequest,
+): 'none' | 'zlib' | 'zstd' {
+  if (toQemuFormat(image.disk_format ?? 'raw') !== 'qcow2') return 'none'
+  return compression ?? (options.imageCompressOnUpload ? 'zlib' : 'none')
 }

@@ -1,10 +1,9 @@
 import { stat, truncate } from 'node:fs/promises'
 import path from 'node:path'
-import type { CallOptions, Disk, RandomAccessReader, Target } from '@disk-image/core'
-import { openDisk, openStreamDecoder, planStream, type ReadableFormat } from '@disk-image/disk'
+import type { CallOptions, Target } from '@disk-image/core'
+import { openStreamDecoder, planStream } from '@disk-image/disk'
 import type { Cipher } from '@disk-image/qemu-img'
 import { isBlockDevice, type OpenVolumeOptions, spaceError, supportsDirectIo } from '@disk-image/host'
-import { openVhdChain } from '@disk-image/vhd'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services, Throttle } from '../services/services.ts'
 import { RateLimiter, SparseSink } from '@disk-image/io'
@@ -13,23 +12,10 @@ import { withFileReader } from '../files/file-reader.ts'
 import { headBytes } from '../route/formats.ts'
 import type { Route, RouteTarget } from '../route/route.ts'
 import { checkSameSize } from '../judge/judge.ts'
+import { type DiskFile, openDiskFile } from './disk-file.ts'
+import { encodeFor } from './encode.ts'
 import { openTarget } from './open-target.ts'
 import { type ToolRun, writeThroughTool } from './write-through-tool.ts'
-
-/** A disk in a file, of known format. */
-export interface DiskFile {
-  readonly path: string
-  /** The same, open, where it was judged through this handle. */
-  readonly reader?: RandomAccessReader | undefined
-  /** A chain of VHDs instead, leaf first. */
-  readonly chain?: readonly string[] | undefined
-  /** What is inside, where that is open already. */
-  readonly disk?: Disk | undefined
-  /** In qemu-img's terms. */
-  readonly format: string
-  /** Undefined where only the key tells. */
-  readonly virtualSizeBytes: number | undefined
-}
 
 /** What says how a disk is written, whether it came from an image service or from a file. */
 export interface WriteJob {
@@ -75,6 +61,8 @@ export async function writeDisk(
   switch (job.route.kind) {
     case 'read':
       return readOnto(services, job, disk, { path: volume, given, sparse: !job.target.writesZeros })
+    case 'encode':
+      return encodeOnto(services, job, disk)
     case 'lay-out': {
       const raw = await makeTemporary(services, job, cleanup)
       await readOnto(services, job, disk, { path: raw, sparse: true, temporary: true })
@@ -111,6 +99,36 @@ async function makeTemporary(services: Services, { imageId }: WriteJob, cleanup:
 
 async function rawDisk(path: string): Promise<DiskFile> {
   return { path, format: 'raw', virtualSizeBytes: (await stat(path)).size }
+}
+
+/** The disk as a file of the target's format, which an encoder of ours makes. */
+async function encodeOnto(services: Services, job: WriteJob, file: DiskFile): Promise<number> {
+  const { request, target, call, imageId } = job
+  await using opened = await openDiskFile(services, file, call)
+  const encoded = await encodeFor(job, opened.disk)
+  const { sizeBytes } = encoded
+  const options = { ...volumeOptions(services, job), fileLengthBytes: 0, sizeBytes }
+  await using onto = await openTarget(request.target, request.volume, options)
+  const limiter = rateLimiterOf(job)
+  let dataBytes = 0
+  const write = async (bytes: Uint8Array, offset: number): Promise<void> => {
+    await limiter?.take(bytes.length)
+    dataBytes += bytes.length
+    await onto.write(bytes, offset)
+  }
+  const zero = (offset: number, length: number): Promise<void> => onto.zero(offset, length)
+  let fileBytes = 0
+  if (request.target === undefined) fileBytes = await encoded.writeTo({ write, zero }, call)
+  else {
+    for await (const chunk of encoded.open(call)) {
+      await write(chunk, fileBytes)
+      fileBytes += chunk.length
+    }
+  }
+  checkSameSize(imageId, fileBytes, sizeBytes)
+  await job.confirm?.()
+  await onto.commit(fileBytes)
+  return dataBytes
 }
 
 interface RawTarget {
@@ -192,25 +210,16 @@ const decodeFile: Copy = async ({ decodeWorkers: workers }, { call }, { path }, 
 }
 
 /** By a reader of ours, from the disk's start to its end. */
-const copyDisk: Copy = async (_services, job, disk, sink) => {
-  const receiver = {
-    data: (offset: number, bytes: Uint8Array) => sink.writeAt(bytes, offset),
-    zero: (offset: number, length: number) => sink.zeroAt(offset, length),
-  }
-  const copy = async (opening: Promise<Disk>): Promise<number> => {
-    await using opened = await opening
-    await opened.copyTo(receiver, job.call)
-    return sink.offset
-  }
-  if (disk.disk !== undefined) {
-    await disk.disk.copyTo(receiver, job.call)
-    return sink.offset
-  }
-  // The archive's file names say who belongs to whom, whatever the disks themselves note.
-  if (disk.chain !== undefined) return copy(openVhdChain(disk.chain, { checkParentIds: false }))
-  const format = disk.format as ReadableFormat
-  if (disk.reader !== undefined) return copy(openDisk(disk.reader, format))
-  return withFileReader(disk.path, (reader) => copy(openDisk(reader, format)))
+const copyDisk: Copy = async (services, { call }, file, sink) => {
+  await using opened = await openDiskFile(services, file, call)
+  await opened.disk.copyTo(
+    {
+      data: (offset, bytes) => sink.writeAt(bytes, offset),
+      zero: (offset, length) => sink.zeroAt(offset, length),
+    },
+    call,
+  )
+  return sink.offset
 }
 
 /** What every volume is opened with. */

@@ -1,0 +1,31 @@
+import type { CallOptions, Disk, EncodedImage } from '@disk-image/core'
+import { type EncodableFormat, encodeDisk } from '@disk-image/disk'
+import type { RouteTarget } from '../route/route.ts'
+
+/** What qemu-img makes where no subformat is asked for. */
+const usualSubformats: Readonly<Record<string, string>> = {
+  vmdk: 'monolithicSparse',
+  vpc: 'dynamic',
+  vhdx: 'dynamic',
+}
+
+/** What says how a disk is encoded. */
+export interface EncodeJob {
+  readonly target: Pick<RouteTarget, 'format' | 'lengthBytes'>
+  readonly request: { readonly volumeSubformat?: string | undefined }
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
+  readonly call: CallOptions
+}
+
+/** Lays a disk out as it is asked for, at least as large as the target becomes. */
+export function encodeFor(
+  { target, request: { volumeSubformat = '' }, compression = 'none', call }: EncodeJob,
+  disk: Disk,
+): Promise<EncodedImage> {
+  return encodeDisk(disk, {
+    ...call,
+    format: target.format as EncodableFormat,
+    subformat: volumeSubformat === '' ? usualSubformats[target.format] : volumeSubformat,
+    sizeBytes: target.lengthBytes,
+  })
+}
