@@ -89,6 +89,7 @@ interface EncodeDiskOptions extends EncodeOptions {
 
 interface EncodeOptions extends CallOptions {
   readonly subformat?: string | undefined;
+  readonly sizeBytes?: number | undefined;
   readonly compressionLevel?: number | undefined;
   readonly workers?: number | EncodeWorkers | undefined;
   readonly vmdk?: VmdkEncodeOptions | undefined;

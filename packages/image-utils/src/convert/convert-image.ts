@@ -14,7 +14,14 @@ import type { DiskFile } from '../write/disk-file.ts'
 import { writeDisk, type WriteJob } from '../write/write-disk.ts'
 import { type FileReader, openFileReader } from '../files/file-reader.ts'
 import { checkUnchanged, withSource } from '../files/with-source.ts'
-import { driverOf, headBytes, isReadByUs, isWrittenByUs, layoutOf, type RouteLayout } from '../route/formats.ts'
+import {
+  driverOf,
+  headBytes,
+  isReadByUs,
+  isWrittenByUs,
+  layoutOf,
+  type RouteLayout,
+} from '../route/formats.ts'
 import { chooseRoute, type Route, type RouteTarget } from '../route/route.ts'
 
 /** Keywords of {@link convertImage}. */

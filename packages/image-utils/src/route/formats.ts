@@ -37,13 +37,7 @@ export function isReadByUs(format: string): boolean {
 }
 
 /** What encoders of ours are asked for, by format; of what is not named here qemu-img knows more. */
-const subformats: Readonly<Record<string, readonly string[]>> = {
-  qcow2: [''],
-  vmdk: ['', 'monolithicSparse', 'streamOptimized'],
-  vpc: ['', 'dynamic', 'fixed'],
-  vhdx: ['', 'dynamic', 'fixed'],
-  vdi: [''],
-}
+const subformats: Readonly<Record<string, readonly string[]>> = {}
 
 /**
  * Whether an encoder of ours makes files of a format, under any of its names: otherwise qemu-img does.

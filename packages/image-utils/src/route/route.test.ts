@@ -14,6 +14,7 @@ const target: RouteTarget = {
   name: '/volume',
   kind: 'volume',
   format: 'raw',
+  encodes: false,
   needsTool: false,
   writesZeros: false,
   exists: false,
@@ -98,6 +99,66 @@ const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
     },
   ],
   ['vhd', { source: { ...there, asCinder: true }, takes: 'read: write', temporary: 0 }],
+  // As a file of another format, by an encoder of ours.
+  ...(['raw', 'qcow2', 'vmdk', 'openedLuks'] as const).map(
+    (name) =>
+      [
+        name,
+        {
+          target: { format: 'vmdk', encodes: true },
+          takes: 'encode: download verify write',
+          temporary: 10 * MiB,
+        },
+      ] as const,
+  ),
+  [
+    'vmdk',
+    {
+      source: there,
+      target: { format: 'qcow2', encodes: true, exists: true, lengthBytes: GiB },
+      takes: 'encode: write',
+      temporary: 0,
+    },
+  ],
+  [
+    'oddQcow2',
+    {
+      source: there,
+      target: { format: 'vmdk', encodes: true },
+      takes: 'convert: ask write',
+      temporary: 0,
+      tool: true,
+    },
+  ],
+  [
+    'raw',
+    {
+      source: there,
+      target: { format: 'qcow2', encodes: true, needsTool: true },
+      takes: 'convert: write',
+      temporary: 0,
+      tool: true,
+    },
+  ],
+  [
+    'raw',
+    {
+      source: there,
+      target: { kind: 'image', format: 'qcow2', encodes: true },
+      takes: 'encode: send',
+      temporary: 0,
+    },
+  ],
+  // A compressed qcow2 has its tables in front, and their sizes are known at the end.
+  [
+    'raw',
+    {
+      source: there,
+      target: { kind: 'image', format: 'qcow2', encodes: true, spools: true },
+      takes: 'encode: write send',
+      temporary: file(10 * MiB),
+    },
+  ],
   // By qemu-img.
   ['oddQcow2', { takes: 'convert: download verify ask write', temporary: 10 * MiB, tool: true }],
   [

@@ -11,7 +11,12 @@ import {
 import { createFormatPolicy, type FormatPolicy } from '@disk-image/format-policy'
 import { createClock, createProcessRunner, createTemporaryFiles } from '@disk-image/host'
 import { createQemuImg, type QemuImg } from '@disk-image/qemu-img'
-import { createDecodeWorkers, type DecodeWorkers } from '@disk-image/disk'
+import {
+  createDecodeWorkers,
+  createEncodeWorkers,
+  type DecodeWorkers,
+  type EncodeWorkers,
+} from '@disk-image/disk'
 import { defaultImageService, type GlanceSettings } from './glance-settings.ts'
 import type { ResolvedOptions } from './options.ts'
 import { silentTelemetry, type Telemetry } from '../telemetry/telemetry.ts'
@@ -60,6 +65,8 @@ export interface Services {
   readonly qemuImg: QemuImg
   /** For the compressed clusters of all images at once. */
   readonly decodeWorkers: DecodeWorkers
+  /** For what is compressed of all disks at once. */
+  readonly encodeWorkers: EncodeWorkers
   readonly policy: FormatPolicy
   readonly temporaryImages: TemporaryImagesByService
 }
@@ -92,6 +99,7 @@ export function createServices(
       },
     ),
     decodeWorkers: createDecodeWorkers(),
+    encodeWorkers: createEncodeWorkers(),
     temporaryImages,
     policy: createFormatPolicy({
       ...options.formatRules,

@@ -210,7 +210,7 @@ async function prepareSource(
   if (route.kind === 'encode' && target.spools !== true && !target.compressed) {
     const opened = await openDiskFile(services, disk, { signal })
     cleanup.always(() => opened[Symbol.asyncDispose]())
-    const encoded = await encodeFor(writeJob(services, request, { route, target }), opened.disk)
+    const encoded = await encodeFor(services, writeJob(services, request, { route, target }), opened.disk)
     return encodedSource(encoded, signal, formats.confirm)
   }
   const isAsItIs = route.kind === 'send'

@@ -1,7 +1,7 @@
 import type { CallOptions, Disk, RandomAccessReader } from '@disk-image/core'
 import { openDisk, openRaw, type ReadableFormat } from '@disk-image/disk'
 import { openVhdChain } from '@disk-image/vhd'
-import { openFileReader } from '../files/file-reader.ts'
+import { type FileReader, openFileReader } from '../files/file-reader.ts'
 import type { Services } from '../services/services.ts'
 import { holesOf } from './holes.ts'
 
@@ -37,8 +37,10 @@ export async function openDiskFile(
     const chain = await openVhdChain(file.chain, { checkParentIds: false })
     return opened(chain, () => chain.close())
   }
-  const own = file.reader === undefined ? await openFileReader(file.path) : undefined
-  const reader = file.reader ?? (own as RandomAccessReader)
+  const reader = file.reader ?? (await openFileReader(file.path))
+  const close = async (): Promise<void> => {
+    if (file.reader === undefined) await (reader as FileReader).close()
+  }
   try {
     const disk =
       file.format === 'raw'
@@ -46,10 +48,10 @@ export async function openDiskFile(
         : await openDisk(reader, file.format as ReadableFormat, { signal })
     return opened(disk, async () => {
       await disk.close()
-      await own?.close()
+      await close()
     })
   } catch (error) {
-    await own?.close()
+    await close()
     throw error
   }
 }

@@ -103,9 +103,9 @@ async function rawDisk(path: string): Promise<DiskFile> {
 
 /** The disk as a file of the target's format, which an encoder of ours makes. */
 async function encodeOnto(services: Services, job: WriteJob, file: DiskFile): Promise<number> {
-  const { request, target, call, imageId } = job
+  const { request, call, imageId } = job
   await using opened = await openDiskFile(services, file, call)
-  const encoded = await encodeFor(job, opened.disk)
+  const encoded = await encodeFor(services, job, opened.disk)
   const { sizeBytes } = encoded
   const options = { ...volumeOptions(services, job), fileLengthBytes: 0, sizeBytes }
   await using onto = await openTarget(request.target, request.volume, options)
