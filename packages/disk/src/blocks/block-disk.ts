@@ -1,11 +1,9 @@
-import { type CallOptions, type Disk, type DiskReceiver, type Extent, InvalidError } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
+import type { CallOptions, Disk, Extent } from '@disk-image/core'
 import type { ImageFile } from '../image-file.ts'
 import { type BlockMap, holeBlock, zeroBlock } from './block-map.ts'
-import { copyExtents } from './copy-extents.ts'
+import { createDisk, type DiskSource } from './create-disk.ts'
 import { scanBlocks } from './scan-blocks.ts'
 
-const mostReadBytes = 1024 ** 3
 /** Parts of the file that one read has under way. */
 const readsAtOnce = 16
 
@@ -38,29 +36,10 @@ export function createBlockDisk(
   signal: AbortSignal | undefined,
   readRanges: ReadRanges = (ranges, bytes, base) => readStored(file, ranges, bytes, base),
 ): Disk {
-  const { sizeBytes: size, blockBytes } = map
-  let isClosed = false
-  const requireOpen = (): void => {
-    signal?.throwIfAborted()
-    if (isClosed) throw new InvalidError({ reason: 'The disk is closed.' })
-  }
-
-  async function read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-    requireOpen()
-    for (const place of [offset, length]) {
-      if (!Number.isSafeInteger(place) || place < 0) {
-        throw new InvalidError({ reason: `${place} is no number of bytes.` })
-      }
-    }
-    const end = Math.min(size, offset + length)
-    if (end <= offset) return new Uint8Array(0)
-    if (end - offset > mostReadBytes) {
-      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
-    }
-    const lent = into !== undefined && into.length >= end - offset
-    const bytes = lent ? into.subarray(0, end - offset).fill(0) : allocateBuffer(end - offset)
+  const fill: DiskSource['fill'] = async (bytes, offset, isZero) => {
+    if (!isZero) bytes.fill(0)
     let ranges: BlockRange[] = []
-    for await (const range of rangesOf(offset, end)) {
+    for await (const range of rangesOf(map, offset, offset + bytes.length)) {
       if (ranges.length === readsAtOnce) {
         await readRanges(ranges, bytes, offset)
         ranges = []
@@ -68,62 +47,39 @@ export function createBlockDisk(
       ranges.push(range)
     }
     await readRanges(ranges, bytes, offset)
-    requireOpen()
-    return bytes
   }
+  return createDisk({ size: map.sizeBytes, fill, extents: (options) => extentsOf(map, options) }, signal)
+}
 
-  /** What is stored of a part of the disk; neighbours in the file are one range, unless they are compressed. */
-  async function* rangesOf(offset: number, end: number): AsyncGenerator<BlockRange, void, void> {
-    let current: BlockRange | undefined
-    for (let position = offset; position < end;) {
-      const { first, count, places } = await map.load(Math.floor(position / blockBytes))
-      const tableEnd = Math.min(end, (first + count) * blockBytes)
-      if (places === undefined) position = tableEnd
-      while (position < tableEnd) {
-        const block = Math.floor(position / blockBytes)
-        const stop = Math.min(tableEnd, (block + 1) * blockBytes)
-        const place = places?.[block - first] ?? holeBlock
-        const from = map.isCompressed ? place : place + position - block * blockBytes
-        if (place >= 0) {
-          if (current !== undefined && !map.isCompressed && follows(current, position, from))
-            current.end = stop
-          else {
-            if (current !== undefined) yield current
-            current = new BlockRange(position, stop, from)
-          }
+/** What is stored of a part of the disk; neighbours in the file are one range, unless they are compressed. */
+async function* rangesOf(map: BlockMap, offset: number, end: number): AsyncGenerator<BlockRange, void, void> {
+  const { blockBytes, isCompressed } = map
+  let current: BlockRange | undefined
+  for (let position = offset; position < end;) {
+    const { first, count, places } = await map.load(Math.floor(position / blockBytes))
+    const tableEnd = Math.min(end, (first + count) * blockBytes)
+    if (places === undefined) position = tableEnd
+    while (position < tableEnd) {
+      const block = Math.floor(position / blockBytes)
+      const stop = Math.min(tableEnd, (block + 1) * blockBytes)
+      const place = places?.[block - first] ?? holeBlock
+      const from = isCompressed ? place : place + position - block * blockBytes
+      if (place >= 0) {
+        if (current !== undefined && !isCompressed && follows(current, position, from)) current.end = stop
+        else {
+          if (current !== undefined) yield current
+          current = new BlockRange(position, stop, from)
         }
-        position = stop
       }
+      position = stop
     }
-    if (current !== undefined) yield current
   }
+  if (current !== undefined) yield current
+}
 
-  async function* extents({ signal: own }: CallOptions = {}): AsyncGenerator<Extent, void, void> {
-    let last: Extent | undefined
-    for await (const { offset, length, place } of scanBlocks(map, own)) {
-      requireOpen()
-      const kind = place === holeBlock ? 'hole' : place === zeroBlock ? 'zero' : 'data'
-      if (last?.kind === kind) last = { ...last, length: last.length + length }
-      else {
-        if (last !== undefined) yield last
-        last = { offset, length, kind }
-      }
-    }
-    if (last !== undefined) yield last
-  }
-
-  const close = (): Promise<void> => {
-    isClosed = true
-    return Promise.resolve()
-  }
-  return {
-    size,
-    read,
-    extents,
-    copyTo: (receiver: DiskReceiver, options?: CallOptions) =>
-      copyExtents({ size, read, extents }, receiver, options),
-    close,
-    [Symbol.asyncDispose]: close,
+async function* extentsOf(map: BlockMap, { signal }: CallOptions): AsyncGenerator<Extent, void, void> {
+  for await (const { offset, length, place } of scanBlocks(map, signal)) {
+    yield { offset, length, kind: place === holeBlock ? 'hole' : place === zeroBlock ? 'zero' : 'data' }
   }
 }
 

@@ -1,6 +1,11 @@
-import { type Disk, type Extent, InvalidError, type RandomAccessReader } from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
-import { copyExtents } from '../blocks/copy-extents.ts'
+import {
+  type CallOptions,
+  type Disk,
+  type Extent,
+  InvalidError,
+  type RandomAccessReader,
+} from '@disk-image/core'
+import { createDisk, type DiskSource, requireBytes } from '../blocks/create-disk.ts'
 import { checkReadTables, checkRefcounts, type TableReader } from './check-tables.ts'
 import { DiskReader } from './disk-reader.ts'
 import { parseL1Table } from './tables.ts'
@@ -44,16 +49,15 @@ export interface Qcow2Disk extends Disk {
    * @throws {Qcow2DecodeError} where a table or cluster that it needs is damaged
    * @throws {InvalidError} on a negative or fractional place, or more than 1 GiB at once
    */
-  read(offset: number, length: number): Promise<Uint8Array>
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   /** The whole disk in order; neighbours are of different kinds. */
-  extents(): AsyncIterable<Extent>
+  extents(options?: CallOptions): AsyncIterable<Extent>
   /** The disk's bytes in order, zeros included. */
   stream(options?: Qcow2ReadOptions): AsyncIterable<Uint8Array>
   /** Ends all reads. The file's own reader stays open. */
   close(): Promise<void>
 }
 
-const maximumReadBytes = 1024 ** 3
 const defaultChunkBytes = 1024 ** 2
 const extentKinds = { unallocated: 'hole', zero: 'zero', normal: 'data', compressed: 'data' } as const
 
@@ -82,7 +86,7 @@ export async function openQcow2(
   signal?.throwIfAborted()
   const isEncrypted = layout.cryptMethod !== 0 && passphrase !== undefined
   const cipher = isEncrypted ? await openCipher(reader, layout, passphrase, signal) : undefined
-  return { isEncrypted, ...createDisk(new DiskReader(reader, layout, l1, cipher), signal) }
+  return { isEncrypted, ...createQcow2Disk(new DiskReader(reader, layout, l1, cipher), signal) }
 }
 
 function tableReader(reader: RandomAccessReader): TableReader {
@@ -99,83 +103,41 @@ function tableReader(reader: RandomAccessReader): TableReader {
   return { read, requireInside }
 }
 
-function createDisk(disk: DiskReader, signal: AbortSignal | undefined): Omit<Qcow2Disk, 'isEncrypted'> {
-  const { sizeBytes: virtualSizeBytes, clusterSize } = disk.layout
-  let isClosed = false
-  const requireOpen = (): void => {
-    signal?.throwIfAborted()
-    if (isClosed) throw new InvalidError({ reason: 'The qcow2 disk is closed.' })
-  }
-
-  async function read(offset: number, length: number): Promise<Uint8Array> {
-    requireOpen()
-    checkPlace('offset', offset)
-    checkPlace('length', length)
-    const end = Math.min(virtualSizeBytes, offset + length)
-    if (end <= offset) return new Uint8Array(0)
-    if (end - offset > maximumReadBytes) {
-      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
-    }
-    const bytes = allocateBuffer(end - offset)
-    for await (const ranges of disk.ranges(offset, end)) {
+function createQcow2Disk(
+  reader: DiskReader,
+  signal: AbortSignal | undefined,
+): Omit<Qcow2Disk, 'isEncrypted'> {
+  const { sizeBytes: virtualSizeBytes, clusterSize } = reader.layout
+  const fill: DiskSource['fill'] = async (bytes, offset, isZero, requireOpen) => {
+    if (!isZero) bytes.fill(0)
+    for await (const ranges of reader.ranges(offset, offset + bytes.length)) {
       for (const range of ranges) {
         const start = range.offset - offset
-        await disk.read(range, bytes.subarray(start, start + range.length))
+        await reader.read(range, bytes.subarray(start, start + range.length))
         requireOpen()
       }
     }
-    return bytes
   }
-
-  async function* extents(): AsyncGenerator<Extent> {
-    let current: Extent | undefined
-    for await (const ranges of disk.ranges(0, virtualSizeBytes)) {
-      requireOpen()
-      for (const { kind: stored, offset, length } of ranges) {
-        const kind = extentKinds[stored]
-        if (current?.kind === kind) {
-          current = { offset: current.offset, length: current.length + length, kind }
-        } else {
-          if (current !== undefined) yield current
-          current = { offset, length, kind }
-        }
-      }
+  async function* extents(): AsyncGenerator<Extent, void, void> {
+    for await (const ranges of reader.ranges(0, virtualSizeBytes)) {
+      for (const { kind, offset, length } of ranges) yield { offset, length, kind: extentKinds[kind] }
     }
-    if (current !== undefined) yield current
   }
+  const disk = createDisk({ size: virtualSizeBytes, fill, extents }, signal)
 
   async function* stream(options: Qcow2ReadOptions = {}): AsyncGenerator<Uint8Array> {
     const { start = 0, end = virtualSizeBytes, chunkSizeBytes = defaultChunkBytes } = options
-    checkPlace('start', start)
-    checkPlace('end', end)
-    if (!Number.isSafeInteger(chunkSizeBytes) || chunkSizeBytes <= 0) {
-      throw new InvalidError({ reason: `The chunk size ${chunkSizeBytes} is no number of bytes.` })
-    }
+    for (const value of [start, end, chunkSizeBytes]) requireBytes(value)
+    if (chunkSizeBytes === 0) throw new InvalidError({ reason: 'A chunk has at least one byte.' })
     const stop = Math.min(end, virtualSizeBytes)
     for (let offset = start; offset < stop; offset += chunkSizeBytes) {
-      yield await read(offset, Math.min(chunkSizeBytes, stop - offset))
+      yield await disk.read(offset, Math.min(chunkSizeBytes, stop - offset))
     }
   }
 
-  const close = (): Promise<void> => {
-    isClosed = true
-    return disk.close()
+  const close = async (): Promise<void> => {
+    await disk.close()
+    await reader.close()
   }
-  return {
-    size: virtualSizeBytes,
-    virtualSizeBytes,
-    clusterSize,
-    read,
-    extents,
-    copyTo: (receiver, options) => copyExtents({ size: virtualSizeBytes, read, extents }, receiver, options),
-    stream,
-    close,
-    [Symbol.asyncDispose]: close,
-  }
-}
-
-function checkPlace(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new InvalidError({ reason: `The ${name} ${value} is no number of bytes.` })
-  }
+  return { ...disk, virtualSizeBytes, clusterSize, stream, close, [Symbol.asyncDispose]: close }
 }

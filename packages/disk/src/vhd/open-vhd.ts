@@ -1,12 +1,5 @@
-import {
-  type CallOptions,
-  type Disk,
-  type Extent,
-  InvalidError,
-  type RandomAccessReader,
-} from '@disk-image/core'
-import { allocateBuffer } from '@disk-image/io'
-import { copyExtents } from '../blocks/copy-extents.ts'
+import type { CallOptions, Disk, Extent, RandomAccessReader } from '@disk-image/core'
+import { createDisk, type DiskSource } from '../blocks/create-disk.ts'
 import type { OpenDiskOptions } from '../open-disk-options.ts'
 import { type ChainDisk, type ChainReader, type ChainRules, chainOf } from './chain-disk.ts'
 import type { VhdLayout } from './layout.ts'
@@ -18,7 +11,6 @@ import { VhdError } from './vhd-error.ts'
 const windowBytes: number = 2 * 1024 ** 2
 /** Unwritten sectors between written ones that belong to one extent: reading them costs less than to leave them out. */
 const gapBytes = 64 * 1024
-const mostReadBytes = 1024 ** 3
 
 /** The disk of a VHD. */
 export interface VhdDisk extends Disk {
@@ -63,66 +55,22 @@ export async function openVhdChain(
 export function createChainDisk(disks: readonly ChainDisk[], signal?: AbortSignal): Disk {
   const size = disks[0]?.sizeBytes ?? 0
   const scratch: Uint8Array[] = []
-  let isClosed = false
-  const requireOpen = (call?: AbortSignal): void => {
-    signal?.throwIfAborted()
-    call?.throwIfAborted()
-    if (isClosed) throw new InvalidError({ reason: 'The disk is closed.' })
-  }
-
-  async function read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-    requireOpen()
-    for (const place of [offset, length]) {
-      if (!Number.isSafeInteger(place) || place < 0) {
-        throw new InvalidError({ reason: `${place} is no number of bytes.` })
-      }
-    }
-    const end = Math.min(size, offset + length)
-    if (end <= offset) return new Uint8Array(0)
-    if (end - offset > mostReadBytes) {
-      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
-    }
-    const isLent = into !== undefined && into.length >= end - offset
-    const bytes = isLent ? into.subarray(0, end - offset) : allocateBuffer(end - offset)
-    const found = await resolveRange(disks, offset, end)
-    for (const extent of found) {
-      if (isLent && extent.level === undefined) bytes.fill(0, extent.start - offset, extent.end - offset)
+  const fill: DiskSource['fill'] = async (bytes, offset, isZero) => {
+    const found = await resolveRange(disks, offset, offset + bytes.length)
+    for (const { level, start, end } of found) {
+      if (!isZero && level === undefined) bytes.fill(0, start - offset, end - offset)
     }
     await readExtents(disks, found, bytes, offset, scratch)
-    requireOpen()
-    return bytes
   }
-
-  async function* extents(options: CallOptions = {}): AsyncGenerator<Extent, void, void> {
-    let [start, kind]: [number, Extent['kind']] = [0, 'hole']
+  async function* extents({ signal: own }: CallOptions): AsyncGenerator<Extent, void, void> {
     for (let from = 0; from < size; from += windowBytes) {
-      requireOpen(options.signal)
+      own?.throwIfAborted()
       const to = Math.min(from + windowBytes, size)
       const mayHaveData = disks.some((disk) => from < disk.sizeBytes && disk.mayHaveData(from, to))
-      const found = mayHaveData ? await resolveRange(disks, from, to) : []
-      for (const { offset, length, kind: next } of kindsOf(found, from, to)) {
-        if (next !== kind && offset > start) {
-          yield { offset: start, length: offset - start, kind }
-          start = offset
-        }
-        kind = next
-        if (offset + length === size) yield { offset: start, length: size - start, kind }
-      }
+      yield* kindsOf(mayHaveData ? await resolveRange(disks, from, to) : [], from, to)
     }
   }
-
-  const close = (): Promise<void> => {
-    isClosed = true
-    return Promise.resolve()
-  }
-  return {
-    size,
-    read,
-    extents,
-    copyTo: (receiver, options) => copyExtents({ size, read, extents }, receiver, options),
-    close,
-    [Symbol.asyncDispose]: close,
-  }
+  return createDisk({ size, fill, extents }, signal)
 }
 
 /** What a range reads as, in order and without gaps; short gaps count as data. */
