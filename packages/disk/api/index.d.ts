@@ -48,14 +48,8 @@ export declare class DiskChangedError extends ImageError {
   constructor(reason: string, offset: number);
 }
 
-export declare class DiskFormatError extends ImageError {
+export declare class DiskFormatError extends RefusedImageError {
   readonly code = "DISK_FORMAT";
-  readonly kind = "refused";
-  readonly rule: string;
-  readonly reason: string;
-  readonly found: string | undefined;
-  readonly offset: number | undefined;
-  readonly accepted: string | undefined;
   constructor(init: DiskFormatErrorInit);
 }
 
@@ -305,6 +299,18 @@ interface RawReader {
 
 type ReadableFormat = "parallels" | "qcow2" | "vdi" | "vhdx" | "vmdk" | "vpc";
 
+declare abstract class RefusedImageError extends ImageError {
+  readonly kind = "refused";
+  readonly rule: string;
+  readonly reason: string;
+  readonly found: string | undefined;
+  readonly offset: number | undefined;
+  readonly accepted: string | undefined;
+  constructor(message: string, init: Refusal & {
+    readonly cause?: unknown;
+  });
+}
+
 interface Spool {
   readonly file: string | FileHandle;
   write(chunk: Uint8Array, offset: number): Promise<void>;
@@ -397,15 +403,9 @@ interface VhdDisk extends Disk {
   readonly layout: VhdLayout;
 }
 
-export declare class VhdError extends ImageError {
+export declare class VhdError extends RefusedImageError {
   readonly code = "VHD_REFUSED";
-  readonly kind = "refused";
   readonly path: string | undefined;
-  readonly rule: string;
-  readonly reason: string;
-  readonly found: string | undefined;
-  readonly offset: number | undefined;
-  readonly accepted: string | undefined;
   readonly reference: string | undefined;
   constructor(init: VhdErrorInit);
 }

@@ -119,6 +119,18 @@ interface RawReader {
   readonly format: "raw";
 }
 
+declare abstract class RefusedImageError extends ImageError {
+  readonly kind = "refused";
+  readonly rule: string;
+  readonly reason: string;
+  readonly found: string | undefined;
+  readonly offset: number | undefined;
+  readonly accepted: string | undefined;
+  constructor(message: string, init: Refusal & {
+    readonly cause?: unknown;
+  });
+}
+
 interface UnreadableVhd {
   readonly found: FoundFooter | undefined;
   readonly problems: readonly VhdIssue[];
@@ -128,15 +140,9 @@ interface VhdDisk extends Disk {
   readonly layout: VhdLayout;
 }
 
-export declare class VhdError extends ImageError {
+export declare class VhdError extends RefusedImageError {
   readonly code = "VHD_REFUSED";
-  readonly kind = "refused";
   readonly path: string | undefined;
-  readonly rule: string;
-  readonly reason: string;
-  readonly found: string | undefined;
-  readonly offset: number | undefined;
-  readonly accepted: string | undefined;
   readonly reference: string | undefined;
   constructor(init: VhdErrorInit);
 }

@@ -1,6 +1,6 @@
-import { type RandomAccessReader } from '@disk-image/core'
+import type { RandomAccessReader } from '@disk-image/core'
 import { allocateBuffer, readFullyFrom } from '@disk-image/io'
-import { refuse } from './disk-format-error.ts'
+import { refuse } from './errors.ts'
 import { viewOf } from './layouts/fields.ts'
 
 /** An image file whose bytes are read only where the file has them. */
@@ -66,4 +66,10 @@ export class ImageFile {
     this.requireInside(offset, bytes.length, what)
     throw new Error('the image file became shorter')
   }
+}
+
+/** What every disk is opened with. */
+export interface OpenDiskOptions {
+  /** Ends every read, from now until the disk is closed. */
+  readonly signal?: AbortSignal | undefined
 }

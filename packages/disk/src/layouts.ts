@@ -1,8 +1,6 @@
-export { Fields, sameBytes, viewOf } from './layouts/fields.ts'
-export { layoutHeadBytes } from './layouts/head.ts'
+export { Fields, layoutHeadBytes, readFully, sameBytes, viewOf } from './layouts/fields.ts'
 export { hex, printable } from './layouts/printable.ts'
 export { type Finding, Problems } from './layouts/problems.ts'
-export { readFully } from './layouts/read-fully.ts'
 export type { LuksCipher } from './luks/cipher-name.ts'
 export { luksHeadBytes, parseLuks, startsAsLuks } from './luks/layout.ts'
 export { activeSlot as luksActiveSlot } from './luks/layout-1.ts'
@@ -15,9 +13,24 @@ export {
   startsAsParallels,
   startsAsParallelsExtension,
 } from './parallels/parallels-layout.ts'
-export { type BitmapDirectory, checkBitmaps } from './qcow2/layout-bitmaps.ts'
+export { type BitmapDirectory, checkBitmaps } from './qcow2/layout-extensions.ts'
 export type { Qcow2Extensions } from './qcow2/layout-extensions.ts'
-export { mostSnapshots, parseQcow2, qcow2HeadBytes, type Qcow2Layout } from './qcow2/layout.ts'
+export {
+  compressedHigh,
+  compressedOffsetBits,
+  entryOffset,
+  entryOffsetHigh,
+  l1ReservedHigh,
+  mostSnapshotExtraBytes,
+  mostSnapshots,
+  mostSnapshotTableBytes,
+  parseQcow2,
+  qcow2HeadBytes,
+  readSnapshotEntry,
+  snapshotEntryBytes,
+  type Qcow2Layout,
+  zeroLow,
+} from './qcow2/layout.ts'
 export { parseVdi, vdiDiscarded, type VdiLayout } from './vdi/vdi-layout.ts'
 export {
   parseVhdxHead,
@@ -68,18 +81,4 @@ export {
 } from './vhd/header.ts'
 export type { VhdLayout } from './vhd/layout.ts'
 export { TableScan, type TableShape } from './vhd/table.ts'
-export {
-  mostSnapshotExtraBytes,
-  mostSnapshotTableBytes,
-  readSnapshotEntry,
-  snapshotEntryBytes,
-} from './qcow2/layout-snapshots.ts'
-export type { SnapshotEntry } from './qcow2/layout-snapshots.ts'
-export {
-  compressedHigh,
-  compressedOffsetBits,
-  entryOffset,
-  entryOffsetHigh,
-  l1ReservedHigh,
-  zeroLow,
-} from './qcow2/layout-entries.ts'
+export type { SnapshotEntry } from './qcow2/layout.ts'

@@ -1,5 +1,5 @@
 import { type Disk, InvalidError, type RandomAccessReader } from '@disk-image/core'
-import type { OpenDiskOptions } from './open-disk-options.ts'
+import type { OpenDiskOptions } from './image-file.ts'
 import { openParallels } from './parallels/open-parallels.ts'
 import { openQcow2 } from './qcow2/open-qcow2.ts'
 import { openVdi } from './vdi/open-vdi.ts'

@@ -1,6 +1,5 @@
 import type { ImageFile } from '../image-file.ts'
 import type { BlockTable } from './block-map.ts'
-import { Recent } from './recent.ts'
 
 const entriesAtOnce = 8192
 const keptPages = 8
@@ -32,5 +31,28 @@ export function createEntryTable(
   return (block) => {
     const first = Math.floor(block / entriesAtOnce) * entriesAtOnce
     return pages.get(first, () => readPage(first))
+  }
+}
+
+/** Keeps what was made last, also while it is still under way; what fails is forgotten. */
+export class Recent<Value> {
+  readonly #most: number
+  readonly #kept = new Map<number, Promise<Value>>()
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  get(key: number, make: () => Promise<Value>): Promise<Value> {
+    const known = this.#kept.get(key)
+    if (known !== undefined) return known
+    const value = make()
+    this.#kept.set(key, value)
+    value.catch(() => this.#kept.delete(key))
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= this.#most) break
+      this.#kept.delete(oldest)
+    }
+    return value
   }
 }

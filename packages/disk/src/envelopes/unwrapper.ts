@@ -1,11 +1,10 @@
 import { type Envelope, formatBytes, ImageUnacceptableError } from '@disk-image/core'
 import { type Archive, openArchive } from './archive.ts'
-import { GzipDecoder } from './gzip/gzip-decoder.ts'
-import { GzipError } from './gzip/gzip-error.ts'
-import type { GzipTrailer } from './gzip/gzip-trailer.ts'
-import type { Ovf, OvfDisk } from './ova/ovf.ts'
-import { readTarHeader } from './tar/tar-header.ts'
-import type { MemberSink } from './tar/tar-reader.ts'
+import { GzipDecoder, type GzipTrailer } from './gzip-decoder.ts'
+import { GzipError } from '../errors.ts'
+import type { Ovf, OvfDisk } from './ovf.ts'
+import { readTarHeader } from './tar-header.ts'
+import type { MemberSink } from './tar-reader.ts'
 import { ZstdDecoder, ZstdError } from './zstd-decoder.ts'
 
 /** What an image may be wrapped in. */

@@ -8,7 +8,7 @@ import {
 } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
-import { DiskFormatError } from '../disk-format-error.ts'
+import { DiskFormatError } from '../errors.ts'
 import { ImageFile } from '../image-file.ts'
 import type { LuksLayout } from './luks-layout.ts'
 import { hasBlockXor } from './block-xor.ts'

@@ -1,5 +1,5 @@
 import type { RandomAccessReader, Refusal } from '@disk-image/core'
-import { readFully } from '../layouts/read-fully.ts'
+import { readFully } from '../layouts/fields.ts'
 import { type LuksCipher, notRead } from './cipher-name.ts'
 import { luksHeadBytes, parseLuks } from './layout.ts'
 import { type LuksHash, type LuksKdf, type LuksKeySlot, type LuksLayout, luksStripes } from './luks-layout.ts'

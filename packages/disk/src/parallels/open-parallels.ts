@@ -3,11 +3,9 @@ import { createBlockDisk } from '../blocks/block-disk.ts'
 import { type BlockMap, holeBlock } from '../blocks/block-map.ts'
 import { openBlockStream } from '../blocks/block-stream.ts'
 import { createEntryTable } from '../blocks/entry-table.ts'
-import { refuse, requireSound } from '../disk-format-error.ts'
-import { ImageFile } from '../image-file.ts'
-import type { OpenDiskOptions } from '../open-disk-options.ts'
-import { planLayout } from '../stream/plan-layout.ts'
-import type { StreamFormat } from '../stream/stream-decoder.ts'
+import { refuse, requireSound } from '../errors.ts'
+import { ImageFile, type OpenDiskOptions } from '../image-file.ts'
+import { planLayout, type StreamFormat } from '../stream/stream-decoder.ts'
 import {
   parallelsHeaderBytes,
   type ParallelsLayout,

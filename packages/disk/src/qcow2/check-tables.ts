@@ -1,15 +1,15 @@
 import { allocateBuffer } from '@disk-image/io'
 import { Problems } from '../layouts/problems.ts'
 import type { SpoolFile } from '../stream/spool-file.ts'
-import { Qcow2DecodeError, refuse } from './errors.ts'
-import type { Qcow2Layout } from './layout.ts'
-import { bitmapBytes, checkBitmaps, readBitmapEntry } from './layout-bitmaps.ts'
+import { Qcow2DecodeError, refuseQcow2 } from '../errors.ts'
 import {
+  type Qcow2Layout,
   mostSnapshotExtraBytes,
   mostSnapshotTableBytes,
   readSnapshotEntry,
   snapshotEntryBytes,
-} from './layout-snapshots.ts'
+} from './layout.ts'
+import { bitmapBytes, checkBitmaps, readBitmapEntry } from './layout-extensions.ts'
 
 /** Reads tables; what lies outside the file is refused under the table's name. */
 export interface TableReader {
@@ -26,7 +26,7 @@ export interface TableReader {
 export function createTableReader(file: SpoolFile, arrived: (bytes: number) => Promise<number>): TableReader {
   const requireInside = async (offset: number, length: number, table: string): Promise<void> => {
     if ((await arrived(offset + length)) >= offset + length) return
-    refuse('qcow2-table-outside-file', `${table} lies outside the file`, offset)
+    refuseQcow2('qcow2-table-outside-file', `${table} lies outside the file`, offset)
   }
   return {
     requireInside,
@@ -82,19 +82,19 @@ async function checkSnapshots(layout: Qcow2Layout, reader: TableReader, claim: C
     })
     const { l1Offset, l1Entries, extraBytes, length } = readSnapshotEntry(bytes)
     if (extraBytes > mostSnapshotExtraBytes) {
-      refuse('qcow2-snapshot-table', 'a snapshot has too much extra data', offset)
+      refuseQcow2('qcow2-snapshot-table', 'a snapshot has too much extra data', offset)
     }
     const l1Bytes = l1Entries * 8
     const aligned = l1Offset % BigInt(layout.clusterSize) === 0n
     if (!aligned || l1Offset > BigInt(Number.MAX_SAFE_INTEGER - maximumL1Bytes) || l1Bytes > maximumL1Bytes) {
-      refuse('qcow2-snapshot-table', 'a snapshot has a misplaced or oversized L1 table', offset)
+      refuseQcow2('qcow2-snapshot-table', 'a snapshot has a misplaced or oversized L1 table', offset)
     }
     if (l1Bytes > 0) l1Tables.push({ offset: Number(l1Offset), length: l1Bytes })
     await reader.requireInside(offset, length, 'the snapshot table')
     claimUpTo(offset + length)
     offset += Math.ceil(length / 8) * 8
     if (offset - start > mostSnapshotTableBytes) {
-      refuse('qcow2-snapshot-table', 'the snapshot table is too large', start)
+      refuseQcow2('qcow2-snapshot-table', 'the snapshot table is too large', start)
     }
   }
   for (const table of l1Tables) {
@@ -127,22 +127,26 @@ async function checkBitmapTables(layout: Qcow2Layout, reader: TableReader, claim
     const { tableOffset, tableEntries, flags, granularity, nameBytes, extraBytes } = entry
     const name = String.fromCharCode(...directory.subarray(at + entry.length - nameBytes, at + entry.length))
     if ((flags & ~bitmapFlags.known) !== 0 || extraBytes !== 0) {
-      refuse('qcow2-bitmaps', 'a bitmap has flags or extra data that are not known', place)
+      refuseQcow2('qcow2-bitmaps', 'a bitmap has flags or extra data that are not known', place)
     }
     if (nameBytes === 0 || nameBytes > mostNameBytes || names.has(name)) {
-      refuse('qcow2-bitmaps', 'a bitmap has no name of its own', place)
+      refuseQcow2('qcow2-bitmaps', 'a bitmap has no name of its own', place)
     }
     names.add(name)
     const needed = Math.ceil(Number(bitmapBytes(layout.exactSizeBytes, granularity)) / clusterSize)
     const aligned = tableOffset > 0n && tableOffset % BigInt(clusterSize) === 0n
     if (!aligned || tableOffset > BigInt(Number.MAX_SAFE_INTEGER) / 2n || tableEntries !== needed) {
-      refuse('qcow2-bitmaps', 'the table of a bitmap is misplaced, or of another length than it needs', place)
+      refuseQcow2(
+        'qcow2-bitmaps',
+        'the table of a bitmap is misplaced, or of another length than it needs',
+        place,
+      )
     }
     await checkBitmapTable(Number(tableOffset), tableEntries * 8, clusterSize, reader, claim)
     at += Math.ceil(entry.length / 8) * 8
   }
   if (at !== bitmaps.bytes) {
-    refuse('qcow2-bitmaps', 'the bitmap directory is longer than its bitmaps', bitmaps.offset + at)
+    refuseQcow2('qcow2-bitmaps', 'the bitmap directory is longer than its bitmaps', bitmaps.offset + at)
   }
 }
 
@@ -162,7 +166,7 @@ async function checkBitmapTable(
     if (upper === 0 && lower <= 1) continue
     const place = upper * 2 ** 32 + lower
     if (lower % clusterSize !== 0 || place > Number.MAX_SAFE_INTEGER - clusterSize || upper >= 2 ** 24) {
-      refuse('qcow2-bitmaps', 'a part of a bitmap is misplaced', offset + at)
+      refuseQcow2('qcow2-bitmaps', 'a part of a bitmap is misplaced', offset + at)
     }
     await reader.requireInside(place, clusterSize, 'a part of a bitmap')
     claim(place, clusterSize)
@@ -196,7 +200,7 @@ export async function checkRefcounts(
     const block = upper * 2 ** 32 + lower
     if (block === 0) continue
     if (lower % clusterSize !== 0 || block > Number.MAX_SAFE_INTEGER - clusterSize) {
-      refuse('qcow2-refcount-table', 'a refcount block is misplaced', refcountTableOffset + place)
+      refuseQcow2('qcow2-refcount-table', 'a refcount block is misplaced', refcountTableOffset + place)
     }
     await reader.requireInside(block, clusterSize, 'a refcount block')
     claim(block, clusterSize)

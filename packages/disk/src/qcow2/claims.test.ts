@@ -1,8 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CompressedRanges, HostClusterMap } from './claims.ts'
-import { MinHeap } from './min-heap.ts'
-import { Qcow2DecodeError } from './errors.ts'
+import { MinHeap } from './extents.ts'
+import { Qcow2DecodeError } from '../errors.ts'
 
 function isRefused(action: () => void): boolean {
   try {

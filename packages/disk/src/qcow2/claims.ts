@@ -1,4 +1,4 @@
-import { refuse } from './errors.ts'
+import { refuseQcow2 } from '../errors.ts'
 
 /** Most bytes that the record of used host clusters may take: 32 TiB of file with 64 KiB clusters. */
 const maximumClusterMapBytes = 64 * 1024 ** 2
@@ -41,7 +41,7 @@ export class HostClusterMap {
       }
       const shift = (position & 3) * 2
       if (((byte >> shift) & 3) !== 0) {
-        refuse('qcow2-cluster-used-twice', 'a host cluster is used twice', cluster * clusterSize)
+        refuseQcow2('qcow2-cluster-used-twice', 'a host cluster is used twice', cluster * clusterSize)
       }
       page[index] = byte | (soleUse << shift)
       cluster += 1
@@ -59,7 +59,11 @@ export class HostClusterMap {
       const byte = page[index] ?? 0
       if (((byte >> shift) & 3) === soleUse) {
         const place = cluster * this.#clusterSize
-        refuse('qcow2-cluster-used-twice', 'compressed data lies in a host cluster used otherwise', place)
+        refuseQcow2(
+          'qcow2-cluster-used-twice',
+          'compressed data lies in a host cluster used otherwise',
+          place,
+        )
       }
       page[index] = byte | (compressedUse << shift)
     }
@@ -69,7 +73,7 @@ export class HostClusterMap {
     const known = this.#pages.get(index)
     if (known !== undefined) return known
     if ((this.#pages.size + 1) * pageBytes > maximumClusterMapBytes) {
-      refuse('qcow2-state-limit', 'the file has more host clusters than the decoder keeps track of')
+      refuseQcow2('qcow2-state-limit', 'the file has more host clusters than the decoder keeps track of')
     }
     const page = new Uint8Array(pageBytes)
     this.#pages.set(index, page)
@@ -111,7 +115,7 @@ export class CompressedRanges {
     const nextStart = ranges[position] ?? Infinity
     // An odd position is inside a range.
     if (position % 2 === 1 || end > nextStart) {
-      refuse('qcow2-cluster-used-twice', 'two compressed clusters share bytes', start)
+      refuseQcow2('qcow2-cluster-used-twice', 'two compressed clusters share bytes', start)
     }
     const joinsPrevious = position > 0 && previousEnd === start
     const joinsNext = nextStart === end
@@ -129,7 +133,7 @@ export class CompressedRanges {
   #grow(): void {
     this.#count += 1
     if (this.#count > maximumCompressedRanges) {
-      refuse(
+      refuseQcow2(
         'qcow2-state-limit',
         'its compressed clusters are more scattered than the decoder keeps track of',
       )

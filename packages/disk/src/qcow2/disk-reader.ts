@@ -1,10 +1,11 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { ClusterInflater, inflateSlackBytes } from '../stream/inflate-cluster.ts'
 import type { CipherPool } from '../luks/cipher-pool.ts'
-import { refuse } from './errors.ts'
-import { cipherSectorBytes } from './open-cipher.ts'
+import { refuseQcow2, Qcow2DecodeError } from '../errors.ts'
 import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import { type ClusterEntry, lastByteInside, type TableVisitor, visitL2Table } from './tables.ts'
+import { unlockContainer } from '../luks/open-luks.ts'
+import { LuksRefusal } from '../luks/unlock.ts'
 
 /** Bytes of L2 tables that are kept; one table at least. */
 const keptTableBytes = 4 * 1024 ** 2
@@ -147,16 +148,16 @@ export class DiskReader {
     const offset = this.#l1[index] ?? 0
     const l1Offset = Number(layout.l1Offset)
     if (offset + layout.clusterSize > this.#file.size) {
-      refuse('qcow2-table-outside-file', 'an L2 table lies outside the file', offset)
+      refuseQcow2('qcow2-table-outside-file', 'an L2 table lies outside the file', offset)
     }
     if (offset >= l1Offset && offset < l1Offset + layout.l1Entries * 8) {
-      refuse('qcow2-cluster-used-twice', 'an L2 table lies in the L1 table', offset)
+      refuseQcow2('qcow2-cluster-used-twice', 'an L2 table lies in the L1 table', offset)
     }
     const bytes = await this.#readFully(offset, layout.clusterSize)
     // All of its entries must be right, whichever are needed.
     const clusters = (entry: ClusterEntry, count: number): void => {
       if (lastByteInside(entry, count) < this.#file.size) return
-      refuse('qcow2-cluster-outside-file', 'a cluster lies outside the file', entry.hostOffset)
+      refuseQcow2('qcow2-cluster-outside-file', 'a cluster lies outside the file', entry.hostOffset)
     }
     visitL2Table(bytes, layout, index, offset, { clusters, range: () => undefined })
     return bytes
@@ -178,7 +179,7 @@ export class DiskReader {
     const output = new Uint8Array(clusterSize + inflateSlackBytes)
     const inflated = this.#inflater.inflate(input, output)
     if (typeof inflated === 'number') return output.subarray(0, clusterSize)
-    return refuse('qcow2-compressed-data', `a compressed cluster ${inflated}`, hostOffset)
+    return refuseQcow2('qcow2-compressed-data', `a compressed cluster ${inflated}`, hostOffset)
   }
 
   async #readFully(offset: number, length: number): Promise<Uint8Array> {
@@ -200,5 +201,42 @@ function keep<Value>(
   for (const oldest of cache.keys()) {
     if (cache.size <= count) break
     cache.delete(oldest)
+  }
+}
+
+/** What is encrypted is numbered by its place in the file, in sectors of so many bytes. */
+const cipherSectorBytes = 512
+
+/**
+ * Opens the LUKS header that an encrypted image has among its clusters.
+ *
+ * @throws {Qcow2DecodeError} `luks-passphrase` where the passphrase opens no key slot, and as a container's header
+ */
+export async function openCipher(
+  reader: RandomAccessReader,
+  { luks }: Qcow2Layout,
+  passphrase: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<CipherPool> {
+  const offset = Number(luks?.offset)
+  const size = Number(luks?.length)
+  if (!Number.isSafeInteger(offset + size) || offset + size > reader.size) {
+    refuseQcow2('qcow2-encryption', 'the LUKS header lies outside the file')
+  }
+  const header: RandomAccessReader = {
+    size,
+    read: (start, length, into) =>
+      reader.read(offset + start, Math.max(0, Math.min(length, size - start)), into),
+  }
+  try {
+    const { layout, pool } = await unlockContainer(header, { passphrase, signal })
+    if (layout.version === 1) return pool
+    await pool.close()
+    return refuseQcow2('qcow2-encryption', 'the LUKS header is of another version than 1')
+  } catch (error) {
+    if (!(error instanceof LuksRefusal)) throw error
+    const { rule, reason } = error.refusal
+    const place = error.refusal.offset === undefined ? undefined : offset + error.refusal.offset
+    throw new Qcow2DecodeError({ rule, reason, offset: place })
   }
 }

@@ -1,7 +1,7 @@
 import type { SpoolFile } from '../stream/spool-file.ts'
 import type { WorkerShare } from '../stream/decode-workers.ts'
 import type { CompressedRanges } from './claims.ts'
-import { Qcow2DecodeError } from './errors.ts'
+import { Qcow2DecodeError } from '../errors.ts'
 import type { GuestExtent } from './extents.ts'
 import type { Qcow2Layout } from './layout.ts'
 

@@ -298,3 +298,52 @@ export function bytesPerL2Table({ clusterSize, extendedL2 }: Qcow2Header): numbe
 export function usedL1Entries(header: Qcow2Header): number {
   return Math.ceil(header.sizeBytes / bytesPerL2Table(header))
 }
+
+/** Bits 32 to 55 of an L1 or L2 entry, in its upper half: with bits 9 to 31 they are an offset. */
+export const entryOffsetHigh = 0x00ffffff
+/** Bits 9 to 31 of an entry. */
+export const entryOffsetLow: number = 0xfffffe00
+/** Bits of the upper half of an L1 entry that must be zero; bit 63 says whether the table is shared. */
+export const l1ReservedHigh: number = 0x7f000000
+/** Bit 62 of an L2 entry, in its upper half. */
+export const compressedHigh: number = 0x40000000
+/** Bit 0 of an L2 entry: the cluster reads as zeros. */
+export const zeroLow = 1
+
+/** Where a table or cluster lies, by the halves of its entry, flags left out. */
+export function entryOffset(high: number, low: number): number {
+  return (high & entryOffsetHigh) * 2 ** 32 + ((low & entryOffsetLow) >>> 0)
+}
+
+/** How many of a compressed entry's bits are the byte offset; those up to bit 61 count the further sectors. */
+export function compressedOffsetBits(clusterBits: number): number {
+  return 70 - clusterBits
+}
+
+/** Bytes of an entry of the snapshot table, without what it has of any length. */
+export const snapshotEntryBytes = 40
+/** Extra data of one snapshot that readers take. */
+export const mostSnapshotExtraBytes = 1024
+/** Longest snapshot table that readers take. */
+export const mostSnapshotTableBytes: number = 64 * 1024 ** 2
+
+/** What an entry of the snapshot table says. */
+export interface SnapshotEntry {
+  readonly l1Offset: bigint
+  readonly l1Entries: number
+  readonly extraBytes: number
+  /** Bytes of the whole entry; the next one begins at the next multiple of 8. */
+  readonly length: number
+}
+
+/** @see https://www.qemu.org/docs/master/interop/qcow2.html, "Snapshots" */
+export function readSnapshotEntry(bytes: Uint8Array): SnapshotEntry {
+  const fields = new Fields(bytes)
+  const extraBytes = fields.u32be(36)
+  return {
+    l1Offset: fields.u64be(0),
+    l1Entries: fields.u32be(8),
+    extraBytes,
+    length: snapshotEntryBytes + extraBytes + fields.u16be(12) + fields.u16be(14),
+  }
+}

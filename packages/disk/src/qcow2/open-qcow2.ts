@@ -7,14 +7,13 @@ import {
 } from '@disk-image/core'
 import { createDisk, type DiskSource, requireBytes } from '../blocks/create-disk.ts'
 import { checkReadTables, checkRefcounts, type TableReader } from './check-tables.ts'
-import { DiskReader } from './disk-reader.ts'
+import { DiskReader, openCipher } from './disk-reader.ts'
 import { parseL1Table } from './tables.ts'
 import { requireReadable } from './plan-qcow2.ts'
-import { layoutHeadBytes } from '../layouts/head.ts'
+import { layoutHeadBytes } from '../layouts/fields.ts'
 import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
 import { parseQcow2 } from './layout.ts'
-import { refuse } from './errors.ts'
-import { openCipher } from './open-cipher.ts'
+import { refuseQcow2 } from '../errors.ts'
 
 /** Options of {@link openQcow2}. */
 export interface OpenQcow2Options extends StreamPlanOptions {
@@ -92,7 +91,7 @@ export async function openQcow2(
 function tableReader(reader: RandomAccessReader): TableReader {
   const requireInside = (offset: number, length: number, table: string): Promise<void> => {
     if (offset + length <= reader.size) return Promise.resolve()
-    return refuse('qcow2-table-outside-file', `${table} lies outside the file`, offset)
+    return refuseQcow2('qcow2-table-outside-file', `${table} lies outside the file`, offset)
   }
   const read = async (offset: number, length: number, table: string): Promise<Uint8Array> => {
     await requireInside(offset, length, table)

@@ -1,7 +1,7 @@
 import type { Refusal } from '@disk-image/core'
 import type { StreamPlan, StreamPlanOptions } from '../stream/stream-decoder.ts'
 import { parseQcow2, type Qcow2Layout } from './layout.ts'
-import { Qcow2DecodeError } from './errors.ts'
+import { Qcow2DecodeError } from '../errors.ts'
 
 /**
  * Says from a file's first MiB whether its active disk is read here: version 2 or 3, zlib or zstd, clusters of 512 B to

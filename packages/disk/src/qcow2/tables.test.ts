@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Qcow2Layout } from './layout.ts'
 import { type ClusterEntry, parseL2Entry, visitL2Table } from './tables.ts'
-import { Qcow2DecodeError } from './errors.ts'
+import { Qcow2DecodeError } from '../errors.ts'
 
 const clusterSize = 512
 const entries = clusterSize / 8

@@ -1,12 +1,14 @@
-import { refuse } from './errors.ts'
+import { refuseQcow2 } from '../errors.ts'
 import {
   compressedHigh,
   compressedOffsetBits,
   entryOffset,
   l1ReservedHigh,
   zeroLow,
-} from './layout-entries.ts'
-import { bytesPerL2Table, type Qcow2Layout, usedL1Entries } from './layout.ts'
+  bytesPerL2Table,
+  type Qcow2Layout,
+  usedL1Entries,
+} from './layout.ts'
 
 /** What an L2 entry says of one guest cluster. */
 export interface ClusterEntry {
@@ -68,19 +70,20 @@ export function parseL1Table(bytes: Uint8Array, layout: Qcow2Layout): Float64Arr
     const lower = view.getUint32(index * 8 + 4)
     const place = Number(layout.l1Offset) + index * 8
     if ((upper & l1ReservedHigh) !== 0 || (lower & l1ReservedLow) !== 0) {
-      refuse('qcow2-entry-reserved-bits', 'an L1 entry has reserved bits set', place)
+      refuseQcow2('qcow2-entry-reserved-bits', 'an L1 entry has reserved bits set', place)
     }
     const offset = entryOffset(upper, lower)
     if (offset === 0) {
-      if (upper !== 0) refuse('qcow2-entry-reserved-bits', 'an empty L1 entry has a flag', place)
+      if (upper !== 0) refuseQcow2('qcow2-entry-reserved-bits', 'an empty L1 entry has a flag', place)
       continue
     }
-    if (index >= used) refuse('qcow2-beyond-virtual-size', 'an L1 entry lies behind the virtual size', place)
+    if (index >= used)
+      refuseQcow2('qcow2-beyond-virtual-size', 'an L1 entry lies behind the virtual size', place)
     if (offset > Number.MAX_SAFE_INTEGER - layout.clusterSize) {
-      refuse('qcow2-table-outside-file', 'an L2 table lies outside the file', place)
+      refuseQcow2('qcow2-table-outside-file', 'an L2 table lies outside the file', place)
     }
     if (offset % layout.clusterSize !== 0) {
-      refuse('qcow2-entry-misaligned', 'an L2 table is not on a cluster boundary', place)
+      refuseQcow2('qcow2-entry-misaligned', 'an L2 table is not on a cluster boundary', place)
     }
     offsets[index] = offset
   }
@@ -128,7 +131,7 @@ export function visitL2Table(
     const at = index * entryBytes
     const entry = parseL2Entry(view.getUint32(at), view.getUint32(at + 4), layout, tableOffset + at)
     if (index >= inside && entry.kind !== 'unallocated') {
-      refuse('qcow2-beyond-virtual-size', 'a cluster lies behind the virtual size', tableOffset + at)
+      refuseQcow2('qcow2-beyond-virtual-size', 'a cluster lies behind the virtual size', tableOffset + at)
     }
     const guestOffset = guestStart + index * clusterSize
     if (layout.extendedL2) {
@@ -162,10 +165,10 @@ function visitSubclusters(
   const stored = view.getUint32(at + 12)
   // The whole cluster's mark for zero has no place here, and a compressed one has no parts.
   if (kind === 'zero' || (zeroed & stored) !== 0 || (kind !== 'normal' && stored !== 0)) {
-    refuse('qcow2-subclusters', 'the subclusters of an L2 entry contradict it', place)
+    refuseQcow2('qcow2-subclusters', 'the subclusters of an L2 entry contradict it', place)
   }
   if (kind === 'compressed') {
-    if (zeroed !== 0) refuse('qcow2-subclusters', 'a compressed cluster has subclusters', place)
+    if (zeroed !== 0) refuseQcow2('qcow2-subclusters', 'a compressed cluster has subclusters', place)
     visitor.clusters(entry, 1)
     visitor.range(kind, guestOffset, clusterSize, hostOffset, hostLength)
     return
@@ -235,19 +238,20 @@ export function parseL2Entry(upper: number, lower: number, layout: Qcow2Layout, 
   if ((upper & compressedHigh) !== 0) return parseCompressed(upper, lower, layout, place)
   const reserved = layout.version === 2 ? l2Reserved.low | zeroLow : l2Reserved.low
   if ((upper & l2Reserved.high) !== 0 || (lower & reserved) !== 0) {
-    refuse('qcow2-entry-reserved-bits', 'an L2 entry has reserved bits set', place)
+    refuseQcow2('qcow2-entry-reserved-bits', 'an L2 entry has reserved bits set', place)
   }
   const isZero = (lower & zeroLow) !== 0
   const hostOffset = entryOffset(upper, lower)
   if (hostOffset === 0) {
-    if ((upper & copiedFlag) !== 0) refuse('qcow2-entry-reserved-bits', 'an empty L2 entry has a flag', place)
+    if ((upper & copiedFlag) !== 0)
+      refuseQcow2('qcow2-entry-reserved-bits', 'an empty L2 entry has a flag', place)
     return zero
   }
   if (hostOffset > Number.MAX_SAFE_INTEGER - layout.clusterSize) {
-    refuse('qcow2-cluster-outside-file', 'a cluster lies outside the file', place)
+    refuseQcow2('qcow2-cluster-outside-file', 'a cluster lies outside the file', place)
   }
   if (hostOffset % layout.clusterSize !== 0) {
-    refuse('qcow2-entry-misaligned', 'a cluster is not on a cluster boundary', place)
+    refuseQcow2('qcow2-entry-misaligned', 'a cluster is not on a cluster boundary', place)
   }
   return { kind: isZero ? 'zero' : 'normal', hostOffset, hostLength: layout.clusterSize }
 }
@@ -255,13 +259,13 @@ export function parseL2Entry(upper: number, lower: number, layout: Qcow2Layout, 
 /** Bits 0 to x-1 are the byte offset, x to 61 the further sectors, x being 70 less the cluster bits. */
 function parseCompressed(upper: number, lower: number, layout: Qcow2Layout, place: number): ClusterEntry {
   if ((upper & copiedFlag) !== 0) {
-    refuse('qcow2-entry-reserved-bits', 'a compressed L2 entry has the flag of a normal one', place)
+    refuseQcow2('qcow2-entry-reserved-bits', 'a compressed L2 entry has the flag of a normal one', place)
   }
   const descriptor = (BigInt(upper & 0x3fffffff) << 32n) | BigInt(lower)
   const offsetBits = BigInt(compressedOffsetBits(layout.clusterBits))
   const offset = descriptor & ((1n << offsetBits) - 1n)
   if (offset > BigInt(Number.MAX_SAFE_INTEGER - 2 ** 24)) {
-    refuse('qcow2-cluster-outside-file', 'compressed data lies outside the file', place)
+    refuseQcow2('qcow2-cluster-outside-file', 'compressed data lies outside the file', place)
   }
   const hostOffset = Number(offset)
   const furtherSectors = Number(descriptor >> offsetBits)

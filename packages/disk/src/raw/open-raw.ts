@@ -9,8 +9,8 @@ import {
 import { allocateBuffer, readFullyFrom, splitAtZeros } from '@disk-image/io'
 import type { FileRange } from '../blocks/block-map.ts'
 import { type DiskPart, readExtents } from '../blocks/copy-extents.ts'
-import { DiskChangedError } from '../disk-format-error.ts'
-import type { OpenDiskOptions } from '../open-disk-options.ts'
+import { DiskChangedError } from '../errors.ts'
+import type { OpenDiskOptions } from '../image-file.ts'
 import { HoleMap } from './hole-map.ts'
 
 /** Options of {@link openRaw}. */

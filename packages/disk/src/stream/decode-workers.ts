@@ -2,8 +2,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { InvalidError } from '@disk-image/core'
 import { BufferPool, BufferShare, ThreadPool } from '@disk-image/io'
-import { requestBytes } from './cluster-reader.ts'
-import { createTaskHandler, type DecodeReply, type DecodeRequest } from './decode-tasks.ts'
+import { requestBytes, createTaskHandler, type DecodeReply, type DecodeRequest } from './decode-tasks.ts'
 import { inflateSlackBytes } from './inflate-cluster.ts'
 
 /**

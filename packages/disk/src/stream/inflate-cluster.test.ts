@@ -2,7 +2,7 @@ import { deflateRawSync, deflateSync, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ClusterInflater, inflateSlackBytes } from './inflate-cluster.ts'
-import { createInflater, createInflaterAnew, type Inflater } from '../inflate/inflater.ts'
+import { createInflater, createInflaterAnew, type Inflater } from './inflater.ts'
 
 const compress = { zlib: deflateRawSync, zstd: zstdCompressSync } as const
 const clusterSize = 4096

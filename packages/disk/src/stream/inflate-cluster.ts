@@ -1,5 +1,4 @@
-import { freeBuffer } from '../inflate/free-buffer.ts'
-import { createInflater, type Inflated } from '../inflate/inflater.ts'
+import { freeBuffer, createInflater, type Inflated } from './inflater.ts'
 
 /** Largest window that a frame may ask for. RFC 8878 wants every decoder to have 8 MiB. */
 const maximumWindowLog = 23

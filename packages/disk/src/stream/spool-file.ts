@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import { InvalidError } from '@disk-image/core'
+import { InvalidError, type RandomAccessReader } from '@disk-image/core'
 import { readFully } from '@disk-image/io'
 
 /** The file of a spool, or a whole image, read at any place from any thread. */
@@ -42,5 +42,127 @@ export class SpoolFile implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#owned) await this.#handle.close()
+  }
+}
+
+const mostRanges = 2 ** 18
+
+/** Which bytes of an image are in the spool, added in the order of the image. */
+export class SpooledRanges {
+  readonly #starts: number[] = []
+  readonly #ends: number[] = []
+
+  /** Whether a range that is no neighbour of the last one can be added. */
+  get hasRoom(): boolean {
+    return this.#starts.length < mostRanges
+  }
+
+  add(offset: number, length: number): void {
+    const last = this.#ends.length - 1
+    if (last >= 0 && this.#ends[last] === offset) this.#ends[last] = offset + length
+    else {
+      this.#starts.push(offset)
+      this.#ends.push(offset + length)
+    }
+  }
+
+  /** The image as far as it is spooled; `refuse` ends a read of anything else. */
+  readerOf(file: SpoolFile, sizeBytes: number, refuse: (offset: number) => never): RandomAccessReader {
+    return {
+      size: sizeBytes,
+      read: async (offset, length, into) => {
+        const count = Math.max(0, Math.min(length, sizeBytes - offset))
+        const bytes = (into ?? new Uint8Array(count)).subarray(0, count)
+        if (count > 0 && !this.#has(offset, offset + count)) refuse(offset)
+        await file.readFully(bytes, offset)
+        return bytes
+      },
+    }
+  }
+
+  #has(start: number, end: number): boolean {
+    let [low, high] = [0, this.#starts.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#starts[middle] ?? 0) <= start) low = middle + 1
+      else high = middle
+    }
+    return low > 0 && end <= (this.#ends[low - 1] ?? 0)
+  }
+}
+
+interface Waiter {
+  readonly bytes: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** A spooled image that still comes, from its start to its end: a read waits until its bytes are there. */
+export class GrowingFile implements RandomAccessReader {
+  readonly #file: SpoolFile
+  #available = 0
+  #hasEnded = false
+  #failure: { readonly error: unknown } | undefined
+  #waiting: Waiter[] = []
+  #listeners: (() => void)[] = []
+
+  constructor(file: SpoolFile) {
+    this.#file = file
+  }
+
+  /** Without a bound until the end is known. */
+  get size(): number {
+    return this.#hasEnded ? this.#available : Number.POSITIVE_INFINITY
+  }
+
+  async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    await this.#waitFor(offset + length)
+    const count = Math.max(0, Math.min(length, this.#available - offset))
+    const bytes = (into ?? new Uint8Array(count)).subarray(0, count)
+    await this.#file.readFully(bytes, offset)
+    return bytes
+  }
+
+  /** So many bytes from the start are in the spool. */
+  advance(bytes: number): void {
+    this.#available = bytes
+    this.#settle()
+  }
+
+  end(): void {
+    this.#hasEnded = true
+    this.#settle()
+  }
+
+  /** Ends every read with an error. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#settle()
+  }
+
+  /** Resolves when somebody waits for bytes that have not come. */
+  starving(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#listeners.push(resolve)
+      this.#settle()
+    })
+  }
+
+  #waitFor(bytes: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ bytes, resolve, reject })
+      this.#settle()
+    })
+  }
+
+  #settle(): void {
+    const failure = this.#failure
+    this.#waiting = this.#waiting.filter(({ bytes, resolve, reject }) => {
+      if (failure !== undefined) reject(failure.error)
+      else if (this.#hasEnded || bytes <= this.#available) resolve()
+      else return true
+      return false
+    })
+    if (this.#waiting.length > 0) for (const tell of this.#listeners.splice(0)) tell()
   }
 }

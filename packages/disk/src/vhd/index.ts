@@ -1,7 +1,25 @@
 export { viewOf } from '../layouts/fields.ts'
-export { cutExtents, hasSector, isFull, markSectors } from './bitmap.ts'
-export { type ByteSource, readBytes, readWhole, sourceOf } from './byte-source.ts'
-export { type ChainDisk, type ChainRules, diskOf, judgeChain, rawDisk } from './chain-disk.ts'
+export {
+  cutExtents,
+  diskOf,
+  hasSector,
+  isFull,
+  judgeChain,
+  markSectors,
+  rawDisk,
+  type ChainDisk,
+  type ChainRules,
+} from './chain-disk.ts'
+export {
+  batmapBytes,
+  examineLayout,
+  findFooter,
+  readBytes,
+  readVhdLayout,
+  readWhole,
+  sourceOf,
+  type ByteSource,
+} from './read-layout.ts'
 export {
   checksum,
   type DiskGeometry,
@@ -34,8 +52,14 @@ export {
   type VhdIssueSeverity,
   type VhdLayout,
 } from './layout.ts'
-export { createChainDisk, openVhd, openVhdChain, type VhdDisk } from './open-vhd.ts'
-export { batmapBytes, examineLayout, findFooter, readVhdLayout } from './read-layout.ts'
-export { ChainExtent, readExtents, resolveRange } from './resolve.ts'
+export {
+  ChainExtent,
+  createChainDisk,
+  openVhd,
+  openVhdChain,
+  readExtents,
+  resolveRange,
+  type VhdDisk,
+} from './open-vhd.ts'
 export { unallocated } from './table.ts'
-export { VhdError, type VhdErrorInit } from './vhd-error.ts'
+export { VhdError, type VhdErrorInit } from '../errors.ts'

@@ -1,16 +1,15 @@
 import { InvalidError } from '@disk-image/core'
-import { planLayout } from '../stream/plan-layout.ts'
-import type {
-  StreamDecoder,
-  StreamDecoderOptions,
-  StreamDecoderResult,
-  StreamFormat,
+import {
+  planLayout,
+  type StreamDecoder,
+  type StreamDecoderOptions,
+  type StreamDecoderResult,
+  type StreamFormat,
 } from '../stream/stream-decoder.ts'
-import { openDynamicVhdStream } from './dynamic-stream.ts'
+import { openDynamicVhdStream, parseVhdHead, type VhdHead } from './dynamic-stream.ts'
 import { footerBytes, judgeFixedSize, judgeSize } from './footer.ts'
 import { findFooter } from './read-layout.ts'
-import { parseVhdHead, type VhdHead } from './vhd-head.ts'
-import { VhdError } from './vhd-error.ts'
+import { VhdError } from '../errors.ts'
 
 /** What is held back begins at a page, so that the rest can be written in whole pages. */
 const pageBytes = 4096

@@ -1,4 +1,4 @@
-import { refuse } from '../disk-format-error.ts'
+import { refuse } from '../errors.ts'
 import { inflateSlackBytes } from '../stream/inflate-cluster.ts'
 import type { StreamDecoderOptions } from '../stream/stream-decoder.ts'
 import type { WorkerShare } from '../stream/decode-workers.ts'

@@ -1,12 +1,11 @@
 import type { Disk, Extent, RandomAccessReader } from '@disk-image/core'
 import { createBlockDisk } from '../blocks/block-disk.ts'
 import { concatDisks, type DiskPart } from '../blocks/concat-disk.ts'
-import { DiskFormatError, refuse } from '../disk-format-error.ts'
-import { ImageFile } from '../image-file.ts'
+import { DiskFormatError, refuse } from '../errors.ts'
+import { ImageFile, type OpenDiskOptions } from '../image-file.ts'
 import { Fields } from '../layouts/fields.ts'
 import { printable } from '../layouts/printable.ts'
 import { Problems } from '../layouts/problems.ts'
-import type { OpenDiskOptions } from '../open-disk-options.ts'
 import { openVmdkPart } from './open-vmdk.ts'
 import {
   longestDescriptor,

@@ -1,6 +1,6 @@
 import { type BlockMap, type BlockTable, holeBlock, zeroBlock } from '../blocks/block-map.ts'
-import { Recent } from '../blocks/recent.ts'
-import { refuse } from '../disk-format-error.ts'
+import { Recent } from '../blocks/entry-table.ts'
+import { refuse } from '../errors.ts'
 import type { ImageFile } from '../image-file.ts'
 
 const sector = 512

@@ -1,6 +1,6 @@
 import type { BlockRange, ReadRanges } from '../blocks/block-disk.ts'
-import { refuse } from '../disk-format-error.ts'
-import { createInflater, type Inflater } from '../inflate/inflater.ts'
+import { refuse } from '../errors.ts'
+import { createInflater, type Inflater } from '../stream/inflater.ts'
 import type { ImageFile } from '../image-file.ts'
 import type { VmdkLayout } from './vmdk-layout.ts'
 

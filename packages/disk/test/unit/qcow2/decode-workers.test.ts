@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
@@ -11,20 +11,10 @@ test('inflates in place where the worker is missing, as in a bundled program', a
   const directory = await mkdtemp(path.join(import.meta.dirname, 'bundled-'))
   try {
     await writeFile(path.join(directory, 'package.json'), '{ "type": "module" }')
-    for (const name of [
-      'decode-workers',
-      'cluster-reader',
-      'decode-tasks',
-      'grain-inflater',
-      'inflate-cluster',
-      '../inflate/inflater',
-      '../inflate/free-buffer',
-    ]) {
-      const copy = path.join(directory, 'stream', `${name}.ts`)
-      await mkdir(path.dirname(copy), { recursive: true })
-      await copyFile(path.join(source, `${name}.ts`), copy)
+    for (const name of ['decode-workers', 'decode-tasks', 'inflate-cluster', 'inflater']) {
+      await copyFile(path.join(source, `${name}.ts`), path.join(directory, `${name}.ts`))
     }
-    const url = pathToFileURL(path.join(directory, 'stream', 'decode-workers.ts')).href
+    const url = pathToFileURL(path.join(directory, 'decode-workers.ts')).href
     const { shareWorkers } = (await import(/* @vite-ignore */ url)) as typeof Pool
     const file = path.join(directory, 'content')
     await writeFile(file, 'ab'.repeat(512))

@@ -5,7 +5,7 @@ import { planQcow2 } from '@disk-image/disk/qcow2'
 import { parseQcow2, type Qcow2Layout } from '@disk-image/disk/layouts'
 import { parseL1Table } from '../../../src/qcow2/tables.ts'
 import { parseL2Entry } from '../../../src/qcow2/tables.ts'
-import { Qcow2DecodeError } from '../../../src/qcow2/errors.ts'
+import { Qcow2DecodeError } from '../../../src/errors.ts'
 
 function headerOf(clusterBits: number, version: 2 | 3 = 3): Qcow2Layout {
   return parseQcow2(buildImage({ clusterBits, version }).subarray(0, 2 ** clusterBits))

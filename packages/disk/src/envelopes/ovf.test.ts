@@ -1,6 +1,6 @@
 import { InvalidError } from '@disk-image/core'
 import { describe, expect, test } from 'vitest'
-import { parseManifest } from './manifest.ts'
+import { parseManifest } from './archive.ts'
 import { longestOvfBytes, type Ovf, parseOvf } from './ovf.ts'
 
 const parse = (text: string): Ovf => parseOvf(Buffer.from(text))

@@ -28,7 +28,7 @@ export interface MemberSink extends ByteSink {
 }
 
 /** What to do with the members of an archive. */
-export interface TarHandler {
+interface TarHandler {
   /** Called for each file before its bytes. Without a sink it is passed over. */
   open(member: TarMember): Promise<MemberSink | undefined> | MemberSink | undefined
   /** The error for an archive that can't be taken. */

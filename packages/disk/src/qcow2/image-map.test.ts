@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { TableOrder } from './table-order.ts'
+import { TableOrder } from './image-map.ts'
 
 const order = (...l1: number[]): TableOrder => new TableOrder(Float64Array.from(l1))
 

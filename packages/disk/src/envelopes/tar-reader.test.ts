@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { Unwrapper } from '../unwrapper.ts'
+import { Unwrapper } from './unwrapper.ts'
 
 let folder: string
 const disk = Buffer.concat([

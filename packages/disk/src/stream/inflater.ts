@@ -1,5 +1,3 @@
-import { freeBuffer } from './free-buffer.ts'
-
 /** What a stream was and became, in bytes. */
 export interface Inflated {
   /** Of the input; whatever follows the stream was left. */
@@ -9,7 +7,7 @@ export interface Inflated {
 }
 
 /** What a stream is wrapped in: nothing, or zlib's header and checksum. */
-export type StreamKind = 'raw' | 'zlib'
+type StreamKind = 'raw' | 'zlib'
 
 /**
  * Inflates deflate streams of one kind into given memory, one after the other.
@@ -137,4 +135,14 @@ function inflateAnew(kind: StreamKind, input: Uint8Array, output: Uint8Array): I
     if (code.startsWith('Z_')) return code
     throw error
   }
+}
+
+/**
+ * Frees what was copied. Left to the collector, some 64 MiB of inflated clusters pile up in each thread. Only a
+ * buffer that was made for one call alone is touched, which its size tells: no pool is of that size.
+ *
+ * @param bytes what the call was to allocate
+ */
+export function freeBuffer({ buffer }: Uint8Array, bytes: number): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes) buffer.transfer(0)
 }

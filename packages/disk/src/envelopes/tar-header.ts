@@ -1,5 +1,5 @@
 /** What an entry of a tar archive is, as far as a disk in it goes. */
-export type TarEntryKind = 'file' | 'sparse' | 'pax' | 'name' | 'skipped' | 'folder' | 'other'
+type TarEntryKind = 'file' | 'sparse' | 'pax' | 'name' | 'skipped' | 'folder' | 'other'
 
 /** A header of a tar archive. */
 export interface TarHeader {

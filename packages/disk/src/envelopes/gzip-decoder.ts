@@ -1,7 +1,5 @@
-import { type UnpackedReceiver, Unpacker } from '../unpacker.ts'
-import { GzipError, type GzipProblem } from './gzip-error.ts'
-import { gzipHeaderBytes } from './gzip-header.ts'
-import { type GzipTrailer, isFwtoolTrailer, longestTrailer } from './gzip-trailer.ts'
+import { type UnpackedReceiver, Unpacker } from './unpacker.ts'
+import { GzipError, type GzipProblem } from '../errors.ts'
 
 const trailerBytes = 8
 /** Zeros up to whole blocks of a tape or a flash memory. */
@@ -184,4 +182,62 @@ export class GzipDecoder {
   #error(problem: GzipProblem, reason: string, offset: number): GzipError {
     return new GzipError({ problem, reason, offset })
   }
+}
+
+/** Longest header that is taken: names and comments are short. */
+const longestHeader = 128 * 1024
+const deflate = 8
+const [checksum, extra, name, comment, reserved] = [2, 4, 8, 16, 0xe0]
+
+/**
+ * Bytes of the header that a gzip member begins with.
+ *
+ * @returns undefined where there are too few bytes to tell, 0 where it is none
+ * @see RFC 1952, 2.3 "Member format"
+ */
+function gzipHeaderBytes(bytes: Uint8Array): number | undefined {
+  const magic = [0x1f, 0x8b, deflate]
+  for (const [at, expected] of magic.entries()) {
+    if (at >= bytes.length) return undefined
+    if (bytes[at] !== expected) return 0
+  }
+  const flags = bytes[3]
+  if (flags === undefined) return undefined
+  if ((flags & reserved) !== 0) return 0
+  let at = 10
+  if ((flags & extra) !== 0) at += 2 + (bytes[at] ?? 0) + 256 * (bytes[at + 1] ?? 0)
+  for (const flag of [name, comment]) {
+    if ((flags & flag) === 0) continue
+    const end = at < bytes.length ? bytes.indexOf(0, at) : -1
+    if (end < 0) return bytes.length > longestHeader ? 0 : undefined
+    at = end + 1
+  }
+  if ((flags & checksum) !== 0) at += 2
+  return at <= bytes.length ? at : undefined
+}
+
+/** Bytes that lay behind a gzip and are no part of it. */
+export interface GzipTrailer {
+  readonly kind: 'zeros' | 'fwtool'
+  /** Byte of the compressed data at which it begins. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** Longest trailer that is looked into: metadata, a signature and its certificates. */
+const longestTrailer: number = 64 * 1024
+
+/**
+ * Whether bytes are what OpenWrt appends to its images: metadata and signatures, and behind each of them 16 bytes:
+ * `FWx0`, a checksum, the kind, and the length of both, big endian. The length is not exact in every image, so only
+ * the last one's mark counts.
+ *
+ * @see https://git.openwrt.org/project/fwtool.git
+ */
+function isFwtoolTrailer(bytes: Uint8Array): boolean {
+  if (bytes.length < 16) return false
+  const view = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 16, 16)
+  const length = view.getUint32(12)
+  const isMark = view.getUint32(0) === 0x46577830 && view.getUint16(9) === 0 && view.getUint8(11) === 0
+  return isMark && length >= 16 && length <= bytes.length
 }

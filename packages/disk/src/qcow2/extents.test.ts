@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { GuestExtent, HostExtent } from './extents.ts'
-import { PendingExtents } from './pending-extents.ts'
+import { GuestExtent, HostExtent, PendingExtents } from './extents.ts'
 
 const normal = (hostOffset: number, length: number): HostExtent =>
   new HostExtent('normal', hostOffset, length, length)

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import { ImageUnacceptableError } from '@disk-image/core'
 import { expect, test } from 'vitest'
-import { Unwrapper } from '../unwrapper.ts'
-import type { GzipTrailer } from './gzip-trailer.ts'
+import { Unwrapper } from './unwrapper.ts'
+import type { GzipTrailer } from './gzip-decoder.ts'
 
 const image = Buffer.concat([randomBytes(300_000), Buffer.alloc(2_000_000), randomBytes(5)])
 
