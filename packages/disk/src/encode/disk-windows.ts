@@ -1,5 +1,5 @@
 import { MiB, type RandomAccessReader } from '@disk-image/core'
-import { DiskChangedError } from '../disk-format-error.ts'
+import { DiskChangedError } from '../errors.ts'
 import type { StoredDisk } from '../raw/stored-disk.ts'
 
 /** Bytes of a disk that are read at once. */

@@ -1,7 +1,7 @@
 import type { Cipheriv, Decipheriv } from 'node:crypto'
 import { MiB } from '@disk-image/core'
 import { allocatePageMemory, type PageMemory } from '@disk-image/io'
-import { freeBuffer } from '../inflate/free-buffer.ts'
+import { freeBuffer } from '../stream/inflater.ts'
 import { type BlockXor, createBlockXor } from './block-xor.ts'
 import type { LuksCipher } from './cipher-name.ts'
 
