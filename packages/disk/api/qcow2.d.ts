@@ -40,14 +40,8 @@ interface OpenQcow2Options extends StreamPlanOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export declare class Qcow2DecodeError extends ImageError {
+export declare class Qcow2DecodeError extends RefusedImageError {
   readonly code = "QCOW2_DECODE";
-  readonly kind = "refused";
-  readonly rule: string;
-  readonly reason: string;
-  readonly found: string | undefined;
-  readonly offset: number | undefined;
-  readonly accepted: string | undefined;
   constructor(init: Qcow2DecodeErrorInit);
 }
 
@@ -63,8 +57,8 @@ interface Qcow2Disk extends Disk {
   readonly virtualSizeBytes: number;
   readonly clusterSize: number;
   readonly isEncrypted: boolean;
-  read(offset: number, length: number): Promise<Uint8Array>;
-  extents(): AsyncIterable<Extent>;
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
+  extents(options?: CallOptions): AsyncIterable<Extent>;
   stream(options?: Qcow2ReadOptions): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
@@ -112,6 +106,18 @@ interface Qcow2ReadOptions {
   readonly start?: number | undefined;
   readonly end?: number | undefined;
   readonly chunkSizeBytes?: number | undefined;
+}
+
+declare abstract class RefusedImageError extends ImageError {
+  readonly kind = "refused";
+  readonly rule: string;
+  readonly reason: string;
+  readonly found: string | undefined;
+  readonly offset: number | undefined;
+  readonly accepted: string | undefined;
+  constructor(message: string, init: Refusal & {
+    readonly cause?: unknown;
+  });
 }
 
 interface StreamDecoderResult {

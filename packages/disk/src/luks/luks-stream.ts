@@ -1,6 +1,6 @@
 import { InvalidError, MiB, type RandomAccessReader } from '@disk-image/core'
-import { refuse } from '../disk-format-error.ts'
-import { planLayout } from '../stream/plan-layout.ts'
+import { refuse } from '../errors.ts'
+import { planLayout } from '../stream/stream-decoder.ts'
 import type {
   StreamDecoder,
   StreamDecoderOptions,
