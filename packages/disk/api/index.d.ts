@@ -376,7 +376,7 @@ export declare class Unwrapper implements Envelope {
 
 interface UnwrapperOptions {
   readonly imageId: string;
-  readonly expected: "compressed" | "archive" | "any";
+  readonly expected: "compressed" | "archive" | "containerdisk" | "any";
   readonly maxBytes: number;
   readonly open: (image: UnwrappedImage) => Promise<MemberSink | undefined> | MemberSink | undefined;
   readonly openWithTool?: ((name: "xz" | "bzip2", sink: MemberSink) => Envelope) | undefined;

@@ -80,6 +80,7 @@ interface ClientRequest {
   readonly text?: string | undefined;
   readonly body?: RequestBody | undefined;
   readonly signal?: AbortSignal | undefined;
+  readonly follow?: boolean | undefined;
   readonly requestIdHeader?: string | undefined;
   takeBody?(head: ResponseHead): BodyTaker | undefined;
 }

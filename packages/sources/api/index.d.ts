@@ -40,7 +40,7 @@ interface OciDisk {
   readonly kind: OciDiskKind;
   readonly blob: OciDescriptor;
   readonly diskFormat: "qcow2" | "raw" | undefined;
-  readonly containerFormat: "bare" | "compressed" | "docker" | undefined;
+  readonly containerFormat: "bare" | "compressed" | "containerdisk" | undefined;
 }
 
 type OciDiskKind = "containerdisk" | "artifact" | "kubevirt";
@@ -154,6 +154,21 @@ interface S3SettingsOptions {
   readonly profile?: string | undefined;
 }
 
+interface S3Source extends Source {
+  readonly sizeBytes: number;
+  readonly promises: readonly Checksum[];
+  readonly etag: string;
+  readonly region: string;
+  close(): Promise<void>;
+}
+
+interface S3SourceOptions extends HttpClientOptions, Partial<S3Settings> {
+  readonly environment?: S3SettingsOptions["environment"] | undefined;
+  readonly profile?: string | undefined;
+  readonly anonymous?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 interface SigningScope {
   readonly credentials: S3Credentials;
   readonly region: string;
@@ -201,6 +216,8 @@ export declare function registryCredentials(options: RegistryCredentialOptions):
 
 export declare function s3Settings({ environment, profile }: S3SettingsOptions): Promise<S3Settings>;
 
+export declare function s3Source(location: string, options?: S3SourceOptions): Promise<S3Source>;
+
 export declare function urlCredentials(url: string | URL, options: UrlCredentialOptions): Promise<Pick<UrlOptions, "headers" | "basicAuth">>;
 
 export type {
@@ -223,6 +240,8 @@ export type {
   S3Location,
   S3Settings,
   S3SettingsOptions,
+  S3Source,
+  S3SourceOptions,
   SigningScope,
   UrlCredentialOptions,
   UrlOptions,

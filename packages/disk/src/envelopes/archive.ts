@@ -13,6 +13,8 @@ export interface ArchivedDisk extends TarMember {
 export interface ArchiveOptions {
   /** Named in refusals. */
   readonly imageId: string
+  /** Whether it is a layer of a container's image, in which only what is below `disk/` is a disk. @default false */
+  readonly isLayer?: boolean | undefined
   /** Called for each disk image, in the order of the archive. Without a sink it is passed over. */
   readonly open: (disk: ArchivedDisk) => Promise<MemberSink | undefined> | MemberSink | undefined
 }
@@ -84,7 +86,8 @@ class ArchiveReader {
   }
 
   async open(member: TarMember): Promise<MemberSink | undefined> {
-    const name = member.name.replace(/^(?:\.\/)+/, '')
+    const name = member.name.replace(/^(?:\.?\/)+/, '')
+    if (this.#options.isLayer === true) return this.#openLayerFile(name, member)
     if (/\.ovf$/i.test(name)) return this.#readDescriptor(name)
     if (/\.mf$/i.test(name)) {
       return this.#collect(longestManifestBytes, (bytes) => void (this.manifest = parseManifest(bytes)))
@@ -113,6 +116,26 @@ class ArchiveReader {
     }
     const sink = await this.#options.open({ name, sizeBytes: member.sizeBytes, described })
     return sink === undefined ? undefined : this.#hashed(name, sink, member.sizeBytes)
+  }
+
+  /** @see https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts */
+  async #openLayerFile(name: string, { sizeBytes }: TarMember): Promise<MemberSink | undefined> {
+    if (/(^|\/)\.wh\./.test(name)) {
+      throw this.refuse(
+        'containerdisk',
+        `The layer takes files of the layers below it away: ${JSON.stringify(name.slice(0, 100))}`,
+        { accepted: 'an image of one layer, with one file below disk/' },
+      )
+    }
+    if (!name.startsWith('disk/')) return undefined
+    if (this.#seen.has(name)) {
+      throw this.refuse('archive-twice', `The archive has ${JSON.stringify(name.slice(0, 100))} twice`)
+    }
+    if (this.#seen.size === mostDisks) {
+      throw this.refuse('archive', `The archive holds more than ${mostDisks} files that may be a disk`)
+    }
+    this.#seen.add(name)
+    return this.#options.open({ name, sizeBytes, described: undefined })
   }
 
   async end(): Promise<void> {

@@ -24,8 +24,11 @@ export interface UnwrappedImage {
 export interface UnwrapperOptions {
   /** Named in refusals. */
   readonly imageId: string
-  /** What the outermost envelope must be; `any` takes an image without one, too. */
-  readonly expected: 'compressed' | 'archive' | 'any'
+  /**
+   * What the outermost envelope must be; `any` takes an image without one, too. `containerdisk`: a layer of a container's
+   * image, an archive, plain or compressed, whose folder `disk/` has the disk.
+   */
+  readonly expected: 'compressed' | 'archive' | 'containerdisk' | 'any'
   /** Most bytes that may come out, of all images together. */
   readonly maxBytes: number
   /** Called for each image before its bytes. Without a sink it is passed over. */
@@ -146,7 +149,14 @@ export class Unwrapper implements Envelope {
 
   #check(name: EnvelopeName | undefined): void {
     const { expected } = this.#options
-    if (this.#layer > 0 || expected === 'any') return
+    if (expected === 'containerdisk' && this.#member === undefined && name !== 'tar') {
+      if (this.#layer === 0 && name !== undefined) return
+      throw this.#refuse('containerdisk', 'The layer is no tar archive, plain or compressed', {
+        offset: 0,
+        accepted: 'a layer of a container image (tar, tar+gzip, tar+zstd)',
+      })
+    }
+    if (this.#layer > 0 || expected === 'any' || expected === 'containerdisk') return
     const isRight = name !== undefined && compressors.has(name) === (expected === 'compressed')
     if (isRight) return
     if (expected === 'archive') {
@@ -185,6 +195,7 @@ export class Unwrapper implements Envelope {
     const { imageId } = this.#options
     this.#archive = openArchive({
       imageId,
+      isLayer: this.#options.expected === 'containerdisk',
       open: (member) => {
         if (member.sizeBytes > this.#options.maxBytes) throw this.#tooLarge()
         const nested = new Unwrapper(this.#options, { unwrapper: this, member })

@@ -61,6 +61,8 @@ export interface ClientRequest {
   /** A large one, in its place. Read once: it is neither retried nor sent to where a redirect leads. */
   readonly body?: RequestBody | undefined
   readonly signal?: AbortSignal | undefined
+  /** Whether redirects are followed. @default true, of GET and HEAD */
+  readonly follow?: boolean | undefined
   /** The name of the header in which the service names the request. @default x-request-id */
   readonly requestIdHeader?: string | undefined
   /** Asked for statuses below 300; what nobody takes is kept as text, up to 64 KiB. */
@@ -157,7 +159,8 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
         body,
         takeBody: (head) => (head.status < 300 ? request.takeBody?.(head) : undefined),
       })
-      const target = method === 'GET' || method === 'HEAD' ? redirectOf(url, result.head) : undefined
+      const isRead = method === 'GET' || method === 'HEAD'
+      const target = isRead && request.follow !== false ? redirectOf(url, result.head) : undefined
       if (target === undefined) {
         const { head, text: words, proxy: via } = result
         const answer = { status: head.status, headers: head.headers, text: words, proxy: via }

@@ -56,7 +56,9 @@ function fromJson(body: string): string | undefined {
   if (!/^\s*\{/.test(body)) return undefined
   try {
     const value = JSON.parse(body) as Record<string, unknown>
-    const error = value['error'] ?? value['Error'] ?? value['fault']
+    // A registry has a list of them.
+    const [first] = Array.isArray(value['errors']) ? (value['errors'] as unknown[]) : []
+    const error = value['error'] ?? value['Error'] ?? value['fault'] ?? first
     const inner = typeof error === 'object' && error !== null ? (error as Record<string, unknown>) : value
     const text =
       inner['message'] ??

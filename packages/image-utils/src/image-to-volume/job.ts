@@ -254,8 +254,9 @@ function claimOf(record: ImageRecord): string | undefined {
 
 function containerOf(record: ImageRecord): ContainerFormat {
   if (isXenserverFormat(record)) return 'xenserver'
-  if (record.container_format === 'compressed') return 'compressed'
-  return record.container_format === 'ova' ? 'archive' : 'none'
+  const { container_format: format } = record
+  if (format === 'compressed' || format === 'containerdisk') return format
+  return format === 'ova' ? 'archive' : 'none'
 }
 
 /** Whether any of a signature's properties is there; an incomplete set is refused when it is verified. */

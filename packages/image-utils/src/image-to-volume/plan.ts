@@ -4,7 +4,7 @@ import { checkConversionAllowed } from '@disk-image/format-policy'
 import { planChecksums, planHash } from '@disk-image/io'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
 import { Unwrapper } from '@disk-image/disk'
-import { DiskChoice, openToolEnvelope } from './unwrap.ts'
+import { DiskChoice, expectedOf, openToolEnvelope } from './unwrap.ts'
 import type { Services } from '../services/services.ts'
 import { headBytes, layoutOf } from '../route/formats.ts'
 import { checkQemuImg, withImageId } from '../judge/ask-qemu-img.ts'
@@ -149,7 +149,7 @@ async function unpackHead(services: Services, stored: Uint8Array, job: Job): Pro
   const choice = new DiskChoice(imageId, [{ disk: request.disk, sink: { write } }])
   const unwrapper: Unwrapper = new Unwrapper({
     imageId,
-    expected: job.container === 'archive' ? 'archive' : 'compressed',
+    expected: expectedOf(job.container),
     maxBytes: Number.MAX_SAFE_INTEGER,
     open: (image) => choice.open(image, unwrapper.ovf),
     openWithTool: (name, sink) => openToolEnvelope(services.runner, name, sink, { imageId }),

@@ -15,7 +15,7 @@ import { checkInspection } from './check-inspection.ts'
 import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
 import { decodeOntoVolume, sinkOnto } from './decode-onto-volume.ts'
-import { DiskChoice, openToolEnvelope } from './unwrap.ts'
+import { DiskChoice, expectedOf, openToolEnvelope } from './unwrap.ts'
 import { openTarget } from '../write/open-target.ts'
 import { volumeOptions } from '../write/write-disk.ts'
 
@@ -157,7 +157,7 @@ export async function receiveUnwrapped(
   )
   const unwrapper: Unwrapper = new Unwrapper({
     ...unwrapperOptions(services, first),
-    expected: first.container === 'archive' ? 'archive' : 'compressed',
+    expected: expectedOf(first.container),
     open: (image) => choice.open(image, unwrapper.ovf),
   })
   cleanup.always(() => unwrapper.close())

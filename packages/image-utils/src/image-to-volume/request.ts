@@ -18,7 +18,8 @@ export interface DescribedSource {
   readonly stored: Source
   /** Any name of the format; what is found must be it. @default whatever is found */
   readonly diskFormat?: string | undefined
-  /** As an image's `container_format`: `compressed` and `ova` are opened. @default 'bare' */
+  /** As an image's `container_format`: `compressed` and `ova` are opened; `containerdisk`: a layer with the disk below
+   * `disk/`. @default 'bare' */
   readonly containerFormat?: string | undefined
 }
 

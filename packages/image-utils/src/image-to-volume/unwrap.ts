@@ -5,8 +5,9 @@ import {
   ProcessExecutionError,
   type ProcessRunner,
 } from '@disk-image/core'
-import type { MemberSink, Ovf, UnwrappedImage } from '@disk-image/disk'
+import type { MemberSink, Ovf, UnwrappedImage, UnwrapperOptions } from '@disk-image/disk'
 import { openCommandEnvelope } from '@disk-image/host'
+import type { ContainerFormat } from '../route/route.ts'
 
 /** Who takes a disk of an archive. */
 export interface DiskWish {
@@ -84,6 +85,11 @@ export class DiskChoice {
 
 function isMeant(wanted: string | undefined, { name, described }: UnwrappedImage): boolean {
   return wanted !== undefined && [name, described?.id, described?.name].includes(wanted)
+}
+
+/** What the outermost envelope of an image must be. */
+export function expectedOf(container: ContainerFormat): UnwrapperOptions['expected'] {
+  return container === 'archive' || container === 'containerdisk' ? container : 'compressed'
 }
 
 const megabyte = 1024 ** 2

@@ -2,7 +2,7 @@ import { MiB } from '@disk-image/core'
 import { isReadByUs, type RouteLayout } from './formats.ts'
 
 /** What an image is wrapped in, by its record. */
-export type ContainerFormat = 'none' | 'compressed' | 'archive' | 'xenserver'
+export type ContainerFormat = 'none' | 'compressed' | 'archive' | 'containerdisk' | 'xenserver'
 
 /** What is known of where the bytes come from. */
 export interface RouteSource {
@@ -168,6 +168,7 @@ function arrive(
     none: 'download',
     compressed: 'download, decompress',
     archive: 'download, unpack',
+    containerdisk: 'download, unpack',
     xenserver: 'download, unpack',
   }[container]
   if (target.kind === 'copy') return [step('download', `download onto ${target.name}`), verified]

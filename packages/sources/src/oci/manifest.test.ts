@@ -34,15 +34,15 @@ const index = (...platforms: (string | undefined)[]): OciIndex =>
 const tar = 'application/vnd.oci.image.layer.v1.tar'
 
 test.each([
-  [imageConfig, `${tar}+gzip`, 'containerdisk', undefined, 'docker'],
-  [imageConfig, `${tar}+zstd`, 'containerdisk', undefined, 'docker'],
-  [imageConfig, tar, 'containerdisk', undefined, 'docker'],
+  [imageConfig, `${tar}+gzip`, 'containerdisk', undefined, 'containerdisk'],
+  [imageConfig, `${tar}+zstd`, 'containerdisk', undefined, 'containerdisk'],
+  [imageConfig, tar, 'containerdisk', undefined, 'containerdisk'],
   [
     'application/vnd.docker.container.image.v1+json',
     'application/vnd.docker.image.rootfs.diff.tar.gzip',
     'containerdisk',
     undefined,
-    'docker',
+    'containerdisk',
   ],
   ['application/vnd.oci.empty.v1+json', 'application/octet-stream', 'artifact', undefined, undefined],
   ['application/vnd.unknown.config.v1+json', tar, 'artifact', undefined, undefined],

@@ -35,8 +35,8 @@ export interface OciDisk {
   readonly blob: OciDescriptor
   /** qemu-img's name; undefined where only the bytes can tell. */
   readonly diskFormat: 'qcow2' | 'raw' | undefined
-  /** Glance's term: `docker` is a layer, a tar archive with the disk below `disk/`. */
-  readonly containerFormat: 'bare' | 'compressed' | 'docker' | undefined
+  /** As an image's `container_format`; `containerdisk`: a layer, a tar archive with the disk below `disk/`. */
+  readonly containerFormat: 'bare' | 'compressed' | 'containerdisk' | undefined
 }
 
 /** Longest manifest that is read. @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests */
@@ -253,7 +253,7 @@ export function chooseDisk(imageId: string, manifest: OciManifest, layer?: strin
     return { kind: 'artifact', blob, diskFormat: undefined, containerFormat: undefined }
   }
   if (layerPattern.test(blob.mediaType)) {
-    return { kind: 'containerdisk', blob, diskFormat: undefined, containerFormat: 'docker' }
+    return { kind: 'containerdisk', blob, diskFormat: undefined, containerFormat: 'containerdisk' }
   }
   throw refuse(imageId, 'oci-layers', 'The layer of the image is of a kind that is not read', {
     found: printable(blob.mediaType, 255),

@@ -41,7 +41,7 @@ export interface OciSource extends Source {
   readonly kind: OciDiskKind
   /** qemu-img's name, where the media type says it. */
   readonly diskFormat: OciDisk['diskFormat']
-  /** Glance's term: `docker` is a layer, a tar archive that has the disk below `disk/`. */
+  /** As an image's `container_format`; `containerdisk`: a layer, a tar archive with the disk below `disk/`. */
   readonly containerFormat: OciDisk['containerFormat']
   close(): Promise<void>
 }

@@ -17,11 +17,16 @@ const names: Readonly<Record<string, string>> = {
  * An `ETag` counts only from servers that are known to make it of the MD5: S3's and Swift's, where the object is one
  * piece and not encrypted with a key of the client's or of KMS.
  *
+ * @param isS3 whether it is S3, or speaks as it does
  * @see https://www.rfc-editor.org/rfc/rfc9530 Repr-Digest
  * @see https://www.rfc-editor.org/rfc/rfc3230 Digest
  * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
  */
-export function promisesOf(status: number, headers: ReadonlyMap<string, string>): Checksum[] {
+export function promisesOf(
+  status: number,
+  headers: ReadonlyMap<string, string>,
+  isS3: boolean = headers.has('x-amz-request-id'),
+): Checksum[] {
   const found: Checksum[] = []
   const add = (name: string, value: string | undefined): void => {
     const algorithm = names[name.trim().toLowerCase()]
@@ -47,17 +52,17 @@ export function promisesOf(status: number, headers: ReadonlyMap<string, string>)
       if (value !== undefined && !/-\d+$/.test(value) && status === 200) add(name, value)
     }
   }
-  add('md5', md5Tag(headers))
+  add('md5', md5Tag(headers, isS3))
   return found.filter(({ algorithm, value }, index) => {
     const same = found.findIndex((one) => one.algorithm === algorithm && one.value === value)
     return same === index
   })
 }
 
-function md5Tag(headers: ReadonlyMap<string, string>): string | undefined {
+function md5Tag(headers: ReadonlyMap<string, string>, isS3: boolean): string | undefined {
   const [, tag] = /^"?([0-9a-f]{32})"?$/.exec(headers.get('etag') ?? '') ?? []
-  const isS3 =
-    headers.has('x-amz-request-id') &&
+  const isMd5 =
+    isS3 &&
     !headers.has('x-amz-server-side-encryption-customer-algorithm') &&
     !(headers.get('x-amz-server-side-encryption') ?? '').startsWith('aws:kms')
   const isSwift =
@@ -65,7 +70,7 @@ function md5Tag(headers: ReadonlyMap<string, string>): string | undefined {
     headers.has('x-timestamp') &&
     !headers.has('x-static-large-object') &&
     !headers.has('x-object-manifest')
-  return isS3 || isSwift ? tag : undefined
+  return isMd5 || isSwift ? tag : undefined
 }
 
 /** From base64, or from hex, as some servers write it. What is neither stays as it is, and is refused where it is compared. */

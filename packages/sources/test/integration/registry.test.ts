@@ -125,7 +125,7 @@ describe.each(['basic', 'token'] as const)('a registry with authentication: %s',
       const name = `${registry.host}/made/${tag}-${format}`
       await copy(...pushTo(), '--format', format, `oci:${layout}:${tag}`, `docker://${name}:x`)
       const source = await ociSource(`oci://${name}:x`, options)
-      expect(source).toMatchObject({ kind: 'containerdisk', containerFormat: 'docker' })
+      expect(source).toMatchObject({ kind: 'containerdisk', containerFormat: 'containerdisk' })
       const { bytes } = await download(source)
       await source.close()
       expect(tar.equals(tag === 'zstd' ? zstdDecompressSync(bytes) : gunzipSync(bytes))).toBe(true)
