@@ -29,10 +29,10 @@ import type { GlanceImage } from '../api/answers.ts'
 import type { GlanceClientOptions } from '../client/client-options.ts'
 import type { GlanceCallOptions, GlanceClient } from '../client/client-types.ts'
 import { createGlanceClient } from '../client/create-glance-client.ts'
-import { openDirectFile } from './direct-file.ts'
+import { openDirectFile } from './image-locations.ts'
 import { ImageLocations } from './image-locations.ts'
 import { isImageAvailable } from './is-image-available.ts'
-import { SharedSchema } from './shared-schema.ts'
+import { SharedSchema } from './translate.ts'
 import { translateFromGlance, translateToGlance, withBaseFields } from './translate.ts'
 
 /** Settings of a {@link GlanceImageService}. */

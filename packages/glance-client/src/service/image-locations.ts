@@ -1,8 +1,20 @@
-import { NotSupportedOperationError } from '@disk-image/core'
-import type { ImageLocation, Logger } from '@disk-image/core'
+import { constants } from 'node:fs'
+import { open, realpath } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { InvalidError, NotSupportedOperationError } from '@disk-image/core'
+import type {
+  CallOptions,
+  ImageLocation,
+  ImageService,
+  ImageStore,
+  Logger,
+  RequestContext,
+} from '@disk-image/core'
 import type { GlanceImage } from '../api/answers.ts'
 import type { GlanceCallOptions, GlanceClient } from '../client/client-types.ts'
-import { GlanceHttpError } from '../errors.ts'
+import { GlanceHttpError, GlanceStoreNotFoundError, GlanceStoreReadOnlyError } from '../errors.ts'
 
 /** What {@link ImageLocations} needs. */
 interface ImageLocationsOptions {
@@ -105,4 +117,67 @@ function locationsIn(list: unknown): ImageLocation[] {
   return (list as readonly (Partial<ImageLocation> | null)[]).flatMap((entry) =>
     typeof entry?.url === 'string' ? [{ url: entry.url, metadata: entry.metadata ?? {} }] : [],
   )
+}
+
+/**
+ * Opens the file behind a `file://` location, if it is a regular file that is really under one of the roots.
+ *
+ * The location comes from the image service, and whoever may set it must not choose among all files of this machine:
+ * so roots and file are compared after every symbolic link is resolved, and the resolved name is opened.
+ *
+ * @returns undefined where the location is not to be used
+ */
+export async function openDirectFile(
+  url: unknown,
+  roots: readonly string[],
+): Promise<FileHandle | undefined> {
+  if (typeof url !== 'string' || roots.length === 0 || !/^file:\/\//i.test(url)) return undefined
+  let handle: FileHandle | undefined
+  try {
+    const file = await realpath(fileURLToPath(url))
+    if (!(await isUnder(file, roots))) return undefined
+    handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const status = await handle.stat()
+    // Folders on the way may have been swapped since: it is what is open that has to be there.
+    const opened = await realpath(`/proc/self/fd/${handle.fd}`)
+    if (status.isFile() && (await isUnder(opened, roots))) return handle
+    await handle.close()
+  } catch {
+    await handle?.close().catch(() => undefined)
+  }
+  return undefined
+}
+
+async function isUnder(file: string, roots: readonly string[]): Promise<boolean> {
+  for (const root of roots) {
+    const real = await realpath(root).catch(() => undefined)
+    if (real !== undefined && file.startsWith(real.endsWith(path.sep) ? real : `${real}${path.sep}`))
+      return true
+  }
+  return false
+}
+
+/**
+ * Checks that the image service has a store, and that data may be written to it.
+ *
+ * @throws {GlanceStoreNotFoundError}, {@link GlanceStoreReadOnlyError}
+ * @see cinder.image.image_utils.validate_stores_id
+ */
+export async function validateStoreId(
+  context: RequestContext,
+  imageService: Pick<ImageService, 'getStores'>,
+  storeId: string,
+  options: CallOptions = {},
+): Promise<void> {
+  const { stores } = await imageService.getStores(context, options)
+  if (!Array.isArray(stores)) throw new InvalidError({ reason: 'The image service does not list its stores' })
+  for (const store of stores as readonly Partial<ImageStore>[]) {
+    if (typeof store.id !== 'string')
+      throw new InvalidError({ reason: 'The image service lists a store without an id' })
+    if (store.id !== storeId) continue
+    // On Glance's wire the flag is a string.
+    if (store['read-only'] === 'true') throw new GlanceStoreReadOnlyError({ storeId })
+    return
+  }
+  throw new GlanceStoreNotFoundError({ storeId })
 }

@@ -1,5 +1,7 @@
 import { InvalidError } from '@disk-image/core'
 import type { ImageMetadata, ImagePropertyValue, ImageRecord } from '@disk-image/core'
+import { unlessAborted } from '@disk-image/io'
+import type { GlanceCallOptions, GlanceClient } from '../client/client-types.ts'
 
 /** Glance's schema of an image, as far as it tells base fields from properties. */
 export interface ImageSchema {
@@ -168,4 +170,38 @@ const names = [
 /** A server's schema, completed by the fields that every image has. */
 export function withBaseFields(schema: ImageSchema): ImageSchema {
   return { properties: { ...schema.properties, ...Object.fromEntries(names.map((name) => [name, {}])) } }
+}
+
+/** The image schema of a Glance, asked for once. Calls wait for the same request, so it ends with none of them. */
+export class SharedSchema {
+  readonly #client: GlanceClient
+  readonly #closing = new AbortController()
+  #schema: Promise<ImageSchema> | undefined
+
+  constructor(client: GlanceClient) {
+    this.#client = client
+  }
+
+  load({ context, signal }: GlanceCallOptions): Promise<ImageSchema> {
+    this.#schema ??= this.#request(context)
+    return unlessAborted(this.#schema, signal)
+  }
+
+  /** Asks for it beside something else. What that fails with is told to those who need it. */
+  begin(call: GlanceCallOptions): void {
+    this.load(call).catch(() => undefined)
+  }
+
+  close(): void {
+    this.#closing.abort()
+  }
+
+  async #request(context: GlanceCallOptions['context']): Promise<ImageSchema> {
+    try {
+      return await this.#client.schema('image', { context, signal: this.#closing.signal })
+    } catch (error) {
+      this.#schema = undefined
+      throw error
+    }
+  }
 }

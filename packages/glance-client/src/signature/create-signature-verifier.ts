@@ -2,7 +2,7 @@ import type { ByteSink, CallOptions, CertificateSource, ImageRecord, RequestCont
 import { HashStream } from '@disk-image/io'
 import { ImageSignatureVerificationError } from '../errors.ts'
 import { checkCertificateChain } from './certificate-chain.ts'
-import { readSignatureProperties } from './signature-properties.ts'
+import { readSignatureProperties } from './signature-task.ts'
 import { parseCertificate, signatureTask } from './signature-task.ts'
 
 /** How strictly signatures are verified. */

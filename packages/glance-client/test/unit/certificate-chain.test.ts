@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { certificatesFrom, createSignatureVerifier } from '@disk-image/glance-client/signature'
 import { describe, expect, it } from 'vitest'
-import { readAuthority } from '../../src/signature/certificate-authority.ts'
+import { readAuthority } from '../../src/signature/certificate-chain.ts'
 import { checkCertificateChain } from '../../src/signature/certificate-chain.ts'
 
 function certificate(name: string): X509Certificate {

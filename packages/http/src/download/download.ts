@@ -18,8 +18,8 @@ import { delay } from '../transport/timeouts.ts'
 import { fetchParallel } from './fetch-parallel.ts'
 import { isRequestedRange, retryText } from './origin.ts'
 import type { DownloadOrigin, DownloadTools } from './origin.ts'
-import { TransferLimitError, watchStall } from './stall-watch.ts'
-import type { StallWatch } from './stall-watch.ts'
+import { TransferLimitError, watchStall } from '../transport/timeouts.ts'
+import type { StallWatch } from '../transport/timeouts.ts'
 
 /** A download that was cut this often is given up, however far it came each time. */
 const maximumResumes = 1000
