@@ -1,12 +1,13 @@
 import { type Disk, type EncodedImage, type Extent, InvalidError } from '@disk-image/core'
 import type { EncodeOptions } from './encode/encode-options.ts'
 import { concatDisks, type DiskPart } from './blocks/concat-disk.ts'
+import { encodeLuks } from './luks/encode-luks.ts'
 import { encodeRaw } from './raw/encode-raw.ts'
 import { encodeVmdk } from './vmdk/encode-vmdk.ts'
 import type { RawDisk } from './raw/open-raw.ts'
 
 /** A format that is written here, in qemu-img's terms. */
-export type EncodableFormat = 'raw' | 'vmdk'
+export type EncodableFormat = 'luks' | 'raw' | 'vmdk'
 
 /** Options of {@link encodeDisk}. */
 export interface EncodeDiskOptions extends EncodeOptions {
@@ -18,6 +19,7 @@ export type EncodeFormat = (disk: Disk, options: EncodeOptions) => Promise<Encod
 
 /** A format is added by a line here. */
 const encoders: Readonly<Record<EncodableFormat, EncodeFormat>> = {
+  luks: encodeLuks,
   raw: encodeRaw,
   vmdk: encodeVmdk,
 }

@@ -27,4 +27,6 @@ export interface EncodedImage {
    * @returns bytes of the file. The caller commits.
    */
   writeTo(target: Pick<Target, 'write' | 'zero'>, options?: CallOptions): Promise<number>
+  /** Wipes what of it is secret, the key of an encrypted one: it can't be made any more. Not while it is made. */
+  close?(): Promise<void>
 }

@@ -12,6 +12,8 @@ export interface EncodeOptions extends CallOptions {
   /** Threads that compress, or some that others use, too. @default CPUs, at most 16 */
   readonly workers?: number | EncodeWorkers | undefined
   readonly vmdk?: VmdkEncodeOptions | undefined
+  /** For `luks`, which needs them. */
+  readonly luks?: LuksEncodeOptions | undefined
 }
 
 /** Options of a VMDK. */
@@ -24,4 +26,35 @@ export interface VmdkEncodeOptions {
   readonly toolsVersion?: number | undefined
   /** The content's identity, which a delta names. @default one made of size and options */
   readonly contentId?: number | undefined
+}
+
+/** Options of a LUKS container. */
+export interface LuksEncodeOptions {
+  /** All bytes of it count, an end of line too. It may be wiped when the container is laid out. */
+  readonly passphrase: Uint8Array
+  /** @default 1, which qemu reads, too */
+  readonly version?: 1 | 2 | undefined
+  /** `aes` with `xts-plain64`, `xts-plain`, `cbc-essiv:sha256`, `cbc-plain64` or `cbc-plain`. @default 'aes-xts-plain64' */
+  readonly cipher?: string | undefined
+  /** Bytes of the key: of XTS, those of both halves. @default 64 of XTS, 32 of CBC: AES-256 */
+  readonly keyBytes?: number | undefined
+  /** Of the key slot and the digest: sha1, sha256, sha384 or sha512. @default 'sha256' */
+  readonly hash?: string | undefined
+  /** Argon2id is for version 2, with Node.js 24.7 or newer. @default that where it can be, otherwise PBKDF2 */
+  readonly keyDerivation?: 'pbkdf2' | 'argon2id' | undefined
+  /**
+   * Milliseconds that turning the passphrase into a key shall take on this machine, 1 to 60,000. Whoever guesses
+   * passphrases pays it for each guess, whoever opens the container once.
+   *
+   * @default 2000
+   */
+  readonly keyDerivationMs?: number | undefined
+  /** Of PBKDF2, 1000 at least. @default what takes `keyDerivationMs` */
+  readonly iterations?: number | undefined
+  /** Most memory that Argon2id takes. @default 1 GiB, or half of what is free */
+  readonly memoryBytes?: number | undefined
+  /** Of version 2: 512, 1024, 2048 or 4096, that are encrypted together. @default 512 */
+  readonly sectorBytes?: number | undefined
+  /** Random bytes, for a test that wants the same ones again. @default the system's */
+  readonly random?: ((bytes: number) => Uint8Array) | undefined
 }

@@ -17,7 +17,7 @@ const slots = 8
 const firstKeySector = 8
 /** State of a key slot in use. */
 export const activeSlot = 0x00ac71f3
-const inactiveSlot = 0x0000dead
+export const inactiveSlot = 0x0000dead
 
 /** Parses a header of version 1. */
 export function parseLuks1(head: Fields, fileBytes: number): LuksLayout {

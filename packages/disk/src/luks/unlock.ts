@@ -135,7 +135,8 @@ function tooCostly(what: string, found: string, accepted: string): LuksRefusal {
   return new LuksRefusal({ rule: 'luks-key-derivation', reason, found, accepted })
 }
 
-const hashBytes: Readonly<Record<LuksHash, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 }
+/** Bytes of each hash. */
+export const hashBytes: Readonly<Record<LuksHash, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 }
 
 async function openSlot(
   reader: RandomAccessReader,

@@ -7,7 +7,14 @@ import { Random } from '../../random.ts'
 const MiB = 1024 ** 2
 const size = 4 * MiB + 1024
 
+const passphrase = Buffer.from('secret')
+
 const formats: readonly EncodeDiskOptions[] = [
+  { format: 'luks', luks: { passphrase, iterations: 1000 } },
+  {
+    format: 'luks',
+    luks: { passphrase, version: 2, keyDerivation: 'pbkdf2', iterations: 1000, sectorBytes: 4096 },
+  },
   { format: 'vmdk', workers: 0 },
   { format: 'vmdk', workers: 2 },
   { format: 'vmdk', subformat: 'monolithicSparse' },
