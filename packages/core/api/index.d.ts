@@ -78,6 +78,7 @@ interface EncodedImage {
   readonly temporaryBytes: number;
   open(options?: CallOptions): AsyncIterable<Uint8Array>;
   writeTo(target: Pick<Target, "write" | "zero">, options?: CallOptions): Promise<number>;
+  close?(): Promise<void>;
 }
 
 interface Envelope extends ByteSink {

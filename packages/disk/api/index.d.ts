@@ -75,7 +75,7 @@ interface DynamicLayout {
   readonly overlapped: ReadonlySet<string>;
 }
 
-type EncodableFormat = "raw" | "vmdk";
+type EncodableFormat = "luks" | "raw" | "vmdk";
 
 interface EncodeDiskOptions extends EncodeOptions {
   readonly format: EncodableFormat;
@@ -87,6 +87,7 @@ interface EncodeOptions extends CallOptions {
   readonly compressionLevel?: number | undefined;
   readonly workers?: number | EncodeWorkers | undefined;
   readonly vmdk?: VmdkEncodeOptions | undefined;
+  readonly luks?: LuksEncodeOptions | undefined;
 }
 
 interface EncodeWorkers extends AsyncDisposable {
@@ -189,6 +190,20 @@ interface LuksCipher {
 interface LuksDisk extends Disk {
   readonly layout: LuksLayout;
   readonly keySlot: number;
+}
+
+interface LuksEncodeOptions {
+  readonly passphrase: Uint8Array;
+  readonly version?: 1 | 2 | undefined;
+  readonly cipher?: string | undefined;
+  readonly keyBytes?: number | undefined;
+  readonly hash?: string | undefined;
+  readonly keyDerivation?: "pbkdf2" | "argon2id" | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly iterations?: number | undefined;
+  readonly memoryBytes?: number | undefined;
+  readonly sectorBytes?: number | undefined;
+  readonly random?: ((bytes: number) => Uint8Array) | undefined;
 }
 
 type LuksHash = "sha1" | "sha256" | "sha384" | "sha512";
@@ -576,6 +591,7 @@ export type {
   GzipProblem,
   GzipTrailer,
   LuksDisk,
+  LuksEncodeOptions,
   LuksLayout,
   MemberSink,
   OpenDiskOptions,
