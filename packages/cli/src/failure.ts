@@ -51,7 +51,7 @@ function ofImageError(error: ImageError): Failure {
 
 function exitCodeOf({ kind, code }: ImageError): ExitCode {
   // As where it is found before anything is sent.
-  if (code === 'CONFIGURATION') return exitCodes.usage
+  if (code === 'CONFIGURATION' || code === 'AMBIGUOUS_IMAGE_NAME') return exitCodes.usage
   switch (kind) {
     case 'refused':
       return exitCodes.refused

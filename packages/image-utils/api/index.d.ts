@@ -25,6 +25,7 @@ import {
   ImageTooBigError,
   ImageUnacceptableError,
   InvalidError,
+  InvalidError as InvalidError$1,
   Logger,
   Logger as Logger$1,
   NotSupportedOperationError,
@@ -96,9 +97,16 @@ import {
   VolumeAccessError,
 } from "@disk-image/host";
 
-interface ArchiveToVolumesRequest extends Omit<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB"> {
-  readonly volumes: readonly Pick<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB">[];
+export declare class AmbiguousImageNameError extends InvalidError$1 {
+  override readonly code = "AMBIGUOUS_IMAGE_NAME";
+  readonly imageName: string;
+  readonly candidates: readonly ImageCandidate[];
+  constructor(imageName: string, candidates: readonly ImageCandidate[]);
 }
+
+type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB"> & {
+  readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB">[];
+};
 
 type BlockSize = string | number;
 
@@ -192,6 +200,7 @@ interface DescribedSource {
   readonly stored: Source;
   readonly diskFormat?: string | undefined;
   readonly containerFormat?: string | undefined;
+  readonly record?: ImageRecord$1 | undefined;
 }
 
 interface DirectoryImageServiceOptions {
@@ -228,7 +237,44 @@ interface FetchToVolumeOptions extends CallOptions$1 {
 
 type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 
+interface FoundFormat {
+  readonly diskFormat: string;
+  readonly containerFormat: string;
+}
+
 interface GlanceSettings extends Omit<GlanceClientOptions, "glanceNumRetries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
+
+interface ImageCandidate {
+  readonly id: string;
+  readonly createdAt: string | undefined;
+  readonly sizeBytes: number | undefined;
+}
+
+interface ImageToVolumeOptions extends CallOptions$1 {
+  readonly sourceFormat?: string | undefined;
+  readonly context?: RequestContext$1 | undefined;
+  readonly imageService?: ImageService$1 | undefined;
+  readonly volume: string;
+  readonly target?: Target | undefined;
+  readonly disk?: string | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly volumeSubformat?: string | undefined;
+  readonly volumeSizeGiB?: number | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly durable?: boolean | undefined;
+  readonly verify?: VerifyPolicy$1 | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly verifyBeforeWrite?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly cipherSpec?: Cipher$1 | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly sourcePassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
+  readonly throttle?: Throttle | undefined;
+}
 
 interface ImageToVolumePlan {
   readonly imageId: string;
@@ -265,32 +311,7 @@ interface ImageToVolumeReport {
   };
 }
 
-interface ImageToVolumeRequest extends CallOptions$1 {
-  readonly context?: RequestContext$1 | undefined;
-  readonly imageService?: ImageService$1 | undefined;
-  readonly imageId: string;
-  readonly source?: DescribedSource | undefined;
-  readonly volume: string;
-  readonly target?: Target | undefined;
-  readonly disk?: string | undefined;
-  readonly volumeFormat?: string | undefined;
-  readonly volumeSubformat?: string | undefined;
-  readonly volumeSizeGiB?: number | undefined;
-  readonly runAsRoot?: boolean | undefined;
-  readonly disableSparse?: boolean | undefined;
-  readonly durable?: boolean | undefined;
-  readonly verify?: VerifyPolicy$1 | undefined;
-  readonly checksums?: readonly Checksum[] | undefined;
-  readonly verifyBeforeWrite?: boolean | undefined;
-  readonly connections?: number | undefined;
-  readonly preferStores?: readonly string[] | undefined;
-  readonly passphraseFile?: string | undefined;
-  readonly cipherSpec?: Cipher$1 | undefined;
-  readonly keyDerivationMs?: number | undefined;
-  readonly sourcePassphraseFile?: string | undefined;
-  readonly decrypt?: boolean | undefined;
-  readonly throttle?: Throttle | undefined;
-}
+type ImageToVolumeRequest = RequestedImage & ImageToVolumeOptions;
 
 interface ImageUtils extends CinderImageUtils {
   readonly options: ResolvedOptions;
@@ -298,7 +319,9 @@ interface ImageUtils extends CinderImageUtils {
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
   archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
+  openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
     readonly path: string;
@@ -336,6 +359,21 @@ interface ImageUtilsOptions {
   readonly sandbox?: SandboxMode | undefined;
 }
 
+interface OpenSourceOptions extends CallOptions$1 {
+  readonly context?: RequestContext$1 | undefined;
+  readonly imageService?: ImageService$1 | (() => Promise<ImageService$1>) | undefined;
+  readonly bare?: "image" | "file" | undefined;
+  readonly workingDirectory?: string | undefined;
+  readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined;
+  readonly diskFormat?: string | undefined;
+}
+
+interface OpenedSource extends DescribedSource, AsyncDisposable {
+  readonly name: string;
+  readonly kind: Word["kind"];
+  close(): Promise<void>;
+}
+
 interface Operation {
   stage<Result>(stage: string, run: () => Promise<Result>): Promise<Result>;
   readonly onProgress?: ((progress: Progress$1) => void) | undefined;
@@ -366,6 +404,16 @@ interface QemuImgInfoOptions extends CallOptions$1 {
   readonly imgFormat?: string | undefined;
 }
 
+type RemoteScheme = "https" | "http" | "s3" | "oci";
+
+type RequestedImage = {
+  readonly imageId: string;
+  readonly source?: DescribedSource | string | undefined;
+} | {
+  readonly imageId?: string | undefined;
+  readonly source: DescribedSource | string;
+};
+
 interface ResizeImageOptions extends CallOptions$1 {
   readonly runAsRoot?: boolean | undefined;
   readonly fileFormat?: string | undefined;
@@ -374,6 +422,36 @@ interface ResizeImageOptions extends CallOptions$1 {
 type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
 
 type SandboxMode = "auto" | "require" | "off";
+
+interface SourceToImageReport extends FoundFormat {
+  readonly imageId: string;
+  readonly source: string;
+  readonly bytesUploaded: number;
+  readonly hash: DownloadHash | undefined;
+  readonly verified: readonly Checksum[];
+  readonly image: ImageRecord$1;
+  readonly warnings: readonly Refusal$1[];
+  readonly durationSeconds: {
+    readonly total: number;
+  };
+}
+
+interface SourceToImageRequest extends CallOptions$1 {
+  readonly context?: RequestContext$1 | undefined;
+  readonly imageService?: ImageService$1 | undefined;
+  readonly source: DescribedSource | string;
+  readonly image: TargetImage | ((format: FoundFormat) => Promise<TargetImage>);
+  readonly diskFormat?: string | undefined;
+  readonly containerFormat?: string | undefined;
+  readonly inspect?: boolean | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly verify?: VerifyPolicy$1 | undefined;
+  readonly verifyUpload?: VerifyPolicy$1 | undefined;
+  readonly connections?: number | undefined;
+  readonly storeId?: string | undefined;
+  readonly baseImageRef?: string | undefined;
+  readonly throttle?: Throttle | undefined;
+}
 
 type TargetImage = Partial<Omit<ImageRecord$1, "id">> & {
   readonly id: string;
@@ -445,11 +523,30 @@ interface VolumeToImageRequest extends CallOptions$1 {
   readonly throttle?: Throttle | undefined;
 }
 
+type Word = {
+  readonly kind: "image";
+  readonly name: string;
+  readonly isId: boolean;
+} | {
+  readonly kind: "file";
+  readonly path: string;
+} | {
+  readonly kind: "standard-input";
+} | {
+  readonly kind: "remote";
+  readonly scheme: RemoteScheme;
+  readonly reference: string;
+};
+
 export declare function createDirectoryImageService(options: DirectoryImageServiceOptions): ImageService$1;
 
 export declare function createImageUtils(dependencies?: ImageUtilsDependencies, options?: ImageUtilsOptions): ImageUtils;
 
-export declare function fileSource(name: string, handle: FileHandle): Promise<Source>;
+export declare function fileSource(name: string, handle: FileHandle, size?: number): Promise<Source>;
+
+export declare function nameOfWord(word: Word): string;
+
+export declare function readWord(word: string, bare?: "image" | "file"): Word;
 
 export {
   type ArchiveToVolumesRequest,
@@ -469,10 +566,12 @@ export {
   type FetchOptions,
   type FetchToVolumeOptions,
   type FormatRules,
+  type FoundFormat,
   GlanceConnectionFailedError,
   type GlanceSettings,
   GlanceStoreNotFoundError,
   GlanceStoreReadOnlyError,
+  type ImageCandidate,
   ImageConversionNotAllowedError,
   ImageDownloadFailedError,
   ImageError,
@@ -484,6 +583,7 @@ export {
   type ImageRecord,
   type ImageService,
   ImageSignatureVerificationError,
+  type ImageToVolumeOptions,
   type ImageToVolumePlan,
   type ImageToVolumeReport,
   type ImageToVolumeRequest,
@@ -497,6 +597,8 @@ export {
   InvalidVolumeTypeError,
   type Logger,
   NotSupportedOperationError,
+  type OpenSourceOptions,
+  type OpenedSource,
   type Operation,
   type OperationFacts,
   type OperationName,
@@ -508,10 +610,14 @@ export {
   type QemuImgInfo,
   type QemuImgInfoOptions,
   type Refusal,
+  type RemoteScheme,
   type RequestContext,
+  type RequestedImage,
   type ResizeImageOptions,
   type ResolvedOptions,
   type SandboxMode,
+  type SourceToImageReport,
+  type SourceToImageRequest,
   type TargetImage,
   type Telemetry,
   type TemporaryImageOptions,
@@ -528,6 +634,7 @@ export {
   VolumeBackendError,
   type VolumeToImageReport,
   type VolumeToImageRequest,
+  type Word,
   XenserverArchiveError,
   createGlanceImageService,
 };

@@ -33,9 +33,9 @@ import {
   FormatPolicyOptions,
 } from "@disk-image/format-policy";
 
-interface ArchiveToVolumesRequest extends Omit<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB"> {
-  readonly volumes: readonly Pick<ImageToVolumeRequest, "disk" | "volume" | "volumeSizeGiB">[];
-}
+type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB"> & {
+  readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB">[];
+};
 
 type BlockSize = string | number;
 
@@ -129,6 +129,7 @@ interface DescribedSource {
   readonly stored: Source;
   readonly diskFormat?: string | undefined;
   readonly containerFormat?: string | undefined;
+  readonly record?: ImageRecord | undefined;
 }
 
 type DestinationIdentifier = (destination: string) => Promise<DestinationIdentity>;
@@ -168,6 +169,37 @@ interface FetchToVolumeOptions extends CallOptions {
 
 type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 
+interface FoundFormat {
+  readonly diskFormat: string;
+  readonly containerFormat: string;
+}
+
+interface ImageToVolumeOptions extends CallOptions {
+  readonly sourceFormat?: string | undefined;
+  readonly context?: RequestContext | undefined;
+  readonly imageService?: ImageService | undefined;
+  readonly volume: string;
+  readonly target?: Target | undefined;
+  readonly disk?: string | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly volumeSubformat?: string | undefined;
+  readonly volumeSizeGiB?: number | undefined;
+  readonly runAsRoot?: boolean | undefined;
+  readonly disableSparse?: boolean | undefined;
+  readonly durable?: boolean | undefined;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly verifyBeforeWrite?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly preferStores?: readonly string[] | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly cipherSpec?: Cipher | undefined;
+  readonly keyDerivationMs?: number | undefined;
+  readonly sourcePassphraseFile?: string | undefined;
+  readonly decrypt?: boolean | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
 interface ImageToVolumePlan {
   readonly imageId: string;
   readonly volume: string;
@@ -203,32 +235,7 @@ interface ImageToVolumeReport {
   };
 }
 
-interface ImageToVolumeRequest extends CallOptions {
-  readonly context?: RequestContext | undefined;
-  readonly imageService?: ImageService | undefined;
-  readonly imageId: string;
-  readonly source?: DescribedSource | undefined;
-  readonly volume: string;
-  readonly target?: Target | undefined;
-  readonly disk?: string | undefined;
-  readonly volumeFormat?: string | undefined;
-  readonly volumeSubformat?: string | undefined;
-  readonly volumeSizeGiB?: number | undefined;
-  readonly runAsRoot?: boolean | undefined;
-  readonly disableSparse?: boolean | undefined;
-  readonly durable?: boolean | undefined;
-  readonly verify?: VerifyPolicy | undefined;
-  readonly checksums?: readonly Checksum[] | undefined;
-  readonly verifyBeforeWrite?: boolean | undefined;
-  readonly connections?: number | undefined;
-  readonly preferStores?: readonly string[] | undefined;
-  readonly passphraseFile?: string | undefined;
-  readonly cipherSpec?: Cipher | undefined;
-  readonly keyDerivationMs?: number | undefined;
-  readonly sourcePassphraseFile?: string | undefined;
-  readonly decrypt?: boolean | undefined;
-  readonly throttle?: Throttle | undefined;
-}
+type ImageToVolumeRequest = RequestedImage & ImageToVolumeOptions;
 
 interface ImageUtils extends CinderImageUtils {
   readonly options: ResolvedOptions;
@@ -236,7 +243,9 @@ interface ImageUtils extends CinderImageUtils {
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
   archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
+  openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
     readonly path: string;
@@ -263,6 +272,21 @@ interface ImageUtilsOptions {
   readonly sandbox?: SandboxMode | undefined;
 }
 
+interface OpenSourceOptions extends CallOptions {
+  readonly context?: RequestContext | undefined;
+  readonly imageService?: ImageService | (() => Promise<ImageService>) | undefined;
+  readonly bare?: "image" | "file" | undefined;
+  readonly workingDirectory?: string | undefined;
+  readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined;
+  readonly diskFormat?: string | undefined;
+}
+
+interface OpenedSource extends DescribedSource, AsyncDisposable {
+  readonly name: string;
+  readonly kind: Word["kind"];
+  close(): Promise<void>;
+}
+
 interface QemuDataOptions extends CallOptions {
   readonly forceShare?: boolean | undefined;
 }
@@ -274,9 +298,49 @@ interface QemuImgInfoOptions extends CallOptions {
   readonly imgFormat?: string | undefined;
 }
 
+type RemoteScheme = "https" | "http" | "s3" | "oci";
+
+type RequestedImage = {
+  readonly imageId: string;
+  readonly source?: DescribedSource | string | undefined;
+} | {
+  readonly imageId?: string | undefined;
+  readonly source: DescribedSource | string;
+};
+
 type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
 
 type SandboxMode = "auto" | "require" | "off";
+
+interface SourceToImageReport extends FoundFormat {
+  readonly imageId: string;
+  readonly source: string;
+  readonly bytesUploaded: number;
+  readonly hash: DownloadHash | undefined;
+  readonly verified: readonly Checksum[];
+  readonly image: ImageRecord;
+  readonly warnings: readonly Refusal[];
+  readonly durationSeconds: {
+    readonly total: number;
+  };
+}
+
+interface SourceToImageRequest extends CallOptions {
+  readonly context?: RequestContext | undefined;
+  readonly imageService?: ImageService | undefined;
+  readonly source: DescribedSource | string;
+  readonly image: TargetImage | ((format: FoundFormat) => Promise<TargetImage>);
+  readonly diskFormat?: string | undefined;
+  readonly containerFormat?: string | undefined;
+  readonly inspect?: boolean | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly verify?: VerifyPolicy | undefined;
+  readonly verifyUpload?: VerifyPolicy | undefined;
+  readonly connections?: number | undefined;
+  readonly storeId?: string | undefined;
+  readonly baseImageRef?: string | undefined;
+  readonly throttle?: Throttle | undefined;
+}
 
 type TargetImage = Partial<Omit<ImageRecord, "id">> & {
   readonly id: string;
@@ -323,7 +387,7 @@ interface TransferQueue extends AsyncDisposable {
 }
 
 interface TransferQueueDependencies {
-  readonly imageUtils: Pick<ImageUtils, "imageToVolume" | "options" | "TemporaryImages">;
+  readonly imageUtils: Pick<ImageUtils, "imageToVolume" | "openSource" | "options" | "TemporaryImages">;
   readonly imageService?: ImageService | undefined;
 }
 
@@ -395,6 +459,21 @@ interface VolumeToImageRequest extends CallOptions {
   readonly verify?: VerifyPolicy | undefined;
   readonly throttle?: Throttle | undefined;
 }
+
+type Word = {
+  readonly kind: "image";
+  readonly name: string;
+  readonly isId: boolean;
+} | {
+  readonly kind: "file";
+  readonly path: string;
+} | {
+  readonly kind: "standard-input";
+} | {
+  readonly kind: "remote";
+  readonly scheme: RemoteScheme;
+  readonly reference: string;
+};
 
 export declare function createDestinationIdentifier(options?: {
   readonly rememberFolders?: boolean;

@@ -5,7 +5,9 @@ import { planImageToVolume } from './image-to-volume/plan.ts'
 import type { ImageUtils } from './image-utils.ts'
 import type { ImageUtilsOptions } from './services/options.ts'
 import type { ImageUtilsDependencies } from './services/services.ts'
+import { openSource } from './sources/open-source.ts'
 import { checkImageFile } from './volume-to-image/judge-upload.ts'
+import { sourceToImage } from './volume-to-image/source-to-image.ts'
 import { volumeToImage } from './volume-to-image/volume-to-image.ts'
 
 /**
@@ -25,7 +27,9 @@ export function createImageUtils(
     imageToVolume: (request) => imageToVolume(services, request),
     archiveToVolumes: (request) => archiveToVolumes(services, request),
     planImageToVolume: (request) => planImageToVolume(services, request),
+    openSource: (word, keywords) => openSource(services, word, keywords),
     volumeToImage: (request) => volumeToImage(services, request),
+    sourceToImage: (request) => sourceToImage(services, request),
     checkImageFile: (path, keywords) => checkImageFile(services, path, keywords),
     cleanTemporaryFiles: () => removeLeftovers({ directory: services.temporaryFiles.directory }),
   })

@@ -8,6 +8,8 @@ import type {
 } from './image-to-volume/request.ts'
 import type { ResolvedOptions } from './services/options.ts'
 import type { CheckImageFileOptions } from './volume-to-image/judge-upload.ts'
+import type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
+import type { SourceToImageReport, SourceToImageRequest } from './volume-to-image/source-to-image.ts'
 import type { VolumeToImageReport, VolumeToImageRequest } from './volume-to-image/volume-to-image.ts'
 
 /**
@@ -25,8 +27,15 @@ export interface ImageUtils extends CinderImageUtils {
   archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>
   /** What `imageToVolume` would do, need and refuse, without writing anything. */
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>
+  /**
+   * Opens what a word names: an image by its id or name, a file, `-`, a URL, an object, an artifact of a registry. What
+   * each word means is told by `readWord`. Close it.
+   */
+  openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>
   /** A volume into an image that has no data yet. */
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>
+  /** Bytes from anywhere into an image that has no data yet, in one pass, judged on the way. */
+  sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>
   /** Judges a file that is to become an image; resolves with its `disk_format`. */
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>
   /** Removes what killed processes left behind, and says what that was. */

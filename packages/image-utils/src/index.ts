@@ -70,12 +70,24 @@ export type { FormatRules, ImageUtilsOptions, ResolvedOptions, SandboxMode } fro
 export type { ImageToVolumePlan } from './image-to-volume/plan.ts'
 export type {
   ArchiveToVolumesRequest,
-  DescribedSource,
+  ImageToVolumeOptions,
   ImageToVolumeReport,
   ImageToVolumeRequest,
+  RequestedImage,
 } from './image-to-volume/request.ts'
 export type { Unwrapped } from './image-to-volume/receive.ts'
+export { AmbiguousImageNameError } from './errors.ts'
+export type { ImageCandidate } from './errors.ts'
+export type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
+export { nameOfWord, readWord } from './sources/read-word.ts'
+export type { RemoteScheme, Word } from './sources/read-word.ts'
 export { fileSource } from './sources/sources.ts'
+export type { DescribedSource } from './sources/sources.ts'
+export type {
+  FoundFormat,
+  SourceToImageReport,
+  SourceToImageRequest,
+} from './volume-to-image/source-to-image.ts'
 export type {
   TargetImage,
   VolumeToImageReport,

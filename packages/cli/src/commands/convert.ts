@@ -2,18 +2,19 @@ import { type Command, Option } from 'commander'
 import type { Stats } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import type { ImageUtils } from '@disk-image/image-utils'
+import type { ImageUtils, Word } from '@disk-image/image-utils'
 import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
-import { holdOperand, resolveDestination, resolveOperand } from './file-source.ts'
+import { holdOperand, openStream, resolveDestination, resolveOperand } from './file-source.ts'
+import { openWord, readManner, readSourceWord, type SourceFlags, withSourceOptions } from './open-word.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { collect, knownFormat, operand, wholeNumber } from './values.ts'
 
-interface ConvertFlags extends EncryptionFlags {
+interface ConvertFlags extends EncryptionFlags, SourceFlags {
   readonly from?: string
   readonly to?: string
   readonly subformat?: string
@@ -36,11 +37,14 @@ Examples:
 
 /** `disk-image convert`: one disk file into another. */
 export function addConvertCommand(program: Command, perform: Perform): void {
-  withArchiveOption(program.command('convert'))
+  withSourceOptions(withArchiveOption(program.command('convert')))
     .summary('a disk into another format')
     .description('Converts a disk into another format. No format is ever guessed.')
     .usage('[options] <source> [<part>…] <dest>')
-    .argument('<source>', 'a file or block device; of a VMDK in several files its descriptor, or its folder')
+    .argument(
+      '<source>',
+      'a file or block device; of a VMDK in several files its descriptor, or its folder; image:NAME, - or another source',
+    )
     .argument(
       '<dest...>',
       'a file, made when missing, or a block device, never made; before it the parts of a VMDK',
@@ -83,20 +87,26 @@ async function convert(
   flags: ConvertFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const { from, to, compress = 'none' } = flags
+  const { to, compress = 'none' } = flags
+  const name = operand(operands, 0)
   const destination = resolveDestination(session, operand(operands, operands.length - 1))
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
+  const word = await readSourceWord(name, 'file')
+  // What an image is, its record says.
+  const from = flags.from ?? (word.kind === 'image' ? '' : undefined)
   if (from === undefined) {
     throw new UsageError('Say with --from FORMAT what the source is: disk-image inspect FILE tells it.')
   }
   if (compress !== 'none' && to !== 'qcow2') throw new UsageError('--compress is for --to qcow2.')
   const imageUtils = await session.imageUtils()
   const encryption = readEncryption(session, imageUtils, flags, to)
-  if (await convertWrapped(session, imageUtils, { ...flags, from, to }, operands)) return
-  const { first, siblings } = await findParts(session, operands.slice(0, -1), from)
+  const wanted = { ...flags, to }
+  if (await convertSource(session, imageUtils, wanted, word, operands)) return
+  const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
+  const { first, siblings } = await findParts(session, parts, from)
   await using held = await holdOperand(session, first)
   const source = held.name
-  for (const name of [held.path, ...siblings]) await checkDifferent(destination, await stat(name))
+  for (const part of [held.path, ...siblings]) await checkDifferent(destination, await stat(part))
   const startedMs = performance.now()
   await imageUtils.convertImage(source, destination, to, {
     ...session.call,
@@ -112,6 +122,7 @@ async function convert(
     imageId: source,
     disableSparse: flags.disableSparse,
     siblings,
+    throttle: readManner(flags).throttle,
   })
   const durationSeconds = (performance.now() - startedMs) / 1000
   const result = await stat(destination)
@@ -124,26 +135,31 @@ async function convert(
 }
 
 /**
- * Takes the disks out of what a file is wrapped in, by what its first bytes are: each DEST gets one.
+ * Converts what is read from its start to its end: what comes from elsewhere, what is compared with a checksum, and
+ * the disks in what a file is wrapped in, by what its first bytes are: each DEST gets one.
  *
- * @returns false where the file is wrapped in nothing
+ * @returns false for a file, or a folder of several, that is read at any place
  */
-async function convertWrapped(
+async function convertSource(
   session: Session,
   imageUtils: ImageUtils,
-  flags: ConvertFlags & { readonly from: string; readonly to: string },
+  flags: ConvertFlags & GlobalFlags & { readonly to: string },
+  word: Word,
   [name = '', ...destinations]: readonly string[],
 ): Promise<boolean> {
-  if (session.flags.allowArchivesAsRaw === true || !(await isRegularFile(session, name))) return false
-  const { envelopeOf } = await import('@disk-image/disk')
-  const { fileSource } = await import('@disk-image/image-utils')
-  await using held = await holdOperand(session, name)
-  await using handle = await held.open()
-  const stored = await fileSource(held.name, handle)
-  const envelope = envelopeOf((await stored.readRange?.(0, 512)) ?? new Uint8Array(0))
-  if (envelope === undefined) return false
+  const manner = readManner(flags)
+  const isPlain = word.kind === 'file' && manner.checksums === undefined
+  const isStream = word.kind === 'file' && (await openStream(session, name)) !== undefined
+  const file = word.kind === 'file' ? session.resolve(word.path) : undefined
+  const found = file === undefined || isStream ? undefined : await stat(file).catch(() => undefined)
+  if (isPlain && !isStream && (found?.isFile() !== true || session.flags.allowArchivesAsRaw === true)) {
+    return false
+  }
+  await using opened = await openWord(session, imageUtils, name, { bare: 'file', diskFormat: flags.from })
+  const { containerFormat = 'bare' } = opened
+  if (isPlain && !isStream && containerFormat === 'bare') return false
   if ((flags.compress ?? 'none') !== 'none') {
-    throw new UsageError('--compress is for a source that is in no archive.')
+    throw new UsageError('--compress is for a local file that is in no archive, without --checksum.')
   }
   const { disk: disks = [] } = flags
   if (disks.length > 0 && disks.length !== destinations.length) {
@@ -153,14 +169,15 @@ async function convertWrapped(
     volume: resolveDestination(session, destination),
     disk: disks[index],
   }))
-  const found = await handle.stat()
-  for (const { volume } of volumes) await checkDifferent(volume, found)
-  const containerFormat = envelope === 'tar' ? 'ova' : 'compressed'
+  if (found !== undefined) for (const { volume } of volumes) await checkDifferent(volume, found)
   const reports = await imageUtils.archiveToVolumes({
     ...session.call,
     ...readEncryption(session, imageUtils, flags, flags.to),
-    imageId: path.basename(held.name),
-    source: { stored, diskFormat: flags.from, containerFormat },
+    ...manner,
+    // A local file that is compared with nothing needs no hash.
+    verify: opened.kind === 'file' ? 'none' : undefined,
+    imageId: opened.record?.id ?? (opened.kind === 'file' ? path.basename(opened.name) : opened.name),
+    source: opened,
     volumes,
     volumeFormat: flags.to,
     volumeSubformat: flags.subformat,
@@ -170,8 +187,8 @@ async function convertWrapped(
   session.answer(
     reports.map(jsonOfReport),
     reports.map(
-      ({ volume, format, volumeFormat, virtualSizeBytes, unwrapped }) =>
-        `${volume}: ${unwrapped?.disk ?? held.name}, ${format} → ${volumeFormat}, ${exactBytes(virtualSizeBytes)}`,
+      ({ volume, format, volumeFormat, virtualSizeBytes, unwrapped, verified }) =>
+        `${volume}: ${unwrapped?.disk ?? opened.name}, ${format} → ${volumeFormat}, ${exactBytes(virtualSizeBytes)}${verified.map(({ algorithm }) => `, ${algorithm} verified`).join('')}`,
     ),
   )
   return true
@@ -185,14 +202,6 @@ async function checkDifferent(destination: string, source: Pick<Stats, 'dev' | '
   }
 }
 
-async function isRegularFile(session: Session, name: string): Promise<boolean> {
-  if (name === '-') return false
-  return stat(session.resolve(name)).then(
-    (found) => found.isFile(),
-    () => false,
-  )
-}
-
 /** The files of the source: one, or a descriptor and its parts, of which a folder has all. */
 async function findParts(
   session: Session,
@@ -202,7 +211,7 @@ async function findParts(
   const [first = '', ...others] = names
   const isVmdk = from === 'vmdk'
   if (others.length > 0 && !isVmdk) throw new UsageError('Only a VMDK can be in several files: --from vmdk.')
-  if (first === '-' || !isVmdk) return { first, siblings: [] }
+  if (!isVmdk) return { first, siblings: [] }
   const folder = session.resolve(first)
   const isFolder = await stat(folder).then(
     (found) => found.isDirectory(),

@@ -1,11 +1,16 @@
-import type { ImageUtils, ImageToVolumeRequest } from '@disk-image/image-utils'
 import type { Store } from '../store.ts'
 import type { Session } from '../session.ts'
+import type { ImageToVolumeOptions, ImageUtils, RequestedImage } from '@disk-image/image-utils'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import { resolveDestination } from './file-source.ts'
+import { readManner, type SourceFlags } from './open-word.ts'
+
+/** What is fetched, and what it is called. */
+export type NamedImage = RequestedImage & { readonly imageId: string }
 
 /** How one image is put onto its volume. */
-export interface TransferFlags extends EncryptionFlags {
+export interface TransferFlags extends EncryptionFlags, SourceFlags {
+  readonly as?: string
   readonly format: string
   readonly subformat?: string
   readonly size?: number
@@ -20,6 +25,7 @@ export interface TransferFlags extends EncryptionFlags {
 /**
  * The same in the facade's terms, without signal and progress.
  *
+ * @param image an image's id, or what it is called and where it comes from
  * @param volume absolute, or relative to the working directory
  * @throws {UsageError} where flags don't go together
  */
@@ -27,14 +33,16 @@ export function readTransfer(
   session: Session,
   imageUtils: ImageUtils,
   flags: TransferFlags,
-  { imageService, context }: Pick<Store, 'imageService' | 'context'>,
-  { imageId, volume }: { readonly imageId: string; readonly volume: string },
-): ImageToVolumeRequest {
+  store: Pick<Store, 'imageService' | 'context'> | undefined,
+  { volume, ...image }: NamedImage & { readonly volume: string },
+): NamedImage & ImageToVolumeOptions {
   return {
+    ...readManner(flags),
+    sourceFormat: flags.as,
     ...readEncryption(session, imageUtils, flags, flags.format),
-    imageService,
-    context,
-    imageId,
+    imageService: store?.imageService,
+    context: store?.context,
+    ...image,
     volume: resolveDestination(session, volume),
     volumeFormat: flags.format,
     volumeSubformat: flags.subformat,

@@ -16,7 +16,8 @@ import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { collect, knownFormat, size, wholeNumber } from './values.ts'
+import { openWord, readSourceWord, withSourceOptions } from './open-word.ts'
+import { collect, formatName, knownFormat, size, wholeNumber } from './values.ts'
 
 interface FetchFlags extends TransferFlags, ListFlags {
   readonly dryRun?: boolean
@@ -29,13 +30,14 @@ or anything breaks, nothing temporary is left, and nothing on DEST can be taken 
 
 A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
 (format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, prefer-store, passphrase-file, cipher,
-key-size, source-passphrase-file, decrypt); what a line doesn't say, the command line does. A word that begins with # begins a remark.
+key-size, source-passphrase-file, decrypt, as, checksum, limit-rate); what a line doesn't say, the command line does. A word that begins with # begins a remark.
 A line may be a JSON object instead: {"image": "…", "volume": "…", "size": 20}. The whole list is checked
 before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
 is that of the failures where they are all alike, and 1 otherwise.
 
 Examples:
   $ disk-image fetch IMAGE disk.raw                           into a file, with holes where there are zeroes
+  $ disk-image fetch ./disk.qcow2 /dev/vg0/volume --checksum sha256:9f86…
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
   $ disk-image fetch IMAGE disk.raw --size 512M               into a file of 512 MiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
@@ -46,10 +48,13 @@ Examples:
 
 /** `disk-image fetch`: an image onto a volume. */
 export function addFetchCommand(program: Command, perform: Perform): void {
-  withArchiveOption(program.command('fetch'))
+  withSourceOptions(withArchiveOption(program.command('fetch')))
     .summary('an image onto a volume')
     .description('Puts an image onto a volume: downloaded, inspected, judged, verified, written.')
-    .argument('[image]', "the image's id")
+    .argument(
+      '[image]',
+      "an image's id or name; ./file, - for standard input, or another source: see From anywhere in the guide",
+    )
     .argument(
       '[dest...]',
       'a file, made when missing, or a block device, never made; of an OVA one for each disk',
@@ -70,6 +75,11 @@ export function addFetchCommand(program: Command, perform: Perform): void {
       '--disk <name>',
       'the disk to take of an OVA, by its name; may be repeated, in the order of DEST',
       collect,
+    )
+    .option(
+      '--as <format>',
+      'what the disk is, where no record says so: raw goes onto DEST in one pass',
+      formatName('--as'),
     )
     .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
     .option('--disable-sparse', 'write zeroes too')
@@ -127,18 +137,29 @@ async function fetchImage(
   flags: FetchFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  const store = await session.store()
+  const [name = '', ...destinations] = operands
+  for (const destination of destinations) resolveDestination(session, destination)
+  const word = await readSourceWord(name, 'image')
+  const store = word.kind === 'image' ? await session.store() : undefined
   // The thread that hashes starts while this one loads the rest: the data is here before it otherwise.
-  if (flags.dryRun !== true) store.imageService.prepareDownload?.()
+  if (flags.dryRun !== true) store?.imageService.prepareDownload?.()
   const imageUtils = await session.imageUtils()
-  const [imageId, ...destinations] = operands
   const { disk: disks = [] } = flags
   if (disks.length > 0 && disks.length !== destinations.length) {
     throw new UsageError('Give one DEST for each --disk, in the same order.')
   }
-  const wish = { imageId: imageId ?? '', volume: destinations[0] ?? '' }
+  const isId = word.kind === 'image' && word.isId
+  if (isId && flags.as !== undefined)
+    throw new UsageError('--as is for what has no record: an image has one.')
+  await using opened = isId
+    ? undefined
+    : await openWord(session, imageUtils, name, { bare: 'image', diskFormat: flags.as })
+  const image =
+    word.kind === 'image' && opened === undefined
+      ? { imageId: word.name }
+      : { imageId: opened?.record?.id ?? opened?.name ?? '', source: opened }
   const request = {
-    ...readTransfer(session, imageUtils, flags, store, wish),
+    ...readTransfer(session, imageUtils, flags, store, { ...image, volume: destinations[0] ?? '' }),
     ...session.call,
     disk: disks[0],
   }

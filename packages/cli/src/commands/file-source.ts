@@ -13,6 +13,11 @@ const standardInput = new Set(['-', '/dev/stdin', '/dev/fd/0', '/proc/self/fd/0'
 /** What a shell hands over instead of a file's name: `<(…)`. */
 const descriptor = /^\/(?:dev|proc\/self)\/fd\/(\d{1,6})$/
 
+/** Whether a word is one of the names of standard input. */
+export function isStandardInput(name: string): boolean {
+  return standardInput.has(name)
+}
+
 /**
  * The absolute path of a file that is not read from its start to its end.
  *
@@ -131,7 +136,10 @@ export async function* readInput(session: Session, name: string): AsyncGenerator
 }
 
 /** The stream that a name stands for; undefined where it is a file's name. */
-async function openStream(session: Session, name: string): Promise<AsyncIterable<Uint8Array> | undefined> {
+export async function openStream(
+  session: Session,
+  name: string,
+): Promise<AsyncIterable<Uint8Array> | undefined> {
   if (standardInput.has(name)) {
     if (session.io.stdin === undefined) throw new UsageError('There is no standard input here.')
     return session.io.stdin()

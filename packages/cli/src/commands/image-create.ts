@@ -1,13 +1,15 @@
 import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
 import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
-import { openUploadFile } from './file-source.ts'
-import { type JudgeFlags, judgeUpload } from './judge-upload.ts'
+import { openStream, openUploadFile } from './file-source.ts'
+import { openWord, readManner, readSourceWord, type SourceFlags } from './open-word.ts'
+import { sendSource } from './upload.ts'
+import { checkDiskFormat, isInspected, type JudgeFlags, judgeUpload } from './judge-upload.ts'
 import { takeBack } from './take-back.ts'
 import { takeStoreId, withoutStoreId } from './store-id.ts'
 
 /** Flags of `image create`. */
-export interface CreateFlags extends JudgeFlags {
+export interface CreateFlags extends JudgeFlags, SourceFlags {
   readonly name: string
   readonly file?: string
   readonly property?: Readonly<Record<string, string>>
@@ -30,12 +32,53 @@ export async function createImage(session: Session, flags: CreateFlags & GlobalF
     finish(session, store, record)
     return
   }
-  await using file = await openUploadFile(session, flags.file)
+  const word = await readSourceWord(flags.file, 'file')
+  const isStream = word.kind === 'file' && (await openStream(session, flags.file)) !== undefined
+  const isWatched = (flags.checksum ?? []).length > 0 || flags.limitRate !== undefined
+  if (word.kind !== 'file' || isStream || isWatched) {
+    await createFromSource(session, flags, flags.file, storeId)
+    return
+  }
+  await using file = await openUploadFile(session, word.path)
   const diskFormat = await judgeUpload(session, { path: file.path, name: flags.file }, flags)
   const metadata = metadataOf({ ...flags, diskFormat })
   const store = await session.store(withoutStoreId(flags))
   const { data } = file
   finish(session, store, await createWithData(session, store, metadata, { data, storeId }))
+}
+
+/** The same of what comes from elsewhere: in one pass, judged and compared before the image has its last byte. */
+async function createFromSource(
+  session: Session,
+  flags: CreateFlags & GlobalFlags,
+  word: string,
+  storeId: string | undefined,
+): Promise<void> {
+  const { containerFormat = 'bare', inspect = true } = flags
+  checkDiskFormat(flags)
+  const imageUtils = await session.imageUtils()
+  const place = withoutStoreId(flags)
+  await using source = await openWord(session, imageUtils, word, { bare: 'file', flags: place })
+  const store = await session.store(place)
+  const { imageService, context } = store
+  // A protected image could not be taken back: it is protected when it is whole.
+  const { protected: guarded, ...rest } = flags
+  const { imageId, image } = await sendSource(session, imageUtils, store, {
+    source,
+    storeId,
+    isNew: true,
+    target: (diskFormat) =>
+      imageService.create(context, metadataOf({ ...rest, diskFormat }), { signal: session.io.signal }),
+    diskFormat: flags.diskFormat,
+    containerFormat,
+    inspect: isInspected({ containerFormat, inspect }),
+    ...readManner(flags),
+  })
+  const record =
+    guarded === true
+      ? await imageService.update(context, imageId, { protected: true }, { purgeProperties: false })
+      : image
+  finish(session, store, record)
 }
 
 function metadataOf(flags: CreateFlags): ImageMetadata {

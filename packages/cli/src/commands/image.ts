@@ -5,6 +5,7 @@ import { listImages, type ListFlags } from './image-list.ts'
 import { setProperties, type SetFlags, unsetProperties, type UnsetFlags } from './image-set.ts'
 import { deleteImages, listStores, showImage } from './image-show.ts'
 import { withJudgeOptions } from './judge-upload.ts'
+import { withSourceOptions } from './open-word.ts'
 import type { Perform } from './perform.ts'
 import { collect, collectProperty, diskFormat, formatName, size, wholeNumber } from './values.ts'
 
@@ -32,11 +33,11 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .description('The images themselves.')
   addReadingCommands(image, perform)
   addChangingCommands(image, perform)
-  withJudgeOptions(image.command('create'))
+  withSourceOptions(withJudgeOptions(image.command('create')))
     .summary('make an image, with or without data')
     .description('Makes an image, and prints its id.')
     .requiredOption('--name <name>', "the image's name")
-    .option('--file <file>', 'the data; - for standard input')
+    .option('--file <file>', 'the data: a file, - for standard input, image:NAME, or another source')
     .option('--disk-format <format>', 'raw, qcow2, vhd, vhdx, vmdk, vdi, iso …', diskFormat('--disk-format'))
     .option('--container-format <format>', 'bare, ovf, compressed …', formatName('--container-format'))
     .option('--property <key=value>', 'a property; may be repeated', collectProperty)

@@ -1,16 +1,17 @@
 import type { Command } from 'commander'
 import type { HeldFile } from '@disk-image/host'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
-import { formatName, operand } from './values.ts'
-import { holdOperand } from './file-source.ts'
+import { formatName } from './values.ts'
+import { holdOperand, isStandardInput, openStream, resolveOperand } from './file-source.ts'
 import { describeInspection } from './describe-inspection.ts'
-import { type JudgedFile, judgeFile } from './judge-file.ts'
+import { type JudgedFile, judgeFile, judgeInspection, judgeReader } from './judge-file.ts'
+import { openWord, readManner, readSourceWord, type SourceFlags, withSourceOptions } from './open-word.ts'
 import { recordCase } from './record-case.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import type { Perform } from './perform.ts'
 
-interface InspectFlags {
+interface InspectFlags extends SourceFlags {
   readonly as?: string
   readonly record?: string
 }
@@ -21,17 +22,17 @@ Exits with 3 where the file is not safe to open, is not what --as says, or is no
 Examples:
   $ disk-image inspect ubuntu.qcow2
   $ disk-image inspect download.img --as raw
+  $ disk-image inspect image:ubuntu-24.04
   $ disk-image inspect ubuntu.qcow2 --json | jq .virtualSizeBytes`
 
 /** `disk-image inspect`: what the bytes of a file are. */
 export function addInspectCommand(program: Command, perform: Perform): void {
-  program
-    .command('inspect')
+  withSourceOptions(program.command('inspect'))
     .summary('what a file is, and whether it is safe')
     .description(
       'Says what the bytes of a file are, how large the disk inside is, and how every safety check ends.',
     )
-    .argument('<file>', 'a file or block device')
+    .argument('<file...>', 'files or block devices; image:NAME, - or another source')
     .option('--as <format>', "what it is claimed to be: Glance's disk_format", formatName('--as'))
     .option('--record <case>', 'a new file with only what was read of the image, to report a fault with')
     .addHelpText('after', notes)
@@ -43,23 +44,79 @@ async function inspect(
   flags: InspectFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  await using source = await holdOperand(session, operand(operands, 0))
-  const file = source.name
-  const judged = await judge(session, source, flags)
-  const { inspection, safe, verdict, matches, checks } = judged
+  if (operands.length > 1 && flags.record !== undefined) throw new UsageError('--record is for one file.')
+  const found: Inspected[] = []
+  for (const name of operands) {
+    const word = await readSourceWord(name, 'file')
+    const isStream = word.kind === 'file' && (await openStream(session, name)) !== undefined
+    const isPlain = word.kind === 'file' && !isStream && readManner(flags).checksums === undefined
+    found.push(
+      isPlain ? await inspectFile(session, flags, word.path) : await inspectSource(session, flags, name),
+    )
+  }
+  const [only] = found
   session.answer(
-    {
-      file,
-      format: inspection.format,
-      virtualSizeBytes: inspection.virtualSizeBytes ?? null,
-      safe,
-      verdict,
-      ...(matches === undefined ? {} : { matches: matches.ok }),
-      checks: checks.map((check) => ({ ...check, reason: check.reason ?? null })),
-    },
-    describeInspection(session.style, file, judged, flags.as),
+    found.length === 1 && only !== undefined ? jsonOf(only) : found.map(jsonOf),
+    found.flatMap(({ file, judged }, index) => [
+      ...(index === 0 ? [] : ['']),
+      ...describeInspection(session.style, file, judged, flags.as),
+    ]),
   )
-  return safe ? exitCodes.done : exitCodes.refused
+  return found.every(({ judged }) => judged.safe) ? exitCodes.done : exitCodes.refused
+}
+
+/** What was inspected, and what came of it. */
+interface Inspected {
+  readonly file: string
+  readonly judged: JudgedFile
+}
+
+function jsonOf({ file, judged: { inspection, safe, verdict, matches, checks } }: Inspected): object {
+  return {
+    file,
+    format: inspection.format,
+    virtualSizeBytes: inspection.virtualSizeBytes ?? null,
+    safe,
+    verdict,
+    ...(matches === undefined ? {} : { matches: matches.ok }),
+    checks: checks.map((check) => ({ ...check, reason: check.reason ?? null })),
+  }
+}
+
+/** A file is read where it is looked at only. */
+async function inspectFile(session: Session, flags: InspectFlags, name: string): Promise<Inspected> {
+  await using source = await holdOperand(session, name)
+  return { file: source.name, judged: await judge(session, source, flags) }
+}
+
+/** What comes from elsewhere: read where it is looked at, where it can be, and otherwise from its start to its end. */
+async function inspectSource(session: Session, flags: InspectFlags, name: string): Promise<Inspected> {
+  if (isStandardInput(name) && flags.record !== undefined) resolveOperand(session, '-')
+  if (flags.record !== undefined) throw new UsageError('Only a regular file can be recorded.')
+  const imageUtils = await session.imageUtils()
+  await using source = await openWord(session, imageUtils, name, { bare: 'file' })
+  const { checksums, throttle } = readManner(flags)
+  const { stored } = source
+  const { signal } = session.io
+  const isRead = checksums === undefined && throttle === undefined && stored.sizeBytes !== undefined
+  if (isRead && stored.readRange !== undefined) {
+    const read = stored.readRange.bind(stored)
+    const reader = {
+      size: stored.sizeBytes,
+      read: (offset: number, length: number) => read(offset, length, { signal }),
+    }
+    return { file: source.name, judged: await judgeReader(reader, flags.as) }
+  }
+  const { createInspector } = await import('@disk-image/image-utils/inspector')
+  const { RateLimiter } = await import('@disk-image/io')
+  const inspector = createInspector()
+  const limiter = throttle && new RateLimiter(throttle.rateBytesPerSecond, signal)
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    await limiter?.take(chunk.length)
+    inspector.write(chunk)
+  }
+  await stored.download({ write }, { ...session.call, checksums, verify: checksums && 'none' })
+  return { file: source.name, judged: await judgeInspection(inspector.end(), flags.as) }
 }
 
 async function judge(session: Session, source: HeldFile, flags: InspectFlags): Promise<JudgedFile> {
@@ -67,7 +124,7 @@ async function judge(session: Session, source: HeldFile, flags: InspectFlags): P
   if (source.kind !== 'file') throw new UsageError('Only a regular file can be recorded.')
   const target = session.resolve(flags.record)
   await using recorder = await recordCase(source.path, target)
-  const judged = await judgeFile(source.path, flags.as, recorder.reader)
+  const judged = await judgeReader(recorder.reader, flags.as)
   session.remark(
     `${target} has the ${recorder.keptBytes} bytes that were read; look at them before you pass it on`,
   )

@@ -16,14 +16,27 @@ export interface JudgedFile {
 /** Rules that say nothing about the bytes, but about the claim. */
 const claimRule = 'format-mismatch'
 
-/** Inspects a file, through its own reader where one is given, and judges it by the rules for every image. */
-export async function judgeFile(
-  path: string,
+/** Inspects a file, and judges it by the rules for every image. */
+export async function judgeFile(path: string, claimed: string | undefined): Promise<JudgedFile> {
+  const { inspectFile } = await import('@disk-image/image-utils/inspector')
+  return judgeInspection(await inspectFile(path), claimed)
+}
+
+/** The same of what is read through a reader. */
+export async function judgeReader(
+  reader: RandomAccessReader,
   claimed: string | undefined,
-  reader?: RandomAccessReader,
 ): Promise<JudgedFile> {
-  const { createFormatPolicy, inspect, inspectFile } = await import('@disk-image/image-utils/inspector')
-  const inspection = reader === undefined ? await inspectFile(path) : await inspect(reader)
+  const { inspect } = await import('@disk-image/image-utils/inspector')
+  return judgeInspection(await inspect(reader), claimed)
+}
+
+/** The same of what is inspected. */
+export async function judgeInspection(
+  inspection: InspectionResult,
+  claimed: string | undefined,
+): Promise<JudgedFile> {
+  const { createFormatPolicy } = await import('@disk-image/image-utils/inspector')
   const refusals = createFormatPolicy()
     .judgeAll({ claimedFormat: claimed, inspection })
     .flatMap((verdict) => (verdict.ok ? [] : [verdict]))

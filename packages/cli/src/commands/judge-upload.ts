@@ -41,13 +41,24 @@ export function withArchiveOption(command: Command): Command {
 export async function judgeUpload(
   session: Session,
   { path, name }: { readonly path: string; readonly name: string },
-  { diskFormat, containerFormat = 'bare', inspect = true }: JudgeFlags,
+  flags: JudgeFlags,
 ): Promise<string> {
-  if (inspect && !envelopes.has(containerFormat)) {
-    const imageUtils = await session.imageUtils()
-    return imageUtils.checkImageFile(path, { diskFormat, imageId: name })
-  }
-  if (diskFormat !== undefined) return diskFormat
+  const { diskFormat } = flags
+  checkDiskFormat(flags)
+  if (!isInspected(flags)) return diskFormat ?? ''
+  const imageUtils = await session.imageUtils()
+  return imageUtils.checkImageFile(path, { diskFormat, imageId: name })
+}
+
+/** Whether what becomes an image is looked into. */
+export function isInspected({ containerFormat = 'bare', inspect = true }: JudgeFlags): boolean {
+  return inspect && !envelopes.has(containerFormat)
+}
+
+/** @throws {UsageError} where only the user can say what it is */
+export function checkDiskFormat(flags: JudgeFlags): void {
+  const { diskFormat, containerFormat = 'bare', inspect = true } = flags
+  if (isInspected(flags) || diskFormat !== undefined) return
   throw new UsageError(
     inspect
       ? `Say with --disk-format FORMAT what is inside of the container (${containerFormat}).`

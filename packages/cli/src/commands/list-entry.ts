@@ -1,5 +1,5 @@
 import type { TransferFlags } from './fetch-request.ts'
-import { knownFormat, size, wholeNumber } from './values.ts'
+import { formatName, knownFormat, size, wholeNumber } from './values.ts'
 import { UsageError } from '../usage-error.ts'
 
 /** Flags of `fetch` that go with `--list`. */
@@ -44,6 +44,9 @@ const options: ReadonlyMap<string, readonly [key: Key, parse: (text: string) => 
   ['key-size', ['keySize', wholeNumber('key-size', 1)]],
   ['source-passphrase-file', ['sourcePassphraseFile', (text: string) => text]],
   ['decrypt', ['decrypt', yesOrNo('decrypt')]],
+  ['as', ['as', formatName('as')]],
+  ['checksum', ['checksum', (text: string) => text.split(',')]],
+  ['limit-rate', ['limitRate', size('limit-rate', { plain: 'B' })]],
 ] as const)
 
 /**

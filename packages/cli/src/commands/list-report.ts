@@ -63,7 +63,7 @@ export class ListReport {
       this.#rows.push({ failed: true, line, cells })
     } else if (outcome.state === 'done' && this.#rows.length <= wholeTable + maximumFailures) {
       const { virtualSizeBytes, durationSeconds, hash } = outcome.report
-      const verified = hash?.verified === true ? `${hash.algorithm} verified` : 'not verified'
+      const verified = hash?.verified === true ? `${hash.algorithm} verified` : 'unverified'
       const cells = [
         { text: 'done', paint: style.good },
         ...names,

@@ -1,7 +1,7 @@
 import { formatBytes, MiB, printable } from '@disk-image/core'
-import type { ImageToVolumeRequest } from '@disk-image/image-utils'
+import { type ImageToVolumeOptions, nameOfWord, readWord, type Word } from '@disk-image/image-utils'
 import { createDestinationIdentifier } from '@disk-image/image-utils/queue'
-import { readTransfer } from './fetch-request.ts'
+import { type NamedImage, readTransfer } from './fetch-request.ts'
 import { readInput } from './file-source.ts'
 import { type ListDefaults, type ListEntry, parseEntry } from './list-entry.ts'
 import { readLines } from './list-lines.ts'
@@ -11,7 +11,7 @@ import { UsageError } from '../usage-error.ts'
 /** One image to fetch, and the line that wants it. */
 export interface ListedTransfer {
   readonly line: number
-  readonly request: ImageToVolumeRequest
+  readonly request: NamedImage & ImageToVolumeOptions
 }
 
 /** Most images in one list. */
@@ -78,14 +78,38 @@ async function toTransfers(
   problems: Problems,
 ): Promise<ListedTransfer[]> {
   const imageUtils = await session.imageUtils()
-  const store = await session.store()
+  const words = new Map(
+    entries.map(({ line, imageId }) => [line, problems.around(line, () => readListed(imageId))]),
+  )
+  const isInStore = [...words.values()].some((word) => word?.kind === 'image')
+  const store = isInStore ? await session.store() : undefined
   return entries.flatMap(({ line, imageId, volume, flags }) => {
-    const wish = { imageId, volume }
+    const word = words.get(line)
+    if (word === undefined) return []
+    const wish = { ...imageOf(session, word, imageId), volume }
     const request = problems.around(line, () =>
       readTransfer(session, imageUtils, { ...defaults, ...flags }, store, wish),
     )
     return request === undefined ? [] : [{ line, request }]
   })
+}
+
+/** @throws {UsageError} for a word that is no source of a list */
+function readListed(text: string): Word {
+  try {
+    const word = readWord(text)
+    if (word.kind !== 'standard-input') return word
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+  throw new UsageError('Standard input is no image of a list.')
+}
+
+/** An id is left to the queue, which downloads an image once for all who want it. */
+function imageOf(session: Session, word: Word, text: string): NamedImage {
+  if (word.kind === 'image' && word.isId) return { imageId: word.name }
+  const source = word.kind === 'file' ? session.resolve(word.path) : text
+  return { imageId: nameOfWord(word), source }
 }
 
 async function checkDestinations(

@@ -1,22 +1,29 @@
 import { type Command, Option } from 'commander'
-import type { ImageMetadata, ImageRecord } from '@disk-image/core'
-import type { ImageUtils, VolumeToImageReport } from '@disk-image/image-utils'
+import { type ImageMetadata, type ImageRecord, isSameFormat } from '@disk-image/core'
+import type {
+  ImageUtils,
+  OpenedSource,
+  SourceToImageReport,
+  SourceToImageRequest,
+  VolumeToImageReport,
+} from '@disk-image/image-utils'
 import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { holdOperand } from './file-source.ts'
+import { holdOperand, openStream } from './file-source.ts'
+import { openWord, readManner, readSourceWord, type SourceFlags, withSourceOptions } from './open-word.ts'
 import { refuseArchive, withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId } from './store-id.ts'
 import { takeBack } from './take-back.ts'
 import { collectProperty, knownFormat, operand } from './values.ts'
 
-interface UploadFlags {
+interface UploadFlags extends SourceFlags {
   readonly name?: string
   readonly image?: string
   readonly diskFormat?: string
-  readonly volumeFormat: string
+  readonly volumeFormat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly containerFormat?: 'bare' | 'compressed'
   readonly verify: 'strict' | 'fallback' | 'none'
@@ -35,22 +42,21 @@ Examples:
 
 /** `disk-image upload`: a volume into an image. */
 export function addUploadCommand(program: Command, perform: Perform): void {
-  withArchiveOption(program.command('upload'))
+  withSourceOptions(withArchiveOption(program.command('upload')))
     .summary('a volume into an image')
     .description("Uploads a volume as an image, and prints the image's id.")
-    .argument('<volume>', 'a file or block device')
+    .argument('<volume>', 'a file or block device; image:NAME, - or another source')
     .option('--name <name>', 'make an image of this name')
     .option('--image <id>', 'fill this image, which has no data yet')
     .option(
       '--disk-format <format>',
-      "the image's format (default: 'raw', or what --image says)",
+      "the image's format (default: 'raw', or what --image says; of another source what it is)",
       knownFormat('--disk-format', 'upload'),
     )
     .option(
       '--volume-format <format>',
-      'what the volume is; never guessed',
+      "what the volume is; never guessed (default: 'raw')",
       knownFormat('--volume-format', 'read'),
-      'raw',
     )
     .addOption(
       new Option('--compress <how>', "compression of a qcow2 (default: 'zlib')").choices([
@@ -89,11 +95,18 @@ async function upload(
     throw new UsageError('Give either --name NAME, for a new image, or --image ID, for one without data.')
   }
   const storeId = takeStoreId(flags)
+  const given = operand(operands, 0)
+  const word = await readSourceWord(given, 'file')
+  const isStream = word.kind === 'file' && (await openStream(session, given)) !== undefined
+  if (word.kind !== 'file' || isStream || (flags.checksum ?? []).length > 0) {
+    await uploadSource(session, flags, given, storeId)
+    return
+  }
   // Before an image is made for it: what can't be read is refused.
-  await using source = await holdOperand(session, operand(operands, 0))
+  await using source = await holdOperand(session, word.path)
   const volume = source.name
   const imageUtils = await session.imageUtils()
-  await refuseArchive(imageUtils, source, flags.volumeFormat)
+  await refuseArchive(imageUtils, source, flags.volumeFormat ?? 'raw')
   const store = await session.store(withoutStoreId(flags))
   const target =
     image === undefined
@@ -110,6 +123,116 @@ async function upload(
     [imageId],
     'all',
   )
+}
+
+/** What comes from elsewhere goes into the image as it is, judged and compared on its way. */
+async function uploadSource(
+  session: Session,
+  flags: UploadFlags & GlobalFlags,
+  given: string,
+  storeId: string | undefined,
+): Promise<void> {
+  const { diskFormat, containerFormat = 'bare' } = flags
+  const diskAs = diskFormat ?? flags.volumeFormat
+  if (flags.compress !== undefined || containerFormat === 'compressed') {
+    throw new UsageError(
+      'What does not come from a file or block device is uploaded as it is: no compression.',
+    )
+  }
+  if (
+    diskFormat !== undefined &&
+    flags.volumeFormat !== undefined &&
+    !isSameFormat(diskFormat, flags.volumeFormat)
+  ) {
+    throw new UsageError(
+      'What does not come from a file or block device is uploaded as it is: convert it first.',
+    )
+  }
+  const imageUtils = await session.imageUtils()
+  await using source = await openWord(session, imageUtils, given, {
+    bare: 'file',
+    flags: withoutStoreId(flags),
+  })
+  const store = await session.store(withoutStoreId(flags))
+  const { image, name = '' } = flags
+  const target =
+    image === undefined
+      ? (found: string) => createImage(session, store, name, { ...flags, diskFormat: found })
+      : (found: string) => showImage(session, store, image, { ...flags, diskFormat: found })
+  const report = await sendSource(session, imageUtils, store, {
+    source,
+    storeId,
+    target,
+    isNew: image === undefined,
+    diskFormat: diskAs,
+    ...readManner(flags),
+    verifyUpload: flags.verify,
+  })
+  const {
+    imageId,
+    source: volume,
+    bytesUploaded,
+    hash,
+    verified,
+    warnings,
+    durationSeconds,
+    ...formats
+  } = report
+  session.progress.finish()
+  session.remark(
+    `${volume} is image ${imageId} now: ${formats.diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(durationSeconds.total)}, in ${store.description}.`,
+  )
+  const { diskFormat: disk, containerFormat: container } = formats
+  session.answer(
+    {
+      imageId,
+      volume,
+      diskFormat: disk,
+      containerFormat: container,
+      bytesUploaded,
+      hash: hash ?? null,
+      verified,
+      warnings,
+      durationSeconds,
+    },
+    [imageId],
+    'all',
+  )
+}
+
+/** What is sent into an image, and how. */
+export interface SentSource extends Omit<
+  SourceToImageRequest,
+  'image' | 'source' | 'imageService' | 'context'
+> {
+  readonly source: OpenedSource
+  /** Makes or finds the image, when it is known what the bytes are. */
+  readonly target: (diskFormat: string) => Promise<ImageRecord>
+  /** Whether the image is made for it, and taken back where it fails. */
+  readonly isNew: boolean
+}
+
+/** Sends a source into an image in one pass. */
+export async function sendSource(
+  session: Session,
+  imageUtils: ImageUtils,
+  store: Store,
+  { source, target, isNew, ...request }: SentSource,
+): Promise<SourceToImageReport> {
+  let made: ImageRecord | undefined
+  try {
+    return await imageUtils.sourceToImage({
+      ...session.call,
+      ...request,
+      imageService: store.imageService,
+      context: store.context,
+      source,
+      image: async ({ diskFormat }) => (made = await target(diskFormat)),
+    })
+  } catch (error) {
+    if (isNew && made !== undefined) await takeBack(session, store, made.id)
+    throw error
+  }
 }
 
 async function createImage(
@@ -176,7 +299,8 @@ async function uploadOrTakeBack(
       context: store.context,
       image: target,
       volume,
-      volumeFormat: flags.volumeFormat,
+      volumeFormat: flags.volumeFormat ?? 'raw',
+      throttle: readManner(flags).throttle,
       compression: flags.compress,
       verify: flags.verify,
       storeId,

@@ -4,7 +4,7 @@ import { openWorkbench } from '../helpers/run-command.ts'
 test.each([
   [['frobnicate'], "Unknown command 'frobnicate'"],
   [['inspect'], "Missing required argument 'file'"],
-  [['inspect', 'a', 'b'], 'Too many arguments'],
+  [['inspect', 'a', 'b', '--record', 'case'], '--record is for one file'],
   ...[
     '-1',
     '1e9',
@@ -36,7 +36,9 @@ test.each([
   [['vhd', 'create', 'a.vhd', '1500K'], 'The size must be a whole number of MiB'],
   [['fetch', 'id', '-'], 'A disk is not written to standard output'],
   [['convert', 'a', '-', '--from', 'raw', '--to', 'raw'], 'A disk is not written to standard output'],
-  [['upload', '-', '--name', 'a'], 'Standard input can only be read once'],
+  [['upload', '-', '--name', 'a', '--compress', 'zlib'], 'uploaded as it is: no compression'],
+  [['fetch', 'ftp://host/disk', 'dest'], 'No source has the scheme ftp:'],
+  [['fetch', '-', 'dest', '--checksum', 'sha256'], '--checksum must be ALGORITHM:HEX'],
   [['fetch', 'id', 'dest', '--connections', '0'], '--connections must be a whole number, 1 or more'],
   [['fetch', 'id', 'dest', '--format', '../raw'], '--format must be the name of a format'],
   [
@@ -122,7 +124,7 @@ test('wrong usage is JSON with --json', async () => {
 
 test('--json behind -- is an operand', async () => {
   await using bench = await openWorkbench()
-  const { exitCode, stdout, stderr } = await bench.run(['inspect', '--', '--json'])
+  const { exitCode, stdout, stderr } = await bench.run(['image', 'show', '--', '--json'])
   // The workbench adds its conversion folder, which is an operand too many here.
   expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
   expect(stderr).toContain('Too many arguments')

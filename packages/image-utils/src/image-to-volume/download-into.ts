@@ -7,6 +7,7 @@ import {
   type Refusal,
   type VerifyPolicy,
 } from '@disk-image/core'
+import { RateLimiter } from '@disk-image/io'
 import { openSignatureVerification } from '../judge/verify-signature.ts'
 import type { Services } from '../services/services.ts'
 import type { Job } from './job.ts'
@@ -19,8 +20,40 @@ export interface Downloaded {
   readonly warnings: readonly Refusal[]
 }
 
+/** What a download has to know of a job. */
+type DownloadJob = Pick<Job, 'context' | 'record' | 'stored' | 'imageId' | 'throttle' | 'call'> & {
+  readonly source: Pick<Job['source'], 'signed'>
+  readonly request: Pick<Job['request'], 'checksums' | 'connections' | 'preferStores' | 'verify'>
+}
+
+/** The same sink, that takes no more than so many bytes each second. */
+function limited(sink: ByteSink | OverlappedSink, limiter: RateLimiter): ByteSink | OverlappedSink {
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    await limiter.take(chunk.length)
+    await sink.write(chunk)
+  }
+  if (!('writeAt' in sink)) return { write }
+  return {
+    write,
+    writeAt: async (chunk, offset) => {
+      await limiter.take(chunk.length)
+      await sink.writeAt(chunk, offset)
+    },
+  }
+}
+
 /** Downloads the stored bytes into a sink, and verifies hash and, where there is one, signature. */
-export async function downloadInto(services: Services, job: Job, sink: ByteSink): Promise<Downloaded> {
+export async function downloadInto(
+  services: Services,
+  job: DownloadJob,
+  target: ByteSink | OverlappedSink,
+): Promise<Downloaded> {
+  const { rateBytesPerSecond } = job.throttle
+  const sink =
+    rateBytesPerSecond === undefined
+      ? target
+      : limited(target, new RateLimiter(rateBytesPerSecond, job.call.signal))
+
   const signature = job.source.signed
     ? await openSignatureVerification(services, job.context, job.record, job.call)
     : undefined

@@ -5,12 +5,13 @@ import { layoutOf } from '../route/formats.ts'
 import { checkQemuImg, crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { withFileReader } from '../files/file-reader.ts'
 import { checkEncrypted, type Encrypted, openEncrypted } from '../judge/decrypt.ts'
-import { type Job, prepareJob, routeOf } from './job.ts'
+import { type Job, type OpenedRequest, prepareJob, routeOf } from './job.ts'
 import { receiveHeldImage, receiveImage, receiveUnwrapped, type Received } from './receive.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
 import type { ArchiveToVolumesRequest, ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
 import { Stopwatch, observe } from '../telemetry/observe.ts'
 import type { Operation } from '../telemetry/telemetry.ts'
+import { withOpenedSource } from '../sources/open-source.ts'
 import { identifyDestination } from '../write/destination-identity.ts'
 import { writeDisk } from '../write/write-disk.ts'
 
@@ -32,7 +33,9 @@ export function imageToVolume(
   asCinder = false,
 ): Promise<ImageToVolumeReport> {
   return observe(services.telemetry, 'image_to_volume', request, async (observed, operation) => {
-    const report = await transfer(services, observed, asCinder, operation)
+    const report = await withOpenedSource(services, observed, (opened) =>
+      transfer(services, opened, asCinder, operation),
+    )
     // Not the whole report: it names the image and the volume.
     const { format, volumeFormat, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
     const { resumes, signatureVerified } = report
@@ -54,16 +57,18 @@ export function archiveToVolumes(
   return observe(services.telemetry, 'image_to_volume', { ...request }, async (observed, operation) => {
     const stopwatch = new Stopwatch(services.clock, operation)
     await checkDifferent(volumes.map(({ volume }) => volume))
-    const jobs: Job[] = []
-    for (const volume of volumes) jobs.push(await prepareJob(services, { ...observed, ...volume }))
-    const [first] = jobs
-    if (first === undefined) throw new InvalidError({ reason: 'Say in volumes where the disks shall go.' })
-    if (first.container !== 'archive' && jobs.length > 1) {
-      throw new InvalidError({
-        reason: `Image ${first.imageId} is no archive (container_format ova): it has one disk.`,
-      })
-    }
-    return transferAll(services, jobs, stopwatch)
+    return withOpenedSource(services, observed, async (opened) => {
+      const jobs: Job[] = []
+      for (const volume of volumes) jobs.push(await prepareJob(services, { ...opened, ...volume }))
+      const [first] = jobs
+      if (first === undefined) throw new InvalidError({ reason: 'Say in volumes where the disks shall go.' })
+      if (first.container !== 'archive' && jobs.length > 1) {
+        throw new InvalidError({
+          reason: `Image ${first.imageId} is no archive (container_format ova): it has one disk.`,
+        })
+      }
+      return transferAll(services, jobs, stopwatch)
+    })
   })
 }
 
@@ -85,7 +90,7 @@ async function checkDifferent(volumes: readonly string[]): Promise<void> {
 
 async function transfer(
   services: Services,
-  request: ImageToVolumeRequest,
+  request: OpenedRequest,
   asCinder: boolean,
   operation: Operation,
 ): Promise<ImageToVolumeReport> {

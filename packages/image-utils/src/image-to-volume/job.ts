@@ -2,13 +2,11 @@ import {
   type CallOptions,
   GiB,
   type ImageRecord,
-  type ImageService,
   ImageUnacceptableError,
   InvalidError,
   type RequestContext,
   type Source,
   checkImageId,
-  recordProblem,
   toQemuFormat,
 } from '@disk-image/core'
 import { planStream } from '@disk-image/disk'
@@ -27,12 +25,12 @@ import {
 } from '../route/route.ts'
 import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
 import { checkDestination, checkEncryption, isWritable } from '../write/check-target.ts'
-import { imageSource } from '../sources/sources.ts'
-import type { ImageToVolumeRequest } from './request.ts'
+import { type DescribedSource, imageSource, showRecord } from '../sources/sources.ts'
+import type { ImageToVolumeOptions } from './request.ts'
 
 /** One transfer, with all that is known before its first byte. */
 export interface Job {
-  readonly request: ImageToVolumeRequest
+  readonly request: OpenedRequest
   readonly context: RequestContext
   /** The bytes as they are stored. */
   readonly stored: Source
@@ -49,6 +47,12 @@ export interface Job {
   /** Where the image was put before, by `TemporaryImages`. */
   readonly heldPath: string | undefined
   readonly call: CallOptions
+}
+
+/** A request whose source is open. */
+export interface OpenedRequest extends ImageToVolumeOptions {
+  readonly imageId?: string | undefined
+  readonly source?: DescribedSource | undefined
 }
 
 /** The way that the image of a job takes, as far as it is known. */
@@ -78,20 +82,17 @@ export function layoutOfHead(job: Job, head: InspectionResult, bytes: Uint8Array
 /** Reads the image's record, and refuses what can be refused before anything is downloaded. */
 export async function prepareJob(
   services: Services,
-  request: ImageToVolumeRequest,
+  request: OpenedRequest,
   purpose: 'volume' | 'fetch' | 'plan' = 'volume',
   asCinder = false,
 ): Promise<Job> {
   const call: CallOptions = { signal: request.signal, onProgress: request.onProgress }
   const context = request.context ?? {}
-  const { imageId } = request
-  // A file may have any name.
-  if (request.source === undefined) checkImageId(imageId)
   checkVolumeSize(request.volumeSizeGiB)
   request.signal?.throwIfAborted()
   const needsRoot = await needsRootHelper(services, request)
   if (!needsRoot && request.target === undefined) await checkDestination(request.volume)
-  const { stored, record, heldPath } = await openStored(services, request, purpose)
+  const { stored, record, heldPath, imageId } = await openStored(services, request, purpose)
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   const encodes = encodesFor(request, volumeFormat)
   if (request.target !== undefined && ((volumeFormat !== 'raw' && !encodes) || purpose !== 'volume')) {
@@ -106,11 +107,11 @@ export async function prepareJob(
     checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {
       disabled: services.options.imageConversionDisable,
     })
-    if (request.source === undefined) checkCompression(services, record)
+    if (isOfService(request)) checkCompression(services, record)
   }
   const throttle = request.throttle ?? services.throttle
   const claimedFormat = claimOf(record)
-  const container = containerOf(record)
+  const container = containerOf(record, isOfService(request))
   const signed = services.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
   const job: Job = {
     request,
@@ -150,30 +151,34 @@ export async function prepareJob(
 /** Where the bytes are, and what is said of them: by a service's record, or by the caller. */
 async function openStored(
   services: Services,
-  request: ImageToVolumeRequest,
+  request: OpenedRequest,
   purpose: 'volume' | 'fetch' | 'plan',
-): Promise<Pick<Job, 'heldPath' | 'record' | 'stored'>> {
-  const { context = {}, imageId, signal } = request
-  if (request.source !== undefined) {
-    const { stored, diskFormat, containerFormat } = request.source
+): Promise<Pick<Job, 'heldPath' | 'imageId' | 'record' | 'stored'>> {
+  const { context = {}, source, signal } = request
+  if (source !== undefined) {
+    const { stored, record: recorded, diskFormat, containerFormat } = source
+    const imageId = request.imageId ?? recorded?.id ?? stored.name
+    if (recorded !== undefined) return { stored, record: recorded, heldPath: undefined, imageId }
     const formats = { disk_format: diskFormat, container_format: containerFormat ?? 'bare' }
     const record = { id: imageId, status: 'active', size: stored.sizeBytes, properties: {}, ...formats }
-    return { stored, record, heldPath: undefined }
+    return { stored, record, heldPath: undefined, imageId }
   }
+  const { imageId } = request
+  checkImageId(imageId)
   const imageService = chooseImageService(services, request.imageService)
   if (purpose !== 'plan') imageService.prepareDownload?.()
   const record = await showRecord(imageService, context, imageId, { signal })
   // What was put there before was not compared with what is demanded now.
   const isDemanded = (request.checksums ?? []).length > 0
-  const isHeld = containerOf(record) === 'none' && purpose !== 'fetch' && !isDemanded
+  const isHeld = containerOf(record, true) === 'none' && purpose !== 'fetch' && !isDemanded
   const heldPath = isHeld
     ? services.temporaryImages.forImageService(imageService).get(context, imageId)
     : undefined
-  return { stored: imageSource(imageService, context, record), record, heldPath }
+  return { stored: imageSource(imageService, context, record), record, heldPath, imageId }
 }
 
 /** Whether an encoder of ours makes what is asked for. What stays encrypted only qemu-img can read and write. */
-function encodesFor(request: ImageToVolumeRequest, volumeFormat: string): boolean {
+function encodesFor(request: OpenedRequest, volumeFormat: string): boolean {
   const { volumeSubformat, disableSparse, sourcePassphraseFile, decrypt = false } = request
   const staysEncrypted = sourcePassphraseFile !== undefined && !decrypt
   return !staysEncrypted && isWrittenByUs(volumeFormat, volumeSubformat, disableSparse)
@@ -181,7 +186,7 @@ function encodesFor(request: ImageToVolumeRequest, volumeFormat: string): boolea
 
 /** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */
 async function measureTarget(
-  { volume, target, volumeSizeGiB = 0, sourcePassphraseFile, decrypt = false }: ImageToVolumeRequest,
+  { volume, target, volumeSizeGiB = 0, sourcePassphraseFile, decrypt = false }: OpenedRequest,
   asCinder: boolean,
 ): Promise<Pick<RouteTarget, 'exists' | 'lengthBytes'>> {
   if (target !== undefined) return { exists: false, lengthBytes: lengthOf(volumeSizeGiB) }
@@ -252,11 +257,18 @@ function claimOf(record: ImageRecord): string | undefined {
     : toQemuFormat(format)
 }
 
-function containerOf(record: ImageRecord): ContainerFormat {
+/** @param isService whether it is an image's record, which may have any text there */
+function containerOf(record: ImageRecord, isService: boolean): ContainerFormat {
   if (isXenserverFormat(record)) return 'xenserver'
   const { container_format: format } = record
-  if (format === 'compressed' || format === 'containerdisk') return format
+  if (format === 'compressed') return format
+  if (format === 'containerdisk' && !isService) return format
   return format === 'ova' ? 'archive' : 'none'
+}
+
+/** Whether it is an image of a service, for which the operator's options hold. */
+export function isOfService({ source }: OpenedRequest): boolean {
+  return source === undefined || source.record !== undefined
 }
 
 /** Whether any of a signature's properties is there; an incomplete set is refused when it is verified. */
@@ -269,25 +281,13 @@ export function hasSignature(record: ImageRecord): boolean {
   ].some((name) => record.properties[name] !== undefined && record.properties[name] !== null)
 }
 
-async function needsRootHelper(services: Services, request: ImageToVolumeRequest): Promise<boolean> {
+async function needsRootHelper(services: Services, request: OpenedRequest): Promise<boolean> {
   if (request.target !== undefined) return false
   if (request.runAsRoot !== true || services.options.rootHelper.length === 0) return false
   return !(await isWritable(request.volume))
 }
 
-/**
- * An image's record, whose fields have the types that everything after it counts on: any object may be a service.
- *
- * @throws {InvalidError} where a field has another type
- */
-export async function showRecord(
-  imageService: ImageService,
-  context: RequestContext,
-  imageId: string,
-  options: CallOptions,
-): Promise<ImageRecord> {
-  const record = await imageService.show(context, imageId, options)
-  const problem = recordProblem(record)
-  if (problem === undefined) return record
-  throw new InvalidError({ reason: `The record of image ${imageId} is not usable: ${problem}.` })
+/** An image's id as part of a temporary file's name: a source's name may be a path or a URL. */
+export function fileNamePart(imageId: string): string {
+  return imageId.replaceAll(/[^\w.-]+/g, '_').slice(-64)
 }

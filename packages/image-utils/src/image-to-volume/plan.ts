@@ -8,7 +8,17 @@ import { DiskChoice, expectedOf, openToolEnvelope } from './unwrap.ts'
 import type { Services } from '../services/services.ts'
 import { headBytes, layoutOf } from '../route/formats.ts'
 import { checkQemuImg, withImageId } from '../judge/ask-qemu-img.ts'
-import { checkCompression, checkRawFits, type Job, prepareJob, layoutOfHead, routeOf } from './job.ts'
+import {
+  checkCompression,
+  checkRawFits,
+  isOfService,
+  type Job,
+  layoutOfHead,
+  type OpenedRequest,
+  prepareJob,
+  routeOf,
+} from './job.ts'
+import { withOpenedSource } from '../sources/open-source.ts'
 import { checkInspection } from './check-inspection.ts'
 import type { ImageToVolumeRequest } from './request.ts'
 
@@ -38,10 +48,14 @@ export interface ImageToVolumePlan {
  * Says what `imageToVolume` would do with the same request, from the image's record and its first MiB. Writes
  * nothing.
  */
-export async function planImageToVolume(
+export function planImageToVolume(
   services: Services,
   request: ImageToVolumeRequest,
 ): Promise<ImageToVolumePlan> {
+  return withOpenedSource(services, request, (opened) => plan(services, opened))
+}
+
+async function plan(services: Services, request: OpenedRequest): Promise<ImageToVolumePlan> {
   const refusals: Refusal[] = []
   const job = await prepareJob(services, request, 'plan')
   const looked = await lookAtHead(services, job).catch((error: unknown) => {
@@ -58,7 +72,7 @@ export async function planImageToVolume(
       checkConversionAllowed(job.record.disk_format, request.volumeFormat ?? 'raw', job.imageId, {
         disabled: services.options.imageConversionDisable,
       }),
-    () => request.source === undefined && checkCompression(services, job.record),
+    () => isOfService(job.request) && checkCompression(services, job.record),
     () => checkRawFits(job),
     () => planChecksums(request.checksums ?? []),
     () => {

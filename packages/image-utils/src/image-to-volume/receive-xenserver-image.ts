@@ -7,7 +7,7 @@ import { checkAvailableSpace, withSpace } from '../judge/space.ts'
 import { Channel } from '@disk-image/io'
 import { withFileReader } from '../files/file-reader.ts'
 import { downloadInto } from './download-into.ts'
-import { checkFits, type Job } from './job.ts'
+import { checkFits, fileNamePart, type Job } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import type { Received } from './receive.ts'
 
@@ -21,7 +21,9 @@ export async function receiveXenserverImage(
   cleanup: Cleanup,
 ): Promise<Received> {
   const { temporaryFiles } = services
-  const folder = await temporaryFiles.temporaryDirectory({ prefix: `image_vhd_${job.imageId}_` })
+  const folder = await temporaryFiles.temporaryDirectory({
+    prefix: `image_vhd_${fileNamePart(job.imageId)}_`,
+  })
   cleanup.always(() => folder[Symbol.asyncDispose]())
   if (typeof job.record.size === 'number') {
     await checkAvailableSpace(temporaryFiles.directory, job.record.size, job.imageId)

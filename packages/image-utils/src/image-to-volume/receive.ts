@@ -10,7 +10,7 @@ import { withFileReader } from '../files/file-reader.ts'
 import { driverOf, headBytes, type RouteLayout } from '../route/formats.ts'
 import type { Route } from '../route/route.ts'
 import { InspectingSink } from './inspecting-sink.ts'
-import { type Job, layoutOfHead, routeOf } from './job.ts'
+import { fileNamePart, type Job, layoutOfHead, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
@@ -290,7 +290,7 @@ export interface SpoolFile {
 async function openSpool(services: Services, job: Job, cleanup: Cleanup): Promise<SpoolFile> {
   const { record } = job
   const { temporaryFiles } = services
-  const temporary = await temporaryFiles.file({ prefix: `image_download_${job.imageId}_` })
+  const temporary = await temporaryFiles.file({ prefix: `image_download_${fileNamePart(job.imageId)}_` })
   cleanup.always(() => temporary[Symbol.asyncDispose]())
   const opening = openVolume(temporary.path, { imageId: job.imageId, temporary: true })
   cleanup.always(async () => (await opening.catch(() => undefined))?.close())

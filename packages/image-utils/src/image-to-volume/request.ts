@@ -5,34 +5,40 @@ import type {
   ImageService,
   Refusal,
   RequestContext,
-  Source,
   Target,
   VerifyPolicy,
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
+import type { DescribedSource } from '../sources/sources.ts'
 import type { Unwrapped } from './receive.ts'
 
-/** Bytes from anywhere, and what they are. */
-export interface DescribedSource {
-  readonly stored: Source
-  /** Any name of the format; what is found must be it. @default whatever is found */
-  readonly diskFormat?: string | undefined
-  /** As an image's `container_format`: `compressed` and `ova` are opened; `containerdisk`: a layer with the disk below
-   * `disk/`. @default 'bare' */
-  readonly containerFormat?: string | undefined
-}
+/** What is read: an image of a service, or bytes from anywhere. */
+export type RequestedImage =
+  | {
+      /** With a `source`: what it is called in errors and in the report. */
+      readonly imageId: string
+      /** @default the image's data */
+      readonly source?: DescribedSource | string | undefined
+    }
+  | {
+      /** @default the source's name */
+      readonly imageId?: string | undefined
+      /** Bytes from anywhere, or the word for them, which is opened and closed here: see {@link ImageUtils.openSource}. */
+      readonly source: DescribedSource | string
+    }
 
 /** What {@link ImageUtils.imageToVolume} is asked to do. */
-export interface ImageToVolumeRequest extends CallOptions {
+export type ImageToVolumeRequest = RequestedImage & ImageToVolumeOptions
+
+/** How an image gets onto a volume. */
+export interface ImageToVolumeOptions extends CallOptions {
+  /** Where the source is a word: what its disk is, see `diskFormat` of {@link DescribedSource}. */
+  readonly sourceFormat?: string | undefined
   /** On whose behalf. @default the image service's own account */
   readonly context?: RequestContext | undefined
   /** @default the one given when the facade was made */
   readonly imageService?: ImageService | undefined
-  /** With a `source`: what it is called in errors and in the report. */
-  readonly imageId: string
-  /** What is read in place of an image of a service. @default the image's data */
-  readonly source?: DescribedSource | undefined
   /**
    * Absolute path of a file, made when missing, or of a block device, never made; with a `target` what it is called in
    * errors and in the report.
@@ -94,13 +100,11 @@ export interface ImageToVolumeRequest extends CallOptions {
 }
 
 /** What {@link ImageUtils.archiveToVolumes} is asked to do: as for one volume, but for which disk goes where. */
-export interface ArchiveToVolumesRequest extends Omit<
-  ImageToVolumeRequest,
-  'disk' | 'volume' | 'volumeSizeGiB'
-> {
-  /** One for each disk; without names, in the order in which the machine has the disks. */
-  readonly volumes: readonly Pick<ImageToVolumeRequest, 'disk' | 'volume' | 'volumeSizeGiB'>[]
-}
+export type ArchiveToVolumesRequest = RequestedImage &
+  Omit<ImageToVolumeOptions, 'disk' | 'volume' | 'volumeSizeGiB'> & {
+    /** One for each disk; without names, in the order in which the machine has the disks. */
+    readonly volumes: readonly Pick<ImageToVolumeOptions, 'disk' | 'volume' | 'volumeSizeGiB'>[]
+  }
 
 /** What {@link ImageUtils.imageToVolume} did. */
 export interface ImageToVolumeReport {

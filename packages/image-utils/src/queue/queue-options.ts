@@ -6,7 +6,7 @@ import type { Transfer } from './transfer.ts'
 /** What a queue works with. */
 export interface TransferQueueDependencies {
   /** Made by `createImageUtils`. */
-  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>
+  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'openSource' | 'options' | 'TemporaryImages'>
   /** For requests that name none. */
   readonly imageService?: ImageService | undefined
 }

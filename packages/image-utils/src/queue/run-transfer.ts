@@ -1,7 +1,8 @@
 import { InvalidError } from '@disk-image/core'
 import type { Lease, Limiter } from '@disk-image/io'
 import type { ImageUtils } from '../image-utils.ts'
-import { hasSignature, showRecord } from '../image-to-volume/job.ts'
+import { hasSignature } from '../image-to-volume/job.ts'
+import { type DescribedSource, showRecord } from '../sources/sources.ts'
 import type { ImageToVolumeReport, ImageToVolumeRequest } from '../image-to-volume/request.ts'
 import { unverified } from '../image-to-volume/download-into.ts'
 import { estimateTransfer, transferMemoryBytes } from './estimate.ts'
@@ -11,7 +12,7 @@ import type { Transfer, TransferOutcome, TransferReport } from './transfer.ts'
 
 /** What a transfer runs with. */
 export interface TransferTools {
-  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'options' | 'TemporaryImages'>
+  readonly imageUtils: Pick<ImageUtils, 'imageToVolume' | 'openSource' | 'options' | 'TemporaryImages'>
   readonly budget: Limiter
   readonly images: SharedImages
   /** Called when a shared download begins, with all who want it. */
@@ -36,8 +37,9 @@ async function perform(
   transfer: Transfer,
   tools: TransferTools,
 ): Promise<TransferReport> {
+  if (request.source !== undefined) return performSource({ ...request, source: request.source }, tools)
   const { imageUtils, budget, images } = tools
-  const { imageService, imageId, signal } = request
+  const { imageService, imageId = '', signal } = request
   if (imageService === undefined) {
     throw new InvalidError({
       reason: 'No image service was given: pass imageService to the request, or to createTransferQueue.',
@@ -71,6 +73,32 @@ async function perform(
     const shared = { image, verify: request.verify, waitedSeconds }
     return sharedReport(report, shared, verifiesSignatures && hasSignature(record))
   })
+}
+
+/** What comes from anywhere is nobody else's download; what it takes is estimated from what is said of it. */
+async function performSource(
+  request: ImageToVolumeRequest & { readonly source: DescribedSource | string; readonly signal: AbortSignal },
+  { imageUtils, budget }: TransferTools,
+): Promise<TransferReport> {
+  const { source: given, sourceFormat: diskFormat, context, imageService, signal } = request
+  const opened =
+    typeof given === 'string'
+      ? await imageUtils.openSource(given, { context, imageService, signal, diskFormat })
+      : undefined
+  try {
+    const source = opened ?? (given as DescribedSource)
+    const { stored, diskFormat: disk_format, containerFormat: container_format } = source
+    const described = { id: '', size: stored.sizeBytes, properties: {}, disk_format, container_format }
+    const verifiesSignatures = imageUtils.options.verifyGlanceSignatures === 'enabled'
+    const estimate = estimateTransfer(source.record ?? described, request, verifiesSignatures)
+    const lease = await budget.acquire(transferMemoryBytes + estimate.temporaryBytes, signal)
+    return await finishing(lease, async () => ({
+      ...(await imageUtils.imageToVolume({ ...request, source })),
+      shared: false,
+    }))
+  } finally {
+    await opened?.close()
+  }
 }
 
 /** Memory for the transfer; for the one that begins the download, room for its file, too. */

@@ -20,7 +20,7 @@ export class SharedImages {
   join(transfer: Transfer): void {
     const { imageService, context = {}, imageId, ...manners } = transfer.request
     const { verify, checksums, connections, preferStores } = manners
-    if (imageService === undefined) return
+    if (imageService === undefined || imageId === undefined || transfer.request.source !== undefined) return
     const name = this.#nameOf(transfer.request, imageService)
     let image = this.#images.get(name)
     if (image === undefined) {

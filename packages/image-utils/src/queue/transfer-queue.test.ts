@@ -9,7 +9,9 @@ import { createTransferQueue, Queue } from './transfer-queue.ts'
 import { transferMemoryBytes } from './estimate.ts'
 import type { TransferOutcome } from './transfer.ts'
 
-const { options } = createImageUtils()
+const made = createImageUtils()
+const { options } = made
+const openSource: ImageUtils['openSource'] = (word, keywords) => made.openSource(word, keywords)
 
 /** What the fakes saw. */
 interface Sight {
@@ -35,7 +37,7 @@ function fake(wait: () => Promise<void>): { dependencies: TransferQueueDependenc
     },
   } as unknown as ImageService
   const imageToVolume = async (request: ImageToVolumeRequest): Promise<ImageToVolumeReport> => {
-    const { imageId, volume, imageService, signal } = request
+    const { imageId = '', volume, imageService, signal } = request
     sight.writing.add(volume)
     try {
       if (imageService === service) {
@@ -64,7 +66,10 @@ function fake(wait: () => Promise<void>): { dependencies: TransferQueueDependenc
     },
   } as unknown as ImageUtils['TemporaryImages']
   return {
-    dependencies: { imageUtils: { imageToVolume, TemporaryImages, options }, imageService: service },
+    dependencies: {
+      imageUtils: { imageToVolume, openSource, TemporaryImages, options },
+      imageService: service,
+    },
     sight,
   }
 }

@@ -26,7 +26,7 @@ import type { TemporaryImagesByService } from './temporary-images.ts'
 export interface Throttle {
   /** Put before a command, for example `['ionice', '-c3']` or `['cgexec', '-g', 'blkio:slow']`. */
   readonly prefix?: readonly string[] | undefined
-  /** Bytes per second of a conversion, kept to by qemu-img itself. */
+  /** Bytes per second that are read of a source, and that are written; qemu-img keeps to it itself. */
   readonly rateBytesPerSecond?: number | undefined
 }
 

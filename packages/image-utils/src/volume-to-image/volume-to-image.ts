@@ -11,6 +11,7 @@ import {
   type UploadSource,
   type VerifyPolicy,
 } from '@disk-image/core'
+import { RateLimiter } from '@disk-image/io'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded, type HeldFile, holdToChown } from '@disk-image/host'
@@ -153,7 +154,7 @@ async function transfer(
     await checkVolumeUnchanged()
     const warnings = await uploadWarnings(services, { image, volume, volumeFormat, containerFormat })
     const updated = await stopwatch.time('upload', () =>
-      imageService.upload(request.context ?? {}, image.id, source, {
+      imageService.upload(request.context ?? {}, image.id, limited(source, request, services), {
         storeId: request.storeId,
         baseImageRef: request.baseImageRef,
         verify: request.verify,
@@ -177,6 +178,26 @@ async function transfer(
       },
     }
   })
+}
+
+/** The same bytes, no more of them each second than the throttle takes. */
+function limited(
+  source: UploadSource,
+  { throttle, signal }: VolumeToImageRequest,
+  services: Services,
+): UploadSource {
+  const { rateBytesPerSecond } = throttle ?? services.throttle
+  if (rateBytesPerSecond === undefined) return source
+  return {
+    ...source,
+    async *open() {
+      const limiter = new RateLimiter(rateBytesPerSecond, signal)
+      for await (const chunk of source.open()) {
+        await limiter.take(chunk.length)
+        yield chunk
+      }
+    },
+  }
 }
 
 /** With a root helper an unreadable volume changes hands for the time of the upload. */

@@ -131,7 +131,7 @@ test('a local file is opened by what it is said to be, and stays open', async ()
   expect((await imageUtils.planImageToVolume(request)).refusals).toEqual([])
   const report = await imageUtils.imageToVolume(request)
   expect(await sha256(volume)).toBe(hashes[1])
-  expect(report).toMatchObject({ warnings: [], unwrapped: { opened: ['xz'] } })
+  expect(report).toMatchObject({ warnings: [{ rule: 'unverified' }], unwrapped: { opened: ['xz'] } })
   expect((await handle.stat()).size).toBe(report.bytesDownloaded)
   const wrong = { ...request, source: { ...source, diskFormat: 'qcow2' }, volume: work.file('other') }
   await expect(imageUtils.imageToVolume(wrong)).rejects.toThrow('claimed')

@@ -1,0 +1,211 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
+import { expect, test } from 'vitest'
+import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
+
+const data = randomBytes(3 * 1024 * 1024)
+const hashOf = (algorithm: string, bytes: Uint8Array = data): string =>
+  `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`
+const wrong = `sha256:${'ab'.repeat(32)}`
+const stdin = (bytes: Uint8Array = data): { stdin: AsyncIterable<Uint8Array> } => ({
+  stdin: Readable.from([bytes.subarray(0, 100), bytes.subarray(100)]),
+})
+
+async function makeImage(bench: Workbench, name: string, bytes: Uint8Array = data): Promise<string> {
+  await writeFile(bench.path('made.raw'), bytes)
+  const create = ['image', 'create', '--name', name, '--disk-format', 'raw', '--file', 'made.raw', '-q']
+  const { exitCode, stdout, stderr } = await bench.run(create)
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+  return stdout.trim()
+}
+
+test('an image goes by its name as by its id, and a file of the same name by its path', async () => {
+  await using bench = await openWorkbench()
+  const id = await makeImage(bench, 'ubuntu-24.04')
+  const other = randomBytes(512)
+  await writeFile(bench.path('ubuntu-24.04'), other)
+  for (const word of [id, 'ubuntu-24.04', 'image:ubuntu-24.04']) {
+    const report = await bench.json(['fetch', word, 'volume.raw'])
+    expect(report).toMatchObject({ exitCode: 0, imageId: id, hash: { verified: true }, warnings: [] })
+    expect(await readFile(bench.path('volume.raw'))).toEqual(data)
+  }
+  expect(await bench.json(['fetch', './ubuntu-24.04', 'file.raw', '--as', 'raw'])).toMatchObject({
+    exitCode: 0,
+  })
+  expect(await readFile(bench.path('file.raw'))).toEqual(other)
+  // Where files are expected it is the other way round.
+  expect(await bench.json(['inspect', 'ubuntu-24.04'])).toMatchObject({ virtualSizeBytes: 512 })
+  expect(await bench.json(['inspect', 'image:ubuntu-24.04'])).toMatchObject({ virtualSizeBytes: data.length })
+})
+
+test('of several images of one name the candidates are told, newest first', async () => {
+  await using bench = await openWorkbench()
+  const first = await makeImage(bench, 'disk')
+  const second = await makeImage(bench, 'disk', data.subarray(0, 1024))
+  await bench.run(['image', 'create', '--name', 'disk', '--disk-format', 'raw'])
+  const { exitCode, stderr } = await bench.run(['fetch', 'disk', 'volume.raw'])
+  expect(exitCode).toBe(2)
+  expect(stderr).toMatch(
+    new RegExp(
+      `2 images have the name disk.*\\n.*${second}  20.*  1024 bytes\\n.*${first}  20.*  ${data.length} bytes`,
+    ),
+  )
+  const none = await bench.json(['fetch', 'other', 'volume.raw'])
+  expect(none).toMatchObject({
+    exitCode: 4,
+    error: { code: 'IMAGE_NOT_FOUND', message: expect.stringContaining('./other') },
+  })
+  await bench.run(['image', 'create', '--name', 'empty', '--disk-format', 'raw'])
+  expect((await bench.run(['fetch', 'empty', 'volume.raw'])).stderr).toContain('is queued')
+  expect(await readdir(bench.folder)).not.toContain('volume.raw')
+})
+
+test('checksums are compared, every one of them, whatever the source', async () => {
+  await using bench = await openWorkbench()
+  await writeFile(bench.path('disk'), data)
+  await makeImage(bench, 'disk')
+  const right = [
+    '--checksum',
+    hashOf('md5'),
+    '--checksum',
+    hashOf('sha256').toUpperCase().replace('SHA', 'sha'),
+  ]
+  for (const word of ['./disk', 'disk', '-']) {
+    const fetch = ['fetch', word, `${word === '-' ? 'stdin' : 'volume'}.raw`]
+    const report = await bench.json<{ verified: { algorithm: string }[] }>([...fetch, ...right], stdin())
+    expect(report).toMatchObject({ exitCode: 0, hash: { verified: true }, warnings: [] })
+    expect(report.verified.map(({ algorithm }) => algorithm)).toEqual(
+      expect.arrayContaining(['md5', 'sha256']),
+    )
+    expect(await readFile(bench.path(fetch[2] ?? ''))).toEqual(data)
+    const refused = await bench.json(['fetch', word, 'wrong.raw', ...right, '--checksum', wrong], stdin())
+    expect(refused).toMatchObject({ exitCode: 1, error: { code: 'IMAGE_DOWNLOAD_FAILED' } })
+  }
+  expect((await bench.run(['inspect', 'disk', ...right])).exitCode).toBe(0)
+  expect((await bench.run(['inspect', 'disk', '--checksum', wrong])).exitCode).toBe(1)
+  const convert = ['convert', 'disk', 'converted.raw', '--from', 'raw', '--to', 'raw']
+  expect((await bench.run([...convert, '--checksum', wrong])).exitCode).toBe(1)
+  expect((await bench.run([...convert, ...right])).stdout).toContain('md5 verified, sha256 verified')
+  expect((await bench.run(['fetch', './disk', 'x', '--checksum', 'crc32:00'])).stderr).toContain(
+    'is not known here',
+  )
+  expect(await readdir(bench.folder)).not.toContain('wrong.raw')
+})
+
+test('a source that says nothing of itself is unverified, and is told with the hash that was found', async () => {
+  await using bench = await openWorkbench()
+  const { exitCode, stdout, stderr } = await bench.run(['fetch', '-', 'volume.raw'], stdin())
+  expect(exitCode).toBe(0)
+  expect(stdout).toContain(`unverified: nothing to compare with, ${hashOf('sha256').replace(':', ' ')}`)
+  expect(stderr).toContain('could not be verified')
+  expect(await bench.json(['fetch', '-', 'volume.raw'], stdin())).toMatchObject({
+    imageId: 'standard input',
+    warnings: [{ rule: 'unverified' }],
+  })
+  expect(await readFile(bench.path('volume.raw'))).toEqual(data)
+})
+
+test('what a source is wrapped in is told by its bytes, and kept where that is asked for', async () => {
+  await using bench = await openWorkbench()
+  const packed = gzipSync(data)
+  await writeFile(bench.path('disk'), packed)
+  for (const word of ['./disk', '-']) {
+    expect((await bench.run(['fetch', word, 'volume.raw'], stdin(packed))).exitCode).toBe(0)
+    expect(await readFile(bench.path('volume.raw'))).toEqual(data)
+    const kept = ['fetch', word, 'kept.raw', '--as', 'raw', '--allow-archives-as-raw']
+    expect((await bench.run(kept, stdin(packed))).exitCode).toBe(0)
+    expect((await readFile(bench.path('kept.raw'))).subarray(0, packed.length)).toEqual(packed)
+  }
+  const wrongFormat = await bench.json(['fetch', '-', 'wrong.raw', '--as', 'qcow2'], stdin())
+  expect(wrongFormat).toMatchObject({ exitCode: 3, error: { rule: 'format-mismatch' } })
+  expect(await readdir(bench.folder)).not.toContain('wrong.raw')
+})
+
+test('every command takes an image, and standard input', async () => {
+  await using bench = await openWorkbench()
+  await makeImage(bench, 'disk')
+  const convert = (word: string, ...more: string[]): string[] => [
+    'convert',
+    word,
+    'out',
+    '--to',
+    'raw',
+    ...more,
+  ]
+  expect((await bench.run(convert('image:disk'))).exitCode).toBe(0)
+  expect(await readFile(bench.path('out'))).toEqual(data)
+  const other = randomBytes(1024)
+  expect((await bench.run(convert('-', '--from', 'raw'), stdin(other))).exitCode).toBe(0)
+  expect((await readFile(bench.path('out'))).equals(other)).toBe(true)
+  expect((await bench.run(convert('image:disk', '--from', 'qcow2'))).stderr).toContain('is raw by its record')
+  expect(await bench.json(['inspect', '-'], stdin(other))).toMatchObject({
+    format: 'raw',
+    virtualSizeBytes: 1024,
+  })
+  await writeFile(bench.path('file'), other)
+  const both = await bench.run(['inspect', 'file', 'image:disk', '--json'])
+  expect(JSON.parse(both.stdout)).toMatchObject([
+    { virtualSizeBytes: 1024 },
+    { virtualSizeBytes: data.length },
+  ])
+})
+
+test('an upload from a stream is judged before the image has all of it, and leaves nothing where it is refused', async () => {
+  await using bench = await openWorkbench()
+  const images = bench.path('images')
+  const upload = ['upload', '-', '--name', 'disk', '--store', images]
+  const made = await bench.json(['--json', ...upload, '--checksum', hashOf('sha256')], stdin())
+  expect(made).toMatchObject({
+    exitCode: 0,
+    diskFormat: 'raw',
+    bytesUploaded: data.length,
+    verified: [{ algorithm: 'sha256' }],
+    warnings: [],
+  })
+  const stored = await readdir(images)
+  for (const [argv, bytes, code] of [
+    [[...upload, '--checksum', wrong], data, 1],
+    [upload, gzipSync(data), 3],
+    [[...upload, '--disk-format', 'qcow2'], data, 3],
+    [['image', 'create', '--name', 'x', '--file', '-', '--store', images, '--checksum', wrong], data, 1],
+  ] as const) {
+    expect([argv, (await bench.run(argv, stdin(bytes))).exitCode]).toEqual([argv, code])
+    expect(await readdir(images)).toEqual(stored)
+  }
+})
+
+test('a source is read no faster than --limit-rate says', async () => {
+  await using bench = await openWorkbench()
+  await writeFile(bench.path('disk'), data)
+  for (const argv of [
+    ['fetch', './disk', 'volume.raw', '--as', 'raw', '--limit-rate', '6M'],
+    ['upload', '-', '--name', 'disk', '--limit-rate', '6M'],
+    ['upload', 'disk', '--name', 'disk', '--limit-rate', '6M'],
+  ]) {
+    const startedMs = performance.now()
+    expect((await bench.run(argv, stdin())).exitCode).toBe(0)
+    // The last MiB may come at once.
+    expect([argv, performance.now() - startedMs >= 300]).toEqual([argv, true])
+  }
+})
+
+test('a list takes every word but standard input', async () => {
+  await using bench = await openWorkbench()
+  const id = await makeImage(bench, 'disk')
+  await mkdir(bench.path('files'))
+  await writeFile(bench.path('files/a'), data)
+  await writeFile(
+    bench.path('list'),
+    [`${id} a.raw`, 'disk b.raw', `./files/a c.raw as=raw checksum=${hashOf('sha256')}`].join('\n'),
+  )
+  expect((await bench.run(['fetch', '--list', 'list'])).exitCode).toBe(0)
+  for (const name of ['a.raw', 'b.raw', 'c.raw']) expect(await readFile(bench.path(name))).toEqual(data)
+  await writeFile(bench.path('list'), '- a.raw\nftp://host/x b.raw\n')
+  const refused = await bench.run(['fetch', '--list', 'list'])
+  expect(refused.exitCode).toBe(2)
+  expect(refused.stderr).toMatch(
+    /line 1: Standard input is no image[^]*line 2: No source has the scheme ftp:/,
+  )
+})

@@ -1,0 +1,232 @@
+import path from 'node:path'
+import {
+  type CallOptions,
+  checkImageId,
+  ImageError,
+  ImageNotFoundError,
+  type ImageRecord,
+  type ImageService,
+  InvalidError,
+  isSameFormat,
+  NotSupportedOperationError,
+  printableAscii,
+  type RequestContext,
+  type Source,
+} from '@disk-image/core'
+import { envelopeOf } from '@disk-image/disk'
+import { holdFile } from '@disk-image/host'
+import { AmbiguousImageNameError } from '../errors.ts'
+import { chooseImageService, type Services } from '../services/services.ts'
+import { readWord, type RemoteScheme, type Word } from './read-word.ts'
+import {
+  type DescribedSource,
+  fileSource,
+  imageSource,
+  peekedBytes,
+  showRecord,
+  streamSource,
+} from './sources.ts'
+
+/** Options of {@link ImageUtils.openSource}. */
+export interface OpenSourceOptions extends CallOptions {
+  readonly context?: RequestContext | undefined
+  /** Where images are; a function is only asked where the word is an image's. @default the facade's own */
+  readonly imageService?: ImageService | (() => Promise<ImageService>) | undefined
+  /** What a word is that has no mark: `./`, `/`, `file:`, `image:`, a scheme, or the form of an id. @default 'image' */
+  readonly bare?: 'image' | 'file' | undefined
+  /** Where relative paths begin. @default the process's own */
+  readonly workingDirectory?: string | undefined
+  /** What `-` reads. @default the process's own */
+  readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined
+  /** Any name of the format, of the disk itself where it is wrapped; what is found must be it. @default whatever is found */
+  readonly diskFormat?: string | undefined
+}
+
+/** A source that is open. Close it. */
+export interface OpenedSource extends DescribedSource, AsyncDisposable {
+  /** How it is called in errors and reports: no secret is in it. */
+  readonly name: string
+  readonly kind: Word['kind']
+  close(): Promise<void>
+}
+
+/** What is open, and what it says of itself. */
+type Found = DescribedSource & {
+  /** Its first bytes, where they are read already. */
+  readonly head?: Uint8Array | undefined
+}
+
+/** Opens what is read over a network. Each line is loaded where it is wanted only. */
+const remotes: Readonly<
+  Record<RemoteScheme, ((reference: string, options: OpenSourceOptions) => Promise<Found>) | undefined>
+> = {
+  https: undefined,
+  http: undefined,
+  s3: undefined,
+  oci: undefined,
+}
+
+/**
+ * Opens what a word names: an image by its id or its name, a file, standard input, a URL, an object, an artifact of a
+ * registry. No format is guessed by a name: of an image its record says what it is wrapped in, of anything else its
+ * first bytes, unless the option `allowArchivesAsRaw` takes them as they are.
+ *
+ * @throws {AmbiguousImageNameError} where several images have the name
+ * @throws {ImageNotFoundError | ImageNotAuthorizedError | InvalidError}
+ */
+export async function openSource(
+  services: Services,
+  word: string,
+  options: OpenSourceOptions = {},
+): Promise<OpenedSource> {
+  options.signal?.throwIfAborted()
+  const read = readWord(word, options.bare)
+  const found = await open(services, read, options)
+  const { stored, record } = found
+  const close = async (): Promise<void> => stored.close?.()
+  try {
+    const containerFormat = found.containerFormat ?? (await wrapping(services, found, options))
+    const diskFormat = options.diskFormat ?? found.diskFormat
+    const described = { stored, record, diskFormat, containerFormat }
+    return Object.freeze({
+      ...described,
+      name: stored.name,
+      kind: read.kind,
+      close,
+      [Symbol.asyncDispose]: close,
+    })
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function open(services: Services, word: Word, options: OpenSourceOptions): Promise<Found> {
+  switch (word.kind) {
+    case 'image':
+      return openImage(services, word, options)
+    case 'file':
+      return { stored: await openFile(path.resolve(options.workingDirectory ?? process.cwd(), word.path)) }
+    case 'standard-input':
+      return streamSource('standard input', (options.standardInput ?? (() => process.stdin))())
+    case 'remote':
+    default: {
+      const opener = remotes[word.scheme]
+      if (opener === undefined)
+        throw new NotSupportedOperationError({ operation: `read ${word.scheme}: sources` })
+      return opener(word.reference, options)
+    }
+  }
+}
+
+/** As an image's `container_format`: what the first bytes say. */
+async function wrapping(
+  services: Services,
+  { stored, record, head: read }: Found,
+  options: OpenSourceOptions,
+): Promise<string | undefined> {
+  if (record !== undefined || services.options.allowArchivesAsRaw) return undefined
+  const head = read ?? (await stored.readRange?.(0, peekedBytes, { signal: options.signal }))
+  const envelope = head === undefined ? undefined : envelopeOf(head)
+  return envelope === undefined ? undefined : envelope === 'tar' ? 'ova' : 'compressed'
+}
+
+/** A regular file or block device: the one that has the name now, whatever has it later. */
+async function openFile(name: string): Promise<Source> {
+  const held = await holdFile(name)
+  try {
+    const handle = await held.open()
+    const close = async (): Promise<void> => {
+      await handle.close()
+      await held[Symbol.asyncDispose]()
+    }
+    return { ...(await fileSource(name, handle, held.sizeBytes)), close }
+  } catch (error) {
+    await held[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function openImage(
+  services: Services,
+  word: Extract<Word, { readonly kind: 'image' }>,
+  options: OpenSourceOptions,
+): Promise<Found> {
+  const { context = {}, imageService: given, signal, diskFormat } = options
+  const imageService = typeof given === 'function' ? await given() : chooseImageService(services, given)
+  const record = await findImage(imageService, context, word, { signal })
+  const { disk_format: recorded } = record
+  if (diskFormat !== undefined && typeof recorded === 'string' && !isSameFormat(diskFormat, recorded)) {
+    throw new InvalidError({ reason: `Image ${record.id} is ${recorded} by its record, not ${diskFormat}.` })
+  }
+  return {
+    stored: imageSource(imageService, context, record),
+    record,
+    diskFormat: recorded ?? undefined,
+    containerFormat: record.container_format ?? undefined,
+  }
+}
+
+/** By the id; and what has not the form of one, by the name where no image has it as its id. */
+async function findImage(
+  imageService: ImageService,
+  context: RequestContext,
+  { name, isId }: Extract<Word, { readonly kind: 'image' }>,
+  call: CallOptions,
+): Promise<ImageRecord> {
+  checkImageId(name)
+  try {
+    return await showRecord(imageService, context, name, call)
+  } catch (error) {
+    const isOther = ImageError.is(error) && ['not-found', 'invalid'].includes(error.kind)
+    if (isId || !isOther) throw error
+  }
+  // A service may take the name for a pattern, or leave the filter out.
+  const found = await imageService.detail(context, { ...call, filters: { name } })
+  const named = found.filter((record) => record.name === name)
+  const usable = named.filter(({ status = 'active' }) => status === 'active')
+  const [only] = usable
+  if (usable.length > 1) {
+    const candidates = usable
+      .map(({ id, created_at: created, size }) => ({
+        id,
+        createdAt: created instanceof Date ? created.toISOString() : (created ?? undefined),
+        sizeBytes: size ?? undefined,
+      }))
+      .toSorted((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? ''))
+    throw new AmbiguousImageNameError(printableAscii(name, 200), candidates)
+  }
+  if (only !== undefined) return showRecord(imageService, context, only.id, call)
+  const [unusable] = named
+  throw new ImageNotFoundError({
+    imageId: printableAscii(name, 200),
+    detail:
+      unusable === undefined
+        ? `No image has this id or name; a file is written with a path: ./${printableAscii(name, 200)}`
+        : `The image of this name, ${unusable.id}, is ${unusable.status}.`,
+  })
+}
+
+/** What of a request says where the bytes are. */
+interface SourceRequest extends CallOptions {
+  readonly context?: RequestContext | undefined
+  readonly imageService?: ImageService | undefined
+  readonly source?: DescribedSource | string | undefined
+  readonly sourceFormat?: string | undefined
+}
+
+/** Opens the source that a request names by a word, and closes it when it was used; any other stays as it is. */
+export async function withOpenedSource<Request extends SourceRequest, Result>(
+  services: Services,
+  request: Request,
+  use: (
+    request: Omit<Request, 'source'> & { readonly source?: DescribedSource | undefined },
+  ) => Promise<Result>,
+): Promise<Result> {
+  const { source, ...rest } = request
+  if (typeof source !== 'string') return use({ ...rest, source })
+  const { context, imageService, signal, sourceFormat: diskFormat } = request
+  await using opened = await openSource(services, source, { context, imageService, signal, diskFormat })
+  // Awaited here: it is closed when this returns.
+  return await use({ ...rest, source: opened })
+}

@@ -1,0 +1,234 @@
+import {
+  type CallOptions,
+  type Checksum,
+  type DownloadHash,
+  type ImageRecord,
+  type ImageService,
+  InvalidError,
+  type Refusal,
+  type RequestContext,
+  toGlanceFormat,
+  toQemuFormat,
+  type UploadSource,
+  type VerifyPolicy,
+} from '@disk-image/core'
+import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
+import { Channel } from '@disk-image/io'
+import { downloadInto } from '../image-to-volume/download-into.ts'
+import { InspectingSink } from '../image-to-volume/inspecting-sink.ts'
+import { hasSignature } from '../image-to-volume/job.ts'
+import type { DescribedSource } from '../sources/sources.ts'
+import { checkContent } from '../judge/judge.ts'
+import { headBytes } from '../route/formats.ts'
+import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
+import { withOpenedSource } from '../sources/open-source.ts'
+import { Stopwatch, observe } from '../telemetry/observe.ts'
+import type { Operation } from '../telemetry/telemetry.ts'
+import type { TargetImage } from './volume-to-image.ts'
+
+/** What {@link ImageUtils.sourceToImage} is asked to do. */
+export interface SourceToImageRequest extends CallOptions {
+  readonly context?: RequestContext | undefined
+  /** Where the image is made. @default the one given when the facade was made */
+  readonly imageService?: ImageService | undefined
+  /** Bytes from anywhere, or the word for them, see {@link ImageUtils.openSource}. */
+  readonly source: DescribedSource | string
+  /**
+   * An image without data, or what makes one: it is called when the first bytes have been judged, with what the image
+   * is by Glance's names, and before the first of them is sent.
+   */
+  readonly image: TargetImage | ((format: FoundFormat) => Promise<TargetImage>)
+  /** What the bytes are claimed to be, by any name of a format. @default what the source, or else the inspector says */
+  readonly diskFormat?: string | undefined
+  /** What is sent is wrapped in it, and is sent as it is. @default 'bare' */
+  readonly containerFormat?: string | undefined
+  /** Judge what is sent. @default true for `bare` */
+  readonly inspect?: boolean | undefined
+  /** What the bytes must be: each is compared before the image has its last byte. */
+  readonly checksums?: readonly Checksum[] | undefined
+  /** What is demanded of the source's own hash. @default 'fallback' */
+  readonly verify?: VerifyPolicy | undefined
+  /** What is compared after sending. @default 'fallback' */
+  readonly verifyUpload?: VerifyPolicy | undefined
+  readonly connections?: number | undefined
+  readonly storeId?: string | undefined
+  readonly baseImageRef?: string | undefined
+  readonly throttle?: Throttle | undefined
+}
+
+/** What an image is, by Glance's names. */
+export interface FoundFormat {
+  readonly diskFormat: string
+  readonly containerFormat: string
+}
+
+/** What {@link ImageUtils.sourceToImage} did. */
+export interface SourceToImageReport extends FoundFormat {
+  readonly imageId: string
+  /** The source's name. */
+  readonly source: string
+  readonly bytesUploaded: number
+  readonly hash: DownloadHash | undefined
+  /** Everything that the bytes were compared with. */
+  readonly verified: readonly Checksum[]
+  /** The image's record afterwards. */
+  readonly image: ImageRecord
+  /** Above all: that nothing but the size could be verified. */
+  readonly warnings: readonly Refusal[]
+  readonly durationSeconds: { readonly total: number }
+}
+
+/**
+ * Bytes from anywhere into an image that has no data yet, in one pass, without a temporary file. The head is judged
+ * before the first byte is sent, all of it and its hashes before the last one: the image never becomes active with
+ * anything else. Where it fails the image is left without data.
+ *
+ * @throws {ImageUnacceptableError | ImageDownloadFailedError | InvalidError}
+ */
+export function sourceToImage(
+  services: Services,
+  request: SourceToImageRequest,
+): Promise<SourceToImageReport> {
+  return observe(services.telemetry, 'volume_to_image', request, async (observed, operation) => {
+    const report = await withOpenedSource(services, observed, ({ source, ...opened }) => {
+      if (source === undefined) throw new InvalidError({ reason: 'A source is needed.' })
+      return transfer(services, { ...opened, source }, operation)
+    })
+    operation.note({ bytesUploaded: report.bytesUploaded, format: report.diskFormat })
+    return report
+  })
+}
+
+type OpenedRequest = SourceToImageRequest & { readonly source: DescribedSource }
+
+async function transfer(
+  services: Services,
+  request: OpenedRequest,
+  operation: Operation,
+): Promise<SourceToImageReport> {
+  const stopwatch = new Stopwatch(services.clock, operation)
+  const { source, containerFormat = 'bare', signal, context = {}, onProgress } = request
+  const { stored } = source
+  const imageService = chooseImageService(services, request.imageService)
+  const channel = new Channel()
+  let sent:
+    | { readonly id: string; readonly format: FoundFormat; readonly upload: Promise<ImageRecord> }
+    | undefined
+  const judge = createJudge(services, request)
+  const sink = new InspectingSink(createInspector(), judge.headBytes, async (head) => {
+    const format = { diskFormat: judge.head(head), containerFormat }
+    const { image } = request
+    const { id } = typeof image === 'function' ? await image(format) : image
+    signal?.throwIfAborted()
+    const upload = imageService.upload(context, id, readOnce(stored.name, stored.sizeBytes, channel), {
+      storeId: request.storeId,
+      baseImageRef: request.baseImageRef,
+      verify: request.verifyUpload,
+      signal,
+      onProgress,
+    })
+    // Who still writes learns that nobody reads any more.
+    upload.catch((error: unknown) => channel.leave(error))
+    sent = { id, format, upload }
+    return { write: (chunk) => channel.write(chunk), writeAt: (chunk) => channel.write(chunk) }
+  })
+  const record = source.record ?? { id: stored.name, size: stored.sizeBytes, properties: {} }
+  const signed = services.options.verifyGlanceSignatures === 'enabled' && hasSignature(record)
+  try {
+    const downloaded = await stopwatch.time('upload', async () => {
+      const job = { request, context, stored, imageId: stored.name, record, source: { signed } }
+      const { throttle = services.throttle } = request
+      // In order: the image is sent as it is read.
+      const inOrder = { write: (chunk: Uint8Array) => sink.write(chunk) }
+      const result = await downloadInto(services, { ...job, throttle, call: { signal } }, inOrder)
+      judge.whole(await sink.end())
+      channel.end()
+      return result
+    })
+    if (sent === undefined) throw new Error('the image was not sent')
+    const { id, format, upload } = sent
+    const image = await upload
+    return {
+      imageId: id,
+      source: stored.name,
+      ...format,
+      bytesUploaded: sink.bytes,
+      hash: downloaded.report.hash,
+      verified: downloaded.report.verified,
+      image,
+      warnings: downloaded.warnings,
+      durationSeconds: { total: stopwatch.total() },
+    }
+  } catch (error) {
+    channel.end(error)
+    // It has ended before anybody takes the image back; where it was the first to fail, it says why.
+    await sent?.upload.catch(() => undefined)
+    throw error
+  }
+}
+
+/** Judges as a file that becomes an image is judged. */
+function createJudge(
+  services: Services,
+  { source, containerFormat = 'bare', inspect = containerFormat === 'bare', ...request }: OpenedRequest,
+): {
+  readonly headBytes: number
+  /** @returns the image's `disk_format` */
+  readonly head: (inspection: InspectionResult) => string
+  readonly whole: (inspection: InspectionResult) => void
+} {
+  const imageId = source.stored.name
+  const claimed = request.diskFormat ?? source.diskFormat
+  const isClaim = claimed !== undefined && claimed.toLowerCase() !== 'ami'
+  let claimedFormat = isClaim ? toQemuFormat(claimed) : undefined
+  if (!inspect) {
+    if (claimed === undefined) {
+      throw new InvalidError({ reason: 'What is not inspected needs a disk format that says what it is.' })
+    }
+    return { headBytes: 0, head: () => toGlanceFormat(claimed), whole: () => undefined }
+  }
+  return {
+    headBytes: claimedFormat === 'raw' ? 0 : headBytes,
+    head: (inspection) => {
+      // A fixed VHD has its only mark at the end.
+      const isLate = claimedFormat === 'vpc' && inspection.format !== 'vhd'
+      if (!isLate) checkContent(services, imageId, { claimedFormat, inspection })
+      const found = claimed ?? (inspection.format === 'luks' ? 'raw' : inspection.format)
+      // From here on it is that: what only its end shows can change it no more.
+      if (claimed === undefined) claimedFormat = toQemuFormat(found)
+      return toGlanceFormat(found)
+    },
+    whole: (inspection) => checkContent(services, imageId, { claimedFormat, inspection }),
+  }
+}
+
+/** So many bytes wait until everything else is judged and verified. */
+const heldBackBytes = 4096
+
+/** What is sent: the channel's bytes, whose last ones go when the channel has ended well. */
+function readOnce(name: string, size: number | undefined, channel: Channel): UploadSource {
+  let isOpen = false
+  return {
+    size,
+    async *open() {
+      if (isOpen)
+        throw new InvalidError({ reason: `${name} can be sent once: it is not read a second time.` })
+      isOpen = true
+      let held: Uint8Array = new Uint8Array(0)
+      for await (const chunk of channel) {
+        if (chunk.length <= heldBackBytes) {
+          const before = held
+          held = new Uint8Array(chunk)
+          if (before.length > 0) yield before
+          continue
+        }
+        if (held.length > 0) yield held
+        const at = chunk.length - heldBackBytes
+        // Lent: the next one may be in the same memory.
+        held = new Uint8Array(chunk.subarray(at))
+        yield chunk.subarray(0, at)
+      }
+      if (held.length > 0) yield held
+    },
+  }
+}
