@@ -1,29 +1,50 @@
 /**
- * Damages images for as long as you like, and compares what our readers make of them with qemu-img.
+ * Makes images, damages them for as long as you like, and compares what our readers make of them with what others do.
  *
- *     pnpm fuzz:disk [--seconds 60] [--format vmdk] [--seed 1]
+ *     pnpm fuzz:disk [--format vmdk] [--seed 1] [--seconds 60] [--images 100] [--mutants 7] [--go-on]
  *
  * Ends with code 1 at the first image that is read otherwise, and says how to make it again.
  */
 import { parseArgs } from 'node:util'
-import { campaignFormats, runCampaign, type Tally } from './integration/formats/campaign.ts'
+import { createTally, runCampaign, type Tally } from './integration/campaign/campaign.ts'
+import { kinds } from './integration/campaign/kinds.ts'
+import { ReaderProcess } from './integration/campaign/reader-process.ts'
+import { createFolder } from './integration/formats/tools.ts'
 
 const { values } = parseArgs({
   options: {
-    seconds: { type: 'string', default: '60' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     format: { type: 'string' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    seconds: { type: 'string', default: '60' },
+    images: { type: 'string', default: '1000000' },
+    mutants: { type: 'string', default: '7' },
+    'go-on': { type: 'boolean', default: false },
   },
 })
-const formats = campaignFormats.filter((format) => values.format === undefined || format === values.format)
-if (formats.length === 0) throw new TypeError(`no format ${values.format}`)
-const tally: Tally = { read: 0, streamed: 0, refused: 0, rules: new Map() }
+const names = Object.keys(kinds).filter((name) => values.format === undefined || name === values.format)
+if (names.length === 0)
+  throw new TypeError(`no format ${values.format}; ${Object.keys(kinds).join(', ')} are`)
+const tallies = new Map<string, Tally>(names.map((name) => [name, createTally()]))
 const end = Date.now() + Number(values.seconds) * 1000
-for (let seed = Number(values.seed); Date.now() < end; seed += 1) {
-  for (const format of formats) await runCampaign(format, seed, 40, tally)
+const firstSeed = Number(values.seed)
+await using folder = await createFolder()
+await using reader = new ReaderProcess(folder.file('.'))
+for (let seed = firstSeed; seed < firstSeed + Number(values.images) && Date.now() < end; seed += 1) {
+  for (const [name, tally] of tallies) {
+    try {
+      await runCampaign(name, seed, Number(values.mutants), { reader, folder: folder.file('.'), tally })
+    } catch (error) {
+      console.error(error)
+      process.exitCode = 1
+      if (!values['go-on']) break
+    }
+  }
+  if (process.exitCode === 1 && !values['go-on']) break
 }
-const peakMiB = Math.round(process.resourceUsage().maxRSS / 1024)
+for (const [name, { rules, ...counts }] of tallies) {
+  const refused = [...rules].map(([rule, count]) => `${rule} ${count}`)
+  process.stdout.write(`${name}: ${JSON.stringify(counts)}\n  ${refused.toSorted().join(', ')}\n`)
+}
 process.stdout.write(
-  `${tally.read} read as qemu-img does (${tally.streamed} as a stream), ${tally.refused} refused, at most ${peakMiB} MiB\n`,
+  `The reader took at most ${Math.round(reader.mostGrownKiB / 1024)} MiB over what it began with.\n`,
 )
-for (const [rule, count] of tally.rules) process.stdout.write(`  ${rule}: ${count}\n`)

@@ -1,5 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises'
+import type { RandomAccessReader } from '@disk-image/core'
 import { openStreamDecoder, planStream, type StreamPlanOptions } from '@disk-image/disk'
+import { readerOf } from './unit/formats/read-all.ts'
 import type { Random } from './random.ts'
 
 /** What came of {@link streamInto}. */
@@ -21,12 +23,13 @@ export class NotStreamed extends Error {}
 export async function streamInto(
   random: Random,
   format: string,
-  image: Uint8Array,
+  image: Uint8Array | RandomAccessReader,
   files: { readonly spool: string; readonly target: string },
   workers = 0,
   { passphrase, ...planning }: StreamPlanOptions & { readonly passphrase?: Uint8Array } = {},
 ): Promise<StreamedInto> {
-  const plan = planStream(format, image.subarray(0, 1024 ** 2), planning)
+  const reader = image instanceof Uint8Array ? readerOf(image) : image
+  const plan = planStream(format, await reader.read(0, 1024 ** 2), planning)
   if (!plan.supported) throw new NotStreamed(plan.reason)
   await using spool = await open(files.spool, 'w+')
   await using target = await open(files.target, 'w')
@@ -34,7 +37,7 @@ export async function streamInto(
   let spooledBytes = 0
   const requireInside = (offset: number, length: number): void => {
     // Of some only the end tells.
-    const most = sizeBytes ?? (format === 'vpc' || format === 'luks' ? image.length : 0)
+    const most = sizeBytes ?? (format === 'vpc' || format === 'luks' ? reader.size : 0)
     if (length < 1 || offset + length > most) {
       throw new Error(`${length} bytes at ${offset} of a disk of ${sizeBytes}`)
     }
@@ -50,7 +53,7 @@ export async function streamInto(
     spool: {
       file: spool,
       write: async (chunk, offset) => {
-        if (offset + chunk.length > image.length) throw new Error('more is spooled than has come')
+        if (offset + chunk.length > reader.size) throw new Error('more is spooled than has come')
         spooledBytes += chunk.length
         await writeFully(spool, chunk, offset)
       },
@@ -64,7 +67,7 @@ export async function streamInto(
     },
   })
   try {
-    await feed(random, image, (chunk, offset) => decoder.write(chunk, offset))
+    await feed(random, reader, (chunk, offset) => decoder.write(chunk, offset))
     const { virtualSizeBytes } = await decoder.end()
     await target.truncate(virtualSizeBytes)
     return { sizeBytes: virtualSizeBytes, spooledBytes }
@@ -75,7 +78,7 @@ export async function streamInto(
 
 async function feed(
   random: Random,
-  image: Uint8Array,
+  image: RandomAccessReader,
   write: (chunk: Uint8Array, offset: number) => Promise<void>,
 ): Promise<void> {
   const most = random.pick([100_000, 100_000, 1024 ** 2, 3 * 1024 ** 2, 100])
@@ -88,11 +91,13 @@ async function feed(
     }
   }
   try {
-    for (let at = 0; at < image.length;) {
+    for (let at = 0; at < image.size;) {
       // Small ones would take for ever.
-      const length = Math.ceil(1 + random.below(most) + (most < 1000 ? image.length / 3000 : 0))
-      const chunk = new Uint8Array(image.subarray(at, at + length))
+      const length = Math.ceil(1 + random.below(most) + (most < 1000 ? image.size / 3000 : 0))
+      const chunk = await image.read(at, length)
       const lent = lend(chunk, at).finally(() => underWay.delete(lent))
+      // The next chunk is waited for meanwhile.
+      lent.catch(() => undefined)
       underWay.add(lent)
       at += chunk.length
       if (underWay.size >= 3) await Promise.race(underWay)

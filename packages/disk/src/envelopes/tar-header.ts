@@ -38,7 +38,9 @@ export function readTarHeader(block: Uint8Array): TarHeader | undefined {
   const storedBytes = readTarNumber(block, 124)
   if (storedBytes === undefined) return undefined
   const type = String.fromCharCode(block[156] ?? 0)
-  return { kind: kinds.get(type) ?? 'other', name: nameOf(block), storedBytes }
+  // In another format than GNU's the same letter is a file without holes, or nothing.
+  const isKnown = type !== 'S' || latin1(block, 257, 8) === 'ustar  '
+  return { kind: (isKnown ? kinds.get(type) : undefined) ?? 'other', name: nameOf(block), storedBytes }
 }
 
 /** In POSIX's format a long name is in two parts; in GNU's there is something else in that place. */

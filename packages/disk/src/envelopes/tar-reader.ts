@@ -52,9 +52,13 @@ export class TarReader implements Envelope {
   #pax: ReadonlyMap<string, string> = new Map()
   #longName: string | undefined
   #attributes: 'pax' | 'name' | 'none' = 'none'
+  /** Of all headers of names and attributes since the last file. */
+  #attributeBytes = 0
   #name = ''
   #sizeBytes = 0
   #extents: SparseExtent[] = []
+  /** Of them, the one whose bytes come. */
+  #extent = 0
   /** The numbers of a map, and the start of the next one. */
   #numbers: number[] = []
   #mapRest = ''
@@ -127,6 +131,7 @@ export class TarReader implements Envelope {
     this.#pax = new Map()
     this.#longName = undefined
     this.#attributes = 'none'
+    this.#attributeBytes = 0
     if (header.kind === 'folder') return
     if (header.kind === 'other') throw this.#refuse('it holds something else than files')
     this.#setContent(pax.has('size') ? Number(pax.get('size')) : header.storedBytes)
@@ -149,7 +154,9 @@ export class TarReader implements Envelope {
     this.#setContent(storedBytes)
     this.#left += this.#padding
     this.#padding = 0
-    if (this.#left > longestAttributes) throw this.#refuse('a header of it is too long')
+    this.#attributeBytes += this.#left
+    if (this.#attributeBytes > longestAttributes) throw this.#refuse('a header of it is too long')
+    if (kind === 'name' && storedBytes === 0) throw this.#refuse('a name in it is empty')
     this.#attributes = kind === 'pax' || kind === 'name' ? kind : 'none'
     this.#step = this.#left === 0 ? 'header' : 'attributes'
   }
@@ -166,6 +173,7 @@ export class TarReader implements Envelope {
     this.#left = storedBytes
     this.#padding = (block - (storedBytes % block)) % block
     this.#extents = []
+    this.#extent = 0
   }
 
   #checkSize(sizeBytes: number | undefined): number {
@@ -189,6 +197,8 @@ export class TarReader implements Envelope {
     if (this.#left < 0) throw this.#badMap()
     const lines = (this.#mapRest + String.fromCharCode(...whole)).split('\n')
     this.#mapRest = lines.pop() ?? ''
+    // A number has fifteen digits at most; without this a line would take as much memory as the archive has.
+    if (this.#mapRest.length > block) throw this.#badMap()
     for (const line of lines) {
       if (this.#numbers.length > 0 && this.#numbers.length === 2 * (this.#numbers[0] ?? 0) + 1) break
       if (!/^\d{1,15}$/.test(line)) throw this.#badMap()
@@ -230,12 +240,12 @@ export class TarReader implements Envelope {
   async #takeContent(rest: Uint8Array): Promise<number> {
     const content = rest.subarray(0, this.#left)
     if (content.length > 0) {
-      const [extent] = this.#extents
+      const extent = this.#extents[this.#extent]
       if (extent === undefined) throw this.#badMap()
       await this.#emitZeros(extent.offset - this.#out)
       const part = content.subarray(0, extent.offset + extent.length - this.#out)
       await this.#emit(part)
-      if (this.#out === extent.offset + extent.length) this.#extents.shift()
+      if (this.#out === extent.offset + extent.length) this.#extent += 1
       this.#left -= part.length
       if (this.#left === 0) await this.#finish()
       return part.length

@@ -47,7 +47,10 @@ export async function openVmdkSet(
   }
   const taken = new Map<string, (readonly [start: number, end: number])[]>()
   const parts: DiskPart[] = []
-  for (const extent of parsed.extents) parts.push(await openExtent(extent, kind, files, taken, options))
+  for (const extent of parsed.extents) {
+    const isLast = extent === parsed.extents.at(-1)
+    parts.push(await openExtent(extent, { kind, isLast }, files, taken, options))
+  }
   return { descriptor: parsed, ...concatDisks(parts, options.signal) }
 }
 
@@ -67,13 +70,20 @@ async function readDescriptor(file: ImageFile): Promise<VmdkDescriptor> {
 
 async function openExtent(
   extent: VmdkExtent,
-  kind: 'FLAT' | 'SPARSE',
+  { kind, isLast }: { readonly kind: 'FLAT' | 'SPARSE'; readonly isLast: boolean },
   files: ReadonlyMap<string, RandomAccessReader>,
   taken: Map<string, (readonly [start: number, end: number])[]>,
   options: OpenDiskOptions,
 ): Promise<DiskPart> {
   const { access, type, sectors, firstSector, fileName = '', offset } = extent
   const size = Number(sectors) * sector
+  if (extent.isApart) {
+    refuse('vmdk-extents', 'an extent comes after an empty line, which readers take for two or for none', {
+      found: 'an empty line',
+      offset,
+      accepted: 'a comment, or the extent before it',
+    })
+  }
   if (type === 'ZERO') return zeroPart(size)
   if (type !== kind || access === 'NOACCESS' || size === 0 || firstSector > mostSectors) {
     refuse('vmdk-extents', 'an extent is of another kind than the disk', {
@@ -109,6 +119,13 @@ async function openExtent(
       found: `${sizeBytes} bytes in ${printable(fileName)}`,
       offset,
       accepted: `${size} bytes`,
+    })
+  }
+  if (!isLast && size % map.blockBytes > 0) {
+    refuse('vmdk-extents', 'an extent that others follow ends within a grain, which readers go on with', {
+      found: `${sectors} sectors in ${printable(fileName)}`,
+      offset,
+      accepted: `whole grains of ${map.blockBytes} bytes`,
     })
   }
   return createBlockDisk(file, map, options.signal)

@@ -23,7 +23,7 @@ export const vmdkInSeveral: VmdkKinds = {
 }
 
 const extentLine =
-  /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/i
+  /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/
 const settingLine = /^[A-Za-z][\w.:-]*[ \t]*=[ \t]*(.*)$/
 const typeLine = /^createType[ \t]*=[ \t]*"([^"]*)"$/
 const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
@@ -56,6 +56,8 @@ export interface VmdkExtent {
   readonly firstSector: bigint
   /** Of its line in the descriptor. */
   readonly offset: number
+  /** Whether the line before is empty: readers take such an extent twice, or not at all. */
+  readonly isApart: boolean
 }
 
 /**
@@ -79,6 +81,7 @@ export function parseVmdkDescriptor(
   let encryption: 'vmware' | undefined
   let extentCount = 0
   let sectors = 0n
+  let isApart = false
   for (const line of descriptorLines(fields, start, length)) {
     types.look(line)
     identities.look(line)
@@ -86,6 +89,7 @@ export function parseVmdkDescriptor(
     const extent = line.tooLong ? null : extentLine.exec(line.text)
     if (extent === null) {
       if (checkPlainLine(line, problems)) encryption = 'vmware'
+      isApart = line.text === ''
       continue
     }
     const [, access = '', count = '0', type = '', name, first = '0'] = extent
@@ -94,15 +98,17 @@ export function parseVmdkDescriptor(
     checkExtentName(name, encoding, line.offset, problems)
     if (extents.length < mostExtents) {
       extents.push({
-        access: access.toUpperCase(),
-        type: type.toUpperCase(),
+        access,
+        type,
         name: name === undefined ? undefined : printable(name),
         fileName: name === undefined ? undefined : decodeName(name, encoding),
         sectors: BigInt(count),
         firstSector: BigInt(first),
         offset: line.offset,
+        isApart,
       })
     }
+    isApart = false
   }
   if (extentCount === 0) wrongLine(problems, 'The descriptor has no extents', start, 'none', 'an extent')
   identities.end()

@@ -4,8 +4,9 @@ import type { RandomAccessReader } from '@disk-image/core'
 import { DiskFormatError, openVmdkSet } from '@disk-image/disk'
 import { expect, test } from 'vitest'
 import { Random } from '../../random.ts'
-import { descriptor } from '../../unit/formats/build-vmdk.ts'
+import { buildVmdk, descriptor } from '../../unit/formats/build-vmdk.ts'
 import { readerOf } from '../../unit/formats/read-all.ts'
+
 import { copyInto, createFolder, makeDisk, openReader, tool } from './tools.ts'
 
 const GiB = 1024 ** 3
@@ -86,6 +87,14 @@ test.each([
   ['a place twice', flat('RW 2 FLAT "a" 0', 'RW 2 FLAT "a" 1'), { a }, 'vmdk-block-used-twice'],
   ['a path', flat('RW 1 FLAT "/etc/passwd" 0'), { a }, 'vmdk-extents'],
   ['a path upwards', flat('RW 1 FLAT "../a" 0'), { a }, 'vmdk-extents'],
+  // Each was read otherwise by qemu-img and by libvmdk.
+  ['an extent after an empty line', flat('RW 1 FLAT "a" 0', '\nRW 1 FLAT "a" 1'), { a }, 'vmdk-extents'],
+  [
+    'an extent that ends within a grain, and another one',
+    descriptor('twoGbMaxExtentSparse', 'RW 12 SPARSE "b"', 'RW 12 SPARSE "b"'),
+    { b: buildVmdk({ capacity: 12 }) },
+    'vmdk-extents',
+  ],
   ['an extent of another kind', flat('RW 1 SPARSE "a"'), { a }, 'vmdk-extents'],
   ['an extent that may not be read', flat('NOACCESS 1 FLAT "a" 0'), { a }, 'vmdk-extents'],
   ['an empty extent', flat('RW 0 FLAT "a" 0', 'RW 1 FLAT "a" 0'), { a }, 'vmdk-extents'],

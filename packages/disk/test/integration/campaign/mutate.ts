@@ -77,7 +77,7 @@ function regionsOf(format: ReadableFormat, image: Buffer): Region[] {
   }
 }
 
-const numbers = [
+export const numbers: readonly number[] = [
   0, 1, 2, 127, 128, 255, 256, 511, 512, 2048, 0x10000, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff,
 ]
 
