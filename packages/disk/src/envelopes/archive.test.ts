@@ -104,6 +104,7 @@ describe('an OVA', () => {
   })
 
   test.each<[string, string, () => Buffer]>([
+    ['no disk', 'archive-incomplete', () => tar('m.nvram')],
     ['a disk that is missing', 'archive-incomplete', () => tar('both.ovf', 'a.vmdk')],
     [
       'the same disk twice',
@@ -126,6 +127,26 @@ describe('an OVA', () => {
   ])('with %s is refused', async (_what, rule, make) => {
     await expect(unpack(make())).rejects.toMatchObject({ rule })
   })
+})
+
+test('a disk that nobody takes is compared with the manifest, but neither unpacked nor of any size', async () => {
+  const bomb = gzipSync(Buffer.alloc(2 ** 25))
+  put('bomb.gz', bomb)
+  put('both.ovf', ovf(['bomb.gz', 'b.vmdk']))
+  put('both.mf', `SHA256(bomb.gz)= ${digest('sha256', bomb)}\n`)
+  const taken: Buffer[] = []
+  const options: Partial<UnwrapperOptions> = {
+    maxBytes: second.length,
+    open: ({ name }) =>
+      name === 'b.vmdk' ? { write: (piece) => void taken.push(Buffer.from(piece)) } : undefined,
+  }
+  const { opened } = await unpack(tar('both.ovf', 'bomb.gz', 'b.vmdk', 'both.mf'), 10_000, options)
+  expect(Buffer.concat(taken)).toEqual(second)
+  expect(opened).toEqual(['tar'])
+  put('both.mf', `SHA256(bomb.gz)= ${digest('sha256', first)}\n`)
+  const wrong = unpack(tar('both.ovf', 'bomb.gz', 'b.vmdk', 'both.mf'), 10_000, options)
+  await expect(wrong).rejects.toMatchObject({ rule: 'ova-manifest' })
+  put('both.ovf', ovf(['a.vmdk', 'b.vmdk']))
 })
 
 test('an archive of endless files is given up', async () => {

@@ -114,7 +114,7 @@ class ArchiveReader {
         },
       )
     }
-    const sink = await this.#options.open({ name, sizeBytes: member.sizeBytes, described })
+    const sink = await this.#options.open({ ...member, name, described })
     return sink === undefined ? undefined : this.#hashed(name, sink, member.sizeBytes)
   }
 
@@ -139,6 +139,7 @@ class ArchiveReader {
   }
 
   async end(): Promise<void> {
+    if (this.#seen.size === 0) throw this.refuse('archive-incomplete', 'The archive holds no disk')
     for (const { file, id } of this.ovf?.disks ?? []) {
       if (file !== undefined && !this.#seen.has(file)) {
         throw this.refuse(

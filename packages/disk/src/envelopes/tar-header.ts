@@ -1,5 +1,5 @@
 /** What an entry of a tar archive is, as far as a disk in it goes. */
-type TarEntryKind = 'file' | 'sparse' | 'pax' | 'name' | 'skipped' | 'folder' | 'other'
+type TarEntryKind = 'file' | 'sparse' | 'pax' | 'global' | 'name' | 'skipped' | 'folder' | 'other'
 
 /** A header of a tar archive. */
 export interface TarHeader {
@@ -8,6 +8,8 @@ export interface TarHeader {
   readonly name: string
   /** Bytes behind the header. */
   readonly storedBytes: number
+  /** Whether it is of POSIX's format, in which attributes come before it. */
+  readonly isPosix: boolean
 }
 
 /** A range of a sparse file that is in the archive. */
@@ -22,7 +24,7 @@ const kinds: ReadonlyMap<string, TarEntryKind> = new Map([
   ['7', 'file'],
   ['S', 'sparse'],
   ['x', 'pax'],
-  ['g', 'pax'],
+  ['g', 'global'],
   ['L', 'name'],
   ['K', 'skipped'],
   ['V', 'skipped'],
@@ -33,14 +35,15 @@ const kinds: ReadonlyMap<string, TarEntryKind> = new Map([
 export function readTarHeader(block: Uint8Array): TarHeader | undefined {
   let sum = 0
   for (const [at, byte] of block.entries()) sum += at >= 148 && at < 156 ? 0x20 : byte
-  const checksum = latin1(block, 148, 8).trim()
-  if (!/^[0-7]{1,7}$/.test(checksum) || Number.parseInt(checksum, 8) !== sum) return undefined
+  const checksum = octal(latin1(block, 148, 8))
+  if (checksum === undefined || checksum !== sum) return undefined
   const storedBytes = readTarNumber(block, 124)
   if (storedBytes === undefined) return undefined
   const type = String.fromCharCode(block[156] ?? 0)
   // In another format than GNU's the same letter is a file without holes, or nothing.
-  const isKnown = type !== 'S' || latin1(block, 257, 8) === 'ustar  '
-  return { kind: (isKnown ? kinds.get(type) : undefined) ?? 'other', name: nameOf(block), storedBytes }
+  const format = latin1(block, 257, 8)
+  const kind = type !== 'S' || format === 'ustar  ' ? kinds.get(type) : undefined
+  return { kind: kind ?? 'other', name: nameOf(block), storedBytes, isPosix: format === 'ustar' }
 }
 
 /** In POSIX's format a long name is in two parts; in GNU's there is something else in that place. */
@@ -54,12 +57,17 @@ function nameOf(block: Uint8Array): string {
 export function readTarNumber(block: Uint8Array, at: number): number | undefined {
   const first = block[at] ?? 0
   if ((first & 0x80) === 0) {
-    const text = latin1(block, at, 12).trim()
-    return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : undefined
+    return octal(latin1(block, at, 12))
   }
   let value = first & 0x7f
   for (let index = 1; index < 12; index += 1) value = value * 256 + (block[at + index] ?? 0)
   return Number.isSafeInteger(value) ? value : undefined
+}
+
+/** Octal digits between blanks; none are 0. */
+function octal(text: string): number | undefined {
+  const digits = /^ *([0-7]*) *$/.exec(text)?.[1]
+  return digits === undefined ? undefined : Number.parseInt(digits || '0', 8)
 }
 
 /** Extents of an old sparse header or of one of its continuations, up to the first that is not used. */

@@ -81,6 +81,42 @@ test.each<[string, () => Buffer]>([
   await expect(unpack(make(), 4096)).rejects.toMatchObject({ rule: 'archive' })
 })
 
+/** Changes some bytes of a header, and makes its sum right. */
+function edited(archive: Buffer, at: number, changes: Readonly<Record<number, string>>): Buffer {
+  const bytes = Buffer.from(archive)
+  for (const [place, text] of Object.entries(changes)) bytes.write(text, at + Number(place), 'latin1')
+  bytes.fill(' ', at + 148, at + 156)
+  const sum = bytes.subarray(at, at + 512).reduce((all, byte) => all + byte, 0)
+  bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1')
+  return bytes
+}
+
+// Each is read otherwise by GNU's tar.
+test.each<[string, () => Buffer]>([
+  ['a size with a blank that is none', () => edited(tar('another', 'disk.raw'), 1024, { 135: '\xa0' })],
+  ['a long name without one', () => edited(tar('another'), 0, { 156: 'L', 124: '00000000000' })],
+  ['attributes of one file for all', () => edited(tar('--format=pax', '-S', 'disk.raw'), 0, { 156: 'g' })],
+  [
+    'attributes before an older header',
+    () => edited(tar('--format=pax', '-S', 'disk.raw'), 1024, { 257: 'untar' }),
+  ],
+  [
+    'a sparse file in POSIX format',
+    () => edited(tar('--format=oldgnu', '-S', 'disk.raw'), 0, { 257: 'ustar\x0000' }),
+  ],
+  ['a map that goes on perhaps', () => edited(tar('--format=oldgnu', '-S', 'disk.raw'), 0, { 482: '0' })],
+  ['a map whose number never ends', () => tar('--format=pax', '-S', 'disk.raw').fill('1', 1536, 3072)],
+  [
+    'attributes without end',
+    () => {
+      const one = tar('--format=pax', '-S', 'disk.raw').subarray(0, 1024)
+      return Buffer.concat(Array.from({ length: 200 }, () => one))
+    },
+  ],
+])('what readers disagree about is refused: %s', async (_name, make) => {
+  await expect(unpack(make(), 4096)).rejects.toMatchObject({ rule: 'archive' })
+})
+
 test('holes count for the size that a disk may have', async () => {
   await expect(unpack(tar('-S', 'disk.raw'), 4096, disk.length - 1)).rejects.toMatchObject({
     rule: 'decompressed-size',

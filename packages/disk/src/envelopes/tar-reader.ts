@@ -20,6 +20,8 @@ export interface TarMember {
   readonly name: string
   /** Bytes of the file, holes included. */
   readonly sizeBytes: number
+  /** Of them, those that the archive does not have. */
+  readonly holeBytes: number
 }
 
 /** Takes a member's bytes; `end` follows the last of them. */
@@ -35,6 +37,7 @@ interface TarHandler {
   refuse(reason: string, offset: number): Error
 }
 
+type Attributes = 'pax' | 'global' | 'name' | 'skipped'
 type Step = 'header' | 'attributes' | 'more-extents' | 'map' | 'content' | 'over'
 
 /**
@@ -51,7 +54,7 @@ export class TarReader implements Envelope {
   #padding = 0
   #pax: ReadonlyMap<string, string> = new Map()
   #longName: string | undefined
-  #attributes: 'pax' | 'name' | 'none' = 'none'
+  #attributes: Attributes | 'none' = 'none'
   /** Of all headers of names and attributes since the last file. */
   #attributeBytes = 0
   #name = ''
@@ -122,8 +125,13 @@ export class TarReader implements Envelope {
     }
     const header = readTarHeader(whole)
     if (header === undefined) throw this.#refuse('a header of it is damaged')
-    if (header.kind === 'pax' || header.kind === 'name' || header.kind === 'skipped') {
-      this.#beginAttributes(header)
+    if (
+      header.kind === 'pax' ||
+      header.kind === 'global' ||
+      header.kind === 'name' ||
+      header.kind === 'skipped'
+    ) {
+      this.#beginAttributes(header, header.kind)
       return
     }
     const pax = this.#pax
@@ -140,6 +148,7 @@ export class TarReader implements Envelope {
       this.#sizeBytes = this.#checkSize(readTarNumber(whole, 483))
       this.#takeExtents(whole, 386, 4, 482)
     } else if ([...pax.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
+      if (!header.isPosix) throw this.#refuse('attributes come before a header of another format')
       if (pax.get('GNU.sparse.major') !== '1') throw this.#refuse('its file is sparse in an outdated way')
       this.#sizeBytes = this.#checkSize(Number(pax.get('GNU.sparse.realsize')))
       this.#step = 'map'
@@ -150,20 +159,24 @@ export class TarReader implements Envelope {
     }
   }
 
-  #beginAttributes({ kind, storedBytes }: TarHeader): void {
+  #beginAttributes({ storedBytes }: TarHeader, kind: Attributes): void {
     this.#setContent(storedBytes)
     this.#left += this.#padding
     this.#padding = 0
     this.#attributeBytes += this.#left
     if (this.#attributeBytes > longestAttributes) throw this.#refuse('a header of it is too long')
     if (kind === 'name' && storedBytes === 0) throw this.#refuse('a name in it is empty')
-    this.#attributes = kind === 'pax' || kind === 'name' ? kind : 'none'
+    this.#attributes = kind
     this.#step = this.#left === 0 ? 'header' : 'attributes'
   }
 
   #takeAttributes(whole: Uint8Array): void {
     if (this.#attributes === 'pax') this.#pax = new Map([...this.#pax, ...readPaxKeys(whole)])
-    else if (this.#attributes === 'name') this.#longName = textOf(whole)
+    else if (this.#attributes === 'global') {
+      // Of one file they can't hold for all, and readers disagree about what they do.
+      const isOfOne = [...readPaxKeys(whole).keys()].some((key) => /^(size|path|GNU\.sparse\..*)$/.test(key))
+      if (isOfOne) throw this.#refuse('it has the attributes of one file for all of them')
+    } else if (this.#attributes === 'name') this.#longName = textOf(whole)
     this.#step = 'header'
   }
 
@@ -187,7 +200,9 @@ export class TarReader implements Envelope {
     if (extents === undefined) throw this.#badMap()
     this.#extents.push(...extents)
     if (this.#extents.length > mostExtents) throw this.#refuse('its file has too many holes')
-    if (whole[flagAt] === 0) this.#checkExtents()
+    const flag = whole[flagAt] ?? 0
+    if (flag > 1) throw this.#badMap()
+    if (flag === 0) this.#checkExtents()
     else this.#step = 'more-extents'
   }
 
@@ -231,7 +246,8 @@ export class TarReader implements Envelope {
   async #begin(): Promise<void> {
     this.#members += 1
     this.#out = 0
-    this.#sink = (await this.#handler.open({ name: this.#name, sizeBytes: this.#sizeBytes })) ?? passOver
+    const [name, sizeBytes, holeBytes] = [this.#name, this.#sizeBytes, this.#sizeBytes - this.#left]
+    this.#sink = (await this.#handler.open({ name, sizeBytes, holeBytes })) ?? passOver
     this.#name = ''
     // A file without data has nothing else to wait for.
     if (this.#left === 0) await this.#finish()

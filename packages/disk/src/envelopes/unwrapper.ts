@@ -31,7 +31,7 @@ export interface UnwrapperOptions {
   readonly expected: 'compressed' | 'archive' | 'containerdisk' | 'any'
   /** Most bytes that may come out, of all images together. */
   readonly maxBytes: number
-  /** Called for each image before its bytes. Without a sink it is passed over. */
+  /** Called for each image before its bytes. Without a sink it is passed over: not unpacked, and of any size. */
   readonly open: (image: UnwrappedImage) => Promise<MemberSink | undefined> | MemberSink | undefined
   /** Opens what is not unpacked here. Without it that is refused. */
   readonly openWithTool?: ((name: 'xz' | 'bzip2', sink: MemberSink) => Envelope) | undefined
@@ -39,6 +39,11 @@ export interface UnwrapperOptions {
   readonly onTrailer?: ((trailer: GzipTrailer) => void) | undefined
 }
 
+const passOver: Envelope = {
+  write: () => undefined,
+  end: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+}
 const headBytes = 512
 /** Compressed within an archive, or an archive that is compressed: nobody wraps an image oftener than that. */
 const mostLayers = 2
@@ -79,6 +84,8 @@ export class Unwrapper implements Envelope {
   readonly #sum: { bytes: number }
   /** The image itself, inside an archive. */
   readonly #member: UnwrappedImage | undefined
+  /** Who takes it, where that was asked before it was unpacked. */
+  readonly #sink: MemberSink | undefined
   #head: Uint8Array = new Uint8Array(0)
   #inner: Envelope | undefined
   #nested: Unwrapper | undefined
@@ -87,12 +94,17 @@ export class Unwrapper implements Envelope {
 
   constructor(
     options: UnwrapperOptions,
-    outer?: { readonly unwrapper: Unwrapper; readonly member?: UnwrappedImage },
+    outer?: {
+      readonly unwrapper: Unwrapper
+      readonly member?: UnwrappedImage | undefined
+      readonly sink?: MemberSink | undefined
+    },
   ) {
     this.#options = options
     this.#layer = outer === undefined ? 0 : outer.unwrapper.#layer + 1
     this.#sum = outer === undefined ? { bytes: 0 } : outer.unwrapper.#sum
     this.#member = outer?.member
+    this.#sink = outer?.sink
   }
 
   /** What was opened, from the outside to the inside; complete at the end. */
@@ -142,8 +154,8 @@ export class Unwrapper implements Envelope {
     const name = this.#layer < mostLayers ? envelopeOf(head) : undefined
     this.#check(name)
     this.#name = name
-    this.#inner =
-      name === undefined ? await this.#pass() : name === 'tar' ? this.#openArchive() : this.#decompress(name)
+    if (name === undefined) this.#inner = await this.#pass()
+    else this.#inner = name === 'tar' ? this.#openArchive() : await this.#decompress(name)
     await this.#inner.write(head)
   }
 
@@ -178,14 +190,16 @@ export class Unwrapper implements Envelope {
   /** Hands the bytes on as they are. */
   async #pass(): Promise<Envelope> {
     const image = this.#member ?? { name: undefined, sizeBytes: undefined, described: undefined }
-    const sink = await this.#options.open(image)
+    const sink = this.#sink ?? (await this.#options.open(image))
+    if (sink === undefined) return passOver
+    if (this.#sink === undefined && (image.sizeBytes ?? 0) > this.#options.maxBytes) throw this.#tooLarge()
     return {
       write: async (chunk) => {
         this.#count(chunk.length)
-        await sink?.write(chunk)
+        await sink.write(chunk)
       },
       end: async () => {
-        await sink?.end?.()
+        await sink.end?.()
       },
       close: () => Promise.resolve(),
     }
@@ -197,7 +211,8 @@ export class Unwrapper implements Envelope {
       imageId,
       isLayer: this.#options.expected === 'containerdisk',
       open: (member) => {
-        if (member.sizeBytes > this.#options.maxBytes) throw this.#tooLarge()
+        // Holes cost time, even where nobody takes them.
+        if (member.holeBytes > this.#options.maxBytes) throw this.#tooLarge()
         const nested = new Unwrapper(this.#options, { unwrapper: this, member })
         this.#nested = nested
         return {
@@ -212,11 +227,12 @@ export class Unwrapper implements Envelope {
     return this.#archive
   }
 
-  #decompress(name: 'gzip' | 'zstd' | 'xz' | 'bzip2'): Envelope {
-    const nested = new Unwrapper(this.#options, {
-      unwrapper: this,
-      ...(this.#member && { member: this.#member }),
-    })
+  async #decompress(name: 'gzip' | 'zstd' | 'xz' | 'bzip2'): Promise<Envelope> {
+    const member = this.#member
+    const sink = member === undefined ? undefined : await this.#options.open(member)
+    // What nobody takes costs no unpacking, and can be no bomb.
+    if (member !== undefined && sink === undefined) return passOver
+    const nested = new Unwrapper(this.#options, { unwrapper: this, member, sink })
     this.#nested = nested
     let bytes = 0
     const write = async (chunk: Uint8Array): Promise<void> => {

@@ -77,11 +77,11 @@ async function openExtent(
 ): Promise<DiskPart> {
   const { access, type, sectors, firstSector, fileName = '', offset } = extent
   const size = Number(sectors) * sector
-  if (extent.isApart) {
-    refuse('vmdk-extents', 'an extent comes after an empty line, which readers take for two or for none', {
-      found: 'an empty line',
+  if (extent.oddity !== undefined) {
+    refuse('vmdk-extents', 'an extent is written as readers disagree about', {
+      found: extent.oddity,
       offset,
-      accepted: 'a comment, or the extent before it',
+      accepted: 'a line in capital letters, after a comment or another extent',
     })
   }
   if (type === 'ZERO') return zeroPart(size)

@@ -23,7 +23,7 @@ export const vmdkInSeveral: VmdkKinds = {
 }
 
 const extentLine =
-  /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/
+  /^(RW|RDONLY|NOACCESS)[ \t]+(\d{1,19})[ \t]+([A-Z]+)(?:[ \t]+"([^"]*)"(?:[ \t]+(\d{1,19}))?(?:[ \t]+\S+){0,2})?$/i
 const settingLine = /^[A-Za-z][\w.:-]*[ \t]*=[ \t]*(.*)$/
 const typeLine = /^createType[ \t]*=[ \t]*"([^"]*)"$/
 const parentLine = /^parentCID[ \t]*=[ \t]*(.*)$/i
@@ -56,8 +56,8 @@ export interface VmdkExtent {
   readonly firstSector: bigint
   /** Of its line in the descriptor. */
   readonly offset: number
-  /** Whether the line before is empty: readers take such an extent twice, or not at all. */
-  readonly isApart: boolean
+  /** What of its line makes readers take it twice, or not at all; they agree about other lines. */
+  readonly oddity: string | undefined
 }
 
 /**
@@ -98,14 +98,18 @@ export function parseVmdkDescriptor(
     checkExtentName(name, encoding, line.offset, problems)
     if (extents.length < mostExtents) {
       extents.push({
-        access,
-        type,
+        access: access.toUpperCase(),
+        type: type.toUpperCase(),
         name: name === undefined ? undefined : printable(name),
         fileName: name === undefined ? undefined : decodeName(name, encoding),
         sectors: BigInt(count),
         firstSector: BigInt(first),
         offset: line.offset,
-        isApart,
+        oddity: isApart
+          ? 'an empty line before it'
+          : /[a-z]/.test(access + type)
+            ? 'small letters'
+            : undefined,
       })
     }
     isApart = false

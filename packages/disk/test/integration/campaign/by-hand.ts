@@ -1,6 +1,6 @@
 import type { Random } from '../../random.ts'
 import { buildParallels, buildVdi } from '../../unit/formats/build-others.ts'
-import { buildVmwareStream } from '../../unit/formats/build-vmdk.ts'
+import { buildVmwareStream, descriptor } from '../../unit/formats/build-vmdk.ts'
 
 /** An image as other programs write it and qemu-img does not; undefined where there is none of the format. */
 export function buildByHand(random: Random, format: string): Buffer | undefined {
@@ -50,7 +50,9 @@ function buildStream(random: Random): Buffer {
     const content = new Uint8Array(short * 512).map((_, at) => (random.chance(0.01) ? at : number + 1))
     return [number, content] as const
   })
-  return Buffer.from(buildVmwareStream(grains, { capacity, grain, tableEntries: random.pick([4, 16, 512]) }))
+  const text = descriptor('streamOptimized', '', `RW ${capacity} SPARSE "disk.vmdk"`)
+  const parts = { capacity, grain, tableEntries: random.pick([4, 16, 512]), descriptor: text }
+  return Buffer.from(buildVmwareStream(grains, parts))
 }
 
 function shuffled<Item>(random: Random, items: readonly Item[]): Item[] {

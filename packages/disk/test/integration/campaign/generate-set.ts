@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import type { Random } from '../../random.ts'
 import { descriptor } from '../../unit/formats/build-vmdk.ts'
 import { makeDisk, tool } from '../formats/tools.ts'
-import type { Sample, Scratch } from './kinds.ts'
+import type { Sample, Scratch } from './sample.ts'
 
 /** A VMDK in several files, with parts that are smaller than VMware's. */
 export async function generateSet(random: Random, scratch: Scratch): Promise<Sample> {
@@ -33,7 +33,10 @@ export async function generateSet(random: Random, scratch: Scratch): Promise<Sam
     start = end
   }
   const text = descriptor(kind, lines.slice(1).join('\n'), lines[0])
-  return { what: `${kind} of ${lines.length}`, files: new Map([['disk.vmdk', Buffer.from(text)], ...parts]) }
+  return {
+    what: `${kind} of ${lines.length}${parts.size < lines.length ? ', after each other' : ''}`,
+    files: new Map([['disk.vmdk', Buffer.from(text)], ...parts]),
+  }
 }
 
 async function sparseExtent(slice: Buffer, scratch: Scratch): Promise<Buffer> {

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import type { Random } from '../../random.ts'
 import { makeDisk, tool } from '../formats/tools.ts'
-import type { Sample, Scratch } from './kinds.ts'
+import type { Sample, Scratch } from './sample.ts'
 
 /** How an image may be wrapped. */
 export type Wrapping = 'raw' | 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'tar' | 'ova'
@@ -29,7 +29,16 @@ export async function generateWrapped(wrapping: Wrapping, random: Random, scratc
     ['--format=pax', '-S'],
   ])
   const archive = scratch.file('archive.tar')
-  await tool('tar', '-C', folder, ...how, '-cf', archive, random.pick(['disk.raw', './disk.raw', '.']))
+  await tool(
+    'tar',
+    '-C',
+    folder,
+    '--mtime=@0',
+    ...how,
+    '-cf',
+    archive,
+    random.pick(['disk.raw', './disk.raw', '.']),
+  )
   const what = `tar ${how.join(' ')}`
   return sampleOf(
     what,
@@ -91,6 +100,7 @@ async function makeOva(random: Random, folder: string): Promise<Buffer> {
     '-C',
     folder,
     random.pick(['--format=ustar', '--format=gnu']),
+    '--mtime=@0',
     '-cf',
     `${folder}/m.ova`,
     ...order,

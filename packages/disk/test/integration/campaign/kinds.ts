@@ -9,18 +9,7 @@ import { generateSet } from './generate-set.ts'
 import { generateWrapped } from './generate-wrapped.ts'
 import { mutate } from './mutate.ts'
 import { mutateSet, mutateWrapped } from './mutate-others.ts'
-
-/** An image, in one file or several. */
-export interface Sample {
-  readonly what: string
-  /** By name, the image first. */
-  readonly files: ReadonlyMap<string, Buffer>
-}
-
-/** A folder for the files of one sample. */
-export interface Scratch {
-  file(name: string): string
-}
+import { imageOf, type Sample, type Scratch } from './sample.ts'
 
 /** A kind of image: what is made of it, and how it is damaged. */
 export interface Kind {
@@ -72,12 +61,6 @@ export const kinds: Readonly<Record<string, Kind>> = {
       return [name, kind]
     }),
   ),
-}
-
-export function imageOf({ files }: Sample): Buffer {
-  const [image] = files.values()
-  if (image === undefined) throw new Error('no image')
-  return image
 }
 
 /** As qemu-img writes it, or as others do. */

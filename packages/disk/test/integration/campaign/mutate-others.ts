@@ -1,6 +1,6 @@
 import type { Random } from '../../random.ts'
 import type { Wrapping } from './generate-wrapped.ts'
-import { imageOf, type Sample } from './kinds.ts'
+import { imageOf, type Sample } from './sample.ts'
 import { mutate, numbers } from './mutate.ts'
 
 /** Damages the descriptor of a VMDK in several files, or one of its parts. */
@@ -54,7 +54,7 @@ function mutateText(random: Random, text: string, names: readonly string[]): { t
       }
     }
     case 'number': {
-      const value = random.pick([...numbers, 2 ** 53, -1, 3, 100] as [number, ...number[]])
+      const value = random.pick([2 ** 53, -1, 3, 100, ...numbers])
       return { text: with_(line.replace(/\d+/, String(value))), what: `${what}: ${value}` }
     }
     case 'name': {
@@ -111,7 +111,8 @@ function sumOf(image: Buffer, at: number): number {
   return sum
 }
 
-const fields = [
+type Field = readonly [offset: number, length: number]
+const fields: readonly [Field, ...Field[]] = [
   [0, 100],
   [100, 24],
   [124, 12],
@@ -123,7 +124,7 @@ const fields = [
   [345, 155],
   [386, 97],
   [482, 13],
-] as const
+]
 
 function mutateHeader(
   random: Random,
@@ -137,7 +138,7 @@ function mutateHeader(
   if (offset === 156)
     bytes.write(random.pick(['0', '1', '2', '5', '7', 'S', 'x', 'g', 'L', 'K', 'D', 'M', '\0']), at)
   else if (random.chance(0.5)) bytes[at] = random.below(256)
-  else if (random.chance(0.5))
+  else if (random.chance(0.6))
     bytes.write(random.pick(['0', '7', '8', ' ', '\0', '-', '.', '/', '\x80', '\xff']), at, 'latin1')
   else bytes.copy(bytes, header + offset, random.pick(headers as [number, ...number[]]) + offset, undefined)
   const isSealed = random.chance(0.8)

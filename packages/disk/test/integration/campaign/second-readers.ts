@@ -50,7 +50,7 @@ export async function unwrapByTools(
   target: string,
   { opened = [], members = [] }: ReadResult,
 ): Promise<boolean> {
-  let bytes = await readFile(image)
+  let bytes: Buffer = await readFile(image)
   for (const name of opened) {
     // A name is given to tar as it is; what can't be is not compared.
     const names = members.filter((member) => member !== undefined)

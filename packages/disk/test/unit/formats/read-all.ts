@@ -4,7 +4,7 @@ import { DiskFormatError, openDisk, type ReadableFormat } from '@disk-image/disk
 /** A whole file in memory. */
 export function readerOf(bytes: Uint8Array): RandomAccessReader {
   const read = (offset: number, length: number): Promise<Uint8Array> =>
-    Promise.resolve(bytes.slice(offset, offset + length))
+    Promise.resolve(new Uint8Array(bytes.subarray(offset, offset + length)))
   return { size: bytes.length, read }
 }
 
