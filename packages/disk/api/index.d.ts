@@ -378,7 +378,8 @@ export declare class Unwrapper implements Envelope {
   #private;
   constructor(options: UnwrapperOptions, outer?: {
     readonly unwrapper: Unwrapper;
-    readonly member?: UnwrappedImage;
+    readonly member?: UnwrappedImage | undefined;
+    readonly sink?: MemberSink | undefined;
   });
   get opened(): readonly EnvelopeName[];
   get ovf(): Ovf | undefined;
@@ -504,6 +505,7 @@ interface VmdkExtent {
   readonly sectors: bigint;
   readonly firstSector: bigint;
   readonly offset: number;
+  readonly oddity: string | undefined;
 }
 
 interface VmdkHeader {

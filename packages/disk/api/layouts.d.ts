@@ -384,6 +384,7 @@ interface VmdkExtent {
   readonly sectors: bigint;
   readonly firstSector: bigint;
   readonly offset: number;
+  readonly oddity: string | undefined;
 }
 
 interface VmdkHeader {
