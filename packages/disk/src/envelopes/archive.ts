@@ -119,7 +119,7 @@ class ArchiveReader {
   }
 
   /** @see https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts */
-  async #openLayerFile(name: string, { sizeBytes }: TarMember): Promise<MemberSink | undefined> {
+  async #openLayerFile(name: string, member: TarMember): Promise<MemberSink | undefined> {
     if (/(^|\/)\.wh\./.test(name)) {
       throw this.refuse(
         'containerdisk',
@@ -135,11 +135,13 @@ class ArchiveReader {
       throw this.refuse('archive', `The archive holds more than ${mostDisks} files that may be a disk`)
     }
     this.#seen.add(name)
-    return this.#options.open({ name, sizeBytes, described: undefined })
+    return this.#options.open({ ...member, name, described: undefined })
   }
 
   async end(): Promise<void> {
-    if (this.#seen.size === 0) throw this.refuse('archive-incomplete', 'The archive holds no disk')
+    const isLayer = this.#options.isLayer === true
+    if (this.#seen.size === 0 && !isLayer)
+      throw this.refuse('archive-incomplete', 'The archive holds no disk')
     for (const { file, id } of this.ovf?.disks ?? []) {
       if (file !== undefined && !this.#seen.has(file)) {
         throw this.refuse(
