@@ -6,6 +6,7 @@ import { addFetchCommand } from './commands/fetch.ts'
 import { addImageCommands } from './commands/image.ts'
 import { addInspectCommand } from './commands/inspect.ts'
 import { addJobsCommand } from './commands/jobs.ts'
+import { addPushCommand } from './commands/push.ts'
 import { addSubmitCommands } from './commands/submit.ts'
 import { addUploadCommand } from './commands/upload.ts'
 import { addVhdCommands } from './commands/vhd.ts'
@@ -44,6 +45,7 @@ const commands: ReadonlyMap<string, (program: Command, perform: Perform) => void
   ['fetch', addFetchCommand],
   ['upload', addUploadCommand],
   ['convert', addConvertCommand],
+  ['push', addPushCommand],
   ['image', addImageCommands],
   ['vhd', addVhdCommands],
   ['clean', addCleanCommand],

@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { requireTool, type RunningRegistry, startRegistry } from '@disk-image/testing'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Ended, startCommand } from '../helpers/command.ts'
+
+const run = promisify(execFile)
+let folder: string
+let registry: RunningRegistry
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'cli-registry-'))
+  registry = await startRegistry({ auth: 'token' })
+  const qemuImg = requireTool('qemu-img')
+  await run(qemuImg, ['create', '-q', '-f', 'raw', path.join(folder, 'disk.raw'), '8M'])
+  await run(requireTool('mkfs.ext4'), ['-q', path.join(folder, 'disk.raw')])
+  await run(qemuImg, [
+    'convert',
+    '-O',
+    'qcow2',
+    path.join(folder, 'disk.raw'),
+    path.join(folder, 'disk.qcow2'),
+  ])
+  await run(qemuImg, ['convert', '-O', 'vmdk', path.join(folder, 'disk.raw'), path.join(folder, 'disk.vmdk')])
+  const backing = [
+    'create',
+    '-q',
+    '-f',
+    'qcow2',
+    '-b',
+    'disk.raw',
+    '-F',
+    'raw',
+    path.join(folder, 'overlay.qcow2'),
+  ]
+  await run(qemuImg, backing)
+})
+afterAll(async () => {
+  await registry[Symbol.asyncDispose]()
+  await rm(folder, { recursive: true })
+})
+
+const command = (...words: string[]): Promise<Ended> => {
+  const plain = [registry.host, registry.tokenHost ?? ''].flatMap((host) => ['--plain-http', host])
+  const environment = { REGISTRY_AUTH_FILE: registry.authFile }
+  return startCommand([...words, ...plain], { cwd: folder, environment }).ended
+}
+
+test.each([
+  ['containerdisk', 'disk.qcow2', 'qcow2', 'application/vnd.oci.image.layer.v1.tar+gzip'],
+  ['artifact', 'disk.vmdk', 'vmdk', 'application/octet-stream'],
+  ['kubevirt', 'disk.raw', 'raw', 'application/vnd.kubevirt.disk.raw+gzip'],
+])(
+  'push as %s says the reference to pin, and skopeo finds the image there',
+  async (as, file, format, type) => {
+    const reference = `oci://${registry.host}/disks/${as}:1`
+    const { exitCode, stdout, stderr } = await command(
+      'push',
+      file,
+      reference,
+      '--as',
+      as,
+      '--json',
+      '--annotation',
+      'a=b',
+    )
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    const report = JSON.parse(stdout) as { reference: string; digest: string }
+    expect(report).toMatchObject({ reference: `${reference}@${report.digest}`, diskFormat: format, as })
+    const words = ['inspect', '--raw', '--tls-verify=false', '--authfile', registry.authFile]
+    const pinned = `docker://${registry.host}/disks/${as}@${report.digest}`
+    const inspected = await run(requireTool('skopeo'), [...words, pinned])
+    expect(JSON.parse(inspected.stdout)).toMatchObject({
+      layers: [{ mediaType: type }],
+      annotations: { a: 'b' },
+    })
+  },
+)
+
+test('what is not safe, or not what it is said to be, is not pushed', async () => {
+  const reference = `oci://${registry.host}/disks/none:1`
+  expect((await command('push', 'overlay.qcow2', reference)).exitCode).toBe(3)
+  expect((await command('push', 'disk.qcow2', reference, '--disk-format', 'vmdk')).exitCode).toBe(3)
+  const vmdk = await command('push', 'disk.vmdk', reference)
+  expect(vmdk).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining('push it as an artifact') as string,
+  })
+  expect((await command('push', 'disk.qcow2', `oci://${registry.host}/disks/none@sha256:00`)).exitCode).toBe(
+    1,
+  )
+  const file = path.join(folder, 'wrong.json')
+  const login = (await readFile(registry.authFile, 'utf8')).replace(
+    /"auth":"[^"]*"/,
+    `"auth":"${btoa('me:geheim')}"`,
+  )
+  await writeFile(file, login)
+  const wrong = await command('push', 'disk.qcow2', reference, '--auth-file', file)
+  expect(wrong).toMatchObject({ exitCode: 5, stderr: expect.not.stringContaining('geheim') as string })
+})
