@@ -517,6 +517,7 @@ interface VolumeToImageRequest extends CallOptions$1 {
   readonly volumeFormat?: string | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
+  readonly diskSubformat?: string | undefined;
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
   readonly verify?: VerifyPolicy$1 | undefined;

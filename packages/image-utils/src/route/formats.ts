@@ -37,7 +37,9 @@ export function isReadByUs(format: string): boolean {
 }
 
 /** What encoders of ours are asked for, by format; of what is not named here qemu-img knows more. */
-const subformats: Readonly<Record<string, readonly string[]>> = {}
+const subformats: Readonly<Record<string, readonly string[]>> = {
+  vmdk: ['', 'monolithicSparse', 'streamOptimized'],
+}
 
 /**
  * Whether an encoder of ours makes files of a format, under any of its names: otherwise qemu-img does.

@@ -15,6 +15,7 @@ import { RateLimiter } from '@disk-image/io'
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded, type HeldFile, holdToChown } from '@disk-image/host'
+import { checkSubformat } from '@disk-image/qemu-img'
 import { Cleanup } from '../services/cleanup.ts'
 import { type Services, type Throttle, chooseImageService } from '../services/services.ts'
 import { driverOf, headBytes, isWrittenByUs, layoutOf } from '../route/formats.ts'
@@ -51,6 +52,8 @@ export interface VolumeToImageRequest extends CallOptions {
   readonly runAsRoot?: boolean | undefined
   /** Compression of a qcow2. @default 'zlib' where the option `imageCompressOnUpload` is on */
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
+  /** A variant of the image's format: `fixed` of vhd, `streamOptimized` of vmdk … @default as qemu-img makes it */
+  readonly diskSubformat?: string | undefined
   readonly storeId?: string | undefined
   readonly baseImageRef?: string | undefined
   /** What is compared after sending; `none` saves hashing. @default 'fallback': size, and the service's hash */
@@ -136,6 +139,7 @@ async function transfer(
       reason: `Image ${image.id} has container_format 'compressed', which is not allowed for uploads: set allowCompressionOnImageUpload.`,
     })
   }
+  checkSubformat(toQemuFormat(diskFormat), request.diskSubformat)
   signal?.throwIfAborted()
   return Cleanup.around(services.logger, async (cleanup) => {
     await makeReadable(services, request, cleanup)
@@ -264,7 +268,7 @@ async function judgeVolume(
     name: `image ${image.id}`,
     kind: 'image',
     format: toQemuFormat(formats.diskFormat),
-    encodes: isWrittenByUs(formats.diskFormat),
+    encodes: isWrittenByUs(formats.diskFormat, request.diskSubformat),
     spools: compressionOf(services, request) !== 'none',
     needsTool: (throttle.prefix ?? []).length > 0,
     writesZeros: false,
@@ -329,7 +333,7 @@ function writeJob(
     throttle: request.throttle ?? services.throttle,
     needsRoot: false,
     call: { signal, onProgress },
-    request: { volume, runAsRoot },
+    request: { volume, runAsRoot, volumeSubformat: request.diskSubformat },
     compression: target.format === 'qcow2' ? compressionOf(services, request) : 'none',
   }
 }

@@ -244,11 +244,11 @@ describe('without qemu-img', () => {
   }
 
   test.each([
-    ['vmdk', 'qcow2', {}],
+    ['vmdk', 'parallels', {}],
     ['vdi', 'raw', { throttle: { prefix: ['nice'] } }],
-    ['raw', 'qcow2', {}],
-    ['raw', 'vpc', {}],
-    ['qcow2', 'qcow2', {}],
+    ['raw', 'qed', {}],
+    ['raw', 'vpc', { disableSparse: true }],
+    ['qcow2', 'qcow2', { throttle: { prefix: ['nice'] } }],
     ['raw', 'raw', { throttle: { prefix: ['nice'] } }],
   ] as const)('%s → %s %j is refused before a byte is taken', async (format, volumeFormat, more) => {
     const imageId = await work.add(await convert(format), { disk_format: format, container_format: 'bare' })
