@@ -18,6 +18,7 @@ const guide: Item[] = [
     text: 'Tasks',
     items: [
       { text: 'A volume from an image', link: '/guide/volume-from-image' },
+      { text: 'An image from a URL', link: '/guide/image-from-url' },
       { text: 'An image from a volume', link: '/guide/image-from-volume' },
       { text: 'Many images at once', link: '/guide/many-images' },
       { text: 'LUKS volumes', link: '/guide/luks' },

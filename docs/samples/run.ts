@@ -53,7 +53,7 @@ function writeCommand(folder: string): void {
  */
 export async function runSample(stage: Stage, sample: Sample): Promise<string> {
   const folder = stage.open()
-  const text = moveIntoStage(sample.text, folder, stage.glanceUrl)
+  const text = moveIntoStage(sample.text, folder, stage.glanceUrl, stage.webUrl)
   const programs = path.join(folder, '.bin')
   writeCommand(programs)
   const searchPath = `${programs}:${process.env['PATH'] ?? ''}`

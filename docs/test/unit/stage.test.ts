@@ -6,12 +6,13 @@ test('paths of the pages are led into the folder of a sample, others stay', () =
     "a('/var/lib/images', '/dev/vg/volume-1', '/etc/passwd') x=/var/tmp/y",
     '/t',
     '',
+    '',
   )
   expect(moved).toBe("a('/t/var/lib/images', '/t/dev/vg/volume-1', '/etc/passwd') x=/t/var/tmp/y")
 })
 
-test('the Glance of the pages is the one that runs', () => {
-  expect(moveIntoStage("'http://glance.example:9292'", '/t', 'http://127.0.0.1:1')).toBe(
-    "'http://127.0.0.1:1'",
-  )
+test('the servers of the pages are those that run', () => {
+  const text = "'http://glance.example:9292' https://images.example/ubuntu.qcow2"
+  const moved = moveIntoStage(text, '/t', 'http://127.0.0.1:1', 'http://127.0.0.1:2')
+  expect(moved).toBe("'http://127.0.0.1:1' http://127.0.0.1:2/ubuntu.qcow2")
 })
