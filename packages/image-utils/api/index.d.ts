@@ -84,6 +84,10 @@ import {
 } from "@disk-image/glance-client";
 
 import {
+  HttpSourceOptions,
+} from "@disk-image/sources";
+
+import {
   ImageSignatureVerificationError,
   InvalidSignatureImageError,
 } from "@disk-image/glance-client/signature";
@@ -359,6 +363,10 @@ interface ImageUtilsOptions {
   readonly sandbox?: SandboxMode | undefined;
 }
 
+interface NetworkOptions {
+  readonly url?: HttpSourceOptions | undefined;
+}
+
 interface OpenSourceOptions extends CallOptions$1 {
   readonly context?: RequestContext$1 | undefined;
   readonly imageService?: ImageService$1 | (() => Promise<ImageService$1>) | undefined;
@@ -366,6 +374,7 @@ interface OpenSourceOptions extends CallOptions$1 {
   readonly workingDirectory?: string | undefined;
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined;
   readonly diskFormat?: string | undefined;
+  readonly network?: NetworkOptions | undefined;
 }
 
 interface OpenedSource extends DescribedSource, AsyncDisposable {

@@ -33,6 +33,10 @@ import {
   FormatPolicyOptions,
 } from "@disk-image/format-policy";
 
+import {
+  HttpSourceOptions,
+} from "@disk-image/sources";
+
 type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB"> & {
   readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB">[];
 };
@@ -272,6 +276,10 @@ interface ImageUtilsOptions {
   readonly sandbox?: SandboxMode | undefined;
 }
 
+interface NetworkOptions {
+  readonly url?: HttpSourceOptions | undefined;
+}
+
 interface OpenSourceOptions extends CallOptions {
   readonly context?: RequestContext | undefined;
   readonly imageService?: ImageService | (() => Promise<ImageService>) | undefined;
@@ -279,6 +287,7 @@ interface OpenSourceOptions extends CallOptions {
   readonly workingDirectory?: string | undefined;
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined;
   readonly diskFormat?: string | undefined;
+  readonly network?: NetworkOptions | undefined;
 }
 
 interface OpenedSource extends DescribedSource, AsyncDisposable {

@@ -184,6 +184,7 @@ interface UploadedBlob {
 interface UrlCredentialOptions {
   readonly headersFile?: string | undefined;
   readonly netrcFile?: string | undefined;
+  readonly workingDirectory?: string | undefined;
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
 }
 

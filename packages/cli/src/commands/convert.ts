@@ -8,7 +8,14 @@ import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import { holdOperand, openStream, resolveDestination, resolveOperand } from './file-source.ts'
-import { openWord, readManner, readSourceWord, type SourceFlags, withSourceOptions } from './open-word.ts'
+import {
+  lookUpChecksums,
+  openWord,
+  readManner,
+  readSourceWord,
+  type SourceFlags,
+  withSourceOptions,
+} from './open-word.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
@@ -147,7 +154,7 @@ async function convertSource(
   word: Word,
   [name = '', ...destinations]: readonly string[],
 ): Promise<boolean> {
-  const manner = readManner(flags)
+  const manner = readManner(await lookUpChecksums(session, flags, name))
   const isPlain = word.kind === 'file' && manner.checksums === undefined
   const isStream = word.kind === 'file' && (await openStream(session, name)) !== undefined
   const file = word.kind === 'file' ? session.resolve(word.path) : undefined

@@ -16,7 +16,7 @@ import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { openWord, readSourceWord, withSourceOptions } from './open-word.ts'
+import { lookUpChecksums, openWord, readSourceWord, withSourceOptions } from './open-word.ts'
 import { collect, formatName, knownFormat, size, wholeNumber } from './values.ts'
 
 interface FetchFlags extends TransferFlags, ListFlags {
@@ -38,6 +38,7 @@ is that of the failures where they are all alike, and 1 otherwise.
 Examples:
   $ disk-image fetch IMAGE disk.raw                           into a file, with holes where there are zeroes
   $ disk-image fetch ./disk.qcow2 /dev/vg0/volume --checksum sha256:9f86…
+  $ disk-image fetch https://host/disk.qcow2 /dev/vg0/volume --checksum https://host/SHA256SUMS
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
   $ disk-image fetch IMAGE disk.raw --size 512M               into a file of 512 MiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
@@ -134,10 +135,11 @@ async function fetchAny(
 
 async function fetchImage(
   session: Session,
-  flags: FetchFlags & GlobalFlags,
+  given: FetchFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
   const [name = '', ...destinations] = operands
+  const flags = await lookUpChecksums(session, given, name)
   for (const destination of destinations) resolveDestination(session, destination)
   const word = await readSourceWord(name, 'image')
   const store = word.kind === 'image' ? await session.store() : undefined

@@ -2,7 +2,7 @@ import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
 import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { openStream, openUploadFile } from './file-source.ts'
-import { openWord, readManner, readSourceWord, type SourceFlags } from './open-word.ts'
+import { lookUpChecksums, openWord, readManner, readSourceWord, type SourceFlags } from './open-word.ts'
 import { sendSource } from './upload.ts'
 import { checkDiskFormat, isInspected, type JudgeFlags, judgeUpload } from './judge-upload.ts'
 import { takeBack } from './take-back.ts'
@@ -72,7 +72,7 @@ async function createFromSource(
     diskFormat: flags.diskFormat,
     containerFormat,
     inspect: isInspected({ containerFormat, inspect }),
-    ...readManner(flags),
+    ...readManner(await lookUpChecksums(session, flags, word)),
   })
   const record =
     guarded === true

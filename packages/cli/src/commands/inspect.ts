@@ -5,7 +5,14 @@ import { formatName } from './values.ts'
 import { holdOperand, isStandardInput, openStream, resolveOperand } from './file-source.ts'
 import { describeInspection } from './describe-inspection.ts'
 import { type JudgedFile, judgeFile, judgeInspection, judgeReader } from './judge-file.ts'
-import { openWord, readManner, readSourceWord, type SourceFlags, withSourceOptions } from './open-word.ts'
+import {
+  lookUpChecksums,
+  openWord,
+  readManner,
+  readSourceWord,
+  type SourceFlags,
+  withSourceOptions,
+} from './open-word.ts'
 import { recordCase } from './record-case.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -41,12 +48,13 @@ export function addInspectCommand(program: Command, perform: Perform): void {
 
 async function inspect(
   session: Session,
-  flags: InspectFlags & GlobalFlags,
+  given: InspectFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  if (operands.length > 1 && flags.record !== undefined) throw new UsageError('--record is for one file.')
+  if (operands.length > 1 && given.record !== undefined) throw new UsageError('--record is for one file.')
   const found: Inspected[] = []
   for (const name of operands) {
+    const flags = await lookUpChecksums(session, given, name)
     const word = await readSourceWord(name, 'file')
     const isStream = word.kind === 'file' && (await openStream(session, name)) !== undefined
     const isPlain = word.kind === 'file' && !isStream && readManner(flags).checksums === undefined
@@ -59,7 +67,7 @@ async function inspect(
     found.length === 1 && only !== undefined ? jsonOf(only) : found.map(jsonOf),
     found.flatMap(({ file, judged }, index) => [
       ...(index === 0 ? [] : ['']),
-      ...describeInspection(session.style, file, judged, flags.as),
+      ...describeInspection(session.style, file, judged, given.as),
     ]),
   )
   return found.every(({ judged }) => judged.safe) ? exitCodes.done : exitCodes.refused

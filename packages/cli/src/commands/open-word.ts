@@ -1,6 +1,8 @@
+import path from 'node:path'
 import { isatty } from 'node:tty'
 import { type Checksum, InvalidError } from '@disk-image/core'
 import type { ImageUtils, OpenedSource, Word } from '@disk-image/image-utils'
+import type { HttpSourceOptions } from '@disk-image/sources'
 import type { Command } from 'commander'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -18,8 +20,8 @@ export interface SourceFlags {
 export function withSourceOptions(command: Command): Command {
   return command
     .option(
-      '--checksum <algorithm:hex>',
-      'what the stored bytes must be, for example sha256:9f86…; may be repeated',
+      '--checksum <checksum>',
+      'what the stored bytes must be: sha256:9f86…, or the URL of a list (…/SHA256SUMS, with #NAME where the file has another name there); may be repeated',
       collect,
     )
     .option(
@@ -74,6 +76,7 @@ export async function openWord(
       imageService: store?.imageService,
       workingDirectory: session.io.workingDirectory,
       standardInput: stream && (() => stream),
+      network: read.kind === 'remote' ? { url: await readUrlOptions(session, read.reference) } : undefined,
     })
   } catch (error) {
     throw read.kind === 'file' ? asUsageError(error) : error
@@ -82,6 +85,66 @@ export async function openWord(
 
 function asUsageError(error: unknown): unknown {
   return error instanceof InvalidError ? new UsageError(error.message) : error
+}
+
+/** Variables that name authorities to trust, of all servers. */
+const authorities = ['SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'REQUESTS_CA_BUNDLE']
+
+/** How a URL is read: who runs the command says where, so any address will do. */
+async function readUrlOptions(session: Session, url: string): Promise<HttpSourceOptions> {
+  const { urlCredentials } = await import('@disk-image/sources')
+  const { loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
+  const { environment, workingDirectory } = session.io
+  const trusted = Object.fromEntries(authorities.map((name) => [name, environment[name]]))
+  return {
+    ...(await urlCredentials(url, { environment, workingDirectory })),
+    // Certificates of a cloud (OS_CACERT, OS_CERT) are for that cloud.
+    tls: await loadTls({ environment: { HOME: environment['HOME'], ...trusted }, workingDirectory }),
+    proxy: proxyFromEnvironment(environment),
+    allow: { privateAddresses: true },
+    logger: session.logger,
+  }
+}
+
+/**
+ * `--checksum` with the URL of a list becomes the checksum that the list has.
+ *
+ * @param word what is read; its file's name is looked up, unless the URL ends with another (`#disk.qcow2`)
+ */
+export async function lookUpChecksums<Flags extends SourceFlags>(
+  session: Session,
+  flags: Flags,
+  word: string,
+): Promise<Flags> {
+  const { checksum: texts = [] } = flags
+  if (!texts.some(isUrl)) return flags
+  const { checksumFromUrl } = await import('@disk-image/sources')
+  const checksum: string[] = []
+  for (const text of texts) {
+    const url = isUrl(text) ? URL.parse(text) : null
+    if (url === null) {
+      checksum.push(text)
+      continue
+    }
+    const named = isUrl(word) ? (URL.parse(word)?.pathname ?? '') : word
+    const file = path.posix.basename(decode(url.hash === '' ? named : url.hash.slice(1)))
+    const options = { ...(await readUrlOptions(session, url.href)), signal: session.io.signal }
+    const { algorithm, value } = await checksumFromUrl(url, file, options)
+    checksum.push(`${algorithm}:${value}`)
+  }
+  return { ...flags, checksum }
+}
+
+function isUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text)
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 /** What the bytes must be, by `--checksum`. */

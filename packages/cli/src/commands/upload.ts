@@ -12,7 +12,14 @@ import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { holdOperand, openStream } from './file-source.ts'
-import { openWord, readManner, readSourceWord, type SourceFlags, withSourceOptions } from './open-word.ts'
+import {
+  lookUpChecksums,
+  openWord,
+  readManner,
+  readSourceWord,
+  type SourceFlags,
+  withSourceOptions,
+} from './open-word.ts'
 import { refuseArchive, withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId } from './store-id.ts'
@@ -165,7 +172,7 @@ async function uploadSource(
     target,
     isNew: image === undefined,
     diskFormat: diskAs,
-    ...readManner(flags),
+    ...readManner(await lookUpChecksums(session, flags, given)),
     verifyUpload: flags.verify,
   })
   const {

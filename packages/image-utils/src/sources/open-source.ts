@@ -15,6 +15,7 @@ import {
 } from '@disk-image/core'
 import { envelopeOf } from '@disk-image/disk'
 import { holdFile } from '@disk-image/host'
+import type { HttpSourceOptions } from '@disk-image/sources'
 import { AmbiguousImageNameError } from '../errors.ts'
 import { chooseImageService, type Services } from '../services/services.ts'
 import { readWord, type RemoteScheme, type Word } from './read-word.ts'
@@ -40,6 +41,13 @@ export interface OpenSourceOptions extends CallOptions {
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined
   /** Any name of the format, of the disk itself where it is wrapped; what is found must be it. @default whatever is found */
   readonly diskFormat?: string | undefined
+  readonly network?: NetworkOptions | undefined
+}
+
+/** How sources are reached that are read over a network. */
+export interface NetworkOptions {
+  /** `https:` and `http:`. @default the public internet, as for URLs of strangers */
+  readonly url?: HttpSourceOptions | undefined
 }
 
 /** A source that is open. Close it. */
@@ -60,8 +68,8 @@ type Found = DescribedSource & {
 const remotes: Readonly<
   Record<RemoteScheme, ((reference: string, options: OpenSourceOptions) => Promise<Found>) | undefined>
 > = {
-  https: undefined,
-  http: undefined,
+  https: openUrl,
+  http: openUrl,
   s3: undefined,
   oci: undefined,
 }
@@ -99,6 +107,11 @@ export async function openSource(
     await close()
     throw error
   }
+}
+
+async function openUrl(url: string, { network }: OpenSourceOptions): Promise<Found> {
+  const { httpSource } = await import('@disk-image/sources')
+  return { stored: httpSource(url, network?.url) }
 }
 
 async function open(services: Services, word: Word, options: OpenSourceOptions): Promise<Found> {

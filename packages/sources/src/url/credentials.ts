@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import { readSettingsFile } from '../read-file.ts'
 import { parseUrl } from './http-source.ts'
@@ -9,6 +10,8 @@ export interface UrlCredentialOptions {
   readonly headersFile?: string | undefined
   /** A file as curl and ftp have it. @default `NETRC` of the environment */
   readonly netrcFile?: string | undefined
+  /** Where relative names of files begin. @default the process's own */
+  readonly workingDirectory?: string | undefined
   /**
    * Variables of the process: `DISK_IMAGE_URL_USER` and `DISK_IMAGE_URL_PASSWORD`, `DISK_IMAGE_URL_HEADERS` (a file),
    * `NETRC`.
@@ -27,8 +30,10 @@ export async function urlCredentials(
   options: UrlCredentialOptions,
 ): Promise<Pick<UrlOptions, 'headers' | 'basicAuth'>> {
   const { environment = {} } = options
-  const headersFile = options.headersFile ?? environment['DISK_IMAGE_URL_HEADERS']
-  const netrcFile = options.netrcFile ?? environment['NETRC']
+  const place = (file: string | undefined): string | undefined =>
+    file === undefined || file === '' ? undefined : path.resolve(options.workingDirectory ?? '', file)
+  const headersFile = place(options.headersFile ?? environment['DISK_IMAGE_URL_HEADERS'])
+  const netrcFile = place(options.netrcFile ?? environment['NETRC'])
   const headers = headersFile === undefined ? undefined : parseHeaders(await read(headersFile), headersFile)
   const user = environment['DISK_IMAGE_URL_USER']
   const password = environment['DISK_IMAGE_URL_PASSWORD'] ?? ''
