@@ -75,7 +75,7 @@ interface DynamicLayout {
   readonly overlapped: ReadonlySet<string>;
 }
 
-type EncodableFormat = "luks" | "raw" | "vmdk";
+type EncodableFormat = "luks" | "qcow2" | "raw" | "vmdk";
 
 interface EncodeDiskOptions extends EncodeOptions {
   readonly format: EncodableFormat;
@@ -86,6 +86,8 @@ interface EncodeOptions extends CallOptions {
   readonly sizeBytes?: number | undefined;
   readonly compressionLevel?: number | undefined;
   readonly workers?: number | EncodeWorkers | undefined;
+  readonly spool?: Spool | undefined;
+  readonly qcow2?: Qcow2EncodeOptions | undefined;
   readonly vmdk?: VmdkEncodeOptions | undefined;
   readonly luks?: LuksEncodeOptions | undefined;
 }
@@ -300,6 +302,12 @@ interface Pbkdf2 {
   readonly hash: LuksHash;
   readonly iterations: number;
   readonly salt: Uint8Array;
+}
+
+interface Qcow2EncodeOptions {
+  readonly version?: 2 | 3 | undefined;
+  readonly clusterSizeBytes?: number | undefined;
+  readonly compression?: "none" | "zlib" | "zstd" | undefined;
 }
 
 interface RawDisk extends Disk {
@@ -603,6 +611,7 @@ export type {
   OvfDisk,
   ParallelsDisk,
   ParallelsLayout,
+  Qcow2EncodeOptions,
   RawDisk,
   RawReader,
   ReadableFormat,

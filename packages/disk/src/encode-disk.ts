@@ -2,12 +2,13 @@ import { type Disk, type EncodedImage, type Extent, InvalidError } from '@disk-i
 import type { EncodeOptions } from './encode/encode-options.ts'
 import { concatDisks, type DiskPart } from './blocks/concat-disk.ts'
 import { encodeLuks } from './luks/encode-luks.ts'
+import { encodeQcow2 } from './qcow2/encode-qcow2.ts'
 import { encodeRaw } from './raw/encode-raw.ts'
 import { encodeVmdk } from './vmdk/encode-vmdk.ts'
 import type { RawDisk } from './raw/open-raw.ts'
 
 /** A format that is written here, in qemu-img's terms. */
-export type EncodableFormat = 'luks' | 'raw' | 'vmdk'
+export type EncodableFormat = 'luks' | 'qcow2' | 'raw' | 'vmdk'
 
 /** Options of {@link encodeDisk}. */
 export interface EncodeDiskOptions extends EncodeOptions {
@@ -20,6 +21,7 @@ export type EncodeFormat = (disk: Disk, options: EncodeOptions) => Promise<Encod
 /** A format is added by a line here. */
 const encoders: Readonly<Record<EncodableFormat, EncodeFormat>> = {
   luks: encodeLuks,
+  qcow2: encodeQcow2,
   raw: encodeRaw,
   vmdk: encodeVmdk,
 }

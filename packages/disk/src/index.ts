@@ -3,7 +3,12 @@ export type { DiskFormatErrorInit, GzipProblem, VhdErrorInit } from './errors.ts
 export type { FileRange } from './blocks/block-map.ts'
 export { encodableFormats, encodeDisk } from './encode-disk.ts'
 export type { EncodableFormat, EncodeDiskOptions } from './encode-disk.ts'
-export type { EncodeOptions, LuksEncodeOptions, VmdkEncodeOptions } from './encode/encode-options.ts'
+export type {
+  EncodeOptions,
+  LuksEncodeOptions,
+  Qcow2EncodeOptions,
+  VmdkEncodeOptions,
+} from './encode/encode-options.ts'
 export { createEncodeWorkers } from './encode/encode-workers.ts'
 export type { EncodeWorkers } from './encode/encode-workers.ts'
 export { openDisk, readableFormats } from './open-disk.ts'

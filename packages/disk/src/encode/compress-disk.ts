@@ -1,19 +1,21 @@
 import type { CallOptions } from '@disk-image/core'
 import { allocateSharedBuffer, prepareAhead } from '@disk-image/io'
-import { dataWindows, readDisk, windowBytes } from './disk-windows.ts'
-import { type DeflateKind, deflateSlackBytes } from './deflater.ts'
+import { dataWindows, readDisk, windowBytesFor } from './disk-windows.ts'
+import { type CompressKind, deflateSlackBytes } from './deflater.ts'
 import type { EncodeShare } from './encode-workers.ts'
 import type { StoredDisk } from '../raw/stored-disk.ts'
 
 /** How the units of a disk are compressed. */
 export interface CompressOptions extends CallOptions {
-  readonly kind: DeflateKind
-  /** A power of two up to 1 MiB. */
+  readonly kind: CompressKind
+  /** A power of two. */
   readonly unitBytes: number
   /** Left free in front of each unit's stream. @default 0 */
   readonly leadBytes?: number
   /** What each stream with its lead is filled up to. @default 1 */
   readonly alignBytes?: number
+  /** Whether a unit whose stream would not be shorter is put there as it is. @default false */
+  readonly storesPlain?: boolean
 }
 
 /** Neighbouring units. */
@@ -30,8 +32,10 @@ export interface CompressedUnits {
 export async function* compressDisk(
   disk: StoredDisk,
   share: EncodeShare,
-  { kind, unitBytes, leadBytes = 0, alignBytes = 1, signal, onProgress }: CompressOptions,
+  { signal, onProgress, ...options }: CompressOptions,
 ): AsyncGenerator<CompressedUnits, void, void> {
+  const { kind, unitBytes, leadBytes = 0, alignBytes = 1, storesPlain = false } = options
+  const windowBytes = windowBytesFor(unitBytes)
   const aroundBytes = leadBytes + alignBytes + Math.ceil(unitBytes / 64)
   const outputBytes = windowBytes + Math.ceil(windowBytes / unitBytes) * aroundBytes + deflateSlackBytes
   const idle: (readonly [input: Uint8Array, output: Uint8Array])[] = []
@@ -44,7 +48,8 @@ export async function* compressDisk(
     // What the end of the disk has cut off is zero.
     buffer.fill(0, bytes.length, length)
     const input = buffer.subarray(0, length)
-    const { lengths } = await share.run({ kind, input, unitBytes, output, leadBytes, alignBytes })
+    const request = { kind, input, unitBytes, output, leadBytes, alignBytes, storesPlain }
+    const { lengths } = await share.run(request)
     return { window, lengths, memory }
   })
   for await (const { window, lengths, memory } of prepared) {

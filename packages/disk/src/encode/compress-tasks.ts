@@ -1,9 +1,9 @@
 import { isZero } from '@disk-image/io'
-import { createDeflater, type Deflater, type DeflateKind } from './deflater.ts'
+import { type CompressKind, createDeflater, type Deflater } from './deflater.ts'
 
 /** Units of a disk that are compressed one behind the other. Plain data, for a worker. */
 export interface CompressRequest {
-  readonly kind: DeflateKind
+  readonly kind: CompressKind
   /** Shared memory: whole units, the last one maybe shorter. Of the one who asks alone until the reply. */
   readonly input: Uint8Array
   readonly unitBytes: number
@@ -13,6 +13,8 @@ export interface CompressRequest {
   readonly leadBytes: number
   /** Behind each stream come zeros up to a multiple of this, counted from the unit's lead. */
   readonly alignBytes: number
+  /** Whether a unit whose stream would not be shorter is put there as it is: then its length is a unit's. */
+  readonly storesPlain: boolean
 }
 
 /** What became of them. */
@@ -24,8 +26,8 @@ export interface CompressReply {
 /** Compresses what encoders of any disks ask for, one request after the other: it blocks its thread. */
 export function createCompressHandler(): (request: CompressRequest) => CompressReply {
   const deflaters = new Map<string, Deflater>()
-  return ({ kind, input, unitBytes, output, leadBytes, alignBytes }) => {
-    const key = `${kind.wrapped} ${kind.level} ${kind.windowBits}`
+  return ({ kind, input, unitBytes, output, leadBytes, alignBytes, storesPlain }) => {
+    const key = JSON.stringify(kind)
     const deflate = deflaters.get(key) ?? createDeflater(kind)
     deflaters.set(key, deflate)
     const lengths = new Int32Array(Math.ceil(input.length / unitBytes))
@@ -33,9 +35,16 @@ export function createCompressHandler(): (request: CompressRequest) => CompressR
     for (let index = 0; index < lengths.length; index += 1) {
       const unit = input.subarray(index * unitBytes, (index + 1) * unitBytes)
       if (isZero(unit)) continue
-      const length = deflate(unit, output.subarray(at + leadBytes))
+      const start = at + leadBytes
+      const room = output.subarray(start, storesPlain ? start + unitBytes : undefined)
+      let length = deflate(unit, room)
+      if (length === undefined) {
+        if (!storesPlain) throw new Error('a stream does not fit where it is compressed to')
+        room.set(unit)
+        length = unitBytes
+      }
       lengths[index] = length
-      const end = at + leadBytes + length
+      const end = start + length
       at += Math.ceil((leadBytes + length) / alignBytes) * alignBytes
       output.fill(0, end, at)
     }

@@ -1,5 +1,16 @@
+/** Zstandard, each input a frame. */
+export interface ZstdKind {
+  readonly zstd: true
+  /** 1 to 19. */
+  readonly level: number
+}
+
+/** How bytes are compressed. */
+export type CompressKind = DeflateKind | ZstdKind
+
 /** How bytes are deflated. */
 export interface DeflateKind {
+  readonly zstd?: undefined
   /** Nothing around the stream, or zlib's header and checksum. */
   readonly wrapped: boolean
   /** 1 to 9. */
@@ -9,12 +20,12 @@ export interface DeflateKind {
 }
 
 /**
- * Deflates each input as a stream of its own.
+ * Compresses each input as a stream of its own.
  *
- * @param output with room for it: {@link deflateSlackBytes} more than the input has
- * @returns bytes of the stream
+ * @param output has room for any stream where it has {@link deflateSlackBytes} more than the input
+ * @returns bytes of the stream; undefined where there is no room for it
  */
-export type Deflater = (input: Uint8Array, output: Uint8Array) => number
+export type Deflater = (input: Uint8Array, output: Uint8Array) => number | undefined
 
 /** What an input that can't be compressed may grow by, up to 2 MiB of it. */
 export const deflateSlackBytes = 4096
@@ -38,63 +49,83 @@ interface Engine {
  * One engine for all streams, as `createInflater` has one, and for the same reason: the public call makes one of
  * 256 KiB each time. Where Node.js' own does not work as it is known to, it is the public call; the bytes are the same.
  */
-export function createDeflater(kind: DeflateKind): Deflater {
+export function createDeflater(kind: CompressKind): Deflater {
   const deflate = createReusingDeflater(kind)
   return deflate !== undefined && works(deflate, kind) ? deflate : createDeflaterAnew(kind)
 }
 
-function createReusingDeflater({ wrapped, level, windowBits }: DeflateKind): Deflater | undefined {
-  const { constants, createDeflate, createDeflateRaw } = process.getBuiltinModule('node:zlib')
-  const { _handle: engine, _writeState: left } = (wrapped ? createDeflate : createDeflateRaw)({
-    level,
-    windowBits,
-  }) as unknown as { readonly _handle?: Partial<Engine>; readonly _writeState?: unknown }
+function createReusingDeflater(kind: CompressKind): Deflater | undefined {
+  const { constants } = process.getBuiltinModule('node:zlib')
+  const { _handle: engine, _writeState: left } = createStream(kind) as unknown as {
+    readonly _handle?: Partial<Engine>
+    readonly _writeState?: unknown
+  }
   if (!isEngine(engine) || !(left instanceof Uint32Array)) return undefined
   let failure: string | undefined
   engine.onerror = (_message, _number, code) => {
     failure = code
   }
+  const finish = kind.zstd === true ? constants.ZSTD_e_end : constants.Z_FINISH
   return (input, output) => {
     failure = undefined
     engine.reset()
-    engine.writeSync(constants.Z_FINISH, input, 0, input.byteLength, output, 0, output.byteLength)
+    engine.writeSync(finish, input, 0, input.byteLength, output, 0, output.byteLength)
     const [outputLeft = 0, inputLeft = 0] = left
-    if (failure !== undefined || outputLeft === 0 || inputLeft > 0) throw noRoom(failure)
+    if (outputLeft === 0 || inputLeft > 0) return undefined
+    if (failure !== undefined) throw new Error(`bytes can't be compressed: ${failure}`)
     return output.byteLength - outputLeft
   }
+}
+
+function createStream(kind: CompressKind): object {
+  const { createDeflate, createDeflateRaw, createZstdCompress } = process.getBuiltinModule('node:zlib')
+  if (kind.zstd === true) return createZstdCompress(zstdOptions(kind))
+  const { wrapped, level, windowBits } = kind
+  return (wrapped ? createDeflate : createDeflateRaw)({ level, windowBits })
+}
+
+function zstdOptions({ level }: ZstdKind): { params: Record<number, number> } {
+  return { params: { [process.getBuiltinModule('node:zlib').constants.ZSTD_c_compressionLevel]: level } }
 }
 
 function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
   return typeof engine?.reset === 'function' && typeof engine.writeSync === 'function'
 }
 
-/** Whether streams after each other are those of the public call, in shared memory too. */
-function works(deflate: Deflater, kind: DeflateKind): boolean {
+/** Whether streams after each other are those of the public call, in shared memory and behind one without room too. */
+function works(deflate: Deflater, kind: CompressKind): boolean {
   const anew = createDeflaterAnew(kind)
-  const attempt = (one: Deflater, input: Uint8Array): string => {
-    const output = new Uint8Array(new SharedArrayBuffer(4096))
-    return output.subarray(0, one(input, output)).join('.')
+  const attempt = (one: Deflater, input: Uint8Array, roomBytes: number): string => {
+    const output = new Uint8Array(new SharedArrayBuffer(roomBytes))
+    const length = one(input, output)
+    return length === undefined ? 'no room' : output.subarray(0, length).join('.')
   }
   try {
-    return [Uint8Array.of(97, 98, 97, 98, 97), new Uint8Array(999), Uint8Array.of(7)].every(
-      (input) => attempt(deflate, input) === attempt(anew, input),
-    )
+    return (
+      [
+        [Uint8Array.of(97, 98, 97, 98, 97), 4096],
+        [Uint8Array.of(7, 1, 200, 77, 5), 4],
+        [new Uint8Array(999), 4096],
+        [Uint8Array.of(7), 4096],
+      ] as const
+    ).every(([input, room]) => attempt(deflate, input, room) === attempt(anew, input, room))
   } catch {
     return false
   }
 }
 
 /** The same with the public call. */
-export function createDeflaterAnew({ wrapped, level, windowBits }: DeflateKind): Deflater {
-  const { deflateRawSync, deflateSync } = process.getBuiltinModule('node:zlib')
+export function createDeflaterAnew(kind: CompressKind): Deflater {
+  const { deflateRawSync, deflateSync, zstdCompressSync } = process.getBuiltinModule('node:zlib')
+  const compress = (input: Uint8Array): Uint8Array => {
+    if (kind.zstd === true) return zstdCompressSync(input, zstdOptions(kind))
+    return (kind.wrapped ? deflateSync : deflateRawSync)(input, kind)
+  }
   return (input, output) => {
-    const bytes = (wrapped ? deflateSync : deflateRawSync)(input, { level, windowBits })
-    if (bytes.length > output.length) throw noRoom(undefined)
+    const bytes = compress(input)
+    // As one that is not told that it ends where there is no room left.
+    if (bytes.length >= output.length) return undefined
     output.set(bytes)
     return bytes.length
   }
-}
-
-function noRoom(code: string | undefined): Error {
-  return new Error(`a stream does not fit where it is deflated to${code === undefined ? '' : `: ${code}`}`)
 }

@@ -5,6 +5,11 @@ import type { StoredDisk } from '../raw/stored-disk.ts'
 /** Bytes of a disk that are read at once. */
 export const windowBytes: number = MiB
 
+/** The same in units of this size, at least one. */
+export function windowBytesFor(unitBytes: number): number {
+  return Math.max(windowBytes, unitBytes)
+}
+
 /** A part of a disk: whole units, the last one maybe cut off by the end of the disk. */
 export interface DiskWindow {
   readonly offset: number
@@ -12,15 +17,17 @@ export interface DiskWindow {
 }
 
 /**
- * The units of a disk in which something is stored, in order, each once, in windows that are cut at every MiB.
+ * The units of a disk in which something is stored, in order, each once, in windows that are cut at every MiB, or
+ * unit where that is larger.
  *
- * @param unitBytes a power of two up to 1 MiB
+ * @param unitBytes a power of two
  */
 export async function* dataWindows(
   disk: Pick<StoredDisk, 'size' | 'extents'>,
   unitBytes: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<DiskWindow, void, void> {
+  const mostBytes = windowBytesFor(unitBytes)
   let start = 0
   let end = 0
   for await (const { offset, length, kind } of disk.extents({ signal })) {
@@ -32,8 +39,8 @@ export async function* dataWindows(
       start = end = first
     }
     while (end < behind) {
-      end = Math.min(behind, (Math.floor(end / windowBytes) + 1) * windowBytes)
-      if (end % windowBytes !== 0 && end < disk.size) continue
+      end = Math.min(behind, (Math.floor(end / mostBytes) + 1) * mostBytes)
+      if (end % mostBytes !== 0 && end < disk.size) continue
       yield { offset: start, length: end - start }
       start = end
     }

@@ -1,4 +1,5 @@
 import type { CallOptions } from '@disk-image/core'
+import type { Spool } from '../stream/stream-decoder.ts'
 import type { EncodeWorkers } from './encode-workers.ts'
 
 /** What every format is encoded with. A format's own options have its name. */
@@ -7,13 +8,29 @@ export interface EncodeOptions extends CallOptions {
   readonly subformat?: string | undefined
   /** Bytes that the disk has at least; behind its own end it reads as zero. @default its own */
   readonly sizeBytes?: number | undefined
-  /** 1 to 9, of formats that compress. @default 6 */
+  /** Of formats that compress: 1 to 9, of zstd 1 to 19. @default 6, of zstd 3 */
   readonly compressionLevel?: number | undefined
   /** Threads that compress, or some that others use, too. @default CPUs, at most 16 */
   readonly workers?: number | EncodeWorkers | undefined
+  /**
+   * Where what is compressed waits until its tables are known, in formats that have them in front: an empty file, for
+   * this image alone. @default such a disk is compressed twice
+   */
+  readonly spool?: Spool | undefined
+  readonly qcow2?: Qcow2EncodeOptions | undefined
   readonly vmdk?: VmdkEncodeOptions | undefined
   /** For `luks`, which needs them. */
   readonly luks?: LuksEncodeOptions | undefined
+}
+
+/** Options of a qcow2. */
+export interface Qcow2EncodeOptions {
+  /** 2 is what qemu before 1.7 wants. @default 3 */
+  readonly version?: 2 | 3 | undefined
+  /** A power of two, 4 KiB to 2 MiB. @default 64 KiB */
+  readonly clusterSizeBytes?: number | undefined
+  /** `zstd` needs version 3, and qemu 5.1 to be read. @default 'none' */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
 }
 
 /** Options of a VMDK. */
