@@ -1,16 +1,16 @@
 export {
+  checkImageFormats,
   fixupDiskFormat,
   formatNames,
   fromQemuFormat,
+  glanceFormats,
   isSameFormat,
   shownFormatNames,
   toGlanceFormat,
   toQemuFormat,
 } from './disk-format.ts'
-export type { FormatUse } from './disk-format.ts'
-export { checkImageFormats, glanceFormats } from './image-formats.ts'
-export type { ImageFormats } from './image-formats.ts'
-export { checkImageId } from './image-id.ts'
+export type { FormatUse, ImageFormats } from './disk-format.ts'
+export { checkImageId, recordProblem } from './image-record.ts'
 export {
   ImageDownloadFailedError,
   ImageError,
@@ -31,15 +31,13 @@ export type {
   InvalidErrorInit,
   ProcessEndReason,
   ProcessExecutionErrorInit,
+  Refusal,
+  Verdict,
 } from './errors.ts'
 export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } from './image-record.ts'
-export type { CertificateSource } from './ports/certificates.ts'
-export type { Clock } from './ports/clock.ts'
-export type { Disk, DiskReceiver, Extent } from './ports/disk.ts'
-export type { EncodedImage } from './ports/encoded-image.ts'
-export type { Envelope } from './ports/envelope.ts'
 export type {
   ByteSink,
+  CertificateSource,
   Checksum,
   DetailOptions,
   DownloadHash,
@@ -55,27 +53,28 @@ export type {
   UploadSource,
   VerifyPolicy,
 } from './ports/image-service.ts'
-export type { Layout } from './ports/layout.ts'
-export { adaptLogger, silentLogger } from './ports/logger.ts'
-export type { Logger } from './ports/logger.ts'
 export type {
+  Clock,
   Command,
   ProcessFileAccess,
   ProcessLimits,
   ProcessResult,
   ProcessRunner,
   RunOptions,
-} from './ports/process-runner.ts'
-export type { RandomAccessReader } from './ports/random-access-reader.ts'
+  TemporaryFileOptions,
+  TemporaryFiles,
+  TemporaryPath,
+} from './ports/host.ts'
+export type { Disk, DiskReceiver, Extent, RandomAccessReader } from './ports/disk.ts'
+export type { EncodedImage } from './ports/encoded-image.ts'
+export type { Envelope } from './ports/envelope.ts'
+export type { Layout } from './ports/layout.ts'
+export { adaptLogger, silentLogger } from './ports/logger.ts'
+export type { Logger } from './ports/logger.ts'
 export type { Source } from './ports/source.ts'
 export type { Target } from './ports/target.ts'
-export type { TemporaryFileOptions, TemporaryFiles, TemporaryPath } from './ports/temporary-files.ts'
-export { printable, printableAscii, printableJson, printableLines } from './printable.ts'
-export type { CallOptions, Progress, ProgressListener, ProgressStage } from './progress.ts'
+export { printable, printableAscii, printableJson, printableLines, redact } from './printable.ts'
+export type { CallOptions, Progress, ProgressListener, ProgressStage, RequestContext } from './progress.ts'
 export type { ImageSnapshot, QemuImgInfo } from './qemu-img-info.ts'
-export { recordProblem } from './record-problem.ts'
-export { redact } from './redact.ts'
-export type { Refusal, Verdict } from './refusal.ts'
-export type { RequestContext } from './request-context.ts'
 export { formatBytes, GiB, KiB, MiB } from './units.ts'
 export { jsonDepth } from './json-depth.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { recordProblem } from './record-problem.ts'
+import { recordProblem } from './image-record.ts'
 
 test.each([
   { id: 'a' },

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { redact } from './redact.ts'
+import { redact } from './printable.ts'
 
 test.each([
   ['secret,id=a,data=hunter2', 'secret,id=a,data=***'],

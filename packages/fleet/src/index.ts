@@ -1,5 +1,5 @@
 export { checkJob } from './jobs/check-job.ts'
-export { jobIdOf } from './jobs/identity.ts'
+export { jobIdOf, parseRbdName } from './jobs/identity.ts'
 export type {
   CoalesceJob,
   ConvertJob,
@@ -13,8 +13,7 @@ export type {
   JobType,
   UploadJob,
 } from './jobs/job.ts'
-export { parseRbdName } from './jobs/volume-name.ts'
-export type { RbdName } from './jobs/volume-name.ts'
+export type { RbdName } from './jobs/identity.ts'
 export { FleetJobNotFoundError } from './errors.ts'
 export { JobCancelledError } from './errors.ts'
 export { LeaseLostError } from './errors.ts'
@@ -33,4 +32,4 @@ export { globalMeter } from './worker/metrics.ts'
 export type { FleetMeter } from './worker/metrics.ts'
 export type { WorkerView } from './worker/heartbeat.ts'
 export type { BackendOptions, DriverCall, VolumeDriver } from './volumes/volume-driver.ts'
-export type { CloudAccess, CloudOptions, FleetWorkerOptions } from './worker/options.ts'
+export type { CloudAccess, CloudOptions, FleetWorkerOptions } from './worker/worker-context.ts'

@@ -1,5 +1,5 @@
-export { ImageConversionNotAllowedError } from './errors/image-conversion-not-allowed-error.ts'
-export type { ImageConversionNotAllowedErrorInit } from './errors/image-conversion-not-allowed-error.ts'
+export { ImageConversionNotAllowedError } from './errors.ts'
+export type { ImageConversionNotAllowedErrorInit } from './errors.ts'
 export { createFormatPolicy, policyFromJson } from './policy/create-format-policy.ts'
 export type { ConversionDirection, FormatPolicy, ImageEvidence } from './policy/create-format-policy.ts'
 export type { FormatPolicyOptions, ResolvedFormatPolicy } from './policy/options.ts'

@@ -49,7 +49,7 @@ export { InvalidVolumeTypeError, VolumeBackendError } from '@disk-image/qemu-img
 export type { Cipher } from '@disk-image/qemu-img'
 export { VhdError, XenserverArchiveError } from '@disk-image/vhd'
 export { createImageUtils } from './create-image-utils.ts'
-export type { ImageUtilsDependencies, Throttle } from './services/services.ts'
+export type { GlanceSettings, ImageUtilsDependencies, Throttle } from './services/services.ts'
 export type {
   BlockSize,
   CheckImageFormatOptions,
@@ -64,7 +64,6 @@ export type {
 } from './cinder/index.ts'
 export { createDirectoryImageService } from './directory/directory-image-service.ts'
 export type { DirectoryImageServiceOptions } from './directory/directory-image-service.ts'
-export type { GlanceSettings } from './services/glance-settings.ts'
 export type { ImageUtils } from './image-utils.ts'
 export type { FormatRules, ImageUtilsOptions, ResolvedOptions, SandboxMode } from './services/options.ts'
 export type { ImageToVolumePlan } from './image-to-volume/plan.ts'

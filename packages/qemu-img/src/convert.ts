@@ -8,8 +8,7 @@ import {
   type QemuImgContext,
   runCreation,
 } from './context.ts'
-import { creationOptions, type CreationOptions } from './creation-options.ts'
-import { checkDestination } from './destination.ts'
+import { creationOptions, type CreationOptions, checkDestination } from './creation-options.ts'
 import {
   type ByteRange,
   checkFormat,

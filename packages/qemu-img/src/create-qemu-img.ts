@@ -1,28 +1,21 @@
-import { ProcessExecutionError } from '@disk-image/core'
-import type { ImageSnapshot, ProcessRunner, QemuImgInfo } from '@disk-image/core'
+import {
+  ProcessExecutionError,
+  type ImageSnapshot,
+  type ProcessRunner,
+  type QemuImgInfo,
+  InvalidError,
+} from '@disk-image/core'
 import type { ImageReference } from './image-reference.ts'
-import { resolveLimits } from './context.ts'
-import type { QemuImgLimits } from './context.ts'
-import { checkQemuImgVersion, parseVersion } from './version.ts'
-import { check } from './check.ts'
-import type { CheckOptions, CheckReport } from './check.ts'
-import { compare } from './compare.ts'
-import type { CompareOptions, Comparison } from './compare.ts'
-import type { QemuImgContext } from './context.ts'
-import { convert } from './convert.ts'
-import type { ConvertOptions } from './convert.ts'
-import { create } from './create.ts'
-import type { CreateOptions } from './create.ts'
-import { info } from './info.ts'
-import type { InfoOptions } from './info.ts'
-import { map } from './map.ts'
-import type { MapExtent, MapOptions } from './map.ts'
-import { measure } from './measure.ts'
-import type { Measurement, MeasureOptions, MeasureSource } from './measure.ts'
-import { resize } from './create.ts'
-import type { ResizeOptions } from './create.ts'
-import { changeSnapshot, snapshots } from './snapshot.ts'
-import type { SnapshotOptions } from './snapshot.ts'
+import { resolveLimits, type QemuImgLimits, type QemuImgContext } from './context.ts'
+import { check, type CheckOptions, type CheckReport } from './check.ts'
+import { compare, type CompareOptions, type Comparison } from './compare.ts'
+import { convert, type ConvertOptions } from './convert.ts'
+import { create, type CreateOptions, resize, type ResizeOptions } from './create.ts'
+import { info, type InfoOptions } from './info.ts'
+import { map, type MapExtent, type MapOptions } from './map.ts'
+import { measure, type Measurement, type MeasureOptions, type MeasureSource } from './measure.ts'
+import { changeSnapshot, snapshots, type SnapshotOptions } from './snapshot.ts'
+import { VolumeBackendError } from './errors.ts'
 
 /** What {@link createQemuImg} needs. */
 export interface QemuImgDependencies {
@@ -107,4 +100,47 @@ async function askVersion(
       return parseVersion(error.stdout)
     throw error
   }
+}
+
+/**
+ * The version in what `qemu-img --version` prints: `[7, 2, 22]`. Undefined where there is none.
+ *
+ * @throws {VolumeBackendError} where it is not numbers with dots between them
+ * @see cinder.image.image_utils.get_qemu_img_version
+ */
+export function parseVersion(text: string): number[] | undefined {
+  const version = /qemu-img version ([0-9.]*)/.exec(text)?.[1]
+  if (version === undefined) return undefined
+  const numbers = version.split('.').map((part) => (part === '' ? Number.NaN : Number(part)))
+  if (!numbers.every(Number.isSafeInteger)) {
+    throw new VolumeBackendError({ reason: `qemu-img calls its version '${version}'` })
+  }
+  return numbers
+}
+
+/**
+ * Refuses a `qemu-img` that is older than demanded.
+ *
+ * @param current - what {@link parseVersion} found
+ * @throws {VolumeBackendError} where it is older, or has no version
+ * @throws {InvalidError} where the demand is not numbers with dots between them
+ * @see cinder.image.image_utils.check_qemu_img_version
+ */
+export function checkQemuImgVersion(current: readonly number[] | undefined, minimum: string): void {
+  if (typeof minimum !== 'string' || !/^\d+(?:\.\d+)*$/.test(minimum)) {
+    throw new InvalidError({ reason: `A version must be numbers with dots between them, not '${minimum}'` })
+  }
+  if (current !== undefined && compareVersions(current, minimum.split('.').map(Number)) >= 0) return
+  throw new VolumeBackendError({
+    reason: `qemu-img ${minimum} or later is required by this volume driver. Current qemu-img version: ${current?.join('.') ?? 'None'}`,
+  })
+}
+
+/** Part by part; of two that begin alike the longer one is the later one. */
+function compareVersions(left: readonly number[], right: readonly number[]): number {
+  for (let index = 0; index < Math.min(left.length, right.length); index += 1) {
+    const difference = (left[index] ?? 0) - (right[index] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return left.length - right.length
 }

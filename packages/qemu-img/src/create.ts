@@ -7,8 +7,7 @@ import {
   runCreation,
   runQemuImg,
 } from './context.ts'
-import { creationOptions, type CreationOptions } from './creation-options.ts'
-import { checkDestination } from './destination.ts'
+import { creationOptions, type CreationOptions, checkDestination } from './creation-options.ts'
 import {
   checkFormat,
   checkPath,

@@ -6,7 +6,7 @@ import { QemuImgOutputError } from './errors.ts'
 import { parseInfo } from './info.ts'
 import { parseMap } from './map.ts'
 import { parseMeasurement } from './measure.ts'
-import { parseVersion } from './version.ts'
+import { parseVersion } from './create-qemu-img.ts'
 
 import * as fc from 'fast-check'
 

@@ -5,8 +5,7 @@ import { openStream, openUploadFile } from './file-source.ts'
 import { lookUpChecksums, openWord, readManner, readSourceWord, type SourceFlags } from './open-word.ts'
 import { sendSource } from './upload.ts'
 import { checkDiskFormat, isInspected, type JudgeFlags, judgeUpload } from './judge-upload.ts'
-import { takeBack } from './take-back.ts'
-import { takeStoreId, withoutStoreId } from './store-id.ts'
+import { takeBack, takeStoreId, withoutStoreId } from './new-image.ts'
 
 /** Flags of `image create`. */
 export interface CreateFlags extends JudgeFlags, SourceFlags {

@@ -6,7 +6,7 @@ import { UsageError } from '../usage-error.ts'
 import { openUploadFile, type UploadFile } from './file-source.ts'
 import { describeImage, readImage } from './image-show.ts'
 import { type JudgeFlags, judgeUpload } from './judge-upload.ts'
-import { takeBack } from './take-back.ts'
+import { takeBack } from './new-image.ts'
 
 /** Flags of `image import`. */
 export interface ImportFlags extends JudgeFlags {

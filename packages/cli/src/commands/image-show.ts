@@ -1,11 +1,12 @@
-import type { ImageRecord } from '@disk-image/core'
+import { type ImageRecord, formatBytes, InvalidError } from '@disk-image/core'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { alignFields, alignRows, type Cell } from '../output/table.ts'
 import { exactBytes } from '../output/units.ts'
 import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
-import { paintStatus } from './image-list.ts'
 import { operand } from './values.ts'
+import type { Style } from '../output/style.ts'
+import { UsageError } from '../usage-error.ts'
 
 /** What one looks for first. */
 const firstFields = ['id', 'name', 'status', 'disk_format', 'container_format', 'size', 'virtual_size']
@@ -104,4 +105,117 @@ export async function listStores(session: Session): Promise<void> {
 /** Flags are strings on Glance's wire. */
 function isTrue(flag: string | boolean | undefined): boolean {
   return flag === true || (typeof flag === 'string' && flag.toLowerCase() === 'true')
+}
+
+/** Flags of `image list`. */
+export interface ListFlags {
+  readonly name?: string
+  readonly status?: string
+  readonly diskFormat?: string
+  readonly visibility?: string
+  readonly property?: Readonly<Record<string, string>>
+  readonly limit?: number
+}
+
+/** A status in its colour: green can be fetched. */
+function paintStatus(style: Style, status: string): Cell {
+  if (status === 'active') return { text: status, paint: style.good }
+  return { text: status, paint: status === 'killed' || status === 'deactivated' ? style.bad : style.note }
+}
+
+/** Bytes of the data, or a dash where there is none. */
+function sizeOf({ size }: ImageRecord): string {
+  return typeof size === 'number' ? formatBytes(size) : '–'
+}
+
+/** `disk-image image list` */
+export async function listImages(session: Session, flags: ListFlags): Promise<void> {
+  const { imageService, context, description } = await session.store()
+  const { name, status, diskFormat, visibility, property, limit } = flags
+  const wanted = { ...property, name, status, disk_format: diskFormat, visibility }
+  const filters = Object.fromEntries(
+    Object.entries(wanted).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const])),
+  )
+  const images = await imageService.detail(context, { filters, limit, signal: session.io.signal })
+  const { style } = session
+  const header = ['ID', 'NAME', 'STATUS', 'FORMAT', 'SIZE'].map((text) => ({ text, paint: style.bold }))
+  const rows = images.map((image) => [
+    image.id,
+    image.name ?? '',
+    paintStatus(style, image.status ?? ''),
+    formatOf(image),
+    sizeOf(image),
+  ])
+  if (images.length === 0) session.remark(`There is no such image in ${description}.`)
+  session.answer({ images }, images.length === 0 ? [] : alignRows([header, ...rows]), 'all')
+}
+
+function formatOf({ disk_format: disk, container_format: container }: ImageRecord): string {
+  const wrapped =
+    container === undefined || container === null || container === 'bare' ? '' : ` in ${container}`
+  return `${disk ?? '–'}${wrapped}`
+}
+
+/** Flags of `image set`. */
+export interface SetFlags {
+  readonly property?: Readonly<Record<string, string>>
+}
+
+/** Flags of `image unset`. */
+export interface UnsetFlags {
+  readonly property?: readonly string[]
+}
+
+/** `disk-image image set`: the properties that are named; all others stay. */
+export async function setProperties(
+  session: Session,
+  { property }: SetFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<void> {
+  if (property === undefined) throw new UsageError('Say with --property KEY=VALUE what shall be set.')
+  const record = await readRecord(session, operand(operands, 0))
+  for (const name of Object.keys(property)) {
+    if (name === 'properties' || (Object.hasOwn(record, name) && !Object.hasOwn(record.properties, name))) {
+      throw new UsageError(`${name} is a field of an image, and no property.`)
+    }
+  }
+  await change(session, record.id, { set: property, remove: [] })
+}
+
+/** `disk-image image unset`: removes properties. */
+export async function unsetProperties(
+  session: Session,
+  { property = [] }: UnsetFlags & GlobalFlags,
+  operands: readonly string[],
+): Promise<void> {
+  if (property.length === 0) throw new UsageError('Say with --property KEY what shall be removed.')
+  const { id, properties } = await readRecord(session, operand(operands, 0))
+  const missing = property.find((name) => !Object.hasOwn(properties, name))
+  if (missing !== undefined) {
+    const names = Object.keys(properties).join(', ')
+    throw new InvalidError({
+      reason: `Image ${id} has no property ${missing}; it has ${names === '' ? 'none' : names}.`,
+    })
+  }
+  await change(session, id, { set: {}, remove: property })
+}
+
+async function readRecord(session: Session, imageId: string): Promise<ImageRecord> {
+  const { imageService, context } = await session.store()
+  return imageService.show(context, imageId, { signal: session.io.signal })
+}
+
+async function change(
+  session: Session,
+  imageId: string,
+  { set, remove }: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] },
+): Promise<void> {
+  const { imageService, context } = await session.store()
+  const metadata = Object.keys(set).length === 0 ? {} : { properties: set }
+  const record = await imageService.update(context, imageId, metadata, {
+    signal: session.io.signal,
+    purgeProperties: false,
+    removeProperties: remove,
+  })
+  session.answer(record, describeImage(session, record))
 }

@@ -1,9 +1,17 @@
 import { type Command, Option } from 'commander'
 import { createImage, type CreateFlags } from './image-create.ts'
 import { importImage, type ImportFlags } from './image-import.ts'
-import { listImages, type ListFlags } from './image-list.ts'
-import { setProperties, type SetFlags, unsetProperties, type UnsetFlags } from './image-set.ts'
-import { deleteImages, listStores, showImage } from './image-show.ts'
+import {
+  listImages,
+  type ListFlags,
+  setProperties,
+  type SetFlags,
+  unsetProperties,
+  type UnsetFlags,
+  deleteImages,
+  listStores,
+  showImage,
+} from './image-show.ts'
 import { withJudgeOptions } from './judge-upload.ts'
 import { withSourceOptions } from './open-word.ts'
 import type { Perform } from './perform.ts'

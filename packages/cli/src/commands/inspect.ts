@@ -1,9 +1,12 @@
+import { type FileHandle, open } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { HeldFile } from '@disk-image/host'
+import { formatBytes, printable, type RandomAccessReader } from '@disk-image/core'
+import type { Check, ImageDetails, InspectionResult } from '@disk-image/image-utils/inspector'
+import { readFully, writeFully } from '@disk-image/io'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { formatName } from './values.ts'
 import { holdOperand, isStandardInput, openStream, resolveOperand } from './file-source.ts'
-import { describeInspection } from './describe-inspection.ts'
 import { type JudgedFile, judgeFile, judgeInspection, judgeReader } from './judge-file.ts'
 import {
   lookUpChecksums,
@@ -13,10 +16,12 @@ import {
   type SourceFlags,
   withSourceOptions,
 } from './open-word.ts'
-import { recordCase } from './record-case.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import type { Perform } from './perform.ts'
+import type { Paint, Style } from '../output/style.ts'
+import { alignFields, alignRows } from '../output/table.ts'
+import { exactBytes } from '../output/units.ts'
 
 interface InspectFlags extends SourceFlags {
   readonly as?: string
@@ -137,4 +142,166 @@ async function judge(session: Session, source: HeldFile, flags: InspectFlags): P
     `${target} has the ${recorder.keptBytes} bytes that were read; look at them before you pass it on`,
   )
   return judged
+}
+
+/** What `inspect` says to a person. */
+function describeInspection(
+  style: Style,
+  file: string,
+  { inspection, checks, verdict, matches }: JudgedFile,
+  claimed: string | undefined,
+): string[] {
+  const { format, virtualSizeBytes, fileSizeBytes, contentName, matches: signatures } = inspection
+  const others = signatures.filter((name) => name !== format && name !== contentName)
+  return [
+    style.bold(printable(file)),
+    ...alignFields(
+      [
+        ['Format', [format, ...describeDetails(inspection.details)].join(', ')],
+        ['Disk', virtualSizeBytes === undefined ? 'not said by the header' : exactBytes(virtualSizeBytes)],
+        ['File', fileSizeBytes === undefined ? undefined : exactBytes(fileSizeBytes)],
+        ['Holds', contentName],
+        ['Also found', others.length === 0 ? undefined : others.join(', ')],
+        ...describeReferences(inspection),
+        ['Verdict', describeVerdict(style, verdict)],
+        [
+          'Claimed',
+          matches === undefined
+            ? undefined
+            : matches.ok
+              ? { text: `${claimed}, and that is what it is`, paint: style.good }
+              : { text: `${claimed}, which it is not`, paint: style.bad },
+        ],
+      ],
+      '  ',
+    ),
+    ...describeChecks(style, checks),
+  ]
+}
+
+function describeVerdict(style: Style, verdict: JudgedFile['verdict']): { text: string; paint: Paint } {
+  if (verdict === 'safe') return { text: 'safe', paint: style.good }
+  if (verdict === 'not-safe') return { text: 'not safe', paint: style.bad }
+  return { text: 'not a disk image', paint: style.note }
+}
+
+function describeDetails(details: ImageDetails): string[] {
+  const { version, subformat, createType, clusterSizeBytes, compressionType, encryption, cipher } = details
+  return [
+    version === undefined ? '' : `version ${version}`,
+    subformat ?? createType ?? '',
+    clusterSizeBytes === undefined ? '' : `clusters of ${formatBytes(clusterSizeBytes)}`,
+    compressionType ?? '',
+    details.extendedL2 === true ? 'extended L2' : '',
+    encryption === undefined ? '' : `encrypted (${encryption})`,
+    cipher ?? '',
+    (details.internalSnapshots ?? 0) > 0 ? `${details.internalSnapshots} internal snapshots` : '',
+    (details.bitmaps ?? 0) > 0 ? `${details.bitmaps} bitmaps` : '',
+  ].filter((text) => text !== '')
+}
+
+function describeReferences({ details }: InspectionResult): [string, string | undefined][] {
+  const { backingFile, backingFileFormat, dataFile, extents } = details
+  const backingFormat = backingFileFormat === undefined ? '' : ` (${backingFileFormat})`
+  return [
+    ['Backing file', backingFile === undefined ? undefined : `${backingFile}${backingFormat}`],
+    ['Data file', dataFile],
+    ['Extents', extents?.join(', ')],
+  ]
+}
+
+function describeChecks(style: Style, checks: readonly Check[]): string[] {
+  if (checks.length === 0) return ['  No check applies to it: raw bytes may be anything.']
+  const lines = alignRows(
+    checks.map(({ name, ok, reason }) => [
+      ok ? { text: '✓', paint: style.good } : { text: '✗', paint: style.bad },
+      name,
+      reason ?? '',
+    ]),
+    '  ',
+  )
+  return checks.flatMap(({ ok, found, offset, accepted, reference }, index) => [
+    lines[index] ?? '',
+    ...(ok
+      ? []
+      : alignFields(
+          [
+            ['found', found],
+            ['at', offset === undefined ? undefined : `byte ${offset}`],
+            ['accepted', accepted],
+            ['see', reference],
+          ],
+          '      ',
+        )),
+  ])
+}
+
+const sectorBytes = 512
+
+/** A case that is being recorded. */
+interface CaseRecorder extends AsyncDisposable {
+  /** Reads the file, and keeps what was read. */
+  readonly reader: RandomAccessReader
+  /** Bytes kept so far, without sectors of zeroes. */
+  readonly keptBytes: number
+}
+
+/**
+ * Records what the inspector reads of an image: a file of the same size with holes for everything else. The
+ * inspector says the same of it, and it has nothing of the disk but the first MiB and the tables.
+ *
+ * @param path an image, a regular file
+ * @param target a new file, mode 0600
+ */
+async function recordCase(path: string, target: string): Promise<CaseRecorder> {
+  const source = await open(path)
+  let record: FileHandle | undefined
+  try {
+    const { size } = await source.stat()
+    record = await open(target, 'wx', 0o600)
+    await record.truncate(size)
+    return new SparseRecorder(source, record, size)
+  } catch (error) {
+    await source.close()
+    await record?.close()
+    throw error
+  }
+}
+
+class SparseRecorder implements CaseRecorder {
+  readonly #source: FileHandle
+  readonly #record: FileHandle
+  readonly #size: number
+  #keptBytes = 0
+
+  constructor(source: FileHandle, record: FileHandle, size: number) {
+    this.#source = source
+    this.#record = record
+    this.#size = size
+  }
+
+  get reader(): RandomAccessReader {
+    return { size: this.#size, read: (offset, length) => this.#read(offset, length) }
+  }
+
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
+  async #read(offset: number, length: number): Promise<Uint8Array> {
+    const buffer = new Uint8Array(Math.min(length, Math.max(0, this.#size - offset)))
+    const bytes = buffer.subarray(0, await readFully(this.#source, buffer, offset))
+    for (let start = 0; start < bytes.length; start += sectorBytes) {
+      const sector = bytes.subarray(start, start + sectorBytes)
+      if (sector.every((byte) => byte === 0)) continue
+      await writeFully(this.#record, sector, offset + start)
+      this.#keptBytes += sector.length
+    }
+    return bytes
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#source.close()
+    await this.#record.close()
+  }
 }

@@ -1,14 +1,16 @@
-import { printableJson } from '@disk-image/core'
 import { setTimeout as delay } from 'node:timers/promises'
+import { printableJson, formatBytes } from '@disk-image/core'
 import { type Command, Option } from 'commander'
-import type { Fleet, FleetJobState, JobView } from '@disk-image/fleet'
+import type * as FleetPackage from '@disk-image/fleet'
+import type { Fleet, FleetJobState, JobView, FleetJob } from '@disk-image/fleet'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { type FleetFlags, withFleet, withFleetOptions } from './jobs-fleet.ts'
-import { describeJob, describeJobs } from './jobs-table.ts'
 import type { Perform } from './perform.ts'
 import { operand, wholeNumber } from './values.ts'
+import type { Style } from '../output/style.ts'
+import { alignFields, alignRows, type Cell } from '../output/table.ts'
+import { formatRate, formatSeconds } from '../output/units.ts'
 
 interface JobsFlags extends FleetFlags {
   readonly watch?: boolean
@@ -112,4 +114,131 @@ async function cancelJob(
     session.answer({ id, cancelled: true }, [`${id} is cancelled.`])
     return exitCodes.done
   })
+}
+
+/** Options of every command that speaks to the fleet. */
+export interface FleetFlags {
+  readonly redis?: string
+  readonly prefix?: string
+}
+
+/** Adds them. */
+export function withFleetOptions(command: Command): Command {
+  return command
+    .option('--redis <url>', 'where the queue is; better DISK_IMAGE_REDIS, which no list of processes shows')
+    .option('--prefix <name>', "of every key in Redis (default: 'disk-image')")
+}
+
+/** The package that knows the queue: who works alone doesn't need it. */
+export async function loadFleet(): Promise<typeof FleetPackage> {
+  try {
+    return await import('@disk-image/fleet')
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes('@disk-image/fleet')) throw cause
+    throw new UsageError(
+      'This command needs the package @disk-image/fleet. Install it with: npm install --global @disk-image/fleet',
+      { cause },
+    )
+  }
+}
+
+/** Where Redis is: the option, or the environment. */
+export function redisOf(session: Session, flags: FleetFlags): string {
+  const url = flags.redis ?? session.io.environment['DISK_IMAGE_REDIS'] ?? ''
+  if (url === '') {
+    throw new UsageError(
+      'Say where the queue is: --redis redis://HOST:6379, or set DISK_IMAGE_REDIS to that.',
+    )
+  }
+  return url
+}
+
+/** Runs something with the fleet, which is closed afterwards. A Redis that doesn't answer is told at once. */
+export async function withFleet<Result>(
+  session: Session,
+  flags: FleetFlags,
+  use: (fleet: FleetPackage.Fleet) => Promise<Result>,
+): Promise<Result> {
+  const { createFleet } = await loadFleet()
+  const fleet = createFleet({ connection: redisOf(session, flags), prefix: flags.prefix })
+  try {
+    await fleet.check()
+    return await use(fleet)
+  } finally {
+    await fleet.close()
+  }
+}
+
+/** A line for each job, those that run first. */
+export function describeJobs(style: Style, views: readonly JobView[]): string[] {
+  if (views.length === 0) return ['There are no such jobs.']
+  const order = ['active', 'waiting', 'delayed', 'failed', 'cancelled', 'completed']
+  const sorted = views.toSorted(
+    (left, right) =>
+      order.indexOf(left.state) - order.indexOf(right.state) || left.submittedAt - right.submittedAt,
+  )
+  const head: Cell[] = ['JOB', 'STATE', 'STAGE', 'DONE', 'RATE', 'WORKER', 'WHAT'].map((text) => ({
+    text,
+    paint: style.dim,
+  }))
+  return alignRows([head, ...sorted.map((view) => rowOf(style, view))])
+}
+
+function rowOf(style: Style, view: JobView): Cell[] {
+  const paint = { completed: style.good, failed: style.bad, cancelled: style.note }[view.state as 'failed']
+  const running = view.state === 'active' ? view.progress : undefined
+  return [
+    view.id,
+    paint === undefined ? view.state : { text: view.state, paint },
+    running?.stage ?? '',
+    doneOf(view),
+    running === undefined || running.rateBytesPerSecond === 0 ? '' : formatRate(running.rateBytesPerSecond),
+    running?.worker ?? view.result?.worker ?? '',
+    view.error === undefined ? whatOf(view.job) : `${view.error.code}: ${view.error.message}`,
+  ]
+}
+
+function doneOf({ state, progress }: JobView): string {
+  if (state !== 'active' || progress === undefined) return ''
+  const total = progress.total ?? (progress.unit === 'percent' ? 100 : undefined)
+  if (total !== undefined && total > 0) return `${Math.floor((progress.completed / total) * 100)} %`
+  return progress.unit === 'bytes' ? formatBytes(progress.completed) : ''
+}
+
+function whatOf(job: FleetJob): string {
+  switch (job.type) {
+    case 'fetch':
+      return `${job.imageId} → ${job.volume}`
+    case 'upload':
+      return `${job.volume} → ${job.imageId}`
+    case 'convert':
+      return `${job.source} → ${job.volume}`
+    case 'coalesce':
+      return `${job.chain.length} files → ${job.chain.at(-1)}`
+    case 'inspect':
+    default:
+      return job.imageId
+  }
+}
+
+/** All of one job. */
+export function describeJob(style: Style, view: JobView): string[] {
+  const { progress, error, startedAt, endedAt } = view
+  const seconds = startedAt === undefined ? undefined : ((endedAt ?? Date.now()) - startedAt) / 1000
+  return alignFields([
+    ['Job', { text: view.id, paint: style.bold }],
+    ['State', view.state],
+    ['What', whatOf(view.job)],
+    ['Submitted', new Date(view.submittedAt).toISOString()],
+    ['Took', seconds === undefined ? undefined : formatSeconds(seconds)],
+    ['Attempts', `${view.attempts} ended, ${view.crashes} lost with their worker`],
+    ['Stage', view.state === 'active' ? `${progress?.stage ?? 'begin'} ${doneOf(view)}` : undefined],
+    ['Worker', progress?.worker ?? view.result?.worker],
+    [
+      'Error',
+      error === undefined ? undefined : { text: `${error.code}: ${error.message}`, paint: style.bad },
+    ],
+    ['rule', error?.rule],
+  ])
 }

@@ -22,8 +22,7 @@ import {
 } from './open-word.ts'
 import { refuseArchive, withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { withoutStoreId, takeStoreId } from './store-id.ts'
-import { takeBack } from './take-back.ts'
+import { withoutStoreId, takeStoreId, takeBack } from './new-image.ts'
 import { collectProperty, knownFormat, operand } from './values.ts'
 
 interface UploadFlags extends SourceFlags {

@@ -1,7 +1,10 @@
 import { type Command, Option } from 'commander'
 import type { Perform } from './perform.ts'
-import { coalesceVhds, type CoalesceFlags, flattenVhds, type FlattenFlags } from './vhd-chain.ts'
 import {
+  coalesceVhds,
+  type CoalesceFlags,
+  flattenVhds,
+  type FlattenFlags,
   createVhdFile,
   type CreateVhdFlags,
   reparentVhd,

@@ -6,7 +6,7 @@ import type { CloudOptions, FleetWorker } from '@disk-image/fleet'
 
 import { type GlobalFlags, openStore, type Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
-import { type FleetFlags, loadFleet, redisOf, withFleetOptions } from './jobs-fleet.ts'
+import { type FleetFlags, loadFleet, redisOf, withFleetOptions } from './jobs.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { collect, size, wholeNumber } from './values.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Session } from '../session.ts'
-import { both, createDebugLogger, debugWanted } from './debug-logger.ts'
+import { both, createDebugLogger, debugWanted } from './logger.ts'
 
 test.each([
   [undefined, false],

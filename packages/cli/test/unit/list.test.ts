@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseEntry } from '../../src/commands/list-entry.ts'
-import { maximumLineBytes, readLines, type ListLine } from '../../src/commands/list-lines.ts'
+import { maximumLineBytes, readLines, type ListLine } from '../../src/commands/read-list.ts'
 import { UsageError } from '../../src/usage-error.ts'
 
 async function linesOf(chunks: readonly Uint8Array[]): Promise<ListLine[]> {

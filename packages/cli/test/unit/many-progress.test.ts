@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createManyProgress } from '../../src/output/many-progress.ts'
-import { fitEnd, fitStart, textWidth } from '../../src/output/text-width.ts'
+import { createManyProgress, fitEnd, fitStart, textWidth } from '../../src/output/many-progress.ts'
 import { Screen } from '../helpers/screen.ts'
 
 const MiB = 1024 * 1024

@@ -1,6 +1,5 @@
 import type { ImageLocation, ImageMetadata, ImageRecord } from '../image-record.ts'
-import type { CallOptions } from '../progress.ts'
-import type { RequestContext } from '../request-context.ts'
+import type { CallOptions, RequestContext } from '../progress.ts'
 
 /**
  * Takes an image's bytes in order.
@@ -229,4 +228,13 @@ export interface ImageService {
     length: number,
     options?: CallOptions,
   ): Promise<Uint8Array>
+}
+
+/** Finds the certificate that an image's signature names: Barbican, a folder of PEM files, your own. */
+export interface CertificateSource {
+  /**
+   * @returns the certificate in PEM
+   * @throws where there is none, or it may not be read
+   */
+  getCertificate(context: RequestContext, certificateId: string, options?: CallOptions): Promise<string>
 }

@@ -1,4 +1,4 @@
-import type { Refusal } from '../refusal.ts'
+import type { Refusal } from '../errors.ts'
 
 /**
  * What one parse of an image's metadata yields. The verdict is made of it, the reader reads by it, and the plan and

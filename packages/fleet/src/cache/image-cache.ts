@@ -5,7 +5,7 @@ import { InvalidError } from '@disk-image/core'
 import type { CallOptions, ImageRecord, ImageService, RequestContext } from '@disk-image/core'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
 import { preparePrivateFolder } from '@disk-image/host'
-import type { LeaseStore } from '../lease/lease-store.ts'
+import type { LeaseStore } from '../lease/lease.ts'
 import { downloadPartial } from './download-partial.ts'
 
 /** Where images are kept on a host. */

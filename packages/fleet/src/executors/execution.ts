@@ -1,4 +1,10 @@
-import type { ImageRecord, ImageService, ProgressListener, RequestContext } from '@disk-image/core'
+import {
+  type ImageRecord,
+  type ImageService,
+  type ProgressListener,
+  type RequestContext,
+  NotSupportedOperationError,
+} from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
 import type { ImageCache } from '../cache/image-cache.ts'
 import type { BackendOptions, VolumeDriver } from '../volumes/volume-driver.ts'
@@ -25,3 +31,14 @@ export interface Execution {
 
 /** What a job reports. */
 export type Report = Readonly<Record<string, unknown>>
+
+/** @throws {NotSupportedOperationError} where the worker has no driver for Ceph */
+export function needRbd({ rbd }: Execution): VolumeDriver {
+  if (rbd === undefined) {
+    throw new NotSupportedOperationError({
+      operation: 'rbd',
+      reason: 'This worker has no driver for volumes of Ceph: give it one made by createRbdDriver.',
+    })
+  }
+  return rbd
+}

@@ -1,10 +1,14 @@
-import { toQemuFormat } from '@disk-image/core'
-import type { ImageRecord, ImageService } from '@disk-image/core'
-import type { FleetJob } from '../jobs/job.ts'
-import { runConvert } from './convert.ts'
-import type { Execution, Report } from './execution.ts'
-import { runFetch } from './fetch.ts'
-import { runUpload } from './upload.ts'
+import {
+  toQemuFormat,
+  type ImageRecord,
+  type ImageService,
+  InvalidError,
+  type Target,
+  ImageDownloadFailedError,
+} from '@disk-image/core'
+import type { FleetJob, ConvertJob, FetchJob, UploadJob } from '../jobs/job.ts'
+import { type Execution, type Report, needRbd } from './execution.ts'
+import { cacheNameOf, readThroughCache } from '../cache/cached-image-service.ts'
 
 /** Does a job, over the facade. */
 export async function runJob(job: FleetJob, execution: Execution): Promise<Report> {
@@ -70,4 +74,166 @@ export function convertsData(job: FleetJob, record: ImageRecord | undefined): bo
     default:
       return false
   }
+}
+
+/** A disk file into another format; both are told. */
+async function runConvert(job: ConvertJob, execution: Execution): Promise<Report> {
+  const { imageUtils, signal, onProgress, backend } = execution
+  const { source, sourceFormat, volume, volumeFormat, volumeSubformat, compression = 'none' } = job
+  const convert = (destination: string): Promise<void> =>
+    imageUtils.convertImage(source, destination, volumeFormat, {
+      srcFormat: sourceFormat,
+      outSubformat: volumeSubformat,
+      compress: compression !== 'none',
+      compression: compression === 'none' ? undefined : compression,
+      disableSparse: job.disableSparse,
+      imageId: source,
+      runAsRoot: backend.runAsRoot ?? false,
+      signal,
+      onProgress,
+    })
+  execution.check()
+  if (!volume.startsWith('rbd:')) await convert(volume)
+  else {
+    const driver = needRbd(execution)
+    if (toQemuFormat(volumeFormat) !== 'raw') throw new InvalidError({ reason: 'A volume of Ceph is raw.' })
+    await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
+    await convert(temporary.path)
+    execution.check()
+    await driver.write(temporary.path, volume, { signal })
+  }
+  return { source, volume, sourceFormat, volumeFormat }
+}
+
+/** An image onto a volume, through the cache where there is one. */
+async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
+  const { imageUtils, context, signal, onProgress, backend } = execution
+  const { imageId, hash, volume, type: _type, backend: _backend, cloud: _cloud, ...keywords } = job
+  const imageService = execution.imageService as ImageService
+  const record = execution.record as ImageRecord
+  if (hash !== undefined) checkHash(record, hash)
+  const held = await holdInCache(record, imageService, execution)
+  try {
+    execution.check()
+    const fill = async (destination: string, target?: Target): Promise<Report> => ({
+      ...(await imageUtils.imageToVolume({
+        ...keywords,
+        target: target && checkedBefore(target, execution),
+        imageService: held.imageService,
+        context,
+        imageId,
+        volume: destination,
+        runAsRoot: backend.runAsRoot,
+        signal,
+        onProgress,
+      })),
+    })
+    if (!volume.startsWith('rbd:')) return await fill(volume)
+    const driver = needRbd(execution)
+    if (toQemuFormat(job.volumeFormat ?? 'raw') !== 'raw') {
+      throw new InvalidError({ reason: 'A volume of Ceph is raw: leave volumeFormat out.' })
+    }
+    const target = await driver.openNew?.(volume, { signal })
+    if (target !== undefined) return await fillNew(target, () => fill(volume, target))
+    await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
+    const report = await fill(temporary.path)
+    execution.check()
+    await driver.write(temporary.path, volume, { signal })
+    return { ...report, volume }
+  } finally {
+    held.release()
+  }
+}
+
+/** A volume that is new is taken back where it isn't filled, whoever noticed. */
+async function fillNew(target: Target, fill: () => Promise<Report>): Promise<Report> {
+  try {
+    return await fill()
+  } catch (error) {
+    await target.abandon()
+    throw error
+  }
+}
+
+/** Asks once more whose the volume is, before it becomes one. */
+function checkedBefore(target: Target, execution: Execution): Target {
+  return {
+    write: (bytes, offset) => target.write(bytes, offset),
+    zero: (offset, length) => target.zero(offset, length),
+    commit: (sizeBytes) => {
+      execution.check()
+      return target.commit(sizeBytes)
+    },
+    abandon: () => target.abandon(),
+    [Symbol.asyncDispose]: () => target.abandon(),
+  }
+}
+
+function checkHash(record: ImageRecord, expected: NonNullable<FetchJob['hash']>): void {
+  const { os_hash_algo: algorithm, os_hash_value: value, checksum } = record
+  const found = expected.algorithm === 'md5' ? checksum : algorithm === expected.algorithm ? value : undefined
+  if (found !== expected.value) {
+    throw new InvalidError({
+      reason: `Image ${record.id} is not the one that the job is for: its record has another ${expected.algorithm}.`,
+    })
+  }
+}
+
+async function holdInCache(
+  record: ImageRecord,
+  imageService: ImageService,
+  { cache, context, signal, onProgress }: Execution,
+): Promise<{ readonly imageService: ImageService; readonly release: () => void }> {
+  const name = cacheNameOf(record)
+  if (
+    cache === undefined ||
+    name === undefined ||
+    record.status !== 'active' ||
+    !cache.admits(record.size ?? 0)
+  ) {
+    return { imageService, release: () => undefined }
+  }
+  const release = await cache.hold(name, { imageService, context, record }, { signal, onProgress })
+  return { imageService: readThroughCache(imageService, cache, name, record), release }
+}
+
+/**
+ * A volume into an image without data. Where an earlier attempt was ended after its last byte and before it could
+ * say so, the image is there already: then that is the result.
+ */
+async function runUpload(job: UploadJob, execution: Execution): Promise<Report> {
+  const { imageUtils, context, signal, onProgress, backend } = execution
+  const { imageId, volume, volumeFormat, compression, storeId } = job
+  const imageService = execution.imageService as ImageService
+  const image = execution.record as ImageRecord
+  if (image.status === 'active') {
+    if (await execution.hasBegun())
+      return { imageId, volume, image, bytesUploaded: image.size ?? 0, earlierAttempt: true }
+    throw new InvalidError({ reason: `Image ${imageId} has data already: an upload needs an image without.` })
+  }
+  if (image.status !== 'queued') {
+    // What a killed attempt left is taken back by the service when it notes that the connection is gone.
+    throw new ImageDownloadFailedError({ imageId, reason: `its status is ${image.status}, not queued yet.` })
+  }
+  await execution.noteBegun()
+  execution.check()
+  const send = async (source: string): Promise<Report> => ({
+    ...(await imageUtils.volumeToImage({
+      imageService,
+      context,
+      image,
+      volume: source,
+      volumeFormat,
+      compression,
+      storeId,
+      runAsRoot: backend.runAsRoot,
+      signal,
+      onProgress,
+    })),
+  })
+  if (!volume.startsWith('rbd:')) return send(volume)
+  await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
+  await needRbd(execution).read(volume, temporary.path, { signal })
+  execution.check()
+  return { ...(await send(temporary.path)), volume }
 }

@@ -5,16 +5,12 @@ import { FleetJobNotFoundError } from '../errors.ts'
 import { checkJob, isFleetName } from '../jobs/check-job.ts'
 import { backendOf, backendOfId, jobIdOf } from '../jobs/identity.ts'
 import type { FleetJob } from '../jobs/job.ts'
-import { lastOutcome } from '../lease/lease-store.ts'
-import { checkRedis, connectBriefly } from '../redis/connection.ts'
-import type { FleetConnection } from '../redis/connection.ts'
-import { FleetKeys } from '../redis/keys.ts'
-import { liveWorkers, runScript } from '../redis/scripts.ts'
+import { lastOutcome } from '../lease/lease.ts'
+import { checkRedis, connectBriefly, type FleetConnection } from '../redis/connection.ts'
+import { FleetKeys, liveWorkers, runScript } from '../redis/scripts.ts'
 import type { WorkerView } from '../worker/heartbeat.ts'
 import type { EngineJob } from '../worker/process-job.ts'
-import { followJob } from './follow-job.ts'
-import { viewOf } from './job-view.ts'
-import type { FleetJobState, JobView } from './job-view.ts'
+import { viewOf, type FleetJobState, type JobView } from './job-view.ts'
 import { Queues } from './queues.ts'
 
 /** Options of {@link createFleet}. */
@@ -238,4 +234,70 @@ async function succeeds(act: Promise<unknown>): Promise<boolean> {
     () => true,
     () => false,
   )
+}
+
+/** Milliseconds after which a job is looked at though no event came: the stream of events is of limited length. */
+const lookAgainMs = 3000
+
+/**
+ * Pictures of a job whenever something happened to it, until it ended. A job that is removed while it is followed,
+ * because it was cancelled before it began, ends with a picture that says so.
+ */
+async function* followJob(
+  queues: Queues,
+  id: string,
+  find: () => Promise<JobView>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<JobView> {
+  const backend = backendOfId(id)
+  if (backend === undefined) throw new FleetJobNotFoundError(id)
+  const events = queues.eventsOf(backend)
+  let wake: () => void = () => undefined
+  let happened = true
+  const note = ({ jobId }: { jobId: string }): void => {
+    if (jobId !== id) return
+    happened = true
+    wake()
+  }
+  const stop = (): void => wake()
+  const names = [
+    'active',
+    'progress',
+    'completed',
+    'failed',
+    'delayed',
+    'waiting',
+    'removed',
+    'stalled',
+  ] as const
+  for (const name of names) events.on(name, note)
+  signal?.addEventListener('abort', stop)
+  let last: JobView | undefined
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      happened = false
+      const view = await find().catch((error: unknown) => {
+        if (last === undefined || !(error instanceof FleetJobNotFoundError)) throw error
+        return { ...last, state: 'cancelled' as const, endedAt: Date.now() }
+      })
+      last = view
+      yield view
+      if (['completed', 'failed', 'cancelled'].includes(view.state)) return
+      if (!happened) await sleep((resolve) => (wake = resolve))
+    }
+  } finally {
+    for (const name of names) events.off(name, note)
+    signal?.removeEventListener('abort', stop)
+  }
+}
+
+function sleep(onWake: (resolve: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, lookAgainMs)
+    onWake(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
 }

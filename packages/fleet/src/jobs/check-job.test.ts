@@ -2,9 +2,8 @@ import * as fc from 'fast-check'
 import { formatNames, ImageError, toQemuFormat } from '@disk-image/core'
 import { describe, expect, test } from 'vitest'
 import { checkEnvelope, checkJob } from './check-job.ts'
-import { destinationsOf, jobIdOf } from './identity.ts'
+import { destinationsOf, jobIdOf, parseRbdName } from './identity.ts'
 import type { FetchJob, FleetJob } from './job.ts'
-import { parseRbdName } from './volume-name.ts'
 
 const job: FetchJob = {
   type: 'fetch',

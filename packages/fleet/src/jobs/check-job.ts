@@ -1,6 +1,6 @@
 import { formatNames, InvalidError, shownFormatNames } from '@disk-image/core'
 import type { FleetJob, JobEnvelope, JobType } from './job.ts'
-import { isVolumeName } from './volume-name.ts'
+import { isVolumeName } from './identity.ts'
 
 interface Field {
   readonly required: boolean

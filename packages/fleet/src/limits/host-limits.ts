@@ -1,5 +1,7 @@
 import { InvalidError } from '@disk-image/core'
 import { Limiter } from '@disk-image/io'
+import type { Redis } from 'ioredis'
+import { type FleetKeys, runScript, takePermit } from '../redis/scripts.ts'
 
 /** Gives back what was taken; once is enough, twice is harmless. */
 type Release = () => void
@@ -57,6 +59,39 @@ export class HostLimits {
     } catch (error) {
       release()
       throw error
+    }
+  }
+}
+
+/** Of what all workers share, one worker's part. */
+export interface Permit {
+  release(): Promise<void>
+}
+
+/** A count that all workers of the fleet share. What a dead worker had is free again after a while. */
+export class Permits {
+  readonly #redis: Redis
+  readonly #keys: FleetKeys
+  readonly #ttlMs: number
+
+  constructor(redis: Redis, keys: FleetKeys, ttlMs: number) {
+    this.#redis = redis
+    this.#keys = keys
+    this.#ttlMs = ttlMs
+  }
+
+  /** @returns undefined where all permits are taken */
+  async take(name: string, holder: string, count: number): Promise<Permit | undefined> {
+    const key = this.#keys.permits(name)
+    const take = (): Promise<unknown> =>
+      runScript(this.#redis, takePermit, [key], [holder, count, this.#ttlMs])
+    if ((await take()) !== 1) return undefined
+    const renewal = setInterval(() => void take().catch(() => undefined), this.#ttlMs / 3)
+    return {
+      release: async () => {
+        clearInterval(renewal)
+        await this.#redis.zrem(key, holder).catch(() => undefined)
+      },
     }
   }
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { InvalidError, MiB, type ProcessRunner, type Target } from '@disk-image/core'
-import type { RbdName } from '../jobs/volume-name.ts'
+import type { RbdName } from '../jobs/identity.ts'
 import type { DriverCall } from '../volumes/volume-driver.ts'
 import { partialOf } from './rbd-commands.ts'
 import type { RbdCommands } from './rbd-commands.ts'

@@ -1,7 +1,6 @@
 import { InvalidError, MiB } from '@disk-image/core'
 import type { Command } from '@disk-image/core'
-import { parseRbdName } from '../jobs/volume-name.ts'
-import type { RbdName } from '../jobs/volume-name.ts'
+import { parseRbdName, type RbdName } from '../jobs/identity.ts'
 
 /** As whom, and where, Ceph is asked. */
 export interface RbdAccess {

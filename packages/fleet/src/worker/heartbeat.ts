@@ -1,8 +1,7 @@
 import { JobCancelledError } from '../errors.ts'
 import { connectListening } from '../redis/connection.ts'
 import type { FleetConnection } from '../redis/connection.ts'
-import type { FleetKeys } from '../redis/keys.ts'
-import { beat, runScript } from '../redis/scripts.ts'
+import { type FleetKeys, beat, runScript } from '../redis/scripts.ts'
 import type { WorkerContext } from './worker-context.ts'
 
 /** A worker, as it describes itself. */

@@ -6,13 +6,11 @@ import { convertsData, volumesOf } from '../executors/run-job.ts'
 import { runWithVolumes } from '../executors/with-volumes.ts'
 import { backendOf, cloudOf, destinationsOf } from '../jobs/identity.ts'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
-import { keepOutcomeMs, lastOutcome } from '../lease/lease-store.ts'
-import type { Lease } from '../lease/lease.ts'
-import type { Permit } from '../limits/permits.ts'
+import { keepOutcomeMs, lastOutcome, type Lease } from '../lease/lease.ts'
+import type { Permit } from '../limits/host-limits.ts'
 import { checkVolumeName } from '../volumes/hold-volume.ts'
-import type { CloudAccess } from './options.ts'
+import type { CloudAccess, WorkerContext } from './worker-context.ts'
 import type { ProgressReporter } from './progress-reporter.ts'
-import type { WorkerContext } from './worker-context.ts'
 
 /** A job can't be run now, and it is not the job's fault. */
 export class Postponed extends Error {

@@ -17,7 +17,7 @@ import type { Fleet } from '../../src/fleet/create-fleet.ts'
 import type { JobView } from '../../src/fleet/job-view.ts'
 import type { FleetJob } from '../../src/jobs/job.ts'
 import { createWorker } from '../../src/worker/create-worker.ts'
-import type { FleetWorkerOptions } from '../../src/worker/options.ts'
+import type { FleetWorkerOptions } from '../../src/worker/worker-context.ts'
 import { createFarm, sha256 } from '../helpers/farm.ts'
 import type { Farm } from '../helpers/farm.ts'
 

@@ -1,13 +1,17 @@
-import { holdsGpt, holdsPartitionTable, holdsBootMark, notePartitions } from './contents/partitions.ts'
-import { fileSystemName } from './contents/file-systems.ts'
-import { opticalContent } from './contents/optical.ts'
+import {
+  holdsGpt,
+  holdsPartitionTable,
+  holdsBootMark,
+  notePartitions,
+  fileSystemName,
+  opticalContent,
+} from './contents.ts'
 import { Fields } from '@disk-image/disk/layouts'
 import { examineDmg } from './formats/banned.ts'
 import { type Signature, signatures } from './formats/index.ts'
 import { hidesBootRecord } from './formats/luks.ts'
 import { checkVhdAtEnd, footerAtEnd } from './formats/vhd.ts'
-import { Report } from './report.ts'
-import type { InspectionResult } from './result.ts'
+import { Report, type InspectionResult } from './result.ts'
 import type { ImageEnd } from './engine/steps.ts'
 import { Walk } from './engine/walk.ts'
 

@@ -5,6 +5,10 @@ export type { InspectOptions } from './inspect.ts'
 export { createInspectionTransform, inspectStream } from './inspect-stream.ts'
 export type { InspectedStream, InspectionTransform } from './inspect-stream.ts'
 export { inspectLuksPayload } from './luks/inspect-luks-payload.ts'
-export type { InspectLuksPayloadOptions } from './luks/inspect-luks-payload.ts'
-export type { LuksPayloadInspected, LuksPayloadNotSeen, LuksPayloadResult } from './luks/result.ts'
+export type {
+  InspectLuksPayloadOptions,
+  LuksPayloadInspected,
+  LuksPayloadNotSeen,
+  LuksPayloadResult,
+} from './luks/inspect-luks-payload.ts'
 export type { Check, Finding, ImageDetails, InspectionResult, InspectionVerdict } from './result.ts'

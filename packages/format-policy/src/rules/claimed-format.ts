@@ -1,7 +1,6 @@
 import { toQemuFormat, type Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
+import { accepted, enforce } from './enforce.ts'
 import type { InspectionResult } from '../inspector/index.ts'
-import { enforce } from './enforce.ts'
 import { formatMismatch } from './image-format.ts'
 
 /**

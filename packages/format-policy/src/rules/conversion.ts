@@ -1,6 +1,6 @@
 import { toGlanceFormat, type Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
-import { ImageConversionNotAllowedError } from '../errors/image-conversion-not-allowed-error.ts'
+import { accepted } from './enforce.ts'
+import { ImageConversionNotAllowedError } from '../errors.ts'
 
 /** Options of {@link judgeConversionAllowed}. */
 export interface ConversionOptions {

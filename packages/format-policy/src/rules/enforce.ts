@@ -6,3 +6,6 @@ export function enforce(imageId: string | null | undefined, verdict: Verdict): v
   const { ok: _, ...refusal } = verdict
   throw new ImageUnacceptableError({ imageId: imageId ?? 'None', ...refusal })
 }
+
+/** What a rule says that has nothing against an image. */
+export const accepted: Verdict = Object.freeze({ ok: true })

@@ -1,6 +1,5 @@
 import { isSameFormat, type QemuImgInfo, type Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
-import { enforce } from './enforce.ts'
+import { accepted, enforce } from './enforce.ts'
 import { judgeQcow2Image } from './qcow2.ts'
 import { judgeVmdkImage, type VmdkOptions } from './vmdk.ts'
 

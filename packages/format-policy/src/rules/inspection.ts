@@ -1,7 +1,6 @@
 import type { Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
+import { accepted, enforce } from './enforce.ts'
 import type { Check, InspectionResult } from '../inspector/index.ts'
-import { enforce } from './enforce.ts'
 import { defaultVmdkAllowedTypes } from './vmdk.ts'
 
 /** Options of {@link judgeInspection}: what of the inspector's doubts may pass, and what else may not. */

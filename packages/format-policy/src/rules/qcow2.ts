@@ -1,6 +1,5 @@
 import type { QemuImgInfo, Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
-import { enforce } from './enforce.ts'
+import { accepted, enforce } from './enforce.ts'
 
 /** What of `qemu-img info`'s answer the format rules look at. It is a tool's output: nothing is taken for granted. */
 export type FormatSpecificInfo = Pick<QemuImgInfo, 'formatSpecific'>

@@ -1,6 +1,5 @@
 import { formatBytes, GiB, InvalidError, type Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
-import { enforce } from './enforce.ts'
+import { accepted, enforce } from './enforce.ts'
 
 const bytesPerGiB = 1024n ** 3n
 const decimal = /^\s*[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?\s*$/i

@@ -1,6 +1,5 @@
 import type { Verdict } from '@disk-image/core'
-import { accepted } from './accepted.ts'
-import { enforce } from './enforce.ts'
+import { accepted, enforce } from './enforce.ts'
 import { asRecord, type FormatSpecificInfo } from './qcow2.ts'
 
 /** The VMDK create types that are accepted unless told otherwise: those that hold all of their data. */

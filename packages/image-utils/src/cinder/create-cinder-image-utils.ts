@@ -39,7 +39,7 @@ import {
   type Services,
 } from '../services/services.ts'
 import { TemporaryImagesByService } from '../services/temporary-images.ts'
-import { observeFetch } from '../telemetry/observe.ts'
+import { observeFetch } from '../telemetry/telemetry.ts'
 import { volumeToImage } from '../volume-to-image/volume-to-image.ts'
 import type { CinderImageUtils } from './cinder-image-utils.ts'
 import { fetchImage, fetchToVolumeFormat, fetchVerifyImage } from './fetch.ts'

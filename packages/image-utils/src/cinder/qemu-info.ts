@@ -12,8 +12,7 @@ import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVhd, readVhdxLayout } from '@disk-image/disk'
 import type { Services } from '../services/services.ts'
 import { qemuImgMissing } from '../judge/ask-qemu-img.ts'
-import { inspectFile, withFileReader } from '../files/file-reader.ts'
-import { withSource } from '../files/with-source.ts'
+import { inspectFile, withFileReader, withSource } from '../files/file-reader.ts'
 import { driverOf, hasDriver } from '../route/formats.ts'
 
 /** Keywords of {@link qemuImgInfo}. */

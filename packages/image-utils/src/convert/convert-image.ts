@@ -12,8 +12,7 @@ import { checkEncrypted, openEncrypted } from '../judge/decrypt.ts'
 import { openSet } from './open-set.ts'
 import type { DiskFile } from '../write/disk-file.ts'
 import { writeDisk, type WriteJob } from '../write/write-disk.ts'
-import { type FileReader, openFileReader } from '../files/file-reader.ts'
-import { checkUnchanged, withSource } from '../files/with-source.ts'
+import { type FileReader, openFileReader, checkUnchanged, withSource } from '../files/file-reader.ts'
 import {
   driverOf,
   headBytes,

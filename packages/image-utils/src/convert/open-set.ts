@@ -5,8 +5,7 @@ import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { type HeldFile, holdFile, renameInError } from '@disk-image/host'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
-import { openFileReader } from '../files/file-reader.ts'
-import { checkUnchanged } from '../files/with-source.ts'
+import { openFileReader, checkUnchanged } from '../files/file-reader.ts'
 import { checkContent } from '../judge/judge.ts'
 
 /** A VMDK descriptor, and the files that were given with it. */

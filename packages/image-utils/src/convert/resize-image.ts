@@ -1,9 +1,8 @@
 import { type CallOptions, ImageUnacceptableError, InvalidError, MiB, toQemuFormat } from '@disk-image/core'
 import { resizeVhd } from '@disk-image/vhd'
 import type { Services } from '../services/services.ts'
-import { withSource } from '../files/with-source.ts'
+import { withSource, inspectFile } from '../files/file-reader.ts'
 import { driverOf } from '../route/formats.ts'
-import { inspectFile } from '../files/file-reader.ts'
 
 /** Keywords of {@link resizeImage}. */
 export interface ResizeImageOptions extends CallOptions {

@@ -1,7 +1,14 @@
-export { transferMemoryBytes } from './estimate.ts'
+export { transferMemoryBytes } from './run-transfer.ts'
 export { createDestinationIdentifier, identifyDestination } from '../write/destination-identity.ts'
 export type { DestinationIdentifier, DestinationIdentity } from '../write/destination-identity.ts'
-export type { TransferQueueDependencies, TransferQueueOptions } from './queue-options.ts'
-export type { Transfer, TransferOutcome, TransferReport, TransferState, TransferSummary } from './transfer.ts'
+export type {
+  Transfer,
+  TransferOutcome,
+  TransferQueueDependencies,
+  TransferQueueOptions,
+  TransferReport,
+  TransferState,
+  TransferSummary,
+} from './transfer.ts'
 export { createTransferQueue } from './transfer-queue.ts'
 export type { TransferQueue } from './transfer-queue.ts'

@@ -4,10 +4,14 @@ import { expect, test } from 'vitest'
 import { createImageUtils } from '../create-image-utils.ts'
 import type { ImageUtils } from '../image-utils.ts'
 import type { ImageToVolumeReport, ImageToVolumeRequest } from '../image-to-volume/request.ts'
-import { type TransferQueueDependencies, type TransferQueueOptions, resolveLimits } from './queue-options.ts'
+import {
+  type TransferQueueDependencies,
+  type TransferQueueOptions,
+  resolveLimits,
+  type TransferOutcome,
+} from './transfer.ts'
 import { createTransferQueue, Queue } from './transfer-queue.ts'
-import { transferMemoryBytes } from './estimate.ts'
-import type { TransferOutcome } from './transfer.ts'
+import { transferMemoryBytes } from './run-transfer.ts'
 
 const made = createImageUtils()
 const { options } = made

@@ -11,12 +11,13 @@ import {
   type TransferQueueDependencies,
   type TransferQueueOptions,
   resolveLimits,
-} from './queue-options.ts'
-import { QueuedTransfer } from './queued-transfer.ts'
+  QueuedTransfer,
+  type Transfer,
+  type TransferSummary,
+} from './transfer.ts'
 import { runTransfer } from './run-transfer.ts'
 import { SharedImages } from './shared-images.ts'
 import { type SlotEntry, SlotQueue } from './permit-queue.ts'
-import type { Transfer, TransferSummary } from './transfer.ts'
 
 /** Many transfers of images onto volumes, as many at once as the machine bears. */
 export interface TransferQueue extends AsyncDisposable {

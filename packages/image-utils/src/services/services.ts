@@ -17,7 +17,11 @@ import {
   type DecodeWorkers,
   type EncodeWorkers,
 } from '@disk-image/disk'
-import { defaultImageService, type GlanceSettings } from './glance-settings.ts'
+import {
+  createGlanceImageService,
+  type GlanceClientOptions,
+  type GlanceImageServiceOptions,
+} from '@disk-image/glance-client'
 import type { ResolvedOptions } from './options.ts'
 import { silentTelemetry, type Telemetry } from '../telemetry/telemetry.ts'
 import type { TemporaryImagesByService } from './temporary-images.ts'
@@ -119,4 +123,35 @@ export function chooseImageService(services: Services, imageService: ImageServic
     })
   }
   return chosen
+}
+
+/**
+ * Where Glance is and how it is talked to. Retries and direct URLs are the facade's own options,
+ * `glanceNumRetries` and `allowedDirectUrlSchemes`.
+ */
+export interface GlanceSettings
+  extends
+    Omit<GlanceClientOptions, 'glanceNumRetries'>,
+    Omit<GlanceImageServiceOptions, 'allowedDirectUrlSchemes'> {}
+
+/**
+ * The image service that is used where a call names none: the one that was given, or a Glance.
+ *
+ * @throws {InvalidError} where both were given, or an option is wrong
+ */
+function defaultImageService(
+  dependencies: ImageUtilsDependencies,
+  options: ResolvedOptions,
+): ImageService | undefined {
+  const { glance, imageService } = dependencies
+  if (glance === undefined) return imageService
+  if (imageService !== undefined) {
+    throw new InvalidError({ reason: 'Give imageService or glance, not both: each is the default service.' })
+  }
+  const { directUrlRoots, checkAvailability, locationClient, ...client } = glance
+  const { allowedDirectUrlSchemes, glanceNumRetries } = options
+  return createGlanceImageService(
+    { logger: dependencies.logger, ...client, glanceNumRetries },
+    { directUrlRoots, checkAvailability, locationClient, allowedDirectUrlSchemes },
+  )
 }

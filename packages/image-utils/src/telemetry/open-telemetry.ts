@@ -8,10 +8,12 @@ import {
   trace,
   type Tracer,
   type TracerProvider,
+  type Attributes,
+  type Counter,
+  type Histogram,
+  type UpDownCounter,
 } from '@opentelemetry/api'
-import type { Progress } from '@disk-image/core'
-import { createInstruments, type Instruments, operationAttributes, scopeName } from './instruments.ts'
-import { done, type Outcome, outcomeOf } from './outcome.ts'
+import { type Progress, ImageError, ImageUnacceptableError } from '@disk-image/core'
 import type { Operation, OperationFacts, OperationName, Telemetry } from './telemetry.ts'
 
 /** Where spans and metrics go. */
@@ -133,5 +135,81 @@ class ObservedOperation implements Operation {
         this.#instruments.bytes.add(count, { ...operation, 'disk_image.io.direction': direction })
     }
     if (resumes > 0) this.#instruments.resumes.add(resumes, operation)
+  }
+}
+
+/** The name under which spans and metrics are given. */
+const scopeName = '@disk-image/image-utils'
+
+/** Seconds: from a refusal in the first MiB to an image of a TiB. */
+const secondBuckets = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200]
+
+/** What is counted; units are UCUM's, as OpenTelemetry has them. */
+interface Instruments {
+  readonly active: UpDownCounter
+  readonly operationSeconds: Histogram
+  readonly stageSeconds: Histogram
+  readonly bytes: Counter
+  readonly resumes: Counter
+}
+
+function createInstruments(provider: MeterProvider): Instruments {
+  const meter = provider.getMeter(scopeName)
+  const seconds = { unit: 's', advice: { explicitBucketBoundaries: secondBuckets } }
+  return {
+    active: meter.createUpDownCounter('disk_image.operation.active', {
+      unit: '{operation}',
+      description: 'Operations that are running',
+    }),
+    operationSeconds: meter.createHistogram('disk_image.operation.duration', {
+      ...seconds,
+      description: 'How long operations took, by outcome',
+    }),
+    stageSeconds: meter.createHistogram('disk_image.stage.duration', {
+      ...seconds,
+      description: 'How long each stage of an operation took',
+    }),
+    bytes: meter.createCounter('disk_image.io', {
+      unit: 'By',
+      description: 'Bytes downloaded, written and uploaded, those of failed operations too',
+    }),
+    resumes: meter.createCounter('disk_image.resumes', {
+      unit: '{resume}',
+      description: 'Broken transfers that were continued',
+    }),
+  }
+}
+
+/** The attribute that every span and metric has. */
+function operationAttributes(name: OperationName): Attributes {
+  return { 'disk_image.operation': name }
+}
+
+/** How an operation ended, in few words: safe to count by. */
+interface Outcome {
+  readonly outcome: 'done' | 'refused' | 'failed' | 'cancelled'
+  /** The error's stable code, or its class. Never its message, which may name an image or a path. */
+  readonly errorType?: string | undefined
+  /** The rule that refused. */
+  readonly rule?: string | undefined
+}
+
+const done: Outcome = Object.freeze<Outcome>({ outcome: 'done' })
+
+/** Tells an error of ours, of the system and of the caller's own abort apart. */
+export function outcomeOf(error: unknown, signal: AbortSignal | undefined): Outcome {
+  if (signal?.aborted === true && error === signal.reason) return { outcome: 'cancelled' }
+  if (ImageError.is(error)) {
+    const rule = error instanceof ImageUnacceptableError ? error.rule : undefined
+    return { outcome: error.kind === 'refused' ? 'refused' : 'failed', errorType: error.code, rule }
+  }
+  const { code, name } = (error ?? {}) as { readonly code?: unknown; readonly name?: unknown }
+  // Codes of the system are upper-case words; anything else could be text of somebody's own.
+  if (typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,63}$/.test(code)) {
+    return { outcome: 'failed', errorType: code }
+  }
+  return {
+    outcome: 'failed',
+    errorType: typeof name === 'string' && /^\w{1,64}$/.test(name) ? name : '_OTHER',
   }
 }

@@ -1,6 +1,6 @@
 import { ImageNotFoundError, ImageUnacceptableError } from '@disk-image/core'
 import { expect, test } from 'vitest'
-import { outcomeOf } from './outcome.ts'
+import { outcomeOf } from './open-telemetry.ts'
 
 test('a refusal is told by its rule', () => {
   const error = new ImageUnacceptableError({ imageId: 'secret', reason: 'no', rule: 'qcow2-backing-file' })

@@ -1,4 +1,4 @@
-import type { Progress } from '@disk-image/core'
+import type { Progress, CallOptions, Clock, DownloadReport } from '@disk-image/core'
 
 /** The operations that are measured. Every fetch of Cinder's is the first or the last, every upload the second. */
 export type OperationName = 'image_to_volume' | 'volume_to_image' | 'fetch'
@@ -47,3 +47,72 @@ const silentOperation: Operation = Object.freeze<Operation>({
 export const silentTelemetry: Telemetry = Object.freeze<Telemetry>({
   operation: (_name, _signal, run) => run(silentOperation),
 })
+
+/** Runs an operation under telemetry, which also hears of its progress where it wants to. */
+export function observe<Request extends CallOptions, Result>(
+  telemetry: Telemetry,
+  name: OperationName,
+  request: Request,
+  run: (request: Request, operation: Operation) => Promise<Result>,
+): Promise<Result> {
+  return telemetry.operation(name, request.signal, (operation) => {
+    if (operation.onProgress === undefined) return run(request, operation)
+    const onProgress: CallOptions['onProgress'] = (progress) => {
+      operation.onProgress?.(progress)
+      request.onProgress?.(progress)
+    }
+    return run({ ...request, onProgress }, operation)
+  })
+}
+
+/** The same for a fetch, which is one stage. */
+export function observeFetch<Keywords extends CallOptions>(
+  telemetry: Telemetry,
+  keywords: Keywords,
+  run: (keywords: Keywords) => Promise<DownloadReport>,
+): Promise<DownloadReport> {
+  return observe(telemetry, 'fetch', keywords, async (observed, operation) => {
+    const report = await operation.stage('download', () => run(observed))
+    operation.note({ bytesDownloaded: report.bytes, resumes: report.resumes })
+    return report
+  })
+}
+
+/** Seconds by stage, for the report; telemetry hears of the stages, too. */
+export class Stopwatch {
+  readonly #clock: Clock
+  readonly #operation: Operation
+  readonly #started: number
+  readonly #stages = new Map<string, number>()
+
+  constructor(clock: Clock, operation: Operation) {
+    this.#clock = clock
+    this.#operation = operation
+    this.#started = clock.monotonicMs()
+  }
+
+  /** Runs a stage and adds its time. */
+  async time<Result>(stage: string, run: () => Promise<Result>): Promise<Result> {
+    const started = this.#clock.monotonicMs()
+    try {
+      return await this.#operation.stage(stage, run)
+    } finally {
+      const soFar = this.#stages.get(stage) ?? 0
+      this.#stages.set(stage, soFar + this.#clock.monotonicMs() - started)
+    }
+  }
+
+  /** Seconds of one stage, 0 where it didn't happen. */
+  seconds(stage: string): number {
+    return toSeconds(this.#stages.get(stage) ?? 0)
+  }
+
+  /** Seconds since the stopwatch was made. */
+  total(): number {
+    return toSeconds(this.#clock.monotonicMs() - this.#started)
+  }
+}
+
+function toSeconds(milliseconds: number): number {
+  return Math.round(milliseconds) / 1000
+}

@@ -1,6 +1,5 @@
 import { type Refusal, toGlanceFormat, toQemuFormat } from '@disk-image/core'
-import { inspectFile } from '../files/file-reader.ts'
-import { withSource } from '../files/with-source.ts'
+import { inspectFile, withSource } from '../files/file-reader.ts'
 import { checkContent, judgeContent } from '../judge/judge.ts'
 import type { Services } from '../services/services.ts'
 

@@ -22,8 +22,7 @@ import { checkContent } from '../judge/judge.ts'
 import { headBytes } from '../route/formats.ts'
 import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
 import { withOpenedSource } from '../sources/open-source.ts'
-import { Stopwatch, observe } from '../telemetry/observe.ts'
-import type { Operation } from '../telemetry/telemetry.ts'
+import { Stopwatch, observe, type Operation } from '../telemetry/telemetry.ts'
 import type { TargetImage } from './volume-to-image.ts'
 
 /** What {@link ImageUtils.sourceToImage} is asked to do. */

@@ -7,7 +7,7 @@ import { XenserverArchiveError } from '../errors.ts'
 import { gunzip } from './gunzip.ts'
 import { type ArchiveWarning, judgeMembers, type OpenMember } from './judge-archive.ts'
 import { type ArchiveLimits, ratioFloorBytes, type ResolvedLimits, resolveLimits } from './limits.ts'
-import { judgeName, judgeType, quoted } from './member-name.ts'
+import { judgeName, judgeType, quoted } from './read-tar.ts'
 import { MemberWriter } from './member-writer.ts'
 
 /** Options of {@link extractXenserverArchive}. */

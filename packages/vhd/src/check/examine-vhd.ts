@@ -6,12 +6,18 @@ import {
   type VhdIssue,
   type VhdLayout,
   zeroUuid,
+  type ByteSource,
+  hasSector,
+  isFull,
+  readBytes,
+  sectorBytes,
+  unallocated,
 } from '@disk-image/disk/vhd'
 import { openSource, type VhdSource } from '../files/vhd-file.ts'
 import { geometryBytes, geometryOf } from '../format/encode.ts'
-import { examineBitmaps } from './examine-bitmaps.ts'
-import { examineParent } from './examine-parent.ts'
 import { describe, type VhdInfo } from './get-vhd-info.ts'
+import { openDisk, type OpenDisk } from '../chain/open-chain.ts'
+import { findParent, longestChain } from '../chain/parents.ts'
 
 /** vhd-util's own tolerance for clocks that differ. */
 const clockSkewSeconds = 1800
@@ -105,5 +111,161 @@ function examineFooter({ found, fileBytes }: VhdLayout, nowMs: number): VhdIssue
   if (footer.uniqueId === zeroUuid)
     warn('zero-uuid', 'it has no uuid, and so can have no children', 68, zeroUuid)
   if (footer.savedState) warn('saved-state', 'it belongs to a machine that is suspended', 84, 1)
+  return issues
+}
+
+/** How many violations are listed. */
+const listed = 16
+
+/** Judges every block's bitmap against the disk's end and against the batmap. */
+async function examineBitmaps(
+  source: ByteSource,
+  { dynamic, sizeBytes }: VhdLayout,
+  { signal, onProgress }: CallOptions,
+): Promise<VhdIssue[]> {
+  if (dynamic === undefined) return []
+  const { table, header, bitmapBytes, batmap, blockCount } = dynamic
+  const sectors = header.blockSizeBytes / sectorBytes
+  const map = batmap?.intact !== true ? undefined : await readBytes(source, batmap.mapOffset, batmap.mapBytes)
+  const issues: VhdIssue[] = []
+  const add = (
+    rule: string,
+    severity: VhdIssue['severity'],
+    reason: string,
+    offset: number,
+    block: number,
+  ): void => {
+    if (issues.length < listed) issues.push({ severity, rule, reason, offset, found: `block ${block}` })
+  }
+  for (const [block, entry] of table.entries()) {
+    const isMarked = map !== undefined && hasSector(map, block)
+    if (entry === unallocated) {
+      if (isMarked && batmap !== undefined) {
+        const offset = batmap.mapOffset + (block >> 3)
+        add('batmap-block', 'error', 'the batmap says that a block is full which is not there', offset, block)
+      }
+      continue
+    }
+    signal?.throwIfAborted()
+    const offset = entry * sectorBytes
+    const bitmap = await readBytes(source, offset, bitmapBytes)
+    const diskBytes = sizeBytes - block * header.blockSizeBytes
+    const used = Math.min(sectors, Math.ceil(diskBytes / sectorBytes))
+    if (isMarked && !isFull(bitmap, used)) {
+      add('batmap-bits', 'error', 'the batmap says that a block is full whose bitmap has gaps', offset, block)
+    }
+    for (let sector = used; sector < sectors; sector += 1) {
+      if (!hasSector(bitmap, sector)) continue
+      add(
+        'bitmap-end',
+        'warning',
+        'a bitmap has sectors behind the end of the disk',
+        offset + (sector >> 3),
+        block,
+      )
+      break
+    }
+    const [completed, total] = [(block + 1) * header.blockSizeBytes, blockCount * header.blockSizeBytes]
+    onProgress?.({ stage: 'inspect', completed, total, unit: 'bytes' })
+  }
+  return issues
+}
+
+/** Judges a disk's parents: that they are there, that they are the ones that are meant, that they end. */
+async function examineParent(path: string): Promise<VhdIssue[]> {
+  const seen = new Set<string>()
+  let child = await openDisk(path)
+  let childPath = path
+  try {
+    const issues: VhdIssue[] = []
+    while (child.type === 'differencing') {
+      const offset = child.layout?.dynamic?.headerOffset ?? 0
+      seen.add(child.source.identity ?? childPath)
+      const parent = await openParent(child, childPath, offset)
+      if ('rule' in parent) return [...issues, parent]
+      const { path: parentPath, disk } = parent
+      if (seen.has(disk.source.identity ?? parentPath) || seen.size > longestChain) {
+        await disk.close()
+        const reason = `the chain of ${childPath} comes back to itself`
+        return [...issues, { severity: 'error', rule: 'chain-loop', reason, offset: offset + 576 }]
+      }
+      issues.push(...judgePair(child, disk, parentPath, offset))
+      await child.close()
+      child = disk
+      childPath = parentPath
+    }
+    return issues
+  } finally {
+    await child.close()
+  }
+}
+
+async function openParent(
+  child: OpenDisk,
+  childPath: string,
+  offset: number,
+): Promise<VhdIssue | { readonly disk: OpenDisk; readonly path: string }> {
+  let path: string
+  try {
+    path = await findParent(child, childPath)
+  } catch (error) {
+    if (!(error instanceof VhdError)) throw error
+    return {
+      severity: 'error',
+      rule: error.rule,
+      reason: error.reason,
+      found: error.found,
+      offset: offset + 576,
+    }
+  }
+  try {
+    return { disk: await openDisk(path), path }
+  } catch (error) {
+    if (!(error instanceof VhdError)) throw error
+    // A raw parent is marked by the absence of a uuid, and by nothing else.
+    const raw = child.layout?.dynamic?.header.parentUniqueId === zeroUuid
+    const reason = raw
+      ? 'its parent seems to be raw, which is not judged'
+      : `its parent is refused: ${error.reason}`
+    return {
+      severity: raw ? 'warning' : 'error',
+      rule: raw ? 'parent-raw' : 'parent-damaged',
+      reason,
+      offset: offset + 40,
+    }
+  }
+}
+
+function judgePair(child: OpenDisk, parent: OpenDisk, parentPath: string, offset: number): VhdIssue[] {
+  const header = child.layout?.dynamic?.header
+  const footer = parent.layout?.found.footer
+  if (header === undefined || footer === undefined) return []
+  const issues: VhdIssue[] = []
+  if (header.parentUniqueId !== footer.uniqueId) {
+    const reason = `${parentPath} is another disk than the one it was made on`
+    issues.push({
+      severity: 'error',
+      rule: 'parent-uuid',
+      reason,
+      found: footer.uniqueId,
+      offset: offset + 40,
+    })
+  }
+  // XenServer notes when the file was written, others when the disk was made.
+  const written = Math.floor((parent.source.modifiedMs ?? 0) / 1000) - epochSeconds
+  if (![written, footer.timestamp].includes(header.parentTimestamp)) {
+    const reason = `${parentPath} has another time stamp than was noted`
+    const found = String(header.parentTimestamp)
+    issues.push({ severity: 'warning', rule: 'parent-timestamp', reason, found, offset: offset + 56 })
+  }
+  if (child.sizeBytes < parent.sizeBytes) {
+    const found = `${child.sizeBytes} bytes on ${parent.sizeBytes}`
+    issues.push({
+      severity: 'warning',
+      rule: 'child-smaller',
+      reason: 'its disk is smaller than that of its parent',
+      found,
+    })
+  }
   return issues
 }

@@ -1,5 +1,5 @@
 import { type Fields, layoutHeadBytes } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 
 /** Bytes of the head that are kept: a verdict is on its way when they have been seen. */
 export const headBytes: number = layoutHeadBytes

@@ -1,5 +1,5 @@
 import { type Fields, printable } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 
 /**
  * Formats that qemu still recognises and that nobody should send: they are refused as such. Their names of

@@ -1,6 +1,6 @@
 import { type Fields, startsAsLuks, startsAsParallels } from '@disk-image/disk/layouts'
 import { type Examiner, headBytes } from '../engine/steps.ts'
-import { examineOptical, startsAsOptical } from '../contents/optical.ts'
+import { examineOptical, startsAsOptical } from '../contents.ts'
 import { examineBochs, examineCloop, examineQcow, examineQed } from './banned.ts'
 import { examineLuks } from './luks.ts'
 import { examineNotADisk, notDisks } from './not-a-disk.ts'
@@ -9,8 +9,7 @@ import { examineQcow2, qcow2Head, startsAsQcow } from './qcow2.ts'
 import { examineVdi } from './vdi.ts'
 import { examineVhd } from './vhd.ts'
 import { examineVhdx, vhdxHead } from './vhdx.ts'
-import { examineCowd, examineVmdk, vmdkHead } from './vmdk.ts'
-import { examineDescriptor, startsAsDescriptor } from './vmdk-text.ts'
+import { examineCowd, examineVmdk, vmdkHead, examineDescriptor, startsAsDescriptor } from './vmdk.ts'
 
 /** A format that shows at the start of an image. */
 export interface Signature {

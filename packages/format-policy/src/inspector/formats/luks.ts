@@ -7,7 +7,7 @@ import {
   printable,
   startsAsLuks,
 } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { atEnd, type Steps } from '../engine/steps.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { type Fields, parseParallels, startsAsParallelsExtension, viewOf } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
 

@@ -5,7 +5,7 @@ import {
   readSnapshotEntry,
   snapshotEntryBytes,
 } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import type { Steps } from '../engine/steps.ts'
 
 /** Goes along a table of entries that have a length of their own, whatever pieces it comes in. */

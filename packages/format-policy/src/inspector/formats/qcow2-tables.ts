@@ -14,7 +14,7 @@ import {
   viewOf,
   zeroLow,
 } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { type ImageEnd, piecesOf, read, scan, type Steps } from '../engine/steps.ts'
 import { problemOfLuks1 } from './luks.ts'
 import { walkSnapshots } from './qcow2-snapshots.ts'

@@ -1,5 +1,5 @@
 import { type Fields, hex, parseQcow2, qcow2HeadBytes, type Qcow2Layout } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { atEnd, firstBytes, headBytes, type ImageEnd, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
 import { checkAgainstLength, walkTables } from './qcow2-tables.ts'

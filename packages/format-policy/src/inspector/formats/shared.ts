@@ -1,4 +1,4 @@
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 
 /** The best that deflate can do is a little over 1000 to 1. */
 const mostCompression = 1100

@@ -1,5 +1,5 @@
 import { type Fields, parseVdi, vdiDiscarded, type VdiLayout, viewOf } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { atEnd, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
 

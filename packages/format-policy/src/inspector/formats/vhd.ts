@@ -16,7 +16,7 @@ import {
   vhdFooterBytes,
   vhdHeaderBytes,
 } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { atEnd, type ImageEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
 

@@ -10,7 +10,7 @@ import {
   type VhdxRegion,
   viewOf,
 } from '@disk-image/disk/layouts'
-import type { Report } from '../report.ts'
+import type { Report } from '../result.ts'
 import { atEnd, read, scan, type Steps } from '../engine/steps.ts'
 import { checkShared } from './shared.ts'
 

@@ -6,12 +6,13 @@ import {
   readLuksLayout,
   startsAsLuks,
   unlockLuks,
+  type LuksCrypto,
+  type Pbkdf2,
+  type LuksLayout,
 } from '@disk-image/disk/layouts'
 import { inspect, type InspectOptions } from '../inspect.ts'
-import { PayloadReader } from './payload-reader.ts'
-import type { LuksPayloadNotSeen, LuksPayloadResult } from './result.ts'
-import { createSectorCipher } from './sector-cipher.ts'
-import { webCrypto } from './web-crypto.ts'
+import { createSectorCipher, digest, webNames, type SectorCipher } from './sector-cipher.ts'
+import type { InspectionResult } from '../result.ts'
 
 /** Options of {@link inspectLuksPayload}. */
 export interface InspectLuksPayloadOptions extends InspectOptions {
@@ -84,3 +85,99 @@ function outcomeOf({ rule, found }: Refusal): LuksPayloadNotSeen['outcome'] {
   if (rule === 'luks-key-derivation' && found !== '0 iterations') return 'too-costly'
   return 'malformed'
 }
+
+/** What a browser has. */
+const webCrypto: LuksCrypto = {
+  kdfs: ['pbkdf2'],
+  digest,
+  derive: (secret, kdf, keyBytes) => derive(secret, kdf as Pbkdf2, keyBytes),
+  async decrypt(cipher, key, bytes) {
+    ;(await createSectorCipher(cipher, key)).decrypt(bytes, 0, 512)
+  },
+}
+
+async function derive(secret: Uint8Array, kdf: Pbkdf2, keyBytes: number): Promise<Uint8Array> {
+  const key = await crypto.subtle.importKey('raw', new Uint8Array(secret), 'PBKDF2', false, ['deriveBits'])
+  const { iterations } = kdf
+  const algorithm = { name: 'PBKDF2', hash: webNames[kdf.hash], salt: new Uint8Array(kdf.salt), iterations }
+  return new Uint8Array(await crypto.subtle.deriveBits(algorithm, key, 8 * keyBytes))
+}
+
+/** Most that is decrypted at once; longer reads get a shorter answer. */
+const mostBytes = 1024 * 1024
+
+/** The disk inside a container: reads and decrypts only the sectors asked for. */
+class PayloadReader implements RandomAccessReader {
+  readonly size: number
+  readonly #reader: RandomAccessReader
+  readonly #layout: LuksLayout
+  readonly #cipher: SectorCipher
+  readonly #signal: AbortSignal | undefined
+
+  constructor(
+    reader: RandomAccessReader,
+    layout: LuksLayout,
+    cipher: SectorCipher,
+    signal: AbortSignal | undefined,
+  ) {
+    this.size = layout.sizeBytes
+    this.#reader = reader
+    this.#layout = layout
+    this.#cipher = cipher
+    this.#signal = signal
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const { sectorBytes, payloadOffset, vectorOffset } = this.#layout
+    const start = Math.floor(offset / sectorBytes) * sectorBytes
+    const end = Math.min(offset + length, this.size, start + mostBytes)
+    if (end <= offset) return new Uint8Array(0)
+    const span = Math.ceil((end - start) / sectorBytes) * sectorBytes
+    // A copy: the bytes are decrypted in place, and a reader may keep its own.
+    const read = new Uint8Array(await readFully(this.#reader, payloadOffset + start, span, this.#signal))
+    const bytes = read.subarray(0, Math.floor(read.length / sectorBytes) * sectorBytes)
+    this.#cipher.decrypt(bytes, vectorOffset + start / 512, sectorBytes)
+    return bytes.subarray(offset - start, end - start)
+  }
+}
+
+/** The container was opened and its inside judged. */
+export interface LuksPayloadInspected {
+  readonly outcome: 'inspected'
+  /** As in {@link LuksPayloadInspected.inspection}. */
+  readonly safe: boolean
+  /** What {@link inspect} says of the decrypted bytes. */
+  readonly inspection: InspectionResult
+  /** LUKS version of the container. */
+  readonly version: 1 | 2
+  /** The key slot that the passphrase opened. */
+  readonly keySlot: number
+  /** `aes-xts-plain64` … */
+  readonly cipher: string
+  /** Bytes from the start of the file to the encrypted data. Offsets in `inspection` count from there. */
+  readonly payloadOffsetBytes: number
+}
+
+/** The inside was not looked at, so nothing is known about it. */
+export interface LuksPayloadNotSeen {
+  /**
+   * - `wrong-passphrase`: it opens none of the key slots.
+   * - `unsupported`: a cipher, hash or key derivation (argon2) that is not known here.
+   * - `too-costly`: the header asks for more iterations than allowed.
+   * - `malformed`: the header is damaged or made up.
+   * - `not-luks`: the bytes are no LUKS container.
+   */
+  readonly outcome: 'wrong-passphrase' | 'unsupported' | 'too-costly' | 'malformed' | 'not-luks'
+  readonly safe: false
+  /** One sentence. */
+  readonly reason: string
+  /** Byte offset into the file of what was found. */
+  readonly offset?: number | undefined
+  /** What was found, printable, never longer than a line. */
+  readonly found?: string | undefined
+  /** What would pass. */
+  readonly accepted?: string | undefined
+}
+
+/** Outcome of {@link inspectLuksPayload}; `safe` is true only of an inside that was seen and is safe. */
+export type LuksPayloadResult = LuksPayloadInspected | LuksPayloadNotSeen
