@@ -84,6 +84,7 @@ interface EncodeDiskOptions extends EncodeOptions {
 interface EncodeOptions extends CallOptions {
   readonly subformat?: string | undefined;
   readonly sizeBytes?: number | undefined;
+  readonly measure?: boolean | undefined;
   readonly compressionLevel?: number | undefined;
   readonly workers?: number | EncodeWorkers | undefined;
   readonly spool?: Spool | undefined;
@@ -556,6 +557,8 @@ export declare const encodableFormats: readonly EncodableFormat[];
 export declare function encodeDisk(disk: Disk, options: EncodeDiskOptions): Promise<EncodedImage>;
 
 export declare function envelopeOf(head: Uint8Array): EnvelopeName | undefined;
+
+export declare function gzipImage(image: Pick<EncodedImage, "format" | "temporaryBytes" | "open">, options?: Pick<EncodeOptions, "compressionLevel" | "workers">): EncodedImage;
 
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 

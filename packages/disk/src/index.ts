@@ -9,6 +9,7 @@ export type {
   Qcow2EncodeOptions,
   VmdkEncodeOptions,
 } from './encode/encode-options.ts'
+export { gzipImage } from './encode/gzip-image.ts'
 export { createEncodeWorkers } from './encode/encode-workers.ts'
 export type { EncodeWorkers } from './encode/encode-workers.ts'
 export { openDisk, readableFormats } from './open-disk.ts'

@@ -15,6 +15,8 @@ export interface CompressRequest {
   readonly alignBytes: number
   /** Whether a unit whose stream would not be shorter is put there as it is: then its length is a unit's. */
   readonly storesPlain: boolean
+  /** Whether a unit of zeros has a stream as any other; then no input at all has one, too. @default false */
+  readonly keepsZeros?: boolean
 }
 
 /** What became of them. */
@@ -26,15 +28,15 @@ export interface CompressReply {
 /** Compresses what encoders of any disks ask for, one request after the other: it blocks its thread. */
 export function createCompressHandler(): (request: CompressRequest) => CompressReply {
   const deflaters = new Map<string, Deflater>()
-  return ({ kind, input, unitBytes, output, leadBytes, alignBytes, storesPlain }) => {
+  return ({ kind, input, unitBytes, output, leadBytes, alignBytes, storesPlain, keepsZeros = false }) => {
     const key = JSON.stringify(kind)
     const deflate = deflaters.get(key) ?? createDeflater(kind)
     deflaters.set(key, deflate)
-    const lengths = new Int32Array(Math.ceil(input.length / unitBytes))
+    const lengths = new Int32Array(Math.max(keepsZeros ? 1 : 0, Math.ceil(input.length / unitBytes)))
     let at = 0
     for (let index = 0; index < lengths.length; index += 1) {
       const unit = input.subarray(index * unitBytes, (index + 1) * unitBytes)
-      if (isZero(unit)) continue
+      if (!keepsZeros && isZero(unit)) continue
       const start = at + leadBytes
       const room = output.subarray(start, storesPlain ? start + unitBytes : undefined)
       let length = deflate(unit, room)

@@ -5,12 +5,21 @@ export interface ZstdKind {
   readonly level: number
 }
 
+/** A gzip member. */
+export interface GzipKind {
+  readonly zstd?: undefined
+  readonly gzip: true
+  /** 1 to 9. */
+  readonly level: number
+}
+
 /** How bytes are compressed. */
-export type CompressKind = DeflateKind | ZstdKind
+export type CompressKind = DeflateKind | GzipKind | ZstdKind
 
 /** How bytes are deflated. */
 export interface DeflateKind {
   readonly zstd?: undefined
+  readonly gzip?: undefined
   /** Nothing around the stream, or zlib's header and checksum. */
   readonly wrapped: boolean
   /** 1 to 9. */
@@ -78,8 +87,10 @@ function createReusingDeflater(kind: CompressKind): Deflater | undefined {
 }
 
 function createStream(kind: CompressKind): object {
-  const { createDeflate, createDeflateRaw, createZstdCompress } = process.getBuiltinModule('node:zlib')
+  const { createDeflate, createDeflateRaw, createGzip, createZstdCompress } =
+    process.getBuiltinModule('node:zlib')
   if (kind.zstd === true) return createZstdCompress(zstdOptions(kind))
+  if (kind.gzip === true) return createGzip({ level: kind.level })
   const { wrapped, level, windowBits } = kind
   return (wrapped ? createDeflate : createDeflateRaw)({ level, windowBits })
 }
@@ -116,9 +127,10 @@ function works(deflate: Deflater, kind: CompressKind): boolean {
 
 /** The same with the public call. */
 export function createDeflaterAnew(kind: CompressKind): Deflater {
-  const { deflateRawSync, deflateSync, zstdCompressSync } = process.getBuiltinModule('node:zlib')
+  const { deflateRawSync, deflateSync, gzipSync, zstdCompressSync } = process.getBuiltinModule('node:zlib')
   const compress = (input: Uint8Array): Uint8Array => {
     if (kind.zstd === true) return zstdCompressSync(input, zstdOptions(kind))
+    if (kind.gzip === true) return gzipSync(input, { level: kind.level })
     return (kind.wrapped ? deflateSync : deflateRawSync)(input, kind)
   }
   return (input, output) => {

@@ -1,4 +1,5 @@
-import { MiB, type RandomAccessReader } from '@disk-image/core'
+import { type CallOptions, MiB, type RandomAccessReader } from '@disk-image/core'
+import { allocateSharedBuffer, isZero, prepareAhead } from '@disk-image/io'
 import { DiskChangedError } from '../errors.ts'
 import type { StoredDisk } from '../raw/stored-disk.ts'
 
@@ -65,4 +66,44 @@ export async function readDisk(
   }
   if (read.buffer !== bytes.buffer || read.byteOffset !== bytes.byteOffset) bytes.set(read)
   return bytes
+}
+
+/** Neighbouring units of a disk that hold data. */
+export interface StoredUnits {
+  /** Byte of the disk where the first one begins. */
+  readonly offset: number
+  /** Whole units, zero behind the end of the disk. Good until the next are asked for. */
+  readonly bytes: Uint8Array
+}
+
+/** Windows that are read before their turn. */
+const readAhead = 4
+
+/** Reads the units of a disk in order, and leaves out those that are zero. */
+export async function* readUnits(
+  disk: StoredDisk,
+  unitBytes: number,
+  { signal, onProgress }: CallOptions = {},
+): AsyncGenerator<StoredUnits, void, void> {
+  const idle: Uint8Array[] = []
+  const windows = dataWindows(disk, unitBytes, signal)
+  const prepared = prepareAhead(windows, readAhead, async (window) => {
+    const buffer = idle.pop() ?? allocateSharedBuffer(windowBytesFor(unitBytes))
+    const { length } = await readDisk(disk, window, buffer)
+    const end = Math.ceil(length / unitBytes) * unitBytes
+    return { window, buffer, bytes: buffer.fill(0, length, end).subarray(0, end) }
+  })
+  for await (const { window, buffer, bytes } of prepared) {
+    signal?.throwIfAborted()
+    let start = 0
+    for (let at = 0; at <= bytes.length; at += unitBytes) {
+      const isData = at < bytes.length && !isZero(bytes.subarray(at, at + unitBytes))
+      if (isData) continue
+      if (at > start) yield { offset: window.offset + start, bytes: bytes.subarray(start, at) }
+      start = at + unitBytes
+    }
+    idle.push(buffer)
+    const completed = window.offset + window.length
+    onProgress?.({ stage: 'convert', completed, total: disk.size, unit: 'bytes' })
+  }
 }

@@ -8,6 +8,11 @@ export interface EncodeOptions extends CallOptions {
   readonly subformat?: string | undefined
   /** Bytes that the disk has at least; behind its own end it reads as zero. @default its own */
   readonly sizeBytes?: number | undefined
+  /**
+   * Whether the length has to be known before the first byte, where the format lets it: a raw disk is read once for
+   * that, and once more for its bytes. `false` reads it once where the image is written to its places. @default true
+   */
+  readonly measure?: boolean | undefined
   /** Of formats that compress: 1 to 9, of zstd 1 to 19. @default 6, of zstd 3 */
   readonly compressionLevel?: number | undefined
   /** Threads that compress, or some that others use, too. @default CPUs, at most 16 */

@@ -1,11 +1,19 @@
-import { type CallOptions, type Disk, type EncodedImage, InvalidError, MiB } from '@disk-image/core'
+import {
+  type CallOptions,
+  type Disk,
+  type EncodedImage,
+  InvalidError,
+  MiB,
+  type Target,
+} from '@disk-image/core'
 import { allocateSharedBuffer } from '@disk-image/io'
 import { readExtents } from '../blocks/copy-extents.ts'
 import { compressDisk, type CompressedUnits } from '../encode/compress-disk.ts'
+import { readUnits } from '../encode/disk-windows.ts'
 import { DataMap } from '../encode/data-map.ts'
 import type { CompressKind } from '../encode/deflater.ts'
 import type { EncodeOptions } from '../encode/encode-options.ts'
-import { type EncodeShare, shareEncodeWorkers } from '../encode/encode-workers.ts'
+import { shareEncodeWorkers } from '../encode/encode-workers.ts'
 import { DiskChangedError } from '../errors.ts'
 import { storedDisk, zeroChunks } from '../raw/stored-disk.ts'
 import type { Spool } from '../stream/stream-decoder.ts'
@@ -29,7 +37,7 @@ export async function encodeCompressedQcow2(
   geometry: Qcow2Geometry,
   options: EncodeOptions,
 ): Promise<EncodedImage> {
-  const image = new CompressedQcow2(disk, geometry, options)
+  const image = new Qcow2InOnePass(disk, geometry, options)
   const { spool } = options
   const temporaryBytes = spool === undefined ? 0 : await mostBytes(disk, geometry, options)
   let spooled: Promise<number> | undefined
@@ -44,14 +52,7 @@ export async function encodeCompressedQcow2(
         yield* readSpool(spool, await spooled, call)
       }
     },
-    async writeTo(target, call) {
-      let totalBytes = 0
-      for await (const { part, offset } of image.parts(call)) {
-        await (typeof part === 'number' ? target.zero(offset, part) : target.write(part, offset))
-        totalBytes = image.totalBytes
-      }
-      return totalBytes
-    },
+    writeTo: (target, call) => image.writeTo(target, call),
   }
 }
 
@@ -61,43 +62,59 @@ async function mostBytes(disk: Disk, geometry: Qcow2Geometry, options: CallOptio
   return geometry.totalClusters(count + Math.min(count, geometry.l1Entries)) * geometry.clusterSize
 }
 
-/** Makes the file each time anew. */
-class CompressedQcow2 {
+/** Reads the disk once for the file, each time anew: its tables come when they are complete. */
+export class Qcow2InOnePass {
   /** Bytes of the file, when it was made. */
   totalBytes = 0
   readonly #disk: Disk
   readonly #geometry: Qcow2Geometry
   readonly #options: EncodeOptions
-  readonly #kind: CompressKind
 
   constructor(disk: Disk, geometry: Qcow2Geometry, options: EncodeOptions) {
     this.#disk = disk
     this.#geometry = geometry
     this.#options = options
-    const algorithm = geometry.compression === 'zstd' ? 'zstd' : 'zlib'
-    const level = options.compressionLevel ?? defaultLevels[algorithm]
-    this.#kind =
-      algorithm === 'zstd' ? { zstd: true, level } : { wrapped: false, level, windowBits: deflateWindowBits }
   }
 
   /** The file's parts: data in its order, each table when it is complete, the header last. */
   async *parts(call: CallOptions = {}): AsyncGenerator<PlacedPart, void, void> {
+    call.signal?.throwIfAborted()
     const { clusterSize } = this.#geometry
     const places = new CompressedPlaces(this.#geometry)
-    const share: EncodeShare = shareEncodeWorkers(this.#options.workers)
+    for await (const window of this.#units(call)) yield* placeWindow(places, window, clusterSize)
+    call.signal?.throwIfAborted()
+    this.totalBytes = places.totalClusters * clusterSize
+    yield* places.finish()
+  }
+
+  /** @returns bytes of the file */
+  async writeTo(target: Pick<Target, 'write' | 'zero'>, call: CallOptions = {}): Promise<number> {
+    for await (const { part, offset } of this.parts(call)) {
+      await (typeof part === 'number' ? target.zero(offset, part) : target.write(part, offset))
+    }
+    return this.totalBytes
+  }
+
+  async *#units(call: CallOptions): AsyncGenerator<CompressedUnits, void, void> {
+    const { compression, clusterSize: unitBytes } = this.#geometry
+    const disk = storedDisk(this.#disk)
+    if (compression === 'none') {
+      for await (const { offset, bytes } of readUnits(disk, unitBytes, call)) {
+        yield { offset, bytes, lengths: new Int32Array(bytes.length / unitBytes).fill(unitBytes) }
+      }
+      return
+    }
+    const level = this.#options.compressionLevel ?? defaultLevels[compression]
+    const kind: CompressKind =
+      compression === 'zstd'
+        ? { zstd: true, level }
+        : { wrapped: false, level, windowBits: deflateWindowBits }
+    const share = shareEncodeWorkers(this.#options.workers)
     try {
-      const units = compressDisk(storedDisk(this.#disk), share, {
-        ...call,
-        kind: this.#kind,
-        unitBytes: clusterSize,
-        storesPlain: true,
-      })
-      for await (const window of units) yield* placeWindow(places, window, clusterSize)
+      yield* compressDisk(disk, share, { ...call, kind, unitBytes, storesPlain: true })
     } finally {
       await share.close()
     }
-    this.totalBytes = places.totalClusters * clusterSize
-    yield* places.finish()
   }
 
   /** @returns bytes of the file */
@@ -164,7 +181,7 @@ async function* readSpool(
  * @throws {DiskChangedError} where the second run comes to other tables
  */
 async function* compressTwice(
-  image: CompressedQcow2,
+  image: Qcow2InOnePass,
   call: CallOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { signal } = call
@@ -200,7 +217,7 @@ async function* compressTwice(
   yield* upTo(totalBytes)
 }
 
-async function keepTables(image: CompressedQcow2, call: CallOptions): Promise<Map<number, Uint8Array>> {
+async function keepTables(image: Qcow2InOnePass, call: CallOptions): Promise<Map<number, Uint8Array>> {
   const tables = new Map<number, Uint8Array>()
   let tableBytes = 0
   for await (const { part, offset, isTable } of image.parts(call)) {

@@ -6,7 +6,7 @@ import type { EncodeOptions } from '../encode/encode-options.ts'
 import { type FilePart, imageOfParts } from '../encode/image-of-parts.ts'
 import { DiskChangedError } from '../errors.ts'
 import { viewOf } from '../layouts/fields.ts'
-import { encodeCompressedQcow2 } from './encode-compressed.ts'
+import { encodeCompressedQcow2, Qcow2InOnePass } from './encode-compressed.ts'
 import { Qcow2Geometry, setPlace } from './encode-geometry.ts'
 
 /** L1 tables are made in pieces of so many bytes. */
@@ -20,6 +20,21 @@ const l1PieceBytes = 64 * KiB
 export async function encodeQcow2(disk: Disk, options: EncodeOptions): Promise<EncodedImage> {
   const geometry = new Qcow2Geometry(disk.size, options.qcow2)
   if (geometry.compression !== 'none') return encodeCompressedQcow2(disk, geometry, options)
+  // What is measured without reading is measured in any case.
+  if (options.measure !== false || !('storedExtents' in disk)) return measured(disk, geometry, options)
+  const image = new Qcow2InOnePass(disk, geometry, options)
+  return {
+    format: 'qcow2',
+    sizeBytes: undefined,
+    temporaryBytes: 0,
+    async *open(call) {
+      yield* (await measured(disk, geometry, { signal: call?.signal })).open(call)
+    },
+    writeTo: (target, call) => image.writeTo(target, call),
+  }
+}
+
+async function measured(disk: Disk, geometry: Qcow2Geometry, options: CallOptions): Promise<EncodedImage> {
   const map = await DataMap.read(disk, geometry.clusterSize, options)
   const image = new PlainQcow2(disk, geometry, map)
   return imageOfParts({
