@@ -19,6 +19,8 @@ const guide: Item[] = [
     items: [
       { text: 'A volume from an image', link: '/guide/volume-from-image' },
       { text: 'An image from a URL', link: '/guide/image-from-url' },
+      { text: 'From and to a registry', link: '/guide/registry' },
+      { text: 'From S3', link: '/guide/s3' },
       { text: 'An image from a volume', link: '/guide/image-from-volume' },
       { text: 'Many images at once', link: '/guide/many-images' },
       { text: 'LUKS volumes', link: '/guide/luks' },

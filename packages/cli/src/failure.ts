@@ -1,4 +1,9 @@
-import { ImageError, type ProcessExecutionError, type Refusal } from '@disk-image/core'
+import {
+  ImageError,
+  type ImageNotFoundError,
+  type ProcessExecutionError,
+  type Refusal,
+} from '@disk-image/core'
 import { type ExitCode, exitCodes } from './exit-code.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -83,7 +88,10 @@ function messageOf(error: ImageError): string {
 function adviceFor(error: ImageError): string | undefined {
   switch (error.code) {
     case 'IMAGE_NOT_FOUND':
-      return 'See which images there are: disk-image image list'
+      // What a registry or S3 lacks is in no store.
+      return /^(?:oci|s3):/.test((error as ImageNotFoundError).imageId)
+        ? undefined
+        : 'See which images there are: disk-image image list'
     case 'GLANCE_CONNECTION_FAILED':
       return 'Is it running, and is its address right? See --glance URL, --cloud NAME and the OS_* variables.'
     case 'IDENTITY_UNREACHABLE':

@@ -85,6 +85,8 @@ import {
 
 import {
   HttpSourceOptions,
+  OciSourceOptions,
+  S3SourceOptions,
 } from "@disk-image/sources";
 
 import {
@@ -365,6 +367,8 @@ interface ImageUtilsOptions {
 
 interface NetworkOptions {
   readonly url?: HttpSourceOptions | undefined;
+  readonly oci?: OciSourceOptions | undefined;
+  readonly s3?: S3SourceOptions | undefined;
 }
 
 interface OpenSourceOptions extends CallOptions$1 {
@@ -606,6 +610,7 @@ export {
   InvalidSignatureImageError,
   InvalidVolumeTypeError,
   type Logger,
+  type NetworkOptions,
   NotSupportedOperationError,
   type OpenSourceOptions,
   type OpenedSource,

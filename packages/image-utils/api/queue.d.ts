@@ -35,6 +35,8 @@ import {
 
 import {
   HttpSourceOptions,
+  OciSourceOptions,
+  S3SourceOptions,
 } from "@disk-image/sources";
 
 type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB"> & {
@@ -278,6 +280,8 @@ interface ImageUtilsOptions {
 
 interface NetworkOptions {
   readonly url?: HttpSourceOptions | undefined;
+  readonly oci?: OciSourceOptions | undefined;
+  readonly s3?: S3SourceOptions | undefined;
 }
 
 interface OpenSourceOptions extends CallOptions {

@@ -77,7 +77,7 @@ export type {
 export type { Unwrapped } from './image-to-volume/receive.ts'
 export { AmbiguousImageNameError } from './errors.ts'
 export type { ImageCandidate } from './errors.ts'
-export type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
+export type { NetworkOptions, OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
 export { nameOfWord, readWord } from './sources/read-word.ts'
 export type { RemoteScheme, Word } from './sources/read-word.ts'
 export { fileSource } from './sources/sources.ts'

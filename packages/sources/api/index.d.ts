@@ -76,6 +76,7 @@ interface OciSource extends Source {
 interface OciSourceOptions extends RegistryOptions {
   readonly platform?: string | undefined;
   readonly layer?: string | undefined;
+  readonly workingDirectory?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -2,11 +2,11 @@ import path from 'node:path'
 import { isatty } from 'node:tty'
 import { type Checksum, InvalidError } from '@disk-image/core'
 import type { ImageUtils, OpenedSource, Word } from '@disk-image/image-utils'
-import type { HttpSourceOptions } from '@disk-image/sources'
 import type { Command } from 'commander'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { isStandardInput, openStream } from './file-source.ts'
+import { readNetworkOptions, readUrlOptions, withNetworkOptions } from './network.ts'
 import { collect, size } from './values.ts'
 
 /** Flags of a command that reads from anywhere. */
@@ -18,7 +18,7 @@ export interface SourceFlags {
 
 /** Options of a command that reads from anywhere. */
 export function withSourceOptions(command: Command): Command {
-  return command
+  return withNetworkOptions(command)
     .option(
       '--checksum <checksum>',
       'what the stored bytes must be: sha256:9f86…, or the URL of a list (…/SHA256SUMS, with #NAME where the file has another name there); may be repeated',
@@ -76,7 +76,7 @@ export async function openWord(
       imageService: store?.imageService,
       workingDirectory: session.io.workingDirectory,
       standardInput: stream && (() => stream),
-      network: read.kind === 'remote' ? { url: await readUrlOptions(session, read.reference) } : undefined,
+      network: read.kind === 'remote' ? await readNetworkOptions(session, read.reference) : undefined,
     })
   } catch (error) {
     throw read.kind === 'file' ? asUsageError(error) : error
@@ -85,25 +85,6 @@ export async function openWord(
 
 function asUsageError(error: unknown): unknown {
   return error instanceof InvalidError ? new UsageError(error.message) : error
-}
-
-/** Variables that name authorities to trust, of all servers. */
-const authorities = ['SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'REQUESTS_CA_BUNDLE']
-
-/** How a URL is read: who runs the command says where, so any address will do. */
-async function readUrlOptions(session: Session, url: string): Promise<HttpSourceOptions> {
-  const { urlCredentials } = await import('@disk-image/sources')
-  const { loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
-  const { environment, workingDirectory } = session.io
-  const trusted = Object.fromEntries(authorities.map((name) => [name, environment[name]]))
-  return {
-    ...(await urlCredentials(url, { environment, workingDirectory })),
-    // Certificates of a cloud (OS_CACERT, OS_CERT) are for that cloud.
-    tls: await loadTls({ environment: { HOME: environment['HOME'], ...trusted }, workingDirectory }),
-    proxy: proxyFromEnvironment(environment),
-    allow: { privateAddresses: true },
-    logger: session.logger,
-  }
 }
 
 /**

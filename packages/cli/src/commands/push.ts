@@ -1,18 +1,13 @@
 import path from 'node:path'
 import { type Command, Option } from 'commander'
-import type { OciDiskKind, RegistryOptions } from '@disk-image/sources'
+import type { OciDiskKind } from '@disk-image/sources'
 import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { holdOperand } from './file-source.ts'
 import { withArchiveOption } from './judge-upload.ts'
+import { readRegistryOptions, type RegistryFlags, withRegistryOptions } from './network.ts'
 import type { Perform } from './perform.ts'
-import { collect, collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
-
-/** Flags of a command that speaks to registries. */
-export interface RegistryFlags {
-  readonly authFile?: string
-  readonly plainHttp?: readonly string[]
-}
+import { collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
 interface PushFlags extends RegistryFlags {
   readonly as: OciDiskKind
@@ -64,39 +59,6 @@ export function addPushCommand(program: Command, perform: Perform): void {
     .action(perform<PushFlags>(push))
 }
 
-/** Options of a command that speaks to registries. */
-export function withRegistryOptions(command: Command): Command {
-  return command
-    .option(
-      '--auth-file <file>',
-      'users and passwords of registries, as podman login and docker login write them',
-    )
-    .option(
-      '--plain-http <host:port>',
-      'speak to this registry, or its token server, without TLS; may be repeated',
-      collect,
-    )
-}
-
-/** How a command speaks to registries: who runs it says where, so any address will do. */
-export async function readRegistryOptions(session: Session, flags: RegistryFlags): Promise<RegistryOptions> {
-  const { registryCredentials } = await import('@disk-image/sources')
-  const { loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
-  const { environment, workingDirectory } = session.io
-  const { authFile, plainHttp } = flags
-  return {
-    credentials: registryCredentials({
-      environment,
-      file: authFile === undefined ? undefined : session.resolve(authFile),
-    }),
-    plainHttp,
-    allow: { privateAddresses: true },
-    tls: await loadTls({ environment, workingDirectory }),
-    proxy: proxyFromEnvironment(environment),
-    logger: session.logger,
-  }
-}
-
 async function push(
   session: Session,
   flags: PushFlags & GlobalFlags,
@@ -112,7 +74,7 @@ async function push(
     imageId: held.name,
   })
   await using handle = await held.open()
-  const source = await fileSource(held.name, handle)
+  const source = await fileSource(held.name, handle, held.sizeBytes)
   const report = await pushImage(source, operand(operands, 1), {
     ...(await readRegistryOptions(session, flags)),
     ...session.call,

@@ -15,7 +15,7 @@ import {
 } from '@disk-image/core'
 import { envelopeOf } from '@disk-image/disk'
 import { holdFile } from '@disk-image/host'
-import type { HttpSourceOptions } from '@disk-image/sources'
+import type { HttpSourceOptions, OciSourceOptions, S3SourceOptions } from '@disk-image/sources'
 import { AmbiguousImageNameError } from '../errors.ts'
 import { chooseImageService, type Services } from '../services/services.ts'
 import { readWord, type RemoteScheme, type Word } from './read-word.ts'
@@ -48,6 +48,10 @@ export interface OpenSourceOptions extends CallOptions {
 export interface NetworkOptions {
   /** `https:` and `http:`. @default the public internet, as for URLs of strangers */
   readonly url?: HttpSourceOptions | undefined
+  /** `oci:`; the same default. */
+  readonly oci?: OciSourceOptions | undefined
+  /** `s3:`; the same default, and nothing is signed. */
+  readonly s3?: S3SourceOptions | undefined
 }
 
 /** A source that is open. Close it. */
@@ -70,8 +74,8 @@ const remotes: Readonly<
 > = {
   https: openUrl,
   http: openUrl,
-  s3: undefined,
-  oci: undefined,
+  s3: openS3,
+  oci: openOci,
 }
 
 /**
@@ -112,6 +116,19 @@ export async function openSource(
 async function openUrl(url: string, { network }: OpenSourceOptions): Promise<Found> {
   const { httpSource } = await import('@disk-image/sources')
   return { stored: httpSource(url, network?.url) }
+}
+
+async function openS3(location: string, { network, signal }: OpenSourceOptions): Promise<Found> {
+  const { s3Source } = await import('@disk-image/sources')
+  return { stored: await s3Source(location, { ...network?.s3, signal }) }
+}
+
+async function openOci(reference: string, options: OpenSourceOptions): Promise<Found> {
+  const { ociSource } = await import('@disk-image/sources')
+  const { network, signal, workingDirectory } = options
+  const stored = await ociSource(reference, { ...network?.oci, signal, workingDirectory })
+  const { diskFormat, containerFormat } = stored
+  return { stored, diskFormat, containerFormat }
 }
 
 async function open(services: Services, word: Word, options: OpenSourceOptions): Promise<Found> {

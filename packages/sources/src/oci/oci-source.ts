@@ -1,4 +1,5 @@
 import os from 'node:os'
+import path from 'node:path'
 import { type Checksum, ImageUnacceptableError, type Source } from '@disk-image/core'
 import { createHttpClient, type DownloadOrigin, refuseEncoded } from '@disk-image/http'
 import type { ExpectedImage } from '@disk-image/io'
@@ -26,6 +27,8 @@ export interface OciSourceOptions extends RegistryOptions {
   readonly platform?: string | undefined
   /** The digest of the layer that has the disk, where there are several. */
   readonly layer?: string | undefined
+  /** Where the path of a folder begins. @default the process's own */
+  readonly workingDirectory?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -232,7 +235,7 @@ async function layoutSource(
   reference: string,
   options: OciSourceOptions,
 ): Promise<OciSource> {
-  const folder = new LayoutFolder(reference, parsed.folder)
+  const folder = new LayoutFolder(reference, path.resolve(options.workingDirectory ?? '', parsed.folder))
   const chosen = await folder.find(parsed, options.platform ?? `linux/${architecture()}`)
   const read: ManifestReader = async (digest) => ({ bytes: await folder.manifest(digest) })
   const bytes = await folder.manifest(chosen.digest)

@@ -1,0 +1,105 @@
+import type { NetworkOptions } from '@disk-image/image-utils'
+import type { HttpSourceOptions, RegistryOptions } from '@disk-image/sources'
+import type { Command } from 'commander'
+import type { GlobalFlags, Session } from '../session.ts'
+import { collect } from './values.ts'
+
+/** Flags of a command that speaks to registries. */
+export interface RegistryFlags {
+  readonly authFile?: string
+  readonly plainHttp?: readonly string[]
+}
+
+/** Flags of a command that reads from registries and from S3. */
+export interface NetworkFlags extends RegistryFlags {
+  readonly platform?: string
+  readonly layer?: string
+  readonly endpointUrl?: string
+  readonly region?: string
+  readonly profile?: string
+}
+
+/** Options of a command that speaks to registries. */
+export function withRegistryOptions(command: Command): Command {
+  return command
+    .option(
+      '--auth-file <file>',
+      'users and passwords of registries, as podman login and docker login write them',
+    )
+    .option(
+      '--plain-http <host:port>',
+      'speak to this registry, or its token server, without TLS; may be repeated',
+      collect,
+    )
+}
+
+/** Options of a command that reads from registries and from S3. */
+export function withNetworkOptions(command: Command): Command {
+  return withRegistryOptions(command)
+    .option(
+      '--platform <os/arch>',
+      "of an oci: image for several (default: linux, and this machine's architecture)",
+    )
+    .option('--layer <digest>', 'the layer that has the disk, of an oci: image with several')
+    .option('--endpoint-url <url>', "of s3:, in place of Amazon's")
+    .option('--region <name>', 'of s3:')
+    .option('--profile <name>', "of s3:, in the AWS command's files")
+}
+
+/** Variables that name authorities to trust, of all servers. */
+const authorities = ['SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'REQUESTS_CA_BUNDLE']
+
+/** How servers are reached: who runs the command says where, so any address will do. */
+async function readConnection(
+  session: Session,
+): Promise<Pick<RegistryOptions, 'tls' | 'proxy' | 'allow' | 'logger'>> {
+  const { loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
+  const { environment, workingDirectory } = session.io
+  const trusted = Object.fromEntries(authorities.map((name) => [name, environment[name]]))
+  return {
+    // Certificates of a cloud (OS_CACERT, OS_CERT) are for that cloud.
+    tls: await loadTls({ environment: { HOME: environment['HOME'], ...trusted }, workingDirectory }),
+    proxy: proxyFromEnvironment(environment),
+    allow: { privateAddresses: true },
+    logger: session.logger,
+  }
+}
+
+/** How a URL is read. */
+export async function readUrlOptions(session: Session, url: string): Promise<HttpSourceOptions> {
+  const { urlCredentials } = await import('@disk-image/sources')
+  const { environment, workingDirectory } = session.io
+  return {
+    ...(await urlCredentials(url, { environment, workingDirectory })),
+    ...(await readConnection(session)),
+  }
+}
+
+/** How a registry is spoken to. */
+export async function readRegistryOptions(
+  session: Session,
+  { authFile, plainHttp }: RegistryFlags,
+): Promise<RegistryOptions> {
+  const { registryCredentials } = await import('@disk-image/sources')
+  const file = authFile === undefined ? undefined : session.resolve(authFile)
+  return {
+    ...(await readConnection(session)),
+    credentials: registryCredentials({ environment: session.io.environment, file }),
+    plainHttp,
+  }
+}
+
+/** How what a word names is reached. */
+export async function readNetworkOptions(session: Session, reference: string): Promise<NetworkOptions> {
+  const flags = session.flags as GlobalFlags & NetworkFlags
+  if (/^oci:/i.test(reference)) {
+    const { platform, layer } = flags
+    return { oci: { ...(await readRegistryOptions(session, flags)), platform, layer } }
+  }
+  if (/^s3:/i.test(reference)) {
+    const { endpointUrl, region, profile } = flags
+    const { environment } = session.io
+    return { s3: { ...(await readConnection(session)), environment, endpointUrl, region, profile } }
+  }
+  return { url: await readUrlOptions(session, reference) }
+}
