@@ -209,7 +209,7 @@ function doneOf({ state, progress }: JobView): string {
 function whatOf(job: FleetJob): string {
   switch (job.type) {
     case 'fetch':
-      return `${job.imageId} → ${job.volume}`
+      return `${job.source ?? job.imageId} → ${job.volume}`
     case 'upload':
       return `${job.volume} → ${job.imageId}`
     case 'convert':
@@ -218,7 +218,7 @@ function whatOf(job: FleetJob): string {
       return `${job.chain.length} files → ${job.chain.at(-1)}`
     case 'inspect':
     default:
-      return job.imageId
+      return job.source ?? job.imageId ?? ''
   }
 }
 

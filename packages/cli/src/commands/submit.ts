@@ -7,7 +7,8 @@ import { UsageError } from '../usage-error.ts'
 import { type FleetFlags, loadFleet, withFleet, withFleetOptions, describeJob } from './jobs.ts'
 import { readInput } from './file-source.ts'
 import type { Perform } from './perform.ts'
-import { knownFormat, operand, size, wholeNumber } from './values.ts'
+import { readChecksums } from './open-word.ts'
+import { collect, knownFormat, operand, size, wholeNumber } from './values.ts'
 
 /** Most bytes of a list of jobs. */
 const largestList = 64 * MiB
@@ -22,6 +23,11 @@ interface SubmitFlags extends FleetFlags {
   readonly subformat?: string
   readonly size?: number
   readonly sha512?: string
+  readonly checksum?: readonly string[]
+  readonly as?: string
+  readonly disk?: string
+  readonly decrypt?: boolean
+  readonly passphrase?: string
   readonly connections?: number
   readonly preferStore?: readonly string[]
   readonly sourceFormat?: string
@@ -56,7 +62,7 @@ export function addSubmitCommands(program: Command, perform: Perform): void {
       )
   const ofCloud = (command: Command): Command =>
     command
-      .argument('<image>', "the image's id")
+      .argument('<image>', "the image's id; of fetch and inspect also image:NAME, https:, s3: and oci:")
       .option('--from-cloud <name>', "the image service, as the workers name it (default: 'default')")
   ofCloud(add('fetch', 'an image onto a volume', makeFetch))
     .argument('<volume>', 'an absolute path, or rbd:POOL/IMAGE')
@@ -64,6 +70,11 @@ export function addSubmitCommands(program: Command, perform: Perform): void {
     .option('--subformat <name>', 'a variant of the format')
     .option('--size <size>', "the volume's size: what doesn't fit is refused", size('--size', { plain: 'G' }))
     .option('--sha512 <hex>', 'what the image must be')
+    .option('--checksum <algorithm:hex>', 'the same with another hash', collect)
+    .option('--as <format>', 'what the disk of a source is', knownFormat('--as', 'read'))
+    .option('--disk <name>', 'the disk to take of an OVA')
+    .option('--decrypt', 'write what is inside an encrypted image')
+    .option('--passphrase <name>', "the worker's name of the passphrase that opens it")
     .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
     .option(
       '--prefer-store <id>',
@@ -102,10 +113,20 @@ export function addSubmitCommands(program: Command, perform: Perform): void {
     .action(perform<SubmitFlags>(submitList))
 }
 
-const imageOf = (flags: SubmitFlags, operands: readonly string[]): object => ({
-  imageId: operand(operands, 0),
-  cloud: flags.fromCloud,
-})
+const imageOf = (flags: SubmitFlags, operands: readonly string[]): object => {
+  const image = operand(operands, 0)
+  const isSource = /^(?:https?|s3|oci|image):/.test(image)
+  return { ...(isSource ? { source: image } : { imageId: image }), cloud: flags.fromCloud }
+}
+
+/** The one hash that a job has. */
+function hashOf(flags: SubmitFlags): object | undefined {
+  const checksums = readChecksums(flags)
+  const all =
+    flags.sha512 === undefined ? checksums : [...checksums, { algorithm: 'sha512', value: flags.sha512 }]
+  if (all.length > 1) throw new UsageError('A job has one hash: give --checksum once.')
+  return all[0]
+}
 
 function makeFetch(flags: SubmitFlags, operands: readonly string[]): ReturnType<Make> {
   return {
@@ -115,7 +136,11 @@ function makeFetch(flags: SubmitFlags, operands: readonly string[]): ReturnType<
     volumeFormat: flags.format,
     volumeSubformat: flags.subformat,
     volumeSizeGiB: flags.size,
-    hash: flags.sha512 === undefined ? undefined : { algorithm: 'sha512', value: flags.sha512 },
+    hash: hashOf(flags),
+    sourceFormat: flags.as,
+    disk: flags.disk,
+    decrypt: flags.decrypt,
+    passphrase: flags.passphrase,
     connections: flags.connections,
     preferStores: flags.preferStore,
   }

@@ -25,6 +25,7 @@ interface WorkerFlags extends FleetFlags {
   readonly cacheSize: number
   readonly lease?: number
   readonly grace: number
+  readonly passphrase?: readonly string[]
   readonly name?: string
   readonly hostName?: string
 }
@@ -62,6 +63,11 @@ export function addWorkerCommand(program: Command, perform: Perform): void {
       wholeNumber('--lease', 1),
     )
     .option('--grace <s>', 'to wait for running jobs when it is ended', wholeNumber('--grace'), 600)
+    .option(
+      '--passphrase <name=file>',
+      'a passphrase that jobs may name, to open encrypted images; may be repeated',
+      collect,
+    )
     .option('--name <name>', 'of this worker (default: host and process)')
     .option('--host-name <name>', 'of this host, for workers in containers')
     .addHelpText('after', notes)
@@ -112,8 +118,19 @@ async function start(session: Session, flags: WorkerFlags): Promise<FleetWorker>
       ? {}
       : { cache: { directory: session.resolve(cache), maxBytes: Math.round(flags.cacheSize * GiB) } }),
     ...(pool.length === 0 ? {} : { rbd: createRbdDriver({ runner: createProcessRunner() }) }),
+    passphrases: passphrasesOf(session, flags),
     leaseMs: flags.lease === undefined ? undefined : flags.lease * 1000,
   })
+}
+
+/** Files by the names that jobs have for them. */
+function passphrasesOf(session: Session, { passphrase: given = [] }: WorkerFlags): Record<string, string> {
+  const pairs = given.map((text): [string, string] => {
+    const at = text.indexOf('=')
+    if (at < 1) throw new UsageError(`--passphrase must be NAME=FILE; it is ${JSON.stringify(text)}.`)
+    return [text.slice(0, at), session.resolve(text.slice(at + 1))]
+  })
+  return Object.fromEntries(pairs)
 }
 
 /** What each name in a job leads to. Nothing is signed in to before a job needs it. */

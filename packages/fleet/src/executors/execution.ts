@@ -19,6 +19,8 @@ export interface Execution {
   readonly record: ImageRecord | undefined
   readonly cache: ImageCache | undefined
   readonly rbd: VolumeDriver | undefined
+  /** Files with passphrases, by the names that jobs have for them. */
+  readonly passphrases: Readonly<Record<string, string>>
   readonly signal: AbortSignal
   readonly onProgress: ProgressListener
   /** To be called before each stage. @throws where the destination is another's */

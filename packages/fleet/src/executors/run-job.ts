@@ -6,6 +6,7 @@ import {
   type Target,
   ImageDownloadFailedError,
 } from '@disk-image/core'
+import type { ImageToVolumeRequest, RequestedImage } from '@disk-image/image-utils'
 import type { FleetJob, ConvertJob, FetchJob, UploadJob } from '../jobs/job.ts'
 import { type Execution, type Report, needRbd } from './execution.ts'
 import { cacheNameOf, readThroughCache } from '../cache/cached-image-service.ts'
@@ -27,14 +28,13 @@ export async function runJob(job: FleetJob, execution: Execution): Promise<Repor
     }
     case 'inspect':
     default: {
-      const imageService = execution.imageService as ImageService
+      const { imageService } = execution
       // Nothing is written: a name in an empty folder stands for the volume that would be.
       await using folder = await imageUtils.temporaryDir({ prefix: 'fleet_inspect_' })
       const volume = `${folder.path}/volume`
       const plan = await imageUtils.planImageToVolume({
-        imageService,
+        ...imageOf(job, imageService),
         context,
-        imageId: job.imageId,
         volume,
         signal,
       })
@@ -108,20 +108,24 @@ async function runConvert(job: ConvertJob, execution: Execution): Promise<Report
 /** An image onto a volume, through the cache where there is one. */
 async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
   const { imageUtils, context, signal, onProgress, backend } = execution
-  const { imageId, hash, volume, type: _type, backend: _backend, cloud: _cloud, ...keywords } = job
-  const imageService = execution.imageService as ImageService
-  const record = execution.record as ImageRecord
-  if (hash !== undefined) checkHash(record, hash)
-  const held = await holdInCache(record, imageService, execution)
+  const { imageId, source, sourceFormat, hash, volume, type: _type, ...more } = job
+  const { backend: _backend, cloud: _cloud, passphrase, ...keywords } = more
+  const { imageService, record } = execution
+  if (hash !== undefined && record !== undefined) checkHash(record, hash)
+  const held =
+    record === undefined || imageService === undefined
+      ? { imageService, release: () => undefined }
+      : await holdInCache(record, imageService, execution)
   try {
     execution.check()
     const fill = async (destination: string, target?: Target): Promise<Report> => ({
       ...(await imageUtils.imageToVolume({
         ...keywords,
+        ...imageOf({ imageId, source, sourceFormat }, held.imageService),
+        checksums: hash !== undefined && source !== undefined ? [hash] : undefined,
+        sourcePassphraseFile: passphrase === undefined ? undefined : passphraseFile(passphrase, execution),
         target: target && checkedBefore(target, execution),
-        imageService: held.imageService,
         context,
-        imageId,
         volume: destination,
         runAsRoot: backend.runAsRoot,
         signal,
@@ -143,6 +147,21 @@ async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
   } finally {
     held.release()
   }
+}
+
+/** What a job reads, in the facade's terms. */
+function imageOf(
+  { imageId = '', source, sourceFormat }: Pick<FetchJob, 'imageId' | 'source' | 'sourceFormat'>,
+  imageService: ImageService | undefined,
+): RequestedImage & Pick<ImageToVolumeRequest, 'imageService' | 'sourceFormat'> {
+  return source === undefined ? { imageId, imageService } : { source, sourceFormat, imageService }
+}
+
+/** @throws {InvalidError} for a name that the worker doesn't have */
+function passphraseFile(name: string, { passphrases }: Execution): string {
+  const file = Object.hasOwn(passphrases, name) ? passphrases[name] : undefined
+  if (file !== undefined) return file
+  throw new InvalidError({ reason: `This worker has no passphrase ${name}: add it to its configuration.` })
 }
 
 /** A volume that is new is taken back where it isn't filled, whoever noticed. */

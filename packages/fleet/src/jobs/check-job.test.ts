@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { formatNames, ImageError, toQemuFormat } from '@disk-image/core'
 import { describe, expect, test } from 'vitest'
 import { checkEnvelope, checkJob } from './check-job.ts'
-import { destinationsOf, jobIdOf, parseRbdName } from './identity.ts'
+import { cloudOf, destinationsOf, jobIdOf, parseRbdName } from './identity.ts'
 import type { FetchJob, FleetJob } from './job.ts'
 
 const job: FetchJob = {
@@ -42,6 +42,11 @@ test.each([
   [{ ...job, preferStores: ['a', '../b'] }, 'The field preferStores'],
   [{ ...job, volumeSizeGiB: -1 }, 'The field volumeSizeGiB'],
   [{ ...job, volumeFormat: '-O' }, 'The field volumeFormat'],
+  [{ ...job, source: 'https://host/disk' }, 'has an imageId or a source, not both'],
+  [{ ...job, sourceFormat: 'raw' }, 'goes with a source'],
+  [{ ...job, decrypt: true }, 'needs the name of a passphrase'],
+  [{ ...job, passphrase: '/etc/shadow' }, 'The field passphrase'],
+  [{ ...job, disk: 'a\nb' }, 'The field disk'],
   [{ ...job, volumeFormat: 'frob' }, 'that can be written: raw, iso'],
   [{ ...job, volumeFormat: 'dmg' }, 'that can be written: raw, iso'],
   [{ ...job, hash: { algorithm: 'sha512', value: 'AB' } }, 'The field hash'],
@@ -126,6 +131,47 @@ test('whatever lies in the queue, it is taken or refused', () => {
   const envelope = { version: 1, submission: '3b241101-e2bb-4255-8caf-4136c566a962', job }
   expect(checkEnvelope(envelope)).toEqual(envelope)
   expect(() => checkEnvelope({ ...envelope, more: 1 })).toThrow('no job of this version')
+})
+
+test.each([
+  '/srv/disk.raw',
+  './disk.raw',
+  '-',
+  'file:///etc/shadow',
+  'image:',
+  'ftp://host/disk',
+  'https://user:secret@host/disk',
+  'https://user@host/disk',
+  'https:///disk',
+  'https://host/a b',
+  'https://host/disk?X-Amz-Signature=00',
+  'https://host/disk?a=b&access_token=00',
+  'oci:folder',
+  'oci://user:secret@host/repository',
+  'image:a\nb',
+])('%j is no source', (source) => {
+  expect(() => checkJob({ ...job, imageId: undefined, source })).toThrow('The field source')
+})
+
+test.each([
+  'https://host/disk.qcow2',
+  'https://host:8443/disk?version=3',
+  's3://bucket/folder/disk.raw',
+  'oci://host/repository@sha256:00ff',
+  'image:ubuntu 24.04',
+])('%s is a source', (source) => {
+  const whole: FetchJob = {
+    type: 'fetch',
+    source,
+    volume: '/dev/vg/volume',
+    sourceFormat: 'raw',
+    disk: 'Hard disk 1',
+    decrypt: true,
+    passphrase: 'tenant-7',
+  }
+  expect(checkJob(whole)).toEqual(whole)
+  expect(jobIdOf(whole)).not.toBe(jobIdOf({ ...whole, source: `${source}0` }))
+  expect(cloudOf(whole)).toBe(source.startsWith('image:') ? 'default' : undefined)
 })
 
 test('the same work has the same id, and its manner does not count', () => {

@@ -48,10 +48,34 @@ function isChain(value: unknown): boolean {
   return value.every((file) => isVolumeName(file) && !file.startsWith('rbd:'))
 }
 
+/** Parts of a query that sign or sign in: a job would keep them for everybody who reads the queue. */
+const secretQuery = /[?&][^=&]*(?:sig(?:nature)?|token|credential|key|password|secret)[^=&]*=/i
+
+function isSource(value: unknown): boolean {
+  // oxlint-disable-next-line no-control-regex -- no control character belongs into a word
+  if (typeof value !== 'string' || value.length > 4096 || /[\u0000-\u001f\u007f]/.test(value)) return false
+  if (value.startsWith('image:')) return value.length > 'image:'.length
+  return /^(?:https?|s3|oci):\/\/[^\s/@?#]+(?:\/\S*)?$/.test(value) && !secretQuery.test(value)
+}
+
+function isDiskName(value: unknown): boolean {
+  // oxlint-disable-next-line no-control-regex -- no control character belongs into a name
+  return typeof value === 'string' && /^[^\u0000-\u001f\u007f]{1,256}$/.test(value)
+}
+
 const isPath: Field['holds'] = (value) => isVolumeName(value) && !value.startsWith('rbd:')
 
 const name = optional(isName, 'a name of letters, digits, - and _')
 const imageId = required(isId, "an image's id")
+const imageOrSource = {
+  cloud: name,
+  imageId: optional(isId, "an image's id"),
+  source: optional(
+    isSource,
+    'https://…, s3://…, oci://… without user, password and signature, or image:NAME',
+  ),
+  sourceFormat: optional(isRead, `the name of a format that can be read: ${shownFormatNames('read')}`),
+}
 const volume = required(isVolumeName, 'a plain absolute path or rbd:POOL/IMAGE')
 const readWords = `the name of a format that can be read: ${shownFormatNames('read')}`
 const writtenWords = `the name of a format that can be written: ${shownFormatNames('write')}`
@@ -63,8 +87,7 @@ const common = { type: required(isName, 'a type of job'), backend: name }
 const fields: Readonly<Record<JobType, Readonly<Record<string, Field>>>> = {
   fetch: {
     ...common,
-    cloud: name,
-    imageId,
+    ...imageOrSource,
     volume,
     hash: optional(isHash, '{ algorithm, value } with lower-case hex'),
     volumeFormat: optional(isWritten, writtenWords),
@@ -73,6 +96,9 @@ const fields: Readonly<Record<JobType, Readonly<Record<string, Field>>>> = {
     disableSparse: flag,
     verify: optional(oneOf('strict', 'fallback', 'none'), "'strict', 'fallback' or 'none'"),
     verifyBeforeWrite: flag,
+    disk: optional(isDiskName, 'the name of a disk in an archive'),
+    decrypt: flag,
+    passphrase: optional(isName, 'the name of a passphrase that the worker has'),
     connections: optional(isConnections, 'a whole number from 1 to 64'),
     preferStores: optional(isStores, "a list of stores' ids, 64 at most"),
   },
@@ -96,7 +122,7 @@ const fields: Readonly<Record<JobType, Readonly<Record<string, Field>>>> = {
     disableSparse: flag,
   },
   coalesce: { ...common, chain: required(isChain, 'a list of 1 to 256 plain absolute paths, leaf first') },
-  inspect: { ...common, cloud: name, imageId },
+  inspect: { ...common, ...imageOrSource },
 }
 
 /**
@@ -130,9 +156,30 @@ export function checkJob(value: unknown): FleetJob {
       throw new InvalidError({ reason: `The field ${field} of a ${type} job must be ${words}.` })
     }
   }
+  checkTogether(given)
   return Object.freeze(
     Object.fromEntries(Object.entries(given).filter(([, found]) => found !== undefined)),
   ) as unknown as FleetJob
+}
+
+/** What goes with what. */
+function checkTogether({ type, ...job }: Readonly<Record<string, unknown>>): void {
+  if (type !== 'fetch' && type !== 'inspect') return
+  const { imageId: id, source, sourceFormat, decrypt, passphrase } = job
+  if ((id === undefined) === (source === undefined)) {
+    throw new InvalidError({
+      reason:
+        id === undefined
+          ? `The field imageId of a ${type} job must be an image's id, unless it has a source.`
+          : `A ${type} job has an imageId or a source, not both.`,
+    })
+  }
+  if (sourceFormat !== undefined && source === undefined) {
+    throw new InvalidError({ reason: 'The field sourceFormat goes with a source: an image has a record.' })
+  }
+  if (decrypt === true && passphrase === undefined) {
+    throw new InvalidError({ reason: 'The field decrypt needs the name of a passphrase: passphrase.' })
+  }
 }
 
 /**

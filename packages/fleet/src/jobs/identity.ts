@@ -17,7 +17,10 @@ export function backendOf(job: FleetJob): string {
 
 /** The image service of a job, where it has one. */
 export function cloudOf(job: FleetJob): string | undefined {
-  return 'imageId' in job ? (job.cloud ?? 'default') : undefined
+  const isInCloud =
+    ('imageId' in job && job.imageId !== undefined) ||
+    ('source' in job && job.type !== 'convert' && job.source?.startsWith('image:') === true)
+  return isInCloud ? ((job as { readonly cloud?: string }).cloud ?? 'default') : undefined
 }
 
 /**
@@ -29,7 +32,7 @@ export function jobIdOf(job: FleetJob): string {
     volumeFormat: 'raw',
     ...job,
     backend: backendOf(job),
-    ...('imageId' in job ? { cloud: cloudOf(job) } : {}),
+    cloud: cloudOf(job),
   }
   const identity = Object.entries(filled)
     .filter(([name, value]) => value !== undefined && !manners.has(name))

@@ -16,6 +16,20 @@ interface OfCloud {
   readonly imageId: string
 }
 
+/** An image of a service, or what another word names: exactly one of the two. */
+interface OfCloudOrSource extends OnBackend {
+  /** @default 'default' */
+  readonly cloud?: string | undefined
+  readonly imageId?: string | undefined
+  /**
+   * `https://…`, `s3://BUCKET/KEY`, `oci://HOST/REPOSITORY:TAG`, or `image:NAME` of the cloud. It has no secret in it: what
+   * signs in is the worker's, and so is where it may lead.
+   */
+  readonly source?: string | undefined
+  /** What the disk of a source is, by any name of the format. @default whatever is found */
+  readonly sourceFormat?: string | undefined
+}
+
 /** The hash that an image must have. */
 export interface ExpectedHash {
   /** As the image's record names it, for example `sha512`. */
@@ -25,11 +39,11 @@ export interface ExpectedHash {
 }
 
 /** An image onto a volume. */
-export interface FetchJob extends OnBackend, OfCloud {
+export interface FetchJob extends OfCloudOrSource {
   readonly type: 'fetch'
   /** An absolute path, or `rbd:POOL/IMAGE`. */
   readonly volume: string
-  /** The image is refused where its record has another one. */
+  /** The image is refused where its record has another one; of a source, where its bytes have. */
   readonly hash?: ExpectedHash | undefined
   /** @default 'raw' */
   readonly volumeFormat?: string | undefined
@@ -38,6 +52,12 @@ export interface FetchJob extends OnBackend, OfCloud {
   readonly disableSparse?: boolean | undefined
   readonly verify?: VerifyPolicy | undefined
   readonly verifyBeforeWrite?: boolean | undefined
+  /** The disk to take of an archive (OVA) with several. */
+  readonly disk?: string | undefined
+  /** Write what is inside of an encrypted image as a raw disk. It needs a `passphrase`. @default false */
+  readonly decrypt?: boolean | undefined
+  /** The name that the worker knows a passphrase by, which opens an encrypted image. */
+  readonly passphrase?: string | undefined
   readonly connections?: number | undefined
   /** The stores to read from, in this order, where the image is in several. @default the service's order */
   readonly preferStores?: readonly string[] | undefined
@@ -73,7 +93,7 @@ export interface CoalesceJob extends OnBackend {
 }
 
 /** What an image is, and whether it would be accepted. Writes nothing. */
-export interface InspectJob extends OnBackend, OfCloud {
+export interface InspectJob extends OfCloudOrSource {
   readonly type: 'inspect'
 }
 

@@ -92,6 +92,7 @@ class RunningWorker implements FleetWorker {
       limits,
       cache,
       rbd: options.rbd,
+      passphrases: options.passphrases ?? {},
       imageUtils: options.imageUtils,
       logger,
       metrics,

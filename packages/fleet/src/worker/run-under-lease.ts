@@ -72,6 +72,7 @@ export async function runUnderLease(
       record,
       cache: worker.cache,
       rbd: worker.rbd,
+      passphrases: worker.passphrases,
       signal: AbortSignal.any([held.signal, run.signal]),
       onProgress: (progress) => {
         held.check()
@@ -127,7 +128,7 @@ async function readRecord(
   access: CloudAccess | undefined,
   signal: AbortSignal,
 ): Promise<ImageRecord | undefined> {
-  if (access === undefined || !('imageId' in job)) return undefined
+  if (access === undefined || !('imageId' in job) || job.imageId === undefined) return undefined
   return access.imageService.show(access.context ?? {}, job.imageId, { signal })
 }
 

@@ -31,6 +31,7 @@ export interface WorkerContext {
   readonly limits: HostLimits
   readonly cache: ImageCache | undefined
   readonly rbd: VolumeDriver | undefined
+  readonly passphrases: Readonly<Record<string, string>>
   readonly imageUtils: ImageUtils
   readonly logger: Logger
   readonly metrics: WorkerMetrics
@@ -100,6 +101,7 @@ export interface FleetWorkerOptions {
   readonly name?: string | undefined
   /** Workers of one host share its disks. @default the host's name */
   readonly host?: string | undefined
+  /** Where a job's source may lead, and what signs in there, is told by its `network`: the public internet, and nothing. */
   readonly imageUtils: ImageUtils
   readonly clouds?: Readonly<Record<string, CloudOptions>> | undefined
   readonly backends: Readonly<Record<string, BackendOptions>>
@@ -108,6 +110,8 @@ export interface FleetWorkerOptions {
   readonly cache?: ImageCacheOptions | undefined
   /** For volumes of Ceph; see `createRbdDriver`. */
   readonly rbd?: VolumeDriver | undefined
+  /** Files with passphrases of encrypted images, by the names that jobs have for them. @default none */
+  readonly passphrases?: Readonly<Record<string, string>> | undefined
   /** After how long without a sign of life a worker's jobs are another's. @default 15000 */
   readonly leaseMs?: number | undefined
   /**

@@ -7,7 +7,7 @@ import type { ImageService } from '@disk-image/core'
 import { createImageUtils } from '@disk-image/image-utils'
 import type { ImageUtils } from '@disk-image/image-utils'
 import { createSnapshot, createVhd } from '@disk-image/vhd'
-import { requireTool, startRedis } from '@disk-image/testing'
+import { makeEncryptedImage, requireTool, startRedis } from '@disk-image/testing'
 import type { RunningRedis } from '@disk-image/testing'
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
@@ -117,6 +117,47 @@ test('every type of job, over the real tools', async () => {
   await createSnapshot(leaf, base)
   expect(await done({ type: 'coalesce', chain: [leaf, base] })).toEqual({ base, merged: 1 })
   expect(worker.activeJobs).toBe(0)
+})
+
+test('an image goes by its name, and an encrypted one is opened with what the worker has', async () => {
+  const secret = farm.file('secret')
+  await writeFile(secret, 'a passphrase')
+  await using _worker = await createWorker({ ...options, passphrases: { disk: secret } })
+  const { raw } = await qcow2(2)
+  const encrypted = `${raw}.luks`
+  const key = ['--object', `secret,id=key,file=${secret}`]
+  const of = ['-o', 'key-secret=key,iter-time=10']
+  await makeEncryptedImage(['convert', ...key, '-f', 'raw', '-O', 'luks', ...of, raw, encrypted])
+  await farm.store.create(
+    {},
+    { name: 'vault', disk_format: 'raw', container_format: 'bare' },
+    {
+      data: {
+        open: async function* open() {
+          yield await readFile(encrypted)
+        },
+      },
+    },
+  )
+  const job: FleetJob = {
+    type: 'fetch',
+    source: 'image:vault',
+    volume: volume(),
+    decrypt: true,
+    passphrase: 'disk',
+  }
+  expect(await done(job)).toMatchObject({
+    imageId: expect.stringMatching(/^[\da-f-]{36}$/),
+    hash: { verified: true },
+  })
+  expect(await sha256(job.volume)).toBe(await sha256(raw))
+  expect(await done({ type: 'inspect', source: 'image:vault' })).toMatchObject({ format: 'luks' })
+  const failed = async (other: FleetJob): Promise<string | undefined> =>
+    (await fleet.wait((await fleet.submit(other)).id)).error?.code
+  expect(await failed({ ...job, volume: volume(), passphrase: 'other' })).toBe('INVALID')
+  expect(await failed({ ...job, volume: volume(), source: 'image:none' })).toBe('IMAGE_NOT_FOUND')
+  const hash = { algorithm: 'sha256', value: '00'.repeat(32) }
+  expect(await failed({ ...job, volume: volume(), hash })).toBe('IMAGE_DOWNLOAD_FAILED')
 })
 
 test('the same job is there once, until another one fills its volume', async () => {
