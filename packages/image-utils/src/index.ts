@@ -80,6 +80,7 @@ export type { ImageCandidate } from './errors.ts'
 export type { NetworkOptions, OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
 export { nameOfWord, readWord } from './sources/read-word.ts'
 export type { RemoteScheme, Word } from './sources/read-word.ts'
+export type { SourceCacheOptions } from './sources/source-cache.ts'
 export { fileSource } from './sources/sources.ts'
 export type { DescribedSource } from './sources/sources.ts'
 export type {

@@ -1,6 +1,12 @@
 import type { Store } from '../store.ts'
 import type { Session } from '../session.ts'
-import type { ImageToVolumeOptions, ImageUtils, RequestedImage } from '@disk-image/image-utils'
+import { GiB } from '@disk-image/core'
+import type {
+  ImageToVolumeOptions,
+  ImageUtils,
+  RequestedImage,
+  SourceCacheOptions,
+} from '@disk-image/image-utils'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import { resolveDestination } from './file-source.ts'
 import { readManner, type SourceFlags } from './open-word.ts'
@@ -10,6 +16,9 @@ export type NamedImage = RequestedImage & { readonly imageId: string }
 
 /** How one image is put onto its volume. */
 export interface TransferFlags extends EncryptionFlags, SourceFlags {
+  readonly cache?: string
+  /** GiB. */
+  readonly cacheSize?: number
   readonly as?: string
   readonly format: string
   readonly subformat?: string
@@ -39,6 +48,7 @@ export function readTransfer(
   return {
     ...readManner(flags),
     sourceFormat: flags.as,
+    cache: flags.cache === undefined ? undefined : cacheOf(session, flags.cache, flags.cacheSize),
     ...readEncryption(session, imageUtils, flags, flags.format),
     imageService: store?.imageService,
     context: store?.context,
@@ -54,4 +64,10 @@ export function readTransfer(
     durable: flags.sync,
     runAsRoot: session.runAsRoot,
   }
+}
+
+const defaultCacheGiB = 100
+
+function cacheOf(session: Session, folder: string, sizeGiB = defaultCacheGiB): SourceCacheOptions {
+  return { directory: session.resolve(folder), maxBytes: Math.round(sizeGiB * GiB) }
 }

@@ -82,6 +82,8 @@ export function addFetchCommand(program: Command, perform: Perform): void {
       'what the disk is, where no record says so: raw goes onto DEST in one pass',
       formatName('--as'),
     )
+    .option('--cache <dir>', 'keep verified downloads here, for every command that names it')
+    .option('--cache-size <size>', 'of the cache (default: 100G)', size('--cache-size', { plain: 'G' }))
     .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
     .option('--disable-sparse', 'write zeroes too')
     .option('--verify-before-write', 'write nothing before everything is verified')

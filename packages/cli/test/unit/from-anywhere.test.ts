@@ -209,3 +209,59 @@ test('a list takes every word but standard input', async () => {
     /line 1: Standard input is no image[^]*line 2: No source has the scheme ftp:/,
   )
 })
+
+test('a download is kept once, used again where it is right, and forgotten where it is not', async () => {
+  await using bench = await openWorkbench()
+  const kept = async (): Promise<string[]> => readdir(bench.path('cache'))
+  const id = await makeImage(bench, 'disk')
+  const fetch = (volume: string, word = 'disk'): Promise<{ exitCode: number }> =>
+    bench.json(['fetch', word, volume, '--cache', 'cache'])
+  // Several at once download it once; nothing half-written is left.
+  const reports = await Promise.all(['a.raw', 'b.raw', 'c.raw'].map((volume) => fetch(volume)))
+  for (const report of reports)
+    expect(report).toMatchObject({ exitCode: 0, hash: { verified: true }, warnings: [] })
+  const [entry = '', ...others] = await kept()
+  expect(entry).toMatch(/^[\da-f]{40}\.sha512-[\da-f]{128}\.data$/)
+  expect(others).toEqual([])
+  // What the store has by now is not looked at.
+  const stored = bench.path(`.local/share/disk-image/images/${id}.data`)
+  await writeFile(stored, randomBytes(data.length))
+  expect(await fetch('d.raw')).toMatchObject({ exitCode: 0, hash: { algorithm: 'sha512', verified: true } })
+  for (const name of ['a', 'b', 'c', 'd']) expect(await readFile(bench.path(`${name}.raw`))).toEqual(data)
+  await writeFile(bench.path(`cache/${entry}`), randomBytes(data.length))
+  expect(await fetch('e.raw')).toMatchObject({ exitCode: 1, error: { code: 'IMAGE_DOWNLOAD_FAILED' } })
+  expect(await kept()).toEqual([])
+  expect(await readdir(bench.folder)).not.toContain('e.raw')
+  await writeFile(stored, data)
+  expect(await fetch('e.raw')).toMatchObject({ exitCode: 0 })
+  // Nothing tells what a stream is, unless its hash is given.
+  await bench.run(['fetch', '-', 'f.raw', '--cache', 'cache'], stdin())
+  expect(await kept()).toHaveLength(1)
+})
+
+test('a cache holds no more than it may: what was not used for longest goes', async () => {
+  await using bench = await openWorkbench()
+  const disks = [randomBytes(1024 ** 2), randomBytes(1024 ** 2), randomBytes(1024 ** 2)]
+  for (const [index, bytes] of disks.entries()) {
+    await writeFile(bench.path(`disk${index}`), bytes)
+    const checksum = ['--checksum', hashOf('sha256', bytes)]
+    const argv = [
+      'fetch',
+      `./disk${index}`,
+      `${index}.raw`,
+      '--cache',
+      'cache',
+      '--cache-size',
+      '2M',
+      ...checksum,
+    ]
+    expect((await bench.run(argv)).exitCode).toBe(0)
+  }
+  const names = await readdir(bench.path('cache'))
+  expect(names).toHaveLength(2)
+  expect(names.join()).not.toContain(hashOf('sha256', disks[0]).replace(':', '-'))
+  const large = ['fetch', './disk0', 'large.raw', '--cache', 'other', '--cache-size', '1M', '--as', 'raw']
+  await writeFile(bench.path('disk0'), data)
+  expect((await bench.run([...large, '--checksum', hashOf('sha256')])).exitCode).toBe(0)
+  expect(await readdir(bench.path('other')).catch(() => [])).toEqual([])
+})

@@ -25,6 +25,7 @@ import {
 } from '../route/route.ts'
 import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
 import { checkDestination, checkEncryption, isWritable } from '../write/check-target.ts'
+import { throughCache } from '../sources/source-cache.ts'
 import { type DescribedSource, imageSource, showRecord } from '../sources/sources.ts'
 import type { ImageToVolumeOptions } from './request.ts'
 
@@ -92,7 +93,10 @@ export async function prepareJob(
   request.signal?.throwIfAborted()
   const needsRoot = await needsRootHelper(services, request)
   if (!needsRoot && request.target === undefined) await checkDestination(request.volume)
-  const { stored, record, heldPath, imageId } = await openStored(services, request, purpose)
+  const opened = await openStored(services, request, purpose)
+  const { record, heldPath, imageId } = opened
+  const { cache } = request
+  const stored = cache === undefined ? opened.stored : throughCache(opened.stored, cache, services.logger)
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   const encodes = encodesFor(request, volumeFormat)
   if (request.target !== undefined && ((volumeFormat !== 'raw' && !encodes) || purpose !== 'volume')) {

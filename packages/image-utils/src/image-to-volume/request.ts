@@ -10,6 +10,7 @@ import type {
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
+import type { SourceCacheOptions } from '../sources/source-cache.ts'
 import type { DescribedSource } from '../sources/sources.ts'
 import type { Unwrapped } from './receive.ts'
 
@@ -35,6 +36,8 @@ export type ImageToVolumeRequest = RequestedImage & ImageToVolumeOptions
 export interface ImageToVolumeOptions extends CallOptions {
   /** Where the source is a word: what its disk is, see `diskFormat` of {@link DescribedSource}. */
   readonly sourceFormat?: string | undefined
+  /** Where downloads are kept for the next time, by whatever process. @default nowhere */
+  readonly cache?: SourceCacheOptions | undefined
   /** On whose behalf. @default the image service's own account */
   readonly context?: RequestContext | undefined
   /** @default the one given when the facade was made */

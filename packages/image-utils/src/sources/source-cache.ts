@@ -1,0 +1,266 @@
+import { createHash } from 'node:crypto'
+import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type {
+  ByteSink,
+  CallOptions,
+  Checksum,
+  DownloadOptions,
+  DownloadReport,
+  Logger,
+  OverlappedSink,
+  Source,
+} from '@disk-image/core'
+import { newTemporaryName, preparePrivateFolder, removeLeftovers } from '@disk-image/host'
+import { SparseSink, toNodeHashName, writeFully } from '@disk-image/io'
+import { fileSource } from './sources.ts'
+
+/** Where downloads are kept, for every process that names the folder. */
+export interface SourceCacheOptions {
+  /** Absolute path; made when missing, mode 0700. */
+  readonly directory: string
+  /** What it may hold, in bytes of disk space. What was not used for longest goes; what is larger is not kept. */
+  readonly maxBytes: number
+}
+
+/** What tells bytes for good: two of them that differ have never been found. */
+const strong: ReadonlySet<string> = new Set([
+  'sha256',
+  'sha384',
+  'sha512',
+  'sha3_256',
+  'sha3_384',
+  'sha3_512',
+  'blake2b',
+])
+const entrySuffix = '.data'
+const partialSuffix = '.partial'
+/** A download of another host that nobody has written to for so long has been given up. */
+const givenUpMs = 10 * 60_000
+
+/**
+ * The same source, whose bytes are kept: read from the folder where they are there already, by a digest that the caller
+ * or the source gives, or by the source's name and strong ETag; and compared with the digest that they had.
+ *
+ * An entry is a file `KEY.ALGORITHM-DIGEST.data`, which has its name when it is whole. The key is a hash: no URL is in it.
+ */
+export function throughCache(stored: Source, cache: SourceCacheOptions, logger: Logger): Source {
+  return {
+    name: stored.name,
+    get sizeBytes() {
+      return stored.sizeBytes
+    },
+    get promises() {
+      return stored.promises
+    },
+    download: (sink, options = {}) => download(stored, cache, logger, sink, options),
+    ...(stored.readRange === undefined ? {} : { readRange: stored.readRange.bind(stored) }),
+    ...(stored.close === undefined ? {} : { close: stored.close.bind(stored) }),
+  }
+}
+
+async function download(
+  stored: Source,
+  cache: SourceCacheOptions,
+  logger: Logger,
+  sink: ByteSink | OverlappedSink,
+  options: DownloadOptions,
+): Promise<DownloadReport> {
+  const identity = options.resumeFrom === undefined ? await identityOf(stored, options) : undefined
+  if (identity === undefined || (stored.sizeBytes ?? 0) > cache.maxBytes)
+    return stored.download(sink, options)
+  const key = createHash('sha256').update(identity).digest('hex').slice(0, 40)
+  await preparePrivateFolder(cache.directory, 'folder of the cache')
+  for (;;) {
+    options.signal?.throwIfAborted()
+    const entry = await findEntry(cache, key)
+    if (entry !== undefined) return readEntry(entry, stored, sink, options)
+    const partial = await beginEntry(cache, key)
+    if (partial !== undefined) return keepEntry(partial, { stored, cache, key, logger }, sink, options)
+    // Whoever downloads it has it soon, or gives it up.
+    await delay(200, undefined, { signal: options.signal })
+  }
+}
+
+/** What some sources say of themselves beyond a digest. */
+interface Identified {
+  readonly identity?: string | undefined
+  readonly etag?: string | undefined
+  describe?(options?: CallOptions): Promise<void>
+}
+
+/** What is the same for the same bytes only; undefined where nothing is known that is. */
+async function identityOf(stored: Source, options: DownloadOptions): Promise<string | undefined> {
+  const isStrong = ({ algorithm }: Checksum): boolean => strong.has(algorithm)
+  const demanded = options.checksums?.find(isStrong)
+  const source: Source & Identified = stored
+  if (demanded === undefined) await source.describe?.({ signal: options.signal })
+  const digest = demanded ?? stored.promises?.find(isStrong)
+  if (digest !== undefined) return `${digest.algorithm}:${digest.value.toLowerCase()}`
+  const tag = source.identity ?? source.etag
+  // A weak ETag, or a date, may be the same for other bytes.
+  return tag?.startsWith('"') === true ? `${stored.name} ${tag}` : undefined
+}
+
+interface Entry {
+  readonly path: string
+  readonly checksum: Checksum
+}
+
+async function findEntry({ directory }: SourceCacheOptions, key: string): Promise<Entry | undefined> {
+  for (const name of await readdir(directory)) {
+    const [, found, algorithm = '', value = ''] = /^([\da-f]{40})\.(\w+)-([\da-f]+)\.data$/.exec(name) ?? []
+    if (found === key) return { path: path.join(directory, name), checksum: { algorithm, value } }
+  }
+  return undefined
+}
+
+/** Reads what is kept. It stays readable until its end, also where it is removed meanwhile. */
+async function readEntry(
+  { path: file, checksum }: Entry,
+  stored: Source,
+  sink: ByteSink,
+  options: DownloadOptions,
+): Promise<DownloadReport> {
+  const handle = await open(file, 'r')
+  try {
+    await utimes(file, new Date(), new Date()).catch(() => undefined)
+    const { size } = await handle.stat()
+    const promises = options.verify === 'none' ? [] : (stored.promises ?? [])
+    const said = [
+      ...(options.checksums ?? []),
+      ...promises.filter(({ algorithm }) => toNodeHashName(algorithm)),
+    ]
+    const source = await fileSource(stored.name, handle, size)
+    const report = await source.download(sink, { ...options, checksums: [...said, checksum] })
+    // That they are what was kept verifies nothing that was not verified before.
+    const verified = report.verified.filter(({ algorithm }) =>
+      said.some((one) => one.algorithm === algorithm),
+    )
+    const [best] = verified
+    return {
+      ...report,
+      verified,
+      hash: best === undefined ? { ...checksum, verified: false } : { ...best, verified: true },
+    }
+  } catch (error) {
+    // Whatever is wrong with it: the next one downloads it again.
+    if (options.signal?.aborted !== true) await rm(file, { force: true })
+    throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/** @returns where to put the bytes; undefined while somebody else downloads them */
+async function beginEntry({ directory }: SourceCacheOptions, key: string): Promise<string | undefined> {
+  const prefix = `${key}.`
+  await removeLeftovers({ directory, prefix, suffix: partialSuffix })
+  const others = async (): Promise<string[]> => {
+    const names = (await readdir(directory)).filter(
+      (name) => name.startsWith(prefix) && name.endsWith(partialSuffix),
+    )
+    const young: string[] = []
+    for (const name of names) {
+      const found = await stat(path.join(directory, name)).catch(() => undefined)
+      if (found !== undefined && Date.now() - found.mtimeMs < givenUpMs) young.push(name)
+    }
+    return young
+  }
+  if ((await others()).length > 0) return undefined
+  const own = newTemporaryName({ prefix, suffix: partialSuffix })
+  const file = path.join(directory, own)
+  await (await open(file, 'wx', 0o600)).close()
+  // Of two that began at the same moment one goes on.
+  if ((await others()).every((name) => name >= own)) return file
+  await rm(file, { force: true })
+  return undefined
+}
+
+interface Keeping {
+  readonly stored: Source
+  readonly cache: SourceCacheOptions
+  readonly key: string
+  readonly logger: Logger
+}
+
+/** Downloads, and keeps what was downloaded where all of it was right. That it can't be kept fails nothing. */
+async function keepEntry(
+  partial: string,
+  { stored, cache, key, logger }: Keeping,
+  sink: ByteSink | OverlappedSink,
+  options: DownloadOptions,
+): Promise<DownloadReport> {
+  const handle = await open(partial, 'r+')
+  try {
+    const target = {
+      write: (bytes: Uint8Array, offset: number) => writeFully(handle, bytes, offset),
+      // A new file reads as zeros.
+      zero: async () => undefined,
+    }
+    const copy = new SparseSink(target, {
+      sparse: true,
+      checkEnd: (end) => {
+        if (end > cache.maxBytes) throw new RangeError('It is larger than the cache')
+      },
+    })
+    let failure: unknown
+    const keep = async (chunk: Uint8Array, offset: number): Promise<void> => {
+      if (failure === undefined)
+        await copy.writeAt(chunk, offset).catch((error: unknown) => (failure ??= error))
+    }
+    const report = await stored.download(both(sink, keep), options)
+    const { hash } = report
+    if (failure !== undefined) logger.warn('A download was not kept in the cache', { error: failure })
+    else if (hash !== undefined) {
+      await handle.truncate(copy.offset)
+      await handle.datasync()
+      await rename(
+        partial,
+        path.join(cache.directory, `${key}.${hash.algorithm}-${hash.value}${entrySuffix}`),
+      )
+      await makeRoom(cache, key)
+    }
+    return report
+  } finally {
+    await handle.close()
+    await rm(partial, { force: true })
+  }
+}
+
+function both(
+  sink: ByteSink | OverlappedSink,
+  keep: (chunk: Uint8Array, offset: number) => Promise<void>,
+): ByteSink | OverlappedSink {
+  let position = 0
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    const offset = position
+    position += chunk.length
+    await Promise.all([sink.write(chunk), keep(chunk, offset)])
+  }
+  if (!('writeAt' in sink)) return { write }
+  const writeAt = async (chunk: Uint8Array, offset: number): Promise<void> => {
+    await Promise.all([sink.writeAt(chunk, offset), keep(chunk, offset)])
+  }
+  return { write, writeAt }
+}
+
+/** Forgets what was not used for longest. Who reads it just now reads on. */
+async function makeRoom({ directory, maxBytes }: SourceCacheOptions, key: string): Promise<void> {
+  const entries: { readonly file: string; readonly bytes: number; readonly usedMs: number }[] = []
+  for (const name of await readdir(directory)) {
+    if (!name.endsWith(entrySuffix)) continue
+    const file = path.join(directory, name)
+    const found = await stat(file).catch(() => undefined)
+    // Holes take nothing.
+    if (found !== undefined) entries.push({ file, bytes: found.blocks * 512, usedMs: found.mtimeMs })
+  }
+  let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
+  for (const entry of entries.toSorted((left, right) => left.usedMs - right.usedMs)) {
+    if (bytes <= maxBytes) return
+    if (path.basename(entry.file).startsWith(key)) continue
+    await rm(entry.file, { force: true })
+    bytes -= entry.bytes
+  }
+}
