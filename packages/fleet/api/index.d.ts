@@ -62,7 +62,7 @@ interface ExpectedHash {
   readonly value: string;
 }
 
-interface FetchJob extends OnBackend, OfCloud {
+interface FetchJob extends OfCloudOrSource {
   readonly type: "fetch";
   readonly volume: string;
   readonly hash?: ExpectedHash | undefined;
@@ -72,6 +72,9 @@ interface FetchJob extends OnBackend, OfCloud {
   readonly disableSparse?: boolean | undefined;
   readonly verify?: VerifyPolicy | undefined;
   readonly verifyBeforeWrite?: boolean | undefined;
+  readonly disk?: string | undefined;
+  readonly decrypt?: boolean | undefined;
+  readonly passphrase?: string | undefined;
   readonly connections?: number | undefined;
   readonly preferStores?: readonly string[] | undefined;
 }
@@ -153,6 +156,7 @@ interface FleetWorkerOptions {
   readonly limits?: HostLimitOptions | undefined;
   readonly cache?: ImageCacheOptions | undefined;
   readonly rbd?: VolumeDriver | undefined;
+  readonly passphrases?: Readonly<Record<string, string>> | undefined;
   readonly leaseMs?: number | undefined;
   readonly onOverdue?: ((reason: string) => void) | undefined;
   readonly maxCrashes?: number | undefined;
@@ -172,7 +176,7 @@ interface ImageCacheOptions {
   readonly sharedBy?: string | undefined;
 }
 
-interface InspectJob extends OnBackend, OfCloud {
+interface InspectJob extends OfCloudOrSource {
   readonly type: "inspect";
 }
 
@@ -246,6 +250,13 @@ interface ListOptions {
 interface OfCloud {
   readonly cloud?: string | undefined;
   readonly imageId: string;
+}
+
+interface OfCloudOrSource extends OnBackend {
+  readonly cloud?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly source?: string | undefined;
+  readonly sourceFormat?: string | undefined;
 }
 
 interface OnBackend {

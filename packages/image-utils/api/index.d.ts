@@ -258,6 +258,7 @@ interface ImageCandidate {
 
 interface ImageToVolumeOptions extends CallOptions$1 {
   readonly sourceFormat?: string | undefined;
+  readonly cache?: SourceCacheOptions | undefined;
   readonly context?: RequestContext$1 | undefined;
   readonly imageService?: ImageService$1 | undefined;
   readonly volume: string;
@@ -435,6 +436,11 @@ interface ResizeImageOptions extends CallOptions$1 {
 type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
 
 type SandboxMode = "auto" | "require" | "off";
+
+interface SourceCacheOptions {
+  readonly directory: string;
+  readonly maxBytes: number;
+}
 
 interface SourceToImageReport extends FoundFormat {
   readonly imageId: string;
@@ -631,6 +637,7 @@ export {
   type ResizeImageOptions,
   type ResolvedOptions,
   type SandboxMode,
+  type SourceCacheOptions,
   type SourceToImageReport,
   type SourceToImageRequest,
   type TargetImage,

@@ -182,6 +182,7 @@ interface FoundFormat {
 
 interface ImageToVolumeOptions extends CallOptions {
   readonly sourceFormat?: string | undefined;
+  readonly cache?: SourceCacheOptions | undefined;
   readonly context?: RequestContext | undefined;
   readonly imageService?: ImageService | undefined;
   readonly volume: string;
@@ -324,6 +325,11 @@ type RequestedImage = {
 type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
 
 type SandboxMode = "auto" | "require" | "off";
+
+interface SourceCacheOptions {
+  readonly directory: string;
+  readonly maxBytes: number;
+}
 
 interface SourceToImageReport extends FoundFormat {
   readonly imageId: string;
