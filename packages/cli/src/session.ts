@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { type CallOptions, type Logger, printable, printableJson } from '@disk-image/core'
-import type { ImageUtils } from '@disk-image/image-utils'
+import type { ImageUtils, ImageUtilsDependencies } from '@disk-image/image-utils'
 import type { Io, TextStream } from './io.ts'
 import { both, createDebugLogger, debugWanted, createLogger } from './output/logger.ts'
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
@@ -76,12 +76,12 @@ export class Session {
     return path.resolve(this.io.workingDirectory, file)
   }
 
-  /** The facade, with the settings of the command line. */
-  async imageUtils(): Promise<ImageUtils> {
+  /** The facade, with the settings of the command line. @param network how the words of a list are reached */
+  async imageUtils({ network }: Pick<ImageUtilsDependencies, 'network'> = {}): Promise<ImageUtils> {
     const { createImageUtils } = await import('@disk-image/image-utils')
     const { conversionDir, sandbox } = this.flags
     return createImageUtils(
-      { logger: this.logger },
+      { logger: this.logger, network },
       {
         // Nobody but who runs the command asks for it.
         allowCompressionOnImageUpload: true,

@@ -33,6 +33,12 @@ import {
   GlanceImageServiceOptions,
 } from "@disk-image/glance-client";
 
+import {
+  HttpSourceOptions,
+  OciSourceOptions,
+  S3SourceOptions,
+} from "@disk-image/sources";
+
 type BlockSize = string | number;
 
 interface CheckImageFormatOptions extends CallOptions {
@@ -155,6 +161,7 @@ interface ImageUtilsDependencies {
   readonly glance?: GlanceSettings | undefined;
   readonly certificates?: CertificateSource | undefined;
   readonly throttle?: Throttle | undefined;
+  readonly network?: NetworkOptions | ((word: string) => NetworkOptions | Promise<NetworkOptions>) | undefined;
   readonly telemetry?: Telemetry | undefined;
 }
 
@@ -175,6 +182,12 @@ interface ImageUtilsOptions {
   readonly formatRules?: FormatRules | undefined;
   readonly rootHelper?: readonly string[] | undefined;
   readonly sandbox?: SandboxMode | undefined;
+}
+
+interface NetworkOptions {
+  readonly url?: HttpSourceOptions | undefined;
+  readonly oci?: OciSourceOptions | undefined;
+  readonly s3?: S3SourceOptions | undefined;
 }
 
 interface Operation {

@@ -344,6 +344,7 @@ interface ImageUtilsDependencies {
   readonly glance?: GlanceSettings | undefined;
   readonly certificates?: CertificateSource$1 | undefined;
   readonly throttle?: Throttle | undefined;
+  readonly network?: NetworkOptions | ((word: string) => NetworkOptions | Promise<NetworkOptions>) | undefined;
   readonly telemetry?: Telemetry | undefined;
 }
 

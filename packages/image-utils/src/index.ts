@@ -49,7 +49,7 @@ export { InvalidVolumeTypeError, VolumeBackendError } from '@disk-image/qemu-img
 export type { Cipher } from '@disk-image/qemu-img'
 export { VhdError, XenserverArchiveError } from '@disk-image/vhd'
 export { createImageUtils } from './create-image-utils.ts'
-export type { GlanceSettings, ImageUtilsDependencies, Throttle } from './services/services.ts'
+export type { GlanceSettings, ImageUtilsDependencies, NetworkOptions, Throttle } from './services/services.ts'
 export type {
   BlockSize,
   CheckImageFormatOptions,
@@ -77,7 +77,7 @@ export type {
 export type { Unwrapped } from './image-to-volume/receive.ts'
 export { AmbiguousImageNameError } from './errors.ts'
 export type { ImageCandidate } from './errors.ts'
-export type { NetworkOptions, OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
+export type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
 export { nameOfWord, readWord } from './sources/read-word.ts'
 export type { RemoteScheme, Word } from './sources/read-word.ts'
 export type { SourceCacheOptions } from './sources/source-cache.ts'

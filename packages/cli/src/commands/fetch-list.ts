@@ -3,6 +3,7 @@ import { createTransferQueue, type Transfer, type TransferOutcome } from '@disk-
 import { statfs } from 'node:fs/promises'
 import { jsonOfReport } from './fetch-report.ts'
 import type { ListDefaults } from './list-entry.ts'
+import { readNetworkOptions } from './network.ts'
 import { describeOutcome, ListReport, planList } from './list-report.ts'
 import { type ListedTransfer, readList } from './read-list.ts'
 import type { ExitCode } from '../exit-code.ts'
@@ -15,7 +16,7 @@ import path from 'node:path'
 /** `disk-image fetch --list FILE`. */
 export async function fetchList(session: Session, flags: ListDefaults, file: string): Promise<ExitCode> {
   const listed = await readList(session, flags, file)
-  const imageUtils = await session.imageUtils()
+  const imageUtils = await session.imageUtils({ network: (word) => readNetworkOptions(session, word) })
   if (flags.dryRun === true) return planList(session, imageUtils, listed)
   const progress = session.useProgress((stream) => createManyProgress(stream, listed.length))
   const report = new ListReport(session)

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -50,6 +50,18 @@ test('an image comes from a URL onto a volume, into another format, into a store
   const store = ['--name', 'x', '--disk-format', 'qcow2', '--store', 'store']
   const created = await bench.json(['image', 'create', '--file', url, ...store, ...sum])
   expect(created).toMatchObject({ exitCode: 0, size: (await readFile(bench.path('disk.qcow2'))).length })
+})
+
+test('a list names URLs too', async () => {
+  await using bench = await openWorkbench()
+  await using web = await offer(bench)
+  const sum = createHash('sha256')
+    .update(await readFile(bench.path('disk.qcow2')))
+    .digest('hex')
+  await writeFile(bench.path('list'), `${web.url}/disk.qcow2 out.raw checksum=sha256:${sum}\n`)
+  const { exitCode } = await bench.run(['fetch', '--list', 'list'])
+  expect(exitCode).toBe(0)
+  expect((await readFile(bench.path('out.raw'))).equals(web.disk)).toBe(true)
 })
 
 test('what is wrong with a URL or its checksum is said, without its secrets', async () => {

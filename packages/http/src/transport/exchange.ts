@@ -1,3 +1,4 @@
+import { unlessAborted } from '@disk-image/io'
 import type { AddressGuard } from './addresses.ts'
 import { AnswerBody } from './answer-body.ts'
 import type { BodyTaker } from './answer-body.ts'
@@ -70,6 +71,8 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeResult
   const { url, tls, timeouts, signal, guard } = request
   guard?.check(url)
   const proxy = chooseProxy(request.proxy, url)
+  // A proxy connects itself: all that can be checked is what the name stands for here.
+  if (proxy !== undefined && guard !== undefined) await checkName(guard, url, signal)
   const tunnel = proxy !== undefined && url.protocol === 'https:' ? proxy : undefined
   // A request on http is handed to its proxy, which sends it on.
   const hop: Hop = { ...request, proxy: tunnel === undefined ? proxy : undefined }
@@ -77,8 +80,6 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeResult
   const onlyReads = request.method === 'GET' || request.method === 'HEAD'
   const kept = onlyReads ? request.connections?.take(url) : undefined
   try {
-    // A proxy connects itself: all that can be checked is what the name stands for here.
-    if (proxy !== undefined) await guard?.checkName(url)
     if (kept !== undefined) {
       try {
         return await new Exchange(hop, kept, true).run()
@@ -94,6 +95,18 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeResult
     if (error instanceof ConnectionBrokenError && error.cause instanceof AddressRefusedError)
       throw error.cause
     throw hop.proxy === undefined ? error : throughProxy(error, url, hop.proxy)
+  }
+}
+
+/** @throws {AddressRefusedError}; {@link ConnectionBrokenError} where the name is not known here */
+async function checkName(guard: AddressGuard, url: URL, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await unlessAborted(guard.checkName(url), signal)
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (error instanceof AddressRefusedError) throw error
+    const reason = `its addresses are checked before the proxy is asked: ${connectionReason(error)}`
+    throw new ConnectionBrokenError('connect', connectionText(url, 'connect', reason), { cause: error })
   }
 }
 

@@ -148,8 +148,14 @@ describe('names', () => {
     const client = clientOf({
       allow: {},
       proxy: { http: proxy.href },
-      resolver: async (host) => [{ address: host === 'inside.test' ? '10.0.0.1' : '8.8.8.8', family: 4 }],
+      resolver: async (host) => {
+        if (host === 'unknown.test') throw Object.assign(new Error('no'), { code: 'ENOTFOUND' })
+        return [{ address: host === 'inside.test' ? '10.0.0.1' : '8.8.8.8', family: 4 }]
+      },
     })
+    const unknown = await failure(client.read({ url: new URL('http://unknown.test/') }))
+    expect(unknown).toMatchObject({ code: 'HTTP_CONNECTION_FAILED' })
+    expect(unknown.message).toContain('checked before the proxy is asked: ENOTFOUND')
     expect(await failure(client.read({ url: new URL('http://inside.test/') }))).toMatchObject({
       code: 'ADDRESS_REFUSED',
     })

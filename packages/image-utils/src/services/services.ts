@@ -22,6 +22,7 @@ import {
   type GlanceClientOptions,
   type GlanceImageServiceOptions,
 } from '@disk-image/glance-client'
+import type { HttpSourceOptions, OciSourceOptions, S3SourceOptions } from '@disk-image/sources'
 import type { ResolvedOptions } from './options.ts'
 import { silentTelemetry, type Telemetry } from '../telemetry/telemetry.ts'
 import type { TemporaryImagesByService } from './temporary-images.ts'
@@ -32,6 +33,16 @@ export interface Throttle {
   readonly prefix?: readonly string[] | undefined
   /** Bytes per second that are read of a source, and that are written; qemu-img keeps to it itself. */
   readonly rateBytesPerSecond?: number | undefined
+}
+
+/** How sources are reached that are read over a network. */
+export interface NetworkOptions {
+  /** `https:` and `http:`. @default the public internet, as for URLs of strangers */
+  readonly url?: HttpSourceOptions | undefined
+  /** `oci:`; the same default. */
+  readonly oci?: OciSourceOptions | undefined
+  /** `s3:`; the same default, and nothing is signed. */
+  readonly s3?: S3SourceOptions | undefined
 }
 
 /** How the facade acts. Each has a default for Node.js. */
@@ -51,6 +62,8 @@ export interface ImageUtilsDependencies {
   /** Where the certificates of image signatures are found. */
   readonly certificates?: CertificateSource | undefined
   readonly throttle?: Throttle | undefined
+  /** How sources are reached that are read over a network, where a call does not say it; asked with the word. */
+  readonly network?: NetworkOptions | ((word: string) => NetworkOptions | Promise<NetworkOptions>) | undefined
   /** Told of every operation and stage, see `@disk-image/image-utils/telemetry`. @default measures nothing */
   readonly telemetry?: Telemetry | undefined
 }
@@ -64,6 +77,7 @@ export interface Services {
   readonly imageService: ImageService | undefined
   readonly certificates: CertificateSource | undefined
   readonly throttle: Throttle
+  readonly network: ImageUtilsDependencies['network']
   readonly telemetry: Telemetry
   readonly temporaryFiles: TemporaryFiles
   readonly qemuImg: QemuImg
@@ -93,6 +107,7 @@ export function createServices(
     imageService: defaultImageService(dependencies, options),
     certificates: dependencies.certificates,
     throttle: dependencies.throttle ?? {},
+    network: dependencies.network,
     telemetry: dependencies.telemetry ?? silentTelemetry,
     temporaryFiles: createTemporaryFiles({ directory: options.imageConversionDir }),
     qemuImg: createQemuImg(

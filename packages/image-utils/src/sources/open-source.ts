@@ -15,9 +15,8 @@ import {
 } from '@disk-image/core'
 import { envelopeOf } from '@disk-image/disk'
 import { holdFile } from '@disk-image/host'
-import type { HttpSourceOptions, OciSourceOptions, S3SourceOptions } from '@disk-image/sources'
 import { AmbiguousImageNameError } from '../errors.ts'
-import { chooseImageService, type Services } from '../services/services.ts'
+import { chooseImageService, type NetworkOptions, type Services } from '../services/services.ts'
 import { readWord, type RemoteScheme, type Word } from './read-word.ts'
 import {
   type DescribedSource,
@@ -41,17 +40,8 @@ export interface OpenSourceOptions extends CallOptions {
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined
   /** Any name of the format, of the disk itself where it is wrapped; what is found must be it. @default whatever is found */
   readonly diskFormat?: string | undefined
+  /** How a source over a network is reached. @default the facade's own */
   readonly network?: NetworkOptions | undefined
-}
-
-/** How sources are reached that are read over a network. */
-export interface NetworkOptions {
-  /** `https:` and `http:`. @default the public internet, as for URLs of strangers */
-  readonly url?: HttpSourceOptions | undefined
-  /** `oci:`; the same default. */
-  readonly oci?: OciSourceOptions | undefined
-  /** `s3:`; the same default, and nothing is signed. */
-  readonly s3?: S3SourceOptions | undefined
 }
 
 /** A source that is open. Close it. */
@@ -144,7 +134,9 @@ async function open(services: Services, word: Word, options: OpenSourceOptions):
       const opener = remotes[word.scheme]
       if (opener === undefined)
         throw new NotSupportedOperationError({ operation: `read ${word.scheme}: sources` })
-      return opener(word.reference, options)
+      const { network: own } = services
+      const network = options.network ?? (typeof own === 'function' ? await own(word.reference) : own)
+      return opener(word.reference, { ...options, network })
     }
   }
 }

@@ -1,7 +1,10 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { renameSync } from 'node:fs'
 import { mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -197,6 +200,31 @@ describe('nginx', () => {
     expect(sink.bytes().equals(data)).toBe(true)
     await using stranger = sourceAt(url, { retries: 0 })
     expect(await failure(stranger.download(keeper()))).toMatchObject({ code: 'HTTP_CONNECTION_FAILED' })
+
+    // From there to http: only with leave, and without what is secret.
+    await using redirecting = https.createServer(
+      { key: await readFile(keyFile), cert: ca },
+      (_, response) => void response.writeHead(302, { Location: `${relay.url}${pathOf(nginx)}` }).end(),
+    )
+    await using relay = await startRelay(nginx.url)
+    await once(redirecting.listen(0, '127.0.0.1'), 'listening')
+    const { port } = redirecting.address() as AddressInfo
+    const options = {
+      tls: { ca },
+      headers: { 'X-Token': 'secret' },
+      basicAuth: { user: 'me', password: 'x' },
+    }
+    await using careful = sourceAt(`https://127.0.0.1:${port}/`, options)
+    expect(await failure(careful.download(keeper()))).toMatchObject({
+      code: 'ADDRESS_REFUSED',
+      rule: 'downgrade',
+    })
+    expect(relay.requests).toEqual([])
+    const allow = { privateAddresses: true, downgrade: true }
+    await using careless = sourceAt(`https://127.0.0.1:${port}/`, { ...options, allow })
+    await careless.download(sink)
+    expect(relay.requests.join()).not.toMatch(/secret|authorization/i)
+    expect(relay.requests).toHaveLength(1)
   })
 })
 
