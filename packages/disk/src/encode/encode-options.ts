@@ -1,4 +1,4 @@
-import type { CallOptions } from '@disk-image/core'
+import { type CallOptions, InvalidError } from '@disk-image/core'
 import type { Spool } from '../stream/stream-decoder.ts'
 import type { EncodeWorkers } from './encode-workers.ts'
 
@@ -79,4 +79,15 @@ export interface LuksEncodeOptions {
   readonly sectorBytes?: number | undefined
   /** Random bytes, for a test that wants the same ones again. @default the system's */
   readonly random?: ((bytes: number) => Uint8Array) | undefined
+}
+
+/** @throws {InvalidError} for a level that is none */
+export function levelOf(
+  { compressionLevel }: Pick<EncodeOptions, 'compressionLevel'>,
+  usual: number = 6,
+  most: number = 9,
+): number {
+  const level = compressionLevel ?? usual
+  if (Number.isInteger(level) && level >= 1 && level <= most) return level
+  throw new InvalidError({ reason: `There is no level ${level} of compression; 1 to ${most} are there.` })
 }

@@ -1,7 +1,7 @@
 import type { CallOptions, EncodedImage } from '@disk-image/core'
 import { allocateSharedBuffer, isZero, prepareAhead } from '@disk-image/io'
 import { deflateSlackBytes } from './deflater.ts'
-import type { EncodeOptions } from './encode-options.ts'
+import { type EncodeOptions, levelOf } from './encode-options.ts'
 import { type EncodeShare, shareEncodeWorkers } from './encode-workers.ts'
 import { windowBytes as memberBytes } from './disk-windows.ts'
 
@@ -16,7 +16,7 @@ export function gzipImage(
   image: Pick<EncodedImage, 'format' | 'temporaryBytes' | 'open'>,
   options: Pick<EncodeOptions, 'compressionLevel' | 'workers'> = {},
 ): EncodedImage {
-  const level = options.compressionLevel ?? 6
+  const level = levelOf(options)
   const open = async function* (call: CallOptions = {}): AsyncGenerator<Uint8Array, void, void> {
     call.signal?.throwIfAborted()
     const share = shareEncodeWorkers(options.workers)

@@ -12,7 +12,7 @@ import { compressDisk, type CompressedUnits } from '../encode/compress-disk.ts'
 import { readUnits } from '../encode/disk-windows.ts'
 import { DataMap } from '../encode/data-map.ts'
 import type { CompressKind } from '../encode/deflater.ts'
-import type { EncodeOptions } from '../encode/encode-options.ts'
+import { type EncodeOptions, levelOf } from '../encode/encode-options.ts'
 import { shareEncodeWorkers } from '../encode/encode-workers.ts'
 import { DiskChangedError } from '../errors.ts'
 import { storedDisk, zeroChunks } from '../raw/stored-disk.ts'
@@ -24,8 +24,9 @@ import type { Qcow2Geometry } from './encode-geometry.ts'
 /** Tables of a file that is compressed twice: of 512 GiB that are stored, at 64 KiB clusters. */
 const mostTableBytes = 64 * MiB
 
-/** qemu's own choice, and so are the 12 bits: its reader takes no larger window. */
-const defaultLevels = { zlib: 6, zstd: 3 } as const
+/** qemu's own choice; and its reader takes no larger window of deflate. */
+const zstdLevel = 3
+const mostZstdLevel = 19
 const deflateWindowBits = 12
 
 /**
@@ -69,11 +70,16 @@ export class Qcow2InOnePass {
   readonly #disk: Disk
   readonly #geometry: Qcow2Geometry
   readonly #options: EncodeOptions
+  readonly #kind: CompressKind
 
   constructor(disk: Disk, geometry: Qcow2Geometry, options: EncodeOptions) {
     this.#disk = disk
     this.#geometry = geometry
     this.#options = options
+    this.#kind =
+      geometry.compression === 'zstd'
+        ? { zstd: true, level: levelOf(options, zstdLevel, mostZstdLevel) }
+        : { wrapped: false, level: levelOf(options), windowBits: deflateWindowBits }
   }
 
   /** The file's parts: data in its order, each table when it is complete, the header last. */
@@ -104,14 +110,9 @@ export class Qcow2InOnePass {
       }
       return
     }
-    const level = this.#options.compressionLevel ?? defaultLevels[compression]
-    const kind: CompressKind =
-      compression === 'zstd'
-        ? { zstd: true, level }
-        : { wrapped: false, level, windowBits: deflateWindowBits }
     const share = shareEncodeWorkers(this.#options.workers)
     try {
-      yield* compressDisk(disk, share, { ...call, kind, unitBytes, storesPlain: true })
+      yield* compressDisk(disk, share, { ...call, kind: this.#kind, unitBytes, storesPlain: true })
     } finally {
       await share.close()
     }

@@ -1,6 +1,6 @@
 import { type CallOptions, type Disk, type EncodedImage, InvalidError } from '@disk-image/core'
 import { compressDisk } from '../encode/compress-disk.ts'
-import type { EncodeOptions } from '../encode/encode-options.ts'
+import { type EncodeOptions, levelOf } from '../encode/encode-options.ts'
 import { type EncodeShare, shareEncodeWorkers } from '../encode/encode-workers.ts'
 import { type FilePart, imageOfParts } from '../encode/image-of-parts.ts'
 import { type StoredDisk, storedDisk } from '../raw/stored-disk.ts'
@@ -30,7 +30,7 @@ const markers = { end: 0, table: 1, directory: 2, footer: 3 } as const
  */
 export function encodeStreamOptimized(disk: Disk, options: EncodeOptions): EncodedImage {
   const shape = shapeVmdk('streamOptimized', disk.size, options.vmdk ?? {})
-  const level = options.compressionLevel ?? 6
+  const level = levelOf(options)
   return imageOfParts({
     format: 'vmdk',
     sizeBytes: undefined,
