@@ -8,7 +8,7 @@ import type { Throttle, Services } from '../services/services.ts'
 import { checkDestination, checkEncryption, isWritable } from '../write/check-target.ts'
 import { crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
-import { checkEncrypted, openEncrypted } from '../judge/decrypt.ts'
+import { checkEncrypted, isLeftToTool, openEncrypted } from '../judge/decrypt.ts'
 import { openSet } from './open-set.ts'
 import type { DiskFile } from '../write/disk-file.ts'
 import { writeDisk, type WriteJob } from '../write/write-disk.ts'
@@ -18,6 +18,7 @@ import {
   headBytes,
   isReadByUs,
   isWrittenByUs,
+  luksCipherOf,
   layoutOf,
   type RouteLayout,
 } from '../route/formats.ts'
@@ -97,8 +98,9 @@ export async function convertImage(
     kind: 'volume',
     format: volumeFormat,
     encodes:
-      srcPassphraseFile === undefined &&
-      isWrittenByUs(volumeFormat, options.outSubformat, options.disableSparse),
+      volumeFormat === 'luks'
+        ? luksCipherOf(cipherSpec) !== undefined
+        : isWrittenByUs(volumeFormat, options.outSubformat, options.disableSparse),
     needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
     writesZeros: options.disableSparse === true,
     exists: place === undefined || place.found !== undefined,
@@ -191,16 +193,21 @@ async function judgeSource(
     const format = inspection.format === 'qcow2' ? ('qcow2' as const) : ('luks' as const)
     if (format === 'qcow2')
       checkContent(services, imageId, { claimedFormat: format, inspection, hasPassphrase: true })
-    const encrypted = { imageId, reader, passphraseFile, signal }
-    if (options.decrypt === true) {
-      const disk = await openEncrypted(services, { ...encrypted, format })
+    const encrypted = { imageId, reader, passphraseFile, signal, format }
+    // What is no container fails as it does in the original.
+    const isJudged = options.decrypt === true || inspection.format === format
+    const open = options.decrypt === true || target.encodes ? openEncrypted : checkEncrypted
+    const opening = isJudged ? open(services, encrypted) : Promise.resolve()
+    const disk = await opening.catch((error: unknown) => {
+      if (options.decrypt === true || !isLeftToTool(error)) throw error
+    })
+    if (disk !== undefined) {
       const layout = { format, sizeBytes: disk.size, streams: false, reads: true }
       return {
         disk: { path: source, format, disk, virtualSizeBytes: disk.size },
         route: routeOfFile(layout, target),
       }
     }
-    if (inspection.format === format) await checkEncrypted(services, { ...encrypted, format })
     // An encrypted one tells its size only to who has the passphrase.
     const layout = { format, sizeBytes: undefined, streams: false, reads: false }
     return { disk: { path: source, format, virtualSizeBytes: undefined }, route: routeOfFile(layout, target) }

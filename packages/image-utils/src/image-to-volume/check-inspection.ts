@@ -33,9 +33,10 @@ export function checkInspection(
  */
 function claimOf(job: Job, inspection: InspectionResult): string | undefined {
   if (inspection.format !== 'luks') return job.claimedFormat
+  const hasKey = job.request.sourcePassphraseFile !== undefined
   // Our own reader opens it, which has rules of its own.
-  if (job.request.decrypt === true) return 'raw'
+  if (hasKey && (job.request.decrypt === true || job.target.encodes)) return 'raw'
   const mayBeLuks = job.claimedFormat === undefined || job.claimedFormat === 'raw'
-  if (job.request.sourcePassphraseFile !== undefined && mayBeLuks) return 'luks'
+  if (hasKey && mayBeLuks) return 'luks'
   return job.claimedFormat ?? 'raw'
 }

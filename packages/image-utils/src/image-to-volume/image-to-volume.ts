@@ -4,7 +4,7 @@ import type { Services } from '../services/services.ts'
 import { layoutOf } from '../route/formats.ts'
 import { checkQemuImg, crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { withFileReader } from '../files/file-reader.ts'
-import { checkEncrypted, type Encrypted, openEncrypted } from '../judge/decrypt.ts'
+import { checkEncrypted, type Encrypted, isLeftToTool, openEncrypted } from '../judge/decrypt.ts'
 import { type Job, type OpenedRequest, prepareJob, routeOf } from './job.ts'
 import { receiveHeldImage, receiveImage, receiveUnwrapped, type Received } from './receive.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
@@ -203,15 +203,19 @@ async function convert(
         const inside = format === 'qcow2' ? ('qcow2' as const) : ('luks' as const)
         const opened = { ...encrypted, path, format: inside }
         if (decrypt === true) return decryptOnto(services, job, opened, cleanup)
-        if (['luks', 'qcow2'].includes(received.inspection.format)) await checkEncrypted(services, opened)
-        return undefined
+        if (!job.target.encodes) return checkEncrypted(services, opened)
+        return decryptOnto(services, job, opened, cleanup).catch((error: unknown) => {
+          if (!isLeftToTool(error)) throw error
+        })
       })
       if (written !== undefined) return written
     }
     const judgedBytes = received.virtualSizeBytes ?? received.inspection.virtualSizeBytes
     const layout = layoutOf(format, received.inspection, received.head)
     const judged = { ...layout, sizeBytes: judgedBytes ?? received.bytes }
-    const route = routeOf(job, judged, { inFile: true })
+    // What stays encrypted, and is not opened here, only qemu-img can read and write.
+    const encodes = job.target.encodes && passphraseFile === undefined
+    const route = routeOf({ ...job, target: { ...job.target, encodes } }, judged, { inFile: true })
     const question = { imageId: job.imageId, path, format, judgedBytes, signal: job.call.signal }
     const { volumeSizeGiB } = job.request
     const virtualSizeBytes = route.asksQemuImg

@@ -15,7 +15,7 @@ import type { InspectionResult } from '@disk-image/format-policy/inspector'
 import { resolvePlace } from '@disk-image/host'
 import { checkSubformat } from '@disk-image/qemu-img'
 import { isXenserverFormat } from '@disk-image/vhd'
-import { isWrittenByUs, layoutOf, type RouteLayout } from '../route/formats.ts'
+import { isWrittenByUs, layoutOf, luksCipherOf, type RouteLayout } from '../route/formats.ts'
 import {
   type ContainerFormat,
   type Route,
@@ -61,11 +61,14 @@ export function routeOf(job: Job, layout: RouteLayout, source: Partial<RouteSour
   return chooseRoute({ ...job.source, ...source }, job.container, layoutInside(job, layout), job.target)
 }
 
-/** A container that is opened is decrypted while it comes, unless its head says otherwise. */
-function layoutInside({ request }: Job, layout: RouteLayout): RouteLayout {
-  if (request.decrypt !== true || layout.format === 'luks') return layout
+/** A container that is opened is decrypted while it comes onto a raw volume, unless its head says otherwise. */
+function layoutInside({ request, target }: Job, layout: RouteLayout): RouteLayout {
+  if (request.sourcePassphraseFile === undefined || (request.decrypt !== true && !target.encodes))
+    return layout
+  if (layout.format === 'luks') return { ...layout, streams: layout.streams && target.format === 'raw' }
   if (layout.format === 'qcow2') return { ...layout, streams: false, reads: true }
-  return { format: 'luks', sizeBytes: undefined, streams: true, reads: true, spools: false }
+  const streams = target.format === 'raw'
+  return { format: 'luks', sizeBytes: undefined, streams, reads: true, spools: false }
 }
 
 /** What is known of the disk by the first bytes of its image: of a container that is opened, of the disk inside. */
@@ -181,11 +184,11 @@ async function openStored(
   return { stored: imageSource(imageService, context, record), record, heldPath, imageId }
 }
 
-/** Whether an encoder of ours makes what is asked for. What stays encrypted only qemu-img can read and write. */
+/** Whether an encoder of ours makes what is asked for. */
 function encodesFor(request: OpenedRequest, volumeFormat: string): boolean {
-  const { volumeSubformat, disableSparse, sourcePassphraseFile, decrypt = false } = request
-  const staysEncrypted = sourcePassphraseFile !== undefined && !decrypt
-  return !staysEncrypted && isWrittenByUs(volumeFormat, volumeSubformat, disableSparse)
+  const { volumeSubformat = '', disableSparse, cipherSpec } = request
+  if (volumeFormat === 'luks') return volumeSubformat === '' && luksCipherOf(cipherSpec) !== undefined
+  return isWrittenByUs(volumeFormat, volumeSubformat, disableSparse)
 }
 
 /** What is there, and how long a file becomes: what stays encrypted is as large as it is, and a device, too. */

@@ -59,7 +59,8 @@ export async function checkEncrypted(services: Services, encrypted: Encrypted): 
   }
 }
 
-function isLeftToTool(error: unknown): boolean {
+/** Whether an error of {@link openEncrypted} is that only qemu-img can open it. */
+export function isLeftToTool(error: unknown): boolean {
   const isOfFormat = error instanceof DiskFormatError || error instanceof Qcow2DecodeError
   return isOfFormat && ['luks-unsupported', 'qcow2-unsupported'].includes(error.rule)
 }

@@ -1,6 +1,7 @@
 import { toQemuFormat } from '@disk-image/core'
 import { encodableFormats, planStream, type StreamPlan, streamFormats } from '@disk-image/disk'
 import { layoutHeadBytes } from '@disk-image/disk/layouts'
+import type { Cipher } from '@disk-image/qemu-img'
 import type { InspectionResult } from '@disk-image/format-policy/inspector'
 
 /** Bytes from the start of an image by which its route is chosen. */
@@ -50,6 +51,24 @@ export function isWrittenByUs(format: string, subformat: string = '', writesZero
   const name = toQemuFormat(format)
   const isKnown = (encodableFormats as readonly string[]).includes(name)
   return isKnown && !writesZeros && subformats[name]?.includes(subformat) === true
+}
+
+/**
+ * How our own encoder is told of a cipher. Undefined for one that only qemu-img writes.
+ *
+ * @param spec as `decodeCipher` takes a volume type's apart @default aes-256 in XTS
+ */
+export function luksCipherOf(
+  spec?: Cipher,
+): { readonly cipher: string; readonly keyBytes: number } | undefined {
+  if (spec === undefined) return { cipher: 'aes-xts-plain64', keyBytes: 64 }
+  const { cipherAlg, cipherMode } = spec
+  const aesBytes = Number(/^aes-(128|192|256)$/.exec(cipherAlg)?.[1] ?? 0) / 8
+  const ivgenAlg = spec.ivgenAlg === 'essiv' ? 'essiv:sha256' : spec.ivgenAlg
+  const vectors = { xts: ['plain64', 'plain'], cbc: ['plain64', 'plain', 'essiv:sha256'] }[cipherMode] ?? []
+  if (aesBytes === 0 || !vectors.includes(ivgenAlg)) return undefined
+  const cipher = `aes-${cipherMode}-${ivgenAlg}`
+  return { cipher, keyBytes: cipherMode === 'xts' ? 2 * aesBytes : aesBytes }
 }
 
 /** What is known of the disk inside. */

@@ -1,5 +1,8 @@
 import type { CallOptions, Disk, EncodedImage } from '@disk-image/core'
 import { type EncodableFormat, encodeDisk } from '@disk-image/disk'
+import type { ImageToVolumeRequest } from '../image-to-volume/request.ts'
+import { readPassphrase } from '../judge/decrypt.ts'
+import { luksCipherOf } from '../route/formats.ts'
 import type { RouteTarget } from '../route/route.ts'
 import type { Services } from '../services/services.ts'
 
@@ -13,21 +16,32 @@ const usualSubformats: Readonly<Record<string, string>> = {
 /** What says how a disk is encoded. */
 export interface EncodeJob {
   readonly target: Pick<RouteTarget, 'format' | 'lengthBytes'>
-  readonly request: { readonly volumeSubformat?: string | undefined }
+  readonly request: Pick<
+    ImageToVolumeRequest,
+    'volumeSubformat' | 'passphraseFile' | 'cipherSpec' | 'keyDerivationMs'
+  >
   readonly call: CallOptions
 }
 
-/** Lays a disk out as it is asked for, at least as large as the target becomes. */
-export function encodeFor(
+/** Lays a disk out as it is asked for, at least as large as the target becomes. Close it where it can be. */
+export async function encodeFor(
   { encodeWorkers: workers }: Pick<Services, 'encodeWorkers'>,
-  { target, request: { volumeSubformat = '' }, call }: EncodeJob,
+  { target, request, call }: EncodeJob,
   disk: Disk,
 ): Promise<EncodedImage> {
-  return encodeDisk(disk, {
-    ...call,
-    workers,
-    format: target.format as EncodableFormat,
-    subformat: volumeSubformat === '' ? usualSubformats[target.format] : volumeSubformat,
-    sizeBytes: target.lengthBytes,
-  })
+  const { volumeSubformat = '', passphraseFile, cipherSpec, keyDerivationMs } = request
+  const isLuks = target.format === 'luks'
+  const passphrase = isLuks ? await readPassphrase(passphraseFile ?? '') : undefined
+  try {
+    return await encodeDisk(disk, {
+      ...call,
+      workers,
+      format: target.format as EncodableFormat,
+      subformat: volumeSubformat === '' ? usualSubformats[target.format] : volumeSubformat,
+      sizeBytes: target.lengthBytes,
+      luks: passphrase && { passphrase, keyDerivationMs, ...luksCipherOf(cipherSpec) },
+    })
+  } finally {
+    passphrase?.fill(0)
+  }
 }

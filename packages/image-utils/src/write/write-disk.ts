@@ -1,6 +1,6 @@
 import { stat, truncate } from 'node:fs/promises'
 import path from 'node:path'
-import type { CallOptions, Target } from '@disk-image/core'
+import type { CallOptions, EncodedImage, Target } from '@disk-image/core'
 import { openStreamDecoder, planStream } from '@disk-image/disk'
 import type { Cipher } from '@disk-image/qemu-img'
 import { isBlockDevice, type OpenVolumeOptions, spaceError, supportsDirectIo } from '@disk-image/host'
@@ -103,9 +103,17 @@ async function rawDisk(path: string): Promise<DiskFile> {
 
 /** The disk as a file of the target's format, which an encoder of ours makes. */
 async function encodeOnto(services: Services, job: WriteJob, file: DiskFile): Promise<number> {
-  const { request, call, imageId } = job
-  await using opened = await openDiskFile(services, file, call)
+  await using opened = await openDiskFile(services, file, job.call)
   const encoded = await encodeFor(services, job, opened.disk)
+  try {
+    return await writeEncoded(services, job, encoded)
+  } finally {
+    await encoded.close?.()
+  }
+}
+
+async function writeEncoded(services: Services, job: WriteJob, encoded: EncodedImage): Promise<number> {
+  const { request, call, imageId } = job
   const { sizeBytes } = encoded
   const options = { ...volumeOptions(services, job), fileLengthBytes: 0, sizeBytes }
   await using onto = await openTarget(request.target, request.volume, options)

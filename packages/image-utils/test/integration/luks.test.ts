@@ -272,7 +272,7 @@ describe('imageToVolume', () => {
     expect(await sha256(volume)).toBe(await sha256(image))
   })
 
-  test('version 2 is carried, and refused where it would have to be opened', async () => {
+  test('version 2 is carried, and refused where only qemu-img could open it; ours gives it another key', async () => {
     const image = work.file('luks2')
     await tool('truncate', '-s', '20M', image)
     const format = [
@@ -292,8 +292,14 @@ describe('imageToVolume', () => {
       await imageUtils.imageToVolume({ imageId, volume })
       expect(await sha256(volume)).toBe(await sha256(image))
       const opened = { ...luks(work.file('never'), imageId), sourcePassphraseFile: first }
-      const asked = imageUtils.imageToVolume(opened)
+      const cipherSpec = imageUtils.decodeCipher('serpent-xts-plain64', 256)
+      const asked = imageUtils.imageToVolume({ ...opened, cipherSpec })
       await expect(asked).rejects.toThrow('LUKS version 2 cannot be converted')
+      const again = { ...opened, volume: work.file(`again as ${diskFormat}`), passphraseFile: second }
+      await imageUtils.imageToVolume(again)
+      expect([opens(again.volume, first), opens(again.volume, second)]).toEqual([false, true])
+      // 16 MiB are its header.
+      expect((await stat(again.volume)).size).toBe(4 * MiB + 4040 * 512)
     }
   })
 
@@ -487,6 +493,33 @@ describe('decrypt', () => {
     expect(streamed.steps.join()).toContain('decoding luks onto')
     expect(streamed).toMatchObject({ temporaryBytes: 0, needsQemuImg: false })
   })
+})
+
+test('only a cipher that is not written here needs qemu-img', async () => {
+  const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+  const volume = work.file('never')
+  const plan = async (cipherSpec: ReturnType<ImageUtils['decodeCipher']>): Promise<boolean> =>
+    (await imageUtils.planImageToVolume({ ...luks(volume, imageId), cipherSpec })).needsQemuImg
+  const decodeCipher: ImageUtils['decodeCipher'] = (name, bits) => imageUtils.decodeCipher(name, bits)
+  expect(await plan(decodeCipher('aes-xts-plain64', 256))).toBe(false)
+  expect(await plan(decodeCipher('aes-cbc-essiv:sha256', 128))).toBe(false)
+  expect(await plan(decodeCipher('serpent-xts-plain64', 256))).toBe(true)
+  const before = seen.length
+  await imageUtils.imageToVolume({
+    ...luks(volume, imageId),
+    cipherSpec: decodeCipher('aes-cbc-essiv:sha256', 128),
+  })
+  expect(seen.slice(before).join('\n')).not.toContain('"file":"qemu-img"')
+  expect(dump(volume)).toMatch(/Cipher mode:\s+cbc-essiv:sha256/)
+  // nbdkit doesn't read this one.
+  const plain = work.file('plain from essiv')
+  await imageUtils.convertImage(volume, plain, 'raw', {
+    runAsRoot: false,
+    srcPassphraseFile: first,
+    decrypt: true,
+  })
+  expect(await sha256(plain)).toBe(rawHash)
+  await rm(volume)
 })
 
 test('a LUKS volume is uploaded as the bytes that it is', async () => {

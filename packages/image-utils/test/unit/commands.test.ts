@@ -10,7 +10,7 @@ import {
   type QemuImgInfo,
   toQemuFormat,
 } from '@disk-image/core'
-import { openDisk, type ReadableFormat } from '@disk-image/disk'
+import { openDisk, openLuks, type ReadableFormat } from '@disk-image/disk'
 import { afterEach, assert, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createDirectoryImageService } from '../../src/directory/index.ts'
 import {
@@ -364,13 +364,25 @@ async function checkEncoded(file: Uint8Array, format: string, raw: Uint8Array): 
   assert.isTrue(Buffer.from(bytes).equals(raw))
 }
 
+/** The same of a container, which has the cipher that was asked for. */
+async function checkContainer({ args, kwargs }: Vector, file: Uint8Array): Promise<void> {
+  const read = async (offset: number, length: number): Promise<Uint8Array> =>
+    file.subarray(offset, offset + length)
+  const passphrase = await readFile(local(kwargs['passphrase_file']))
+  await using disk = await openLuks({ size: file.length, read }, { passphrase })
+  assert.isTrue(Buffer.from(await disk.read(0, disk.size)).equals(await readFile(local(args[0]))))
+  const { cipherName, keyBytes, version } = disk.layout
+  assert.deepEqual([cipherName, keyBytes, version], ['aes-xts-plain64', 64, 1])
+}
+
 /** The same source, target, format and options, in whatever words; or the same disk, in process. */
 async function checkConversion(vector: Vector, calls: readonly Call[]): Promise<void> {
   const { args, kwargs, expect: wanted } = vector
   const conversions = calls.filter(({ command }) => command.args[0] === 'convert')
   if (conversions.length === 0) {
     const made = await readFile(local(args[1]))
-    await checkEncoded(made, String(args[2]), await readFile(local(args[0])))
+    if (args[2] === 'luks') await checkContainer(vector, made)
+    else await checkEncoded(made, String(args[2]), await readFile(local(args[0])))
     return
   }
   assert.equal(conversions.length, 1)
