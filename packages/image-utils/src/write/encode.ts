@@ -1,6 +1,6 @@
 import type { CallOptions, Disk, EncodedImage } from '@disk-image/core'
 import { type EncodableFormat, encodeDisk } from '@disk-image/disk'
-import type { ImageToVolumeRequest } from '../image-to-volume/request.ts'
+import type { Cipher } from '@disk-image/qemu-img'
 import { readPassphrase } from '../judge/decrypt.ts'
 import { luksCipherOf } from '../route/formats.ts'
 import type { RouteTarget } from '../route/route.ts'
@@ -16,10 +16,12 @@ const usualSubformats: Readonly<Record<string, string>> = {
 /** What says how a disk is encoded. */
 export interface EncodeJob {
   readonly target: Pick<RouteTarget, 'format' | 'lengthBytes'>
-  readonly request: Pick<
-    ImageToVolumeRequest,
-    'volumeSubformat' | 'passphraseFile' | 'cipherSpec' | 'keyDerivationMs'
-  >
+  readonly request: {
+    readonly volumeSubformat?: string | undefined
+    readonly passphraseFile?: string | undefined
+    readonly cipherSpec?: Cipher | undefined
+    readonly keyDerivationMs?: number | undefined
+  }
   readonly call: CallOptions
 }
 
