@@ -78,7 +78,7 @@ function recordJob({ name, sizeGiB, runs }: JobResult): object[] {
   if (!runs.has(script)) return []
   const ratios = [ours, cinder]
     .filter((subject) => runs.has(subject))
-    .map((subject) => [subject, Number((median(subject) / median(script)).toFixed(3))])
+    .map((subject) => [subject, Number((median(subject) / median(script)).toFixed(1))])
   return [{ job: name, sizeGiB, ratios: Object.fromEntries(ratios) as Record<string, number> }]
 }
 
@@ -152,12 +152,11 @@ async function main(): Promise<void> {
   requireTools()
   const [load = 0] = os.loadavg()
   if (load > 0.5) console.log(`This machine is busy (load ${load.toFixed(1)}): expect noise.`)
-  const startedAt = new Date().toISOString()
   const results: JobResult[] = []
   const done = (result: JobResult): void => {
     results.push(result)
     // After each of them: a run takes long, and what it has found shall outlive its end.
-    const figures = { startedAt, jobs: results.flatMap(recordJob) }
+    const figures = { jobs: results.flatMap(recordJob) }
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`)
   }
   const wanted = plans.filter(({ name, onDemand }) => isWanted(name, onDemand))

@@ -111,6 +111,15 @@ interface FoundFooter {
   readonly problems: readonly VhdIssue[];
 }
 
+interface HeaderFields {
+  readonly clusterSize: number;
+  readonly headerLength: number;
+  readonly backingOffset: bigint;
+  readonly cryptMethod: number;
+  readonly exactSizeBytes: bigint;
+  readonly autoclear: bigint;
+}
+
 interface JudgedHeader {
   readonly header: VhdHeader | undefined;
   readonly problems: readonly Refusal[];
@@ -229,8 +238,6 @@ interface Qcow2Extensions {
   readonly bitmapCount?: number | undefined;
   readonly bitmaps?: BitmapDirectory | undefined;
 }
-
-type Qcow2Header = Omit<Qcow2Layout, keyof Qcow2Extensions | "problems" | "backingFile">;
 
 interface Qcow2Layout extends Layout, Qcow2Extensions {
   readonly format: "qcow2";
@@ -423,7 +430,7 @@ declare const activeSlot = 11301363;
 
 export declare const atEndMark: bigint;
 
-export declare function checkBitmaps(directory: Uint8Array | undefined, { count, offset, bytes }: BitmapDirectory, header: Pick<Qcow2Header, "clusterSize" | "exactSizeBytes">, problems: Problems): void;
+export declare function checkBitmaps(directory: Uint8Array | undefined, { count, offset, bytes }: BitmapDirectory, header: Pick<HeaderFields, "clusterSize" | "exactSizeBytes">, problems: Problems): void;
 
 export declare const compressedHigh: number;
 

@@ -1,11 +1,10 @@
 export { Fields, layoutHeadBytes, readFully, sameBytes, viewOf } from './layouts/fields.ts'
 export { hex, printable } from './layouts/printable.ts'
 export { type Finding, Problems } from './layouts/problems.ts'
-export type { LuksCipher } from './luks/cipher-name.ts'
 export { luksHeadBytes, parseLuks, startsAsLuks } from './luks/layout.ts'
 export { activeSlot as luksActiveSlot } from './luks/layout-1.ts'
 export { luks1Bytes } from './luks/luks-layout.ts'
-export type { LuksHash, LuksKdf, LuksKeySlot, LuksLayout, Pbkdf2 } from './luks/luks-layout.ts'
+export type { LuksCipher, LuksHash, LuksKdf, LuksKeySlot, LuksLayout, Pbkdf2 } from './luks/luks-layout.ts'
 export { type LuksCrypto, type LuksLimits, LuksRefusal, readLuksLayout, unlockLuks } from './luks/unlock.ts'
 export {
   parseParallels,

@@ -74,7 +74,7 @@ export type {
   ImageToVolumeRequest,
   RequestedImage,
 } from './image-to-volume/request.ts'
-export type { Unwrapped } from './image-to-volume/receive.ts'
+export type { Unwrapped } from './image-to-volume/unwrap.ts'
 export { AmbiguousImageNameError } from './errors.ts'
 export type { ImageCandidate } from './errors.ts'
 export type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'

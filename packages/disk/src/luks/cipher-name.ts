@@ -1,13 +1,6 @@
 import type { Refusal } from '@disk-image/core'
 import { printable } from '../layouts/printable.ts'
-import type { LuksHash } from './luks-layout.ts'
-
-/** What `aes-xts-plain64` and its like mean. */
-export interface LuksCipher {
-  readonly mode: 'xts' | 'cbc'
-  /** What the first vector of a sector is made of. */
-  readonly vector: 'plain' | 'plain64' | 'essiv:sha256'
-}
+import type { LuksCipher, LuksHash } from './luks-layout.ts'
 
 /** @throws nothing; @returns why it is not read here */
 export function parseCipher(name: string, keyBytes: number, offset: number): LuksCipher | Refusal {

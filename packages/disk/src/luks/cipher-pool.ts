@@ -7,7 +7,7 @@ import {
   type Requests,
   ThreadPool,
 } from '@disk-image/io'
-import type { LuksCipher } from './cipher-name.ts'
+import type { LuksCipher } from './luks-layout.ts'
 import {
   type CipherDirection,
   createSectorCipher,

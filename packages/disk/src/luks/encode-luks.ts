@@ -3,9 +3,9 @@ import { readDisk } from '../encode/disk-windows.ts'
 import type { EncodeOptions, LuksEncodeOptions } from '../encode/encode-options.ts'
 import { type FilePart, imageOfParts } from '../encode/image-of-parts.ts'
 import { CipherPool } from './cipher-pool.ts'
-import { isRefusal, type LuksCipher, parseCipher, parseHash } from './cipher-name.ts'
+import { isRefusal, parseCipher, parseHash } from './cipher-name.ts'
 import { hasBlockXor } from './block-xor.ts'
-import type { LuksHash } from './luks-layout.ts'
+import type { LuksCipher, LuksHash } from './luks-layout.ts'
 import { type LuksShape, writeLuksHeader } from './write-header.ts'
 
 /** Parts of a MiB that are read, encrypted or handed on at once. */

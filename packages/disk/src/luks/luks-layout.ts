@@ -1,5 +1,11 @@
 import type { Layout, Refusal } from '@disk-image/core'
-import type { LuksCipher } from './cipher-name.ts'
+
+/** What `aes-xts-plain64` and its like mean. */
+export interface LuksCipher {
+  readonly mode: 'xts' | 'cbc'
+  /** What the first vector of a sector is made of. */
+  readonly vector: 'plain' | 'plain64' | 'essiv:sha256'
+}
 
 /** Every tool splits keys into this many stripes. */
 export const luksStripes = 4000

@@ -3,7 +3,7 @@ import { MiB } from '@disk-image/core'
 import { allocatePageMemory, type PageMemory } from '@disk-image/io'
 import { freeBuffer } from '../stream/inflater.ts'
 import { type BlockXor, createBlockXor } from './block-xor.ts'
-import type { LuksCipher } from './cipher-name.ts'
+import type { LuksCipher } from './luks-layout.ts'
 
 /** Most bytes that are worked on at once: everything stays in the processor's cache. */
 const stepBytes = 256 * 1024

@@ -1,8 +1,15 @@
 import type { RandomAccessReader, Refusal } from '@disk-image/core'
 import { readFully } from '../layouts/fields.ts'
-import { type LuksCipher, notRead } from './cipher-name.ts'
+import { notRead } from './cipher-name.ts'
 import { luksHeadBytes, parseLuks } from './layout.ts'
-import { type LuksHash, type LuksKdf, type LuksKeySlot, type LuksLayout, luksStripes } from './luks-layout.ts'
+import {
+  type LuksCipher,
+  type LuksHash,
+  type LuksKdf,
+  type LuksKeySlot,
+  type LuksLayout,
+  luksStripes,
+} from './luks-layout.ts'
 
 /** What of cryptography a container is opened with: Node.js', or a browser's. */
 export interface LuksCrypto {

@@ -1,6 +1,6 @@
 import { InvalidError } from '@disk-image/core'
 import type { LuksEncodeOptions } from '../encode/encode-options.ts'
-import type { LuksCipher } from './cipher-name.ts'
+import type { LuksCipher } from './luks-layout.ts'
 import { activeSlot, inactiveSlot } from './layout-1.ts'
 import { type LuksHash, type LuksKdf, luks1Bytes, luksStripes, type Pbkdf2 } from './luks-layout.ts'
 import { measureArgon2, measurePbkdf2 } from './measure-kdf.ts'

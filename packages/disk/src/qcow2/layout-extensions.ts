@@ -1,7 +1,6 @@
 import { Fields, layoutHeadBytes } from '../layouts/fields.ts'
 import { hex, printable } from '../layouts/printable.ts'
 import type { Problems } from '../layouts/problems.ts'
-import type { Qcow2Header } from './layout.ts'
 
 const backingFormat = 0xe2792aca
 const dataFileName = 0x44415441
@@ -23,10 +22,20 @@ export interface Qcow2Extensions {
   readonly bitmaps?: BitmapDirectory | undefined
 }
 
+/** What of the header its extensions are read by. */
+interface HeaderFields {
+  readonly clusterSize: number
+  readonly headerLength: number
+  readonly backingOffset: bigint
+  readonly cryptMethod: number
+  readonly exactSizeBytes: bigint
+  readonly autoclear: bigint
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Goes over the header extensions, which fill the rest of the first cluster up to the backing file's name. */
-export function readExtensions(head: Fields, header: Qcow2Header, problems: Problems): Qcow2Extensions {
+export function readExtensions(head: Fields, header: HeaderFields, problems: Problems): Qcow2Extensions {
   const found: Mutable<Qcow2Extensions> = { extensionsEnd: false }
   const limit = Math.min(header.clusterSize, head.length)
   const end =
@@ -72,7 +81,7 @@ function readExtension(
   type: number,
   data: Fields,
   at: number,
-  header: Qcow2Header,
+  header: HeaderFields,
   problems: Problems,
 ): void {
   if (type === backingFormat) found.backingFileFormat = printable(data.text(0, data.length))
@@ -103,7 +112,7 @@ function readExtension(
   }
 }
 
-function checkLuks({ cryptMethod }: Qcow2Header, { luks }: Qcow2Extensions, problems: Problems): void {
+function checkLuks({ cryptMethod }: HeaderFields, { luks }: Qcow2Extensions, problems: Problems): void {
   if (cryptMethod === 2 && luks === undefined) {
     problems.add('encryption', {
       reason: 'The image says that it is encrypted with LUKS, but has no LUKS header',
@@ -151,7 +160,7 @@ export interface BitmapDirectory {
 function readBitmapExtension(
   data: Fields,
   at: number,
-  { clusterSize }: Qcow2Header,
+  { clusterSize }: HeaderFields,
   problems: Problems,
 ): BitmapDirectory | undefined {
   const count = data.u32be(0)
@@ -183,7 +192,7 @@ function readBitmapExtension(
 export function checkBitmaps(
   directory: Uint8Array | undefined,
   { count, offset, bytes }: BitmapDirectory,
-  header: Pick<Qcow2Header, 'clusterSize' | 'exactSizeBytes'>,
+  header: Pick<HeaderFields, 'clusterSize' | 'exactSizeBytes'>,
   problems: Problems,
 ): void {
   const wrong = (reason: string, at: number, found: string, accepted: string): void =>

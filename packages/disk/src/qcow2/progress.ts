@@ -1,7 +1,6 @@
 import type { ProgressListener } from '@disk-image/core'
 import type { StreamDecoderResult } from '../stream/stream-decoder.ts'
 import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
-import type { TableOrder } from './image-map.ts'
 import type { ClusterEntry } from './tables.ts'
 
 /** Bytes of the stream on their way. A class for the reason in docs/decisions/0013-offsets-in-classes.md. */
@@ -89,13 +88,13 @@ export class DecodeStats {
     this.#onProgress = onProgress
   }
 
-  /** Counts everything that no table describes. @returns bytes of the disk */
-  countMissing(layout: Qcow2Layout, tables: TableOrder): number {
+  /** Counts everything that no table describes, by the indices of those that there are. @returns bytes of the disk */
+  countMissing(layout: Qcow2Layout, tables: Iterable<number>): number {
     const { sizeBytes, clusterSize } = layout
     const perTable = bytesPerL2Table(layout)
     let described = 0
     let clusters = 0
-    for (const table of tables.indices) {
+    for (const table of tables) {
       const bytes = Math.min(perTable, sizeBytes - table * perTable)
       described += bytes
       clusters += Math.ceil(bytes / clusterSize)

@@ -219,7 +219,7 @@ export class Qcow2StreamDecoder implements StreamDecoder {
     const l1 = parseL1Table(l1Bytes, layout)
     const { writeZeros = false } = this.#options
     const map = new ImageMap(layout, l1, this.#claims, this.#stats, writeZeros)
-    const missingBytes = this.#stats.countMissing(layout, map.tables)
+    const missingBytes = this.#stats.countMissing(layout, map.tables.indices)
     if (!writeZeros) this.#stats.pass(missingBytes)
     this.#map = map
     this.#cursor.notify()

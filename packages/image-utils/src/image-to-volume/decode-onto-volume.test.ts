@@ -11,8 +11,7 @@ import type { RouteLayout } from '../route/formats.ts'
 import { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import type { Job } from './job.ts'
-import { decodeOntoVolume } from './decode-onto-volume.ts'
-import type { SpoolFile } from './receive.ts'
+import { decodeOntoVolume, type SpoolFile } from './decode-onto-volume.ts'
 
 /** The head of an empty disk of 1 MiB in clusters of 64 KiB. */
 function emptyHead(): Uint8Array {

@@ -1,4 +1,4 @@
-import type { Target } from '@disk-image/core'
+import type { OverlappedSink, Target } from '@disk-image/core'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume, type Volume } from '@disk-image/host'
 import { SparseSink } from '@disk-image/io'
@@ -12,7 +12,34 @@ import { rateLimiterOf, volumeOptions } from '../write/write-disk.ts'
 import { checkInspection } from './check-inspection.ts'
 import { checkFits, type Job } from './job.ts'
 import { InspectingSink } from './inspecting-sink.ts'
-import type { Arrival, SpoolFile } from './receive.ts'
+
+/** The bytes are on the volume already. */
+export interface Streamed {
+  readonly kind: 'on-volume'
+  readonly bytesWritten: number
+  readonly virtualSizeBytes: number
+}
+
+/** The bytes are in a file, untouched. */
+export interface InFile {
+  readonly kind: 'in-file'
+  readonly path: string
+  /** A chain of VHDs instead, leaf first. */
+  readonly chain?: readonly string[] | undefined
+}
+
+/** The temporary file of one image. */
+export interface SpoolFile {
+  readonly path: string
+  readonly volume: Volume
+}
+
+/** Where the bytes go as they arrive. */
+export interface Arrival {
+  readonly sink: OverlappedSink
+  /** Completes what the sink began; called when everything is verified and judged. */
+  finish(inspection: InspectionResult): Promise<Streamed | InFile>
+}
 
 const noSpool: Spool = {
   file: '/dev/null',

@@ -1,8 +1,8 @@
 import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
-import { openVolume, type Volume } from '@disk-image/host'
+import { openVolume } from '@disk-image/host'
 import { SparseSink } from '@disk-image/io'
-import { type EnvelopeName, type Ovf, Unwrapper, type UnwrapperOptions } from '@disk-image/disk'
+import { Unwrapper, type UnwrapperOptions } from '@disk-image/disk'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import { checkAvailableSpace } from '../judge/space.ts'
@@ -14,8 +14,15 @@ import { fileNamePart, type Job, layoutOfHead, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import { type Downloaded, downloadInto } from './download-into.ts'
 import { checkQemuImg } from '../judge/ask-qemu-img.ts'
-import { decodeOntoVolume, sinkOnto } from './decode-onto-volume.ts'
-import { DiskChoice, expectedOf, openToolEnvelope } from './unwrap.ts'
+import {
+  type Arrival,
+  decodeOntoVolume,
+  type InFile,
+  sinkOnto,
+  type SpoolFile,
+  type Streamed,
+} from './decode-onto-volume.ts'
+import { DiskChoice, expectedOf, openToolEnvelope, type Unwrapped } from './unwrap.ts'
 import { openTarget } from '../write/open-target.ts'
 import { volumeOptions } from '../write/write-disk.ts'
 
@@ -38,21 +45,6 @@ export interface Received {
   readonly result: Streamed | InFile
   /** Absent where it was in no envelope. */
   readonly unwrapped?: Unwrapped | undefined
-}
-
-/** The bytes are on the volume already. */
-export interface Streamed {
-  readonly kind: 'on-volume'
-  readonly bytesWritten: number
-  readonly virtualSizeBytes: number
-}
-
-/** The bytes are in a file, untouched. */
-export interface InFile {
-  readonly kind: 'in-file'
-  readonly path: string
-  /** A chain of VHDs instead, leaf first. */
-  readonly chain?: readonly string[] | undefined
 }
 
 /**
@@ -117,18 +109,6 @@ async function receiveInto(
   const downloaded = await downloadInto(services, job, disk.sink)
   await disk.judge()
   return { ...downloaded, ...(await disk.finish()) }
-}
-
-/** What an image was taken out of. */
-export interface Unwrapped {
-  /** From the outside to the inside. */
-  readonly opened: readonly EnvelopeName[]
-  /** The member of an archive. */
-  readonly disk: string | undefined
-  /** What an OVA says of the machine that had the disk; undefined without a descriptor. */
-  readonly machine: Ovf | undefined
-  /** Whether a manifest was there, and right. */
-  readonly hasManifest: boolean
 }
 
 /**
@@ -232,13 +212,6 @@ function unwrapperOptions(
   }
 }
 
-/** Where the bytes go as they arrive. */
-export interface Arrival {
-  readonly sink: OverlappedSink
-  /** Completes what the sink began; called when everything is verified and judged. */
-  finish(inspection: InspectionResult): Promise<Streamed | InFile>
-}
-
 /** What the head of an image shows. */
 export interface Known {
   readonly route: Route
@@ -279,12 +252,6 @@ async function streamToVolume(services: Services, job: Job, cleanup: Cleanup): P
       return { kind: 'on-volume', bytesWritten: sink.written, virtualSizeBytes }
     },
   }
-}
-
-/** The temporary file of one image. */
-export interface SpoolFile {
-  readonly path: string
-  readonly volume: Volume
 }
 
 async function openSpool(services: Services, job: Job, cleanup: Cleanup): Promise<SpoolFile> {

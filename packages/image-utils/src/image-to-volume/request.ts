@@ -12,7 +12,7 @@ import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
 import type { SourceCacheOptions } from '../sources/source-cache.ts'
 import type { DescribedSource } from '../sources/sources.ts'
-import type { Unwrapped } from './receive.ts'
+import type { Unwrapped } from './unwrap.ts'
 
 /** What is read: an image of a service, or bytes from anywhere. */
 export type RequestedImage =

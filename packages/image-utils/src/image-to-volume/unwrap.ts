@@ -5,9 +5,21 @@ import {
   ProcessExecutionError,
   type ProcessRunner,
 } from '@disk-image/core'
-import type { MemberSink, Ovf, UnwrappedImage, UnwrapperOptions } from '@disk-image/disk'
+import type { EnvelopeName, MemberSink, Ovf, UnwrappedImage, UnwrapperOptions } from '@disk-image/disk'
 import { openCommandEnvelope } from '@disk-image/host'
 import type { ContainerFormat } from '../route/route.ts'
+
+/** What an image was taken out of. */
+export interface Unwrapped {
+  /** From the outside to the inside. */
+  readonly opened: readonly EnvelopeName[]
+  /** The member of an archive. */
+  readonly disk: string | undefined
+  /** What an OVA says of the machine that had the disk; undefined without a descriptor. */
+  readonly machine: Ovf | undefined
+  /** Whether a manifest was there, and right. */
+  readonly hasManifest: boolean
+}
 
 /** Who takes a disk of an archive. */
 export interface DiskWish {

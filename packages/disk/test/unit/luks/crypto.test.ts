@@ -1,6 +1,7 @@
 import { createCipheriv, createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { type LuksCipher, parseCipher } from '../../../src/luks/cipher-name.ts'
+import { parseCipher } from '../../../src/luks/cipher-name.ts'
+import type { LuksCipher } from '../../../src/luks/luks-layout.ts'
 import { luksCrypto } from '../../../src/luks/node-crypto.ts'
 import { type CipherDirection, createSectorCipher, SectorSlots } from '../../../src/luks/sector-cipher.ts'
 import { mergeStripes } from '../../../src/luks/unlock.ts'
