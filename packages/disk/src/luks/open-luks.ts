@@ -1,13 +1,7 @@
-import {
-  type CallOptions,
-  type Disk,
-  type DiskReceiver,
-  type Extent,
-  InvalidError,
-  type RandomAccessReader,
-} from '@disk-image/core'
+import type { Disk, Extent, RandomAccessReader } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { copyExtents } from '../blocks/copy-extents.ts'
+import { createDisk, type DiskSource } from '../blocks/create-disk.ts'
 import { DiskFormatError } from '../errors.ts'
 import { ImageFile } from '../image-file.ts'
 import type { LuksLayout } from './luks-layout.ts'
@@ -41,7 +35,7 @@ export interface LuksDisk extends Disk {
 export async function openLuks(reader: RandomAccessReader, options: OpenLuksOptions): Promise<LuksDisk> {
   try {
     const { layout, pool, keySlot } = await unlockContainer(reader, options)
-    return createDisk(new ImageFile(reader, 'luks'), layout, pool, keySlot, options.signal)
+    return createLuksDisk(new ImageFile(reader, 'luks'), layout, pool, keySlot, options.signal)
   } catch (error) {
     throw toDiskFormatError(error)
   }
@@ -82,9 +76,7 @@ function createPool({ cipher }: LuksLayout, key: Uint8Array): CipherPool {
   }
 }
 
-const mostReadBytes = 1024 ** 3
-
-function createDisk(
+function createLuksDisk(
   file: ImageFile,
   layout: LuksLayout,
   pool: CipherPool,
@@ -92,51 +84,30 @@ function createDisk(
   signal: AbortSignal | undefined,
 ): LuksDisk {
   const { sizeBytes: size, sectorBytes, payloadOffset, vectorOffset } = layout
-  let isClosed = false
-  const requireOpen = (): void => {
-    signal?.throwIfAborted()
-    if (isClosed) throw new InvalidError({ reason: 'The disk is closed.' })
-  }
-
-  async function read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-    requireOpen()
-    if (![offset, length].every((bytes) => Number.isSafeInteger(bytes) && bytes >= 0)) {
-      throw new InvalidError({ reason: `Bytes ${offset} and ${length} more are no part of a disk.` })
-    }
-    const end = Math.min(size, offset + length)
-    if (end <= offset) return new Uint8Array(0)
-    if (end - offset > mostReadBytes) {
-      throw new InvalidError({ reason: `A read of ${length} bytes is more than 1 GiB.` })
-    }
+  const fill: DiskSource['fill'] = async (bytes, offset, _isZero, requireOpen) => {
     const start = Math.floor(offset / sectorBytes) * sectorBytes
-    const stop = Math.ceil(end / sectorBytes) * sectorBytes
-    const isLent = into !== undefined && into.length >= stop - start
-    const bytes = isLent ? into.subarray(0, stop - start) : allocateBuffer(stop - start)
-    await file.fill(payloadOffset + start, bytes)
+    const stop = Math.ceil((offset + bytes.length) / sectorBytes) * sectorBytes
+    const isWhole = stop - start === bytes.length
+    const sectors = isWhole ? bytes : allocateBuffer(stop - start)
+    await file.fill(payloadOffset + start, sectors)
     requireOpen()
-    await pool.run('decrypt', bytes, { first: vectorOffset + start / 512, sectorBytes })
-    requireOpen()
-    return bytes.subarray(offset - start, end - start)
+    await pool.run('decrypt', sectors, { first: vectorOffset + start / 512, sectorBytes })
+    if (!isWhole) bytes.set(sectors.subarray(offset - start, offset - start + bytes.length))
   }
-
   // What is zero inside isn't zero outside, and the other way round.
   async function* extents(): AsyncGenerator<Extent, void, void> {
-    requireOpen()
     if (size > 0) yield { offset: 0, length: size, kind: 'data' }
   }
-
-  const close = (): Promise<void> => {
-    isClosed = true
-    return pool.close()
+  const disk = createDisk({ size, fill, extents }, signal)
+  const close = async (): Promise<void> => {
+    await disk.close()
+    await pool.close()
   }
   return {
-    size,
+    ...disk,
     layout,
     keySlot,
-    read,
-    extents,
-    copyTo: (receiver: DiskReceiver, options?: CallOptions) =>
-      copyExtents({ size, read, extents }, receiver, options, pool.allocator()),
+    copyTo: (receiver, options) => copyExtents(disk, receiver, options, pool.allocator()),
     close,
     [Symbol.asyncDispose]: close,
   }

@@ -6,9 +6,10 @@ import {
   InvalidError,
   type RandomAccessReader,
 } from '@disk-image/core'
-import { allocateBuffer, readFullyFrom, splitAtZeros } from '@disk-image/io'
+import { readFullyFrom, splitAtZeros } from '@disk-image/io'
 import type { FileRange } from '../blocks/block-map.ts'
 import { type DiskPart, readExtents } from '../blocks/copy-extents.ts'
+import { createDisk, type DiskSource } from '../blocks/create-disk.ts'
 import { DiskChangedError } from '../errors.ts'
 import type { OpenDiskOptions } from '../image-file.ts'
 import { HoleMap } from './hole-map.ts'
@@ -48,46 +49,23 @@ export async function openRaw(reader: RandomAccessReader, options: OpenRawOption
     throw new InvalidError({ reason: `A disk can't have ${size} bytes.` })
   }
   const map = await HoleMap.read(holes, size)
-  let isClosed = false
-  const requireOpen = (): void => {
-    signal?.throwIfAborted()
-    if (isClosed) throw new InvalidError({ reason: 'The disk is closed.' })
-  }
-
-  async function read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-    requireOpen()
-    const wanted = Math.max(0, Math.min(length, size - offset))
-    const bytes =
-      into !== undefined && into.length >= wanted ? into.subarray(0, wanted) : allocateBuffer(wanted)
-    const found = await readFullyFrom(reader, bytes, offset)
-    if (found < wanted) throw new DiskChangedError(`it ends before its ${size} bytes`, offset + found)
-    requireOpen()
-    return bytes
-  }
-
   const storedExtents = (): Iterable<Extent> => map.extents()
   const stored = {
     size,
-    read,
+    read: (offset: number, length: number, into?: Uint8Array) => disk.read(offset, length, into),
     async *extents(): AsyncGenerator<Extent, void, void> {
       yield* storedExtents()
     },
   }
-
-  /** Told apart in each MiB; neighbours of one kind are joined. */
-  async function* extents({ signal: own }: CallOptions = {}): AsyncGenerator<Extent, void, void> {
-    let last: Extent | undefined
-    for await (const part of readExtents(stored, { signal: own })) {
-      for (const { offset, length, kind } of extentsOf(part)) {
-        if (last?.kind === kind) last = { offset: last.offset, length: last.length + length, kind }
-        else {
-          if (last !== undefined) yield last
-          last = { offset, length, kind }
-        }
-      }
-    }
-    if (last !== undefined) yield last
+  const fill: DiskSource['fill'] = async (bytes, offset) => {
+    const found = await readFullyFrom(reader, bytes, offset)
+    if (found < bytes.length) throw new DiskChangedError(`it ends before its ${size} bytes`, offset + found)
   }
+  /** Told apart in each MiB. */
+  async function* extents(call: CallOptions): AsyncGenerator<Extent, void, void> {
+    for await (const part of readExtents(stored, call)) yield* extentsOf(part)
+  }
+  const disk = createDisk({ size, fill, extents }, signal)
 
   async function copyTo(
     receiver: DiskReceiver,
@@ -105,11 +83,7 @@ export async function openRaw(reader: RandomAccessReader, options: OpenRawOption
     }
   }
 
-  const close = (): Promise<void> => {
-    isClosed = true
-    return Promise.resolve()
-  }
-  return { size, read, extents, storedExtents, copyTo, close, [Symbol.asyncDispose]: close }
+  return { ...disk, storedExtents, copyTo }
 }
 
 function* extentsOf({ offset, length, bytes }: DiskPart): Generator<Extent, void, void> {

@@ -1,4 +1,4 @@
-import { type DownloadReport, MiB, type OverlappedSink, type Refusal, toQemuFormat } from '@disk-image/core'
+import { type DownloadReport, MiB, type Refusal, toQemuFormat } from '@disk-image/core'
 import { createInspector, inspect, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { openVolume } from '@disk-image/host'
 import { SparseSink } from '@disk-image/io'
