@@ -1,3 +1,4 @@
+import type { ReadEntry } from 'tar'
 import { realpath, stat, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CallOptions } from '@disk-image/core'
@@ -7,7 +8,7 @@ import { XenserverArchiveError } from '../errors.ts'
 import { gunzip } from './gunzip.ts'
 import { type ArchiveWarning, judgeMembers, type OpenMember } from './judge-archive.ts'
 import { type ArchiveLimits, ratioFloorBytes, type ResolvedLimits, resolveLimits } from './limits.ts'
-import { judgeName, judgeType, quoted } from './read-tar.ts'
+import { judgeName, judgeType, quoted } from './member-name.ts'
 import { MemberWriter } from './member-writer.ts'
 
 /** Options of {@link extractXenserverArchive}. */
@@ -69,41 +70,15 @@ async function unpack(
   { signal, onProgress }: CallOptions,
 ): Promise<ReadonlySet<string>> {
   const total = typeof source === 'string' ? (await stat(source)).size : undefined
-  const names = new Set<string>()
-  let members = 0
-  let left = limits.maxBytes
+  const admission = new Admission(limits)
   let taken = false
   // Only who unpacks an archive pays for the tar package.
   const { TarReader } = await import('./read-tar.ts')
   const reader = new TarReader({
-    async begin({ type, path, size }, offset) {
-      members += 1
-      const refuse = (init: { rule: string; reason: string; found?: string; accepted?: string }): never => {
-        throw new XenserverArchiveError({ member: quoted(path), offset, ...init })
-      }
-      if (members > limits.maxMembers) {
-        refuse({ rule: 'member-count', reason: `the archive has more than ${limits.maxMembers} entries` })
-      }
-      const name = judgeName(path)
-      if (name.action === 'refuse') {
-        throw new XenserverArchiveError({ member: quoted(path), offset, ...name.refusal })
-      }
-      taken = name.action === 'take'
-      const kind = judgeType(type, taken)
-      if (kind !== undefined) throw new XenserverArchiveError({ member: quoted(path), offset, ...kind })
-      if (!Number.isSafeInteger(size) || size < 0) {
-        refuse({ rule: 'member-size', reason: 'its size is no number of bytes', found: String(size) })
-      }
-      if (size > left) {
-        const found = `${size} bytes, ${left} are left`
-        refuse({ rule: 'size-limit', reason: 'the archive unpacks to more than it may', found })
-      }
-      left -= size
-      if (name.action !== 'take') return
-      const fileName = `${name.index}.vhd`
-      if (names.has(fileName)) refuse({ rule: 'member-duplicate', reason: 'the archive has it twice' })
-      names.add(fileName)
-      await writer.begin(fileName, size)
+    async begin(member, offset) {
+      const fileName = admission.admit(member, offset)
+      taken = fileName !== undefined
+      if (fileName !== undefined) await writer.begin(fileName, member.size)
     },
     data: (bytes) => (taken ? writer.data(bytes) : Promise.resolve()),
     end: () => (taken ? writer.end() : Promise.resolve()),
@@ -122,7 +97,55 @@ async function unpack(
     onProgress?.({ stage: 'extract', completed: compressedBytes, total, unit: 'bytes' })
   })
   reader.end()
-  return names
+  return admission.names
+}
+
+/** Says of each member whether it is taken. */
+class Admission {
+  /** Files that are taken. */
+  readonly names: Set<string> = new Set()
+  readonly #limits: ResolvedLimits
+  #members = 0
+  #leftBytes: number
+
+  constructor(limits: ResolvedLimits) {
+    this.#limits = limits
+    this.#leftBytes = limits.maxBytes
+  }
+
+  /**
+   * @returns the file that it becomes; undefined where it is left out
+   * @throws {XenserverArchiveError} for what no archive of XenServer has
+   */
+  admit({ type, path, size }: Pick<ReadEntry, 'type' | 'path' | 'size'>, offset: number): string | undefined {
+    this.#members += 1
+    const { maxMembers } = this.#limits
+    const refuse = (init: { rule: string; reason: string; found?: string; accepted?: string }): never => {
+      throw new XenserverArchiveError({ member: quoted(path), offset, ...init })
+    }
+    if (this.#members > maxMembers) {
+      refuse({ rule: 'member-count', reason: `the archive has more than ${maxMembers} entries` })
+    }
+    const name = judgeName(path)
+    if (name.action === 'refuse') {
+      throw new XenserverArchiveError({ member: quoted(path), offset, ...name.refusal })
+    }
+    const kind = judgeType(type, name.action === 'take')
+    if (kind !== undefined) throw new XenserverArchiveError({ member: quoted(path), offset, ...kind })
+    if (!Number.isSafeInteger(size) || size < 0) {
+      refuse({ rule: 'member-size', reason: 'its size is no number of bytes', found: String(size) })
+    }
+    if (size > this.#leftBytes) {
+      const found = `${size} bytes, ${this.#leftBytes} are left`
+      refuse({ rule: 'size-limit', reason: 'the archive unpacks to more than it may', found })
+    }
+    this.#leftBytes -= size
+    if (name.action !== 'take') return undefined
+    const fileName = `${name.index}.vhd`
+    if (this.names.has(fileName)) refuse({ rule: 'member-duplicate', reason: 'the archive has it twice' })
+    this.names.add(fileName)
+    return fileName
+  }
 }
 
 async function judge(

@@ -86,46 +86,67 @@ export async function mergeBlocks(
   const freshFrom = await target.currentSize()
   // The footer is at the new end before anything else is there.
   await extendFile(target, layout.found.bytes, allocator.endAfter(added) + footerBytes)
-  const bitmaps = new Map<number, Uint8Array>()
-  const changes: TableChanges = {
-    first: Infinity,
-    last: -1,
-    full: new Uint8Array(Math.ceil(table.length / 8)),
+  const placed: PlacedBlocks = {
+    allocator,
+    freshFrom,
+    bitmaps: new Map(),
+    changes: { first: Infinity, last: -1, full: new Uint8Array(Math.ceil(table.length / 8)) },
+    gate: createGate(2),
   }
-  const gate = createGate(2)
   let completed = 0
   try {
     for await (const prepared of prepareAhead(works(), 2, (work) => prepare(merge, work))) {
       signal?.throwIfAborted()
-      const { buffer } = prepared
-      const { index } = prepared.work
-      const isNew = table[index] === unallocated
-      if (isNew && !isWanted(merge, prepared)) merge.buffers.release(buffer)
-      else {
-        if (isNew) {
-          table[index] = allocator.next() / sectorBytes
-          changes.first = Math.min(changes.first, index)
-          changes.last = index
-        } else bitmaps.set(index, buffer.slice(0, bitmapBytes))
-        if (isFull(buffer, header.blockSizeBytes / sectorBytes))
-          markSectors(changes.full, index * sectorBytes, (index + 1) * sectorBytes)
-        await gate.add(async () => {
-          await (isNew ? writeNew(merge, prepared, freshFrom) : writeJoined(merge, prepared))
-          merge.buffers.release(buffer)
-        })
-      }
-      if (bitmaps.size >= pendingBitmaps) await flushBitmaps(merge, gate, bitmaps)
+      await placeBlock(merge, prepared, placed)
       completed += 1
       onProgress?.({ stage: 'coalesce', completed: completed * header.blockSizeBytes, total, unit: 'bytes' })
     }
-    await flushBitmaps(merge, gate, bitmaps)
+    await flushBitmaps(merge, placed.gate, placed.bitmaps)
   } catch (error) {
-    await gate.settle()
+    await placed.gate.settle()
     await takeBack(merge, freshFrom).catch(() => undefined)
     throw error
   }
-  await writeTables(target, dynamic, changes)
+  await writeTables(target, dynamic, placed.changes)
   if (all > 0) await finishFile(target, layout.found.bytes, allocator.end())
+}
+
+/** What a merge has written so far, and what waits for its turn. */
+interface PlacedBlocks {
+  readonly allocator: ReturnType<typeof createBlockAllocator>
+  /** Where what is new in the file begins. */
+  readonly freshFrom: number
+  readonly bitmaps: Map<number, Uint8Array>
+  readonly changes: TableChanges
+  readonly gate: ReturnType<typeof createGate>
+}
+
+/** Begins to write a block: a new one behind all others, one that was there where it is. */
+async function placeBlock(
+  merge: Merge,
+  prepared: Prepared,
+  { allocator, freshFrom, bitmaps, changes, gate }: PlacedBlocks,
+): Promise<void> {
+  const { table, bitmapBytes, header } = merge.dynamic
+  const { buffer } = prepared
+  const { index } = prepared.work
+  const isNew = table[index] === unallocated
+  if (isNew && !isWanted(merge, prepared)) merge.buffers.release(buffer)
+  else {
+    if (isNew) {
+      table[index] = allocator.next() / sectorBytes
+      changes.first = Math.min(changes.first, index)
+      changes.last = index
+    } else bitmaps.set(index, buffer.slice(0, bitmapBytes))
+    if (isFull(buffer, header.blockSizeBytes / sectorBytes)) {
+      markSectors(changes.full, index * sectorBytes, (index + 1) * sectorBytes)
+    }
+    await gate.add(async () => {
+      await (isNew ? writeNew(merge, prepared, freshFrom) : writeJoined(merge, prepared))
+      merge.buffers.release(buffer)
+    })
+  }
+  if (bitmaps.size >= pendingBitmaps) await flushBitmaps(merge, gate, bitmaps)
 }
 
 function count(works: Iterable<Work>, table: Uint32Array): { all: number; added: number } {
