@@ -48,7 +48,7 @@ export interface RouteTarget {
 
 /** One step, in words, with what it needs. */
 export interface RouteStep {
-  readonly kind: 'download' | 'verify' | 'ask' | 'lay-out' | 'write' | 'compress' | 'send'
+  readonly kind: 'download' | 'verify' | 'ask' | 'lay-out' | 'write' | 'send'
   readonly sentence: string
   /** Bytes in the conversion folder, at most; of what is compressed, as many as are stored. */
   readonly temporaryBytes: number
@@ -232,19 +232,18 @@ function write(kind: Route['kind'], layout: RouteLayout, target: RouteTarget): r
 /** An image's data come from the volume itself, or are made of it: while they are sent, or in a file before. */
 function send(kind: Route['kind'], layout: RouteLayout, target: RouteTarget): readonly RouteStep[] {
   const { sizeBytes = 0 } = layout
-  if (kind === 'encode' && target.spools !== true && !target.compressed) {
-    return [step('send', `convert ${nameOf(layout)} to ${target.format}, sending it to ${target.name}`)]
+  const packed = target.compressed ? ', compressed as gzip' : ''
+  if (kind === 'encode' && target.spools !== true) {
+    return [
+      step('send', `convert ${nameOf(layout)} to ${target.format}${packed}, sending it to ${target.name}`),
+    ]
   }
   const made = kind === 'send' ? sizeBytes : fileBytes(target.format, sizeBytes)
   const into = { ...target, kind: 'volume' as const, name: 'a temporary file', exists: false }
   const writing = write(kind, layout, into).map((one) =>
     one.kind === 'write' ? { ...one, temporaryBytes: one.temporaryBytes + made } : one,
   )
-  return [
-    ...writing,
-    ...(target.compressed ? [step('compress', 'compress as gzip in a temporary file', made)] : []),
-    step('send', `send to ${target.name}`),
-  ]
+  return [...writing, step('send', `send to ${target.name}${packed}`)]
 }
 
 /** What is put aside where a tool writes onto what is there: a raw disk's ends, or all of any other format. */

@@ -21,7 +21,7 @@ import { type Services, type Throttle, chooseImageService } from '../services/se
 import { driverOf, headBytes, isWrittenByUs, layoutOf } from '../route/formats.ts'
 import { chooseRoute, type Route, type RouteTarget } from '../route/route.ts'
 import { inspectFile, withFileReader, checkUnchanged, withSource } from '../files/file-reader.ts'
-import { gzipFile, encodedSource, fileSource, handleSource } from './upload-source.ts'
+import { encodedSource, fileSource, gzipSource, handleSource } from './upload-source.ts'
 import { checkContent, checkKey } from '../judge/judge.ts'
 import { crossCheck } from '../judge/ask-qemu-img.ts'
 import { Stopwatch, observe, type Operation } from '../telemetry/telemetry.ts'
@@ -227,23 +227,29 @@ async function prepareSource(
   formats: Formats,
   cleanup: Cleanup,
 ): Promise<UploadSource> {
-  const { volume, volumeFd, signal, onProgress, image } = request
-  const { disk, route, target } = await judgeVolume(services, request, formats)
-  if (route.kind === 'encode' && target.spools !== true && !target.compressed) {
+  const judged = await judgeVolume(services, request, formats)
+  const source = await openData(services, request, { ...judged, confirm: formats.confirm }, cleanup)
+  return judged.target.compressed ? gzipSource(services, source, request.signal) : source
+}
+
+/** The data of the image, before they are compressed. */
+async function openData(
+  services: Services,
+  request: VolumeToImageRequest,
+  { disk, route, target, confirm }: JudgedVolume & Pick<Formats, 'confirm'>,
+  cleanup: Cleanup,
+): Promise<UploadSource> {
+  const { volume, volumeFd, signal } = request
+  if (route.kind === 'encode' && target.spools !== true) {
     const opened = await openDiskFile(services, disk, { signal })
     cleanup.always(() => opened[Symbol.asyncDispose]())
     const encoded = await encodeFor(services, writeJob(services, request, { route, target }), opened.disk)
-    return encodedSource(encoded, signal, formats.confirm)
+    return encodedSource(encoded, signal, confirm)
   }
-  const isAsItIs = route.kind === 'send'
-  const path = isAsItIs ? volume : await convertVolume(services, request, { disk, route, target }, cleanup)
-  if (!target.compressed) {
-    return isAsItIs && volumeFd !== undefined ? handleSource(volumeFd, signal) : fileSource(path, signal)
+  if (route.kind !== 'send') {
+    return fileSource(await convertVolume(services, request, { disk, route, target }, cleanup), signal)
   }
-  const packed = await services.temporaryFiles.file({ prefix: 'vol_upload_', suffix: '.gz' })
-  cleanup.always(() => packed[Symbol.asyncDispose]())
-  await gzipFile(path, packed.path, { signal, onProgress, imageId: image.id })
-  return fileSource(packed.path, signal)
+  return volumeFd === undefined ? fileSource(volume, signal) : handleSource(volumeFd, signal)
 }
 
 interface JudgedVolume {

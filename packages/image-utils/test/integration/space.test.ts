@@ -191,7 +191,7 @@ describe('the conversion folder has no room', () => {
   test.each([
     ['qcow2', 'bare'],
     ['vhd', 'bare'],
-    ['raw', 'compressed'],
+    ['qcow2', 'compressed'],
   ])('for an upload as %s, %s', async (diskFormat, containerFormat) => {
     imageUtils = createImageUtils(
       { imageService: work.store },
@@ -202,6 +202,18 @@ describe('the conversion folder has no room', () => {
     const asked = imageUtils.volumeToImage({ image: { ...metadata, id: created.id }, volume: raw })
     await expectNoRoom(asked, small, false)
     expect((await work.store.show({}, created.id)).status).toBe('queued')
+    expect(await readdir(small)).toEqual([])
+  })
+
+  test('and an upload as raw, compressed, needs none', async () => {
+    imageUtils = createImageUtils(
+      { imageService: work.store },
+      { imageConversionDir: small, allowCompressionOnImageUpload: true },
+    )
+    const metadata = { disk_format: 'raw', container_format: 'compressed' }
+    const created = await work.store.create({}, metadata)
+    await imageUtils.volumeToImage({ image: { ...metadata, id: created.id }, volume: raw })
+    expect((await work.store.show({}, created.id)).status).toBe('active')
     expect(await readdir(small)).toEqual([])
   })
 })
