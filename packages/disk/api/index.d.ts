@@ -75,7 +75,7 @@ interface DynamicLayout {
   readonly overlapped: ReadonlySet<string>;
 }
 
-type EncodableFormat = "luks" | "qcow2" | "raw" | "vmdk";
+type EncodableFormat = "luks" | "parallels" | "qcow2" | "raw" | "vdi" | "vhdx" | "vmdk" | "vpc";
 
 interface EncodeDiskOptions extends EncodeOptions {
   readonly format: EncodableFormat;
@@ -91,6 +91,9 @@ interface EncodeOptions extends CallOptions {
   readonly qcow2?: Qcow2EncodeOptions | undefined;
   readonly vmdk?: VmdkEncodeOptions | undefined;
   readonly luks?: LuksEncodeOptions | undefined;
+  readonly vpc?: VhdEncodeOptions | undefined;
+  readonly vhdx?: VhdxEncodeOptions | undefined;
+  readonly vdi?: VdiEncodeOptions | undefined;
 }
 
 interface EncodeWorkers extends AsyncDisposable {
@@ -262,6 +265,30 @@ interface OpenRawOptions extends OpenDiskOptions {
   readonly holes?: Iterable<FileRange> | AsyncIterable<FileRange> | undefined;
 }
 
+interface OvaContent {
+  readonly machine: OvaMachine;
+  readonly disks: readonly OvaDisk[];
+}
+
+type OvaController = "buslogic" | "ide" | "lsilogic" | "lsilogicsas" | "nvme" | "pvscsi" | "sata";
+
+interface OvaDisk {
+  readonly name: string;
+  readonly disk: Disk;
+}
+
+interface OvaMachine {
+  readonly name: string;
+  readonly controller?: OvaController | undefined;
+  readonly firmware?: "bios" | "efi" | undefined;
+  readonly operatingSystem?: string | undefined;
+  readonly memoryMiB?: number | undefined;
+  readonly processors?: number | undefined;
+  readonly hardwareVersion?: number | undefined;
+}
+
+type OvaOptions = Pick<EncodeOptions, "compressionLevel" | "workers" | "spool" | keyof CallOptions>;
+
 interface Ovf {
   readonly name: string | undefined;
   readonly operatingSystem: string | undefined;
@@ -412,6 +439,10 @@ interface VdiDisk extends Disk {
   readonly layout: VdiLayout;
 }
 
+interface VdiEncodeOptions {
+  readonly uniqueId?: string | undefined;
+}
+
 interface VdiLayout extends Layout {
   readonly format: "vdi";
   readonly version: number;
@@ -426,6 +457,13 @@ interface VdiLayout extends Layout {
 
 interface VhdDisk extends Disk {
   readonly layout: VhdLayout;
+}
+
+interface VhdEncodeOptions {
+  readonly style?: "xenserver" | "windows" | undefined;
+  readonly uniqueId?: string | undefined;
+  readonly createdMs?: number | undefined;
+  readonly alignBytes?: number | undefined;
 }
 
 export declare class VhdError extends RefusedImageError {
@@ -474,6 +512,13 @@ type VhdType = "fixed" | "dynamic" | "differencing";
 
 interface VhdxDisk extends Disk {
   readonly layout: VhdxLayout;
+}
+
+interface VhdxEncodeOptions {
+  readonly blockBytes?: number | undefined;
+  readonly logicalSectorBytes?: number | undefined;
+  readonly physicalSectorBytes?: number | undefined;
+  readonly uniqueId?: string | undefined;
 }
 
 interface VhdxLayout extends Layout {
@@ -556,9 +601,13 @@ export declare const encodableFormats: readonly EncodableFormat[];
 
 export declare function encodeDisk(disk: Disk, options: EncodeDiskOptions): Promise<EncodedImage>;
 
+export declare function encodeOva({ machine, disks }: OvaContent, options?: OvaOptions): Promise<EncodedImage>;
+
 export declare function envelopeOf(head: Uint8Array): EnvelopeName | undefined;
 
 export declare function gzipImage(image: Pick<EncodedImage, "format" | "temporaryBytes" | "open">, options?: Pick<EncodeOptions, "compressionLevel" | "workers">): EncodedImage;
+
+export declare function machineOfProperties(name: string, properties: Readonly<Record<string, unknown>>): OvaMachine;
 
 export declare function openDisk(reader: RandomAccessReader, format: ReadableFormat, options?: OpenDiskOptions): Promise<Disk>;
 
@@ -610,6 +659,11 @@ export type {
   OpenDiskOptions,
   OpenLuksOptions,
   OpenRawOptions,
+  OvaContent,
+  OvaController,
+  OvaDisk,
+  OvaMachine,
+  OvaOptions,
   Ovf,
   OvfDisk,
   ParallelsDisk,
@@ -627,11 +681,14 @@ export type {
   UnwrappedImage,
   UnwrapperOptions,
   VdiDisk,
+  VdiEncodeOptions,
   VdiLayout,
   VhdDisk,
+  VhdEncodeOptions,
   VhdErrorInit,
   VhdLayout,
   VhdxDisk,
+  VhdxEncodeOptions,
   VhdxLayout,
   VmdkDisk,
   VmdkEncodeOptions,

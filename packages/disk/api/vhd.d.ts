@@ -1,9 +1,12 @@
 import {
+  CallOptions,
   Disk,
+  EncodedImage,
   ImageError,
   Layout,
   RandomAccessReader,
   Refusal,
+  Target,
 } from "@disk-image/core";
 
 interface Batmap {
@@ -11,6 +14,12 @@ interface Batmap {
   readonly mapOffset: number;
   readonly mapBytes: number;
   readonly intact: boolean;
+}
+
+interface BlockAllocator {
+  next(): number;
+  end(): number;
+  endAfter(count: number): number;
 }
 
 interface ByteSource {
@@ -45,6 +54,17 @@ interface ChainRules {
   readonly trustEndFooter?: boolean | undefined;
 }
 
+declare class DataMap {
+  #private;
+  readonly units: number;
+  count: number;
+  private constructor();
+  static read(disk: Pick<Disk, "size" | "extents">, unitBytes: number, { signal, onProgress }?: CallOptions): Promise<DataMap>;
+  has(unit: number): boolean;
+  rank(unit: number): number;
+  runs(start?: number, end?: number): Generator<UnitRun, void, void>;
+}
+
 interface DiskGeometry {
   readonly cylinders: number;
   readonly heads: number;
@@ -61,6 +81,13 @@ interface DynamicLayout {
   readonly batmap: Batmap | undefined;
   readonly endOfData: number;
   readonly overlapped: ReadonlySet<string>;
+}
+
+export declare class DynamicVhdWriter {
+  #private;
+  constructor(target: Pick<Target, "write">, diskBytes: number, options: VhdEncodeOptions);
+  data(offset: number, bytes: Uint8Array): Promise<void>;
+  end(sync: () => Promise<void>): Promise<number>;
 }
 
 type ExtentCutter = (start: number, end: number, visitor: ExtentVisitor) => void;
@@ -110,6 +137,25 @@ interface LocatorEntry {
   readonly offset: number;
 }
 
+interface NewDisk {
+  readonly type: VhdType;
+  readonly sizeBytes: number;
+  readonly style: VhdStyle;
+  readonly blockSizeBytes?: number | undefined;
+  readonly uniqueId: string;
+  readonly createdMs: number;
+}
+
+interface NewDiskMetadata {
+  readonly footer: Uint8Array;
+  readonly header: Uint8Array;
+  readonly bytes: Uint8Array;
+  readonly tableOffset: number;
+  readonly blockSizeBytes: number;
+  readonly batmapOffset: number | undefined;
+  readonly entries: number;
+}
+
 interface OpenDiskOptions {
   readonly signal?: AbortSignal | undefined;
 }
@@ -131,6 +177,15 @@ declare abstract class RefusedImageError extends ImageError {
   });
 }
 
+interface SizedImage extends EncodedImage {
+  readonly sizeBytes: number;
+}
+
+interface UnitRun {
+  readonly first: number;
+  readonly count: number;
+}
+
 interface UnreadableVhd {
   readonly found: FoundFooter | undefined;
   readonly problems: readonly VhdIssue[];
@@ -138,6 +193,13 @@ interface UnreadableVhd {
 
 interface VhdDisk extends Disk {
   readonly layout: VhdLayout;
+}
+
+interface VhdEncodeOptions {
+  readonly style?: "xenserver" | "windows" | undefined;
+  readonly uniqueId?: string | undefined;
+  readonly createdMs?: number | undefined;
+  readonly alignBytes?: number | undefined;
 }
 
 export declare class VhdError extends RefusedImageError {
@@ -182,11 +244,15 @@ interface VhdLayout extends Layout {
   readonly problems: readonly VhdIssue[];
 }
 
+type VhdStyle = NonNullable<VhdEncodeOptions["style"]>;
+
 type VhdType = "fixed" | "dynamic" | "differencing";
 
 export declare function batmapBytes(maximumEntries: number): number;
 
 export declare function checksum(bytes: Uint8Array, fieldOffset?: number): number;
+
+export declare function createBlockAllocator(endOfData: number, bitmapBytes: number, blockBytes: number): BlockAllocator;
 
 export declare function createChainDisk(disks: readonly ChainDisk[], signal?: AbortSignal): Disk;
 
@@ -194,9 +260,19 @@ export declare function cutExtents(bitmap: Uint8Array, start: number, end: numbe
 
 export declare function decodeLocatorPath(platform: string, bytes: Uint8Array): string | undefined;
 
+export declare const defaultBlockBytes: number;
+
 export declare const disagreements: ReadonlySet<string>;
 
 export declare function diskOf(source: ByteSource, layout: VhdLayout): ChainDisk;
+
+export declare function encodeBatmapHeader(headerOffset: number, map: Uint8Array): Uint8Array;
+
+export declare function encodeDynamicVhd(disk: Disk, map: DataMap, options: VhdEncodeOptions): SizedImage;
+
+export declare function encodeFixedVhd(disk: Disk, options: VhdEncodeOptions): SizedImage;
+
+export declare function encodeLocatorPath(platform: "MacX" | "W2ru" | "W2ku", relativePath: string): Uint8Array;
 
 export declare const epochSeconds = 946684800;
 
@@ -204,7 +280,16 @@ export declare function examineLayout(source: ByteSource): Promise<VhdLayout | U
 
 export declare function findFooter(source: ByteSource): Promise<FoundFooter | VhdIssue>;
 
+export declare function fixedVhd(diskBytes: number, { alignBytes, style, ...identity }: VhdEncodeOptions): {
+  readonly sizeBytes: number;
+  readonly footer: Uint8Array;
+};
+
 export declare const footerBytes = 512;
+
+export declare function geometryBytes({ cylinders, heads, sectorsPerTrack }: DiskGeometry): number;
+
+export declare function geometryOf(sizeBytes: number): DiskGeometry;
 
 export declare function hasSector(bitmap: Uint8Array, sector: number): boolean;
 
@@ -216,9 +301,13 @@ export declare function isUsable(footer: FooterFields): footer is VhdFooter;
 
 export declare function judgeChain(disks: readonly ChainDisk[], rules: ChainRules, complete?: boolean): void;
 
+export declare function layOut(disk: NewDisk): NewDiskMetadata;
+
 export declare const locatorBytes = 24;
 
 export declare const locatorsOffset = 576;
+
+export declare function mapVhdBlocks(disk: Pick<Disk, "size" | "extents">, options: CallOptions): Promise<DataMap>;
 
 export declare function markSectors(bitmap: Uint8Array, start: number, end: number): void;
 
@@ -229,6 +318,8 @@ export declare const maximumLocatorBytes = 16384;
 export declare function openVhd(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VhdDisk>;
 
 export declare function openVhdChain(readers: readonly ChainReader[], options?: OpenDiskOptions & ChainRules): Promise<Disk>;
+
+export declare function parseUuid(text: string): Uint8Array;
 
 export declare function parseVhdFooter(given: Uint8Array): FooterFields;
 
@@ -246,6 +337,8 @@ export declare function resolveRange(disks: readonly ChainDisk[], start: number,
 
 export declare function roundUp(value: number, unit: number): number;
 
+export declare function sealHeader(bytes: Uint8Array): Uint8Array;
+
 export declare const sectorBytes = 512;
 
 export declare function sourceOf(reader: RandomAccessReader): ByteSource;
@@ -254,10 +347,19 @@ export declare const unallocated = 4294967295;
 
 export declare function viewOf(bytes: Uint8Array): DataView;
 
+export declare function withSize(footer: Uint8Array, sizeBytes: number): Uint8Array;
+
+export declare function withUniqueId(footer: Uint8Array, uniqueId: string): Uint8Array;
+
+export declare function writeLocatorEntry(header: Uint8Array, entry: LocatorEntry): void;
+
+export declare function writeParentName(header: Uint8Array, name: string): void;
+
 export declare const zeroUuid = "00000000-0000-0000-0000-000000000000";
 
 export type {
   Batmap,
+  BlockAllocator,
   ByteSource,
   ChainDisk,
   ChainRules,
@@ -265,6 +367,9 @@ export type {
   DynamicLayout,
   FooterOrigin,
   LocatorEntry,
+  NewDisk,
+  NewDiskMetadata,
+  SizedImage,
   UnreadableVhd,
   VhdDisk,
   VhdErrorInit,
@@ -272,5 +377,6 @@ export type {
   VhdIssue,
   VhdIssueSeverity,
   VhdLayout,
+  VhdStyle,
   VhdType,
 };

@@ -3,12 +3,16 @@ import type { EncodeOptions } from './encode/encode-options.ts'
 import { concatDisks, type DiskPart } from './blocks/concat-disk.ts'
 import { encodeLuks } from './luks/encode-luks.ts'
 import { encodeQcow2 } from './qcow2/encode-qcow2.ts'
+import { encodeParallels } from './parallels/encode-parallels.ts'
 import { encodeRaw } from './raw/encode-raw.ts'
+import { encodeVdi } from './vdi/encode-vdi.ts'
+import { encodeVhd } from './vhd/encode-vhd.ts'
+import { encodeVhdx } from './vhdx/encode-vhdx.ts'
 import { encodeVmdk } from './vmdk/encode-vmdk.ts'
 import type { RawDisk } from './raw/open-raw.ts'
 
 /** A format that is written here, in qemu-img's terms. */
-export type EncodableFormat = 'luks' | 'qcow2' | 'raw' | 'vmdk'
+export type EncodableFormat = 'luks' | 'parallels' | 'qcow2' | 'raw' | 'vdi' | 'vhdx' | 'vmdk' | 'vpc'
 
 /** Options of {@link encodeDisk}. */
 export interface EncodeDiskOptions extends EncodeOptions {
@@ -22,8 +26,12 @@ export type EncodeFormat = (disk: Disk, options: EncodeOptions) => Promise<Encod
 const encoders: Readonly<Record<EncodableFormat, EncodeFormat>> = {
   luks: encodeLuks,
   qcow2: encodeQcow2,
+  parallels: encodeParallels,
   raw: encodeRaw,
+  vdi: encodeVdi,
+  vhdx: encodeVhdx,
   vmdk: encodeVmdk,
+  vpc: encodeVhd,
 }
 
 /** Every {@link EncodableFormat}. */

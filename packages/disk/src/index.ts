@@ -7,6 +7,9 @@ export type {
   EncodeOptions,
   LuksEncodeOptions,
   Qcow2EncodeOptions,
+  VdiEncodeOptions,
+  VhdEncodeOptions,
+  VhdxEncodeOptions,
   VmdkEncodeOptions,
 } from './encode/encode-options.ts'
 export { gzipImage } from './encode/gzip-image.ts'
@@ -54,5 +57,9 @@ export { GzipDecoder } from './envelopes/gzip-decoder.ts'
 export type { GzipTrailer } from './envelopes/gzip-decoder.ts'
 export type { Ovf, OvfDisk } from './envelopes/ovf.ts'
 export type { MemberSink } from './envelopes/tar-reader.ts'
+export { encodeOva } from './envelopes/encode-ova.ts'
+export type { OvaContent, OvaDisk, OvaOptions } from './envelopes/encode-ova.ts'
+export { machineOfProperties } from './envelopes/write-ovf.ts'
+export type { OvaController, OvaMachine } from './envelopes/write-ovf.ts'
 export { envelopeOf, Unwrapper } from './envelopes/unwrapper.ts'
 export type { EnvelopeName, UnwrappedImage, UnwrapperOptions } from './envelopes/unwrapper.ts'

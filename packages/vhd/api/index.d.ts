@@ -18,13 +18,20 @@ import {
   VhdIssue,
   VhdIssue as VhdIssue$1,
   VhdIssueSeverity,
+  VhdStyle,
+  VhdStyle as VhdStyle$1,
   VhdType,
   VhdType as VhdType$1,
+  geometryOf,
 } from "@disk-image/disk/vhd";
 
 import {
   FileHandle,
 } from "node:fs/promises";
+
+import {
+  VhdEncodeOptions,
+} from "@disk-image/disk";
 
 interface ArchiveLimits {
   readonly maxBytes?: number | undefined;
@@ -63,7 +70,7 @@ interface CreateSnapshotOptions {
 interface CreateVhdOptions {
   readonly sizeBytes: number;
   readonly type?: "fixed" | "dynamic" | undefined;
-  readonly style?: VhdStyle | undefined;
+  readonly style?: VhdStyle$1 | undefined;
   readonly alignBytes?: number | undefined;
   readonly blockSizeBytes?: number | undefined;
   readonly uniqueId?: string | undefined;
@@ -77,8 +84,7 @@ interface DecodedLocator {
   readonly path: string | undefined;
 }
 
-interface DynamicVhdOptions extends CallOptions {
-  readonly style?: VhdStyle | undefined;
+interface DynamicVhdOptions extends CallOptions, Pick<VhdEncodeOptions, "style"> {
   readonly uniqueId?: string | undefined;
 }
 
@@ -188,8 +194,6 @@ interface VhdReport {
 
 type VhdSource = string | FileHandle | RandomAccessReader;
 
-type VhdStyle = "xenserver" | "windows";
-
 interface WriteDynamicOptions extends DynamicVhdOptions {
   readonly sizeBytes: number;
 }
@@ -234,8 +238,6 @@ export declare function fixVhdChain(vhdChain: readonly string[], { signal }?: Pi
 
 export declare function flattenChain(sources: ChainSource | readonly ChainSource[], destinationPath: string, options?: FlattenOptions): Promise<void>;
 
-export declare function geometryOf(sizeBytes: number): DiskGeometry$1;
-
 export declare function getVhdInfo(vhd: VhdSource): Promise<VhdInfo>;
 
 export declare function getVhdSize(vhd: VhdSource): Promise<number>;
@@ -257,7 +259,7 @@ export declare function streamDynamicVhd(source: Disk, options?: DynamicVhdOptio
 
 export declare function streamFixedVhd(disk: Disk, options?: FixedVhdOptions): ByteStream;
 
-export declare function streamRaw(disk: Disk, { signal, onProgress }?: CallOptions): ByteStream;
+export declare function streamRaw(disk: Disk, options?: CallOptions): ByteStream;
 
 export declare function writeDynamicVhd(source: AsyncIterable<Uint8Array>, destinationPath: string, options: WriteDynamicOptions): Promise<void>;
 
@@ -300,4 +302,5 @@ export {
   type VhdType,
   type WriteDynamicOptions,
   type XenserverArchiveErrorInit,
+  geometryOf,
 };

@@ -1,5 +1,6 @@
 import type { CallOptions } from '@disk-image/core'
 import { allocateSharedBuffer, isZero, prepareAhead } from '@disk-image/io'
+import { readExtents } from '../blocks/copy-extents.ts'
 import type { StoredDisk } from '../raw/stored-disk.ts'
 import type { DataMap } from './data-map.ts'
 import { type DiskWindow, readDisk, windowBytes } from './disk-windows.ts'
@@ -46,6 +47,19 @@ export async function* blockParts(
     const completed = Math.min(disk.size, window.offset + window.length)
     onProgress?.({ stage: 'convert', completed, total: disk.size, unit: 'bytes' })
   }
+}
+
+/** All of a disk, and zeros up to a length, where everything has its place. */
+export async function* diskParts(
+  disk: StoredDisk,
+  lengthBytes: number,
+  { signal, onProgress }: CallOptions,
+): AsyncGenerator<FilePart, void, void> {
+  for await (const { offset, length, bytes } of readExtents(disk, { signal }, allocateSharedBuffer)) {
+    yield bytes === undefined || isZero(bytes) ? length : bytes
+    onProgress?.({ stage: 'convert', completed: offset + length, total: disk.size, unit: 'bytes' })
+  }
+  yield lengthBytes - disk.size
 }
 
 /** @param cutBytes where a window ends whatever follows */

@@ -26,6 +26,9 @@ export interface EncodeOptions extends CallOptions {
   readonly vmdk?: VmdkEncodeOptions | undefined
   /** For `luks`, which needs them. */
   readonly luks?: LuksEncodeOptions | undefined
+  readonly vpc?: VhdEncodeOptions | undefined
+  readonly vhdx?: VhdxEncodeOptions | undefined
+  readonly vdi?: VdiEncodeOptions | undefined
 }
 
 /** Options of a qcow2. */
@@ -90,4 +93,39 @@ export function levelOf(
   const level = compressionLevel ?? usual
   if (Number.isInteger(level) && level >= 1 && level <= most) return level
   throw new InvalidError({ reason: `There is no level ${level} of compression; 1 to ${most} are there.` })
+}
+
+/** Options of a VHD. */
+export interface VhdEncodeOptions {
+  /**
+   * In whose way the disk is made: `xenserver` has creator `tap` and a batmap, XenServer and XCP-ng can resize it;
+   * `windows` has creator `win `, as Hyper-V and Azure make them. All readers take the size of both from the footer.
+   *
+   * @default 'xenserver' for dynamic disks, 'windows' for fixed ones
+   */
+  readonly style?: 'xenserver' | 'windows' | undefined
+  /** A UUID. @default one made of the size */
+  readonly uniqueId?: string | undefined
+  /** When the disk was made, milliseconds since 1970. @default the format's epoch, the year 2000 */
+  readonly createdMs?: number | undefined
+  /** What the size of a fixed disk is rounded up to, with zeros; Azure wants 1 MiB. @default 512 */
+  readonly alignBytes?: number | undefined
+}
+
+/** Options of a VHDX. */
+export interface VhdxEncodeOptions {
+  /** A power of two from 1 to 256 MiB. @default 8 to 64 MiB, by the size of the disk, as qemu has it */
+  readonly blockBytes?: number | undefined
+  /** What the disk's size is rounded up to: 512 or 4096. @default 512 */
+  readonly logicalSectorBytes?: number | undefined
+  /** 512 or 4096. @default 4096 */
+  readonly physicalSectorBytes?: number | undefined
+  /** The disk's UUID, which its guest sees. @default one made of the size */
+  readonly uniqueId?: string | undefined
+}
+
+/** Options of a VDI. */
+export interface VdiEncodeOptions {
+  /** A UUID; VirtualBox registers no two disks with the same. @default one made of the size */
+  readonly uniqueId?: string | undefined
 }

@@ -4,16 +4,25 @@ import { zeroChunks } from '../raw/stored-disk.ts'
 /** Bytes of a file, good until the next are asked for; or a number of zeros. */
 export type FilePart = Uint8Array | number
 
+/** An image whose length is known before its first byte. */
+export interface SizedImage extends EncodedImage {
+  readonly sizeBytes: number
+}
+
 /** What an image is that is made from its start to its end. */
-export interface ImageParts {
+export interface ImageParts<Size extends number | undefined> {
   readonly format: string
-  readonly sizeBytes: number | undefined
-  /** The file in order. The first part is bytes without which nobody takes the file for an image. */
+  readonly sizeBytes: Size
+  /** Whether nobody takes the file for an image without its end. @default without its first part */
+  readonly isToldByEnd?: boolean
+  /** The file in order. */
   parts(options: CallOptions): AsyncIterable<FilePart>
 }
 
 /** An image whose file is made in one way, whether it is sent or written. */
-export function imageOfParts(image: ImageParts): EncodedImage {
+export function imageOfParts<Size extends number | undefined>(
+  image: ImageParts<Size>,
+): EncodedImage & { readonly sizeBytes: Size } {
   const made = async function* (options: CallOptions): AsyncGenerator<FilePart, void, void> {
     options.signal?.throwIfAborted()
     yield* image.parts(options)
@@ -44,7 +53,7 @@ export function imageOfParts(image: ImageParts): EncodedImage {
           continue
         }
         await writeZeros()
-        if (offset === 0) head = part.slice()
+        if (offset === 0 && image.isToldByEnd !== true) head = part.slice()
         else if (part.length > 0) await target.write(part, offset)
         offset += part.length
       }

@@ -115,3 +115,31 @@ function latin1(bytes: Uint8Array, at: number, length: number): string {
   const nul = text.indexOf(0)
   return text.toString('latin1', 0, nul < 0 ? text.length : nul)
 }
+
+/**
+ * A header of a plain file, in POSIX's format, without an owner and a date.
+ *
+ * A size of 8 GiB or more is in GNU's binary form, which every reader of today takes.
+ *
+ * @param name up to 100 bytes
+ */
+export function encodeTarHeader(name: string, sizeBytes: number): Uint8Array {
+  const block = Buffer.alloc(512)
+  const octal = (value: number, length: number): string => value.toString(8).padStart(length - 1, '0')
+  block.write(name, 'utf8')
+  block.write(octal(0o644, 8), 100)
+  block.write(octal(0, 8), 108)
+  block.write(octal(0, 8), 116)
+  if (sizeBytes < 8 ** 11) block.write(octal(sizeBytes, 12), 124)
+  else {
+    block[124] = 0x80
+    block.writeBigUInt64BE(BigInt(sizeBytes), 128)
+  }
+  block.write(octal(0, 12), 136)
+  block.write('        0', 148)
+  block.write('ustar\u000000', 257)
+  let sum = 0
+  for (const byte of block) sum += byte
+  block.write(`${octal(sum, 7)}\u0000 `, 148)
+  return block
+}

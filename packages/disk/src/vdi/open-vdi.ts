@@ -7,9 +7,14 @@ import { refuse, requireSound } from '../errors.ts'
 import { viewOf } from '../layouts/fields.ts'
 import { ImageFile, type OpenDiskOptions } from '../image-file.ts'
 import { planLayout, type StreamFormat } from '../stream/stream-decoder.ts'
-import { parseVdi, vdiDiscarded, vdiFree, vdiHeaderBytes, type VdiLayout } from './vdi-layout.ts'
-
-const signature = 0xbeda107f
+import {
+  parseVdi,
+  vdiDiscarded,
+  vdiFree,
+  vdiHeaderBytes,
+  type VdiLayout,
+  vdiSignature,
+} from './vdi-layout.ts'
 
 /** The disk of a VDI. */
 export interface VdiDisk extends Disk {
@@ -40,7 +45,7 @@ export const vdiStream: StreamFormat<VdiLayout> = {
 
 async function readLayout(file: ImageFile): Promise<VdiLayout> {
   const head = await file.readBytes(0, vdiHeaderBytes, 'the header')
-  if (viewOf(head).getUint32(0x40, true) !== signature) {
+  if (viewOf(head).getUint32(0x40, true) !== vdiSignature) {
     refuse('vdi-header', 'this is no VDI', { offset: 0x40, accepted: 'the signature 7f 10 da be' })
   }
   const layout = parseVdi(head)

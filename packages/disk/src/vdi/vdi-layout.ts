@@ -8,6 +8,8 @@ const blockBytes = 1024 ** 2
 const mostBlocks = 0x3fffffff
 const kinds: Readonly<Record<number, string>> = { 1: 'dynamic', 2: 'fixed', 3: 'undo', 4: 'differencing' }
 
+/** At byte 0x40, little-endian. */
+export const vdiSignature = 0xbeda107f
 /** Bytes of a header. */
 export const vdiHeaderBytes = 512
 /** Entries of the map that are no block: discarded, which reads as zero; and free. */

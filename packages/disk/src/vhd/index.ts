@@ -21,6 +21,29 @@ export {
   type ByteSource,
 } from './read-layout.ts'
 export {
+  encodeBatmapHeader,
+  encodeLocatorPath,
+  geometryBytes,
+  geometryOf,
+  parseUuid,
+  sealHeader,
+  withSize,
+  withUniqueId,
+  writeLocatorEntry,
+  writeParentName,
+} from './encode.ts'
+export type { SizedImage } from '../encode/image-of-parts.ts'
+export { DynamicVhdWriter, encodeDynamicVhd, encodeFixedVhd, fixedVhd, mapVhdBlocks } from './encode-vhd.ts'
+export {
+  type BlockAllocator,
+  createBlockAllocator,
+  defaultBlockBytes,
+  layOut,
+  type NewDisk,
+  type NewDiskMetadata,
+  type VhdStyle,
+} from './new-disk.ts'
+export {
   checksum,
   type DiskGeometry,
   epochSeconds,

@@ -14,8 +14,8 @@ const mostRegions = 2047
 export const vhdxHeadBytes: number = 320 * KiB
 
 /** Identities in the byte order of the file. */
-const batRegion = '6677c22d23f600429d64115e9bfd4a08'
-const metadataRegion = '06a27c8b90479a4bb8fe575f050f886e'
+export const batRegion = '6677c22d23f600429d64115e9bfd4a08'
+export const metadataRegion = '06a27c8b90479a4bb8fe575f050f886e'
 
 /** A range that a region table names. */
 export interface VhdxRegion {

@@ -6,12 +6,12 @@ import { Problems } from '../layouts/problems.ts'
 import { identityAt, type VhdxRegion } from './vhdx-head.ts'
 
 /** Identities in the byte order of the file. */
-const fileParameters = '3767a1ca36fa434db3b633f0aa44e76b'
-const virtualDiskSize = '2442a52f1bcd7648b2115dbed83bf4b8'
-const logicalSectorSize = '1dbf41816fa90947ba47f233a8faab5f'
+export const fileParameters = '3767a1ca36fa434db3b633f0aa44e76b'
+export const virtualDiskSize = '2442a52f1bcd7648b2115dbed83bf4b8'
+export const logicalSectorSize = '1dbf41816fa90947ba47f233a8faab5f'
 const parentLocator = '2d5fd3a80bb34d45abf7d3d84834ab0c'
-const page83 = 'ab12cabee6b2234593efc309e000c746'
-const physicalSectorSize = 'c748a3cd5d4471449cc9e9885251c556'
+export const page83 = 'ab12cabee6b2234593efc309e000c746'
+export const physicalSectorSize = 'c748a3cd5d4471449cc9e9885251c556'
 /** The items that every VHDX must have, and their lengths. */
 const neededItems: ReadonlyMap<string, number> = new Map([
   [fileParameters, 8],

@@ -1,9 +1,18 @@
 import { InvalidError, MiB } from '@disk-image/core'
-import { maximumDiskBytes, roundUp, sectorBytes, VhdError, zeroUuid } from '@disk-image/disk/vhd'
+import {
+  layOut,
+  maximumDiskBytes,
+  type NewDisk,
+  roundUp,
+  sectorBytes,
+  VhdError,
+  type VhdStyle,
+  zeroUuid,
+} from '@disk-image/disk/vhd'
 import { openDisk } from '../chain/open-chain.ts'
+import { newIdentity } from '../convert/streams.ts'
 import { makeNewFile } from '../files/new-file.ts'
 import { createTarget, type FileTarget } from '../files/vhd-file.ts'
-import { layOut, type NewDisk, type VhdStyle } from '../format/new-disk.ts'
 import { setVhdParent } from './set-vhd-parent.ts'
 
 /** Options of {@link createVhd}. */
@@ -100,7 +109,9 @@ function checkSize(sizeBytes: number, alignBytes: number): number {
   return size
 }
 
-async function writeEmpty(path: string, disk: NewDisk): Promise<void> {
+type EmptyDisk = Omit<NewDisk, 'uniqueId' | 'createdMs'> & { readonly uniqueId: string | undefined }
+
+async function writeEmpty(path: string, disk: EmptyDisk): Promise<void> {
   const target = await createTarget(path)
   try {
     await writeMetadata(target, disk)
@@ -109,8 +120,8 @@ async function writeEmpty(path: string, disk: NewDisk): Promise<void> {
   }
 }
 
-async function writeMetadata(target: FileTarget, disk: NewDisk): Promise<void> {
-  const { bytes, footer } = layOut(disk)
+async function writeMetadata(target: FileTarget, disk: EmptyDisk): Promise<void> {
+  const { bytes, footer } = layOut({ ...disk, ...newIdentity(disk.uniqueId) })
   await target.write(bytes, 0)
   await target.write(footer, disk.type === 'fixed' ? disk.sizeBytes : bytes.length)
   await target.sync()

@@ -4,10 +4,10 @@ import {
   roundUp,
   type VhdIssue,
   type VhdLayout,
+  withUniqueId,
   zeroUuid,
 } from '@disk-image/disk/vhd'
 import { type FileTarget, openTarget } from '../files/vhd-file.ts'
-import { withUniqueId } from '../format/encode.ts'
 import { extendFile, finishFile, moveTable, writeFooters } from '../merge/grow.ts'
 
 /** Options of {@link repairVhd}. */

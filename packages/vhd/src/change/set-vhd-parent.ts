@@ -2,24 +2,22 @@ import { realpath } from 'node:fs/promises'
 import { basename, dirname, relative } from 'node:path'
 import {
   type DynamicLayout,
+  encodeLocatorPath,
   epochSeconds,
   footerBytes,
   type LocatorEntry,
+  parseUuid,
   roundUp,
+  sealHeader,
   sectorBytes,
   VhdError,
   viewOf,
+  writeLocatorEntry,
+  writeParentName,
   zeroUuid,
 } from '@disk-image/disk/vhd'
 import { openDisk, type OpenDisk } from '../chain/open-chain.ts'
 import { type FileTarget, openTarget } from '../files/vhd-file.ts'
-import {
-  encodeLocatorPath,
-  parseUuid,
-  sealHeader,
-  writeLocatorEntry,
-  writeParentName,
-} from '../format/encode.ts'
 import { extendFile } from '../merge/grow.ts'
 
 /** Options of {@link setVhdParent} and {@link fixVhdChain}. */

@@ -1,20 +1,21 @@
 import type { CallOptions } from '@disk-image/core'
 import {
+  type ByteSource,
   epochSeconds,
   examineLayout,
-  VhdError,
-  type VhdIssue,
-  type VhdLayout,
-  zeroUuid,
-  type ByteSource,
+  geometryBytes,
+  geometryOf,
   hasSector,
   isFull,
   readBytes,
   sectorBytes,
   unallocated,
+  VhdError,
+  type VhdIssue,
+  type VhdLayout,
+  zeroUuid,
 } from '@disk-image/disk/vhd'
 import { openSource, type VhdSource } from '../files/vhd-file.ts'
-import { geometryBytes, geometryOf } from '../format/encode.ts'
 import { describe, type VhdInfo } from './get-vhd-info.ts'
 import { openDisk, type OpenDisk } from '../chain/open-chain.ts'
 import { findParent, longestChain } from '../chain/parents.ts'

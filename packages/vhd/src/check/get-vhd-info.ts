@@ -1,11 +1,12 @@
 import { MiB } from '@disk-image/core'
 import {
-  diskOf,
-  type DiskGeometry,
   disagreements,
+  type DiskGeometry,
+  diskOf,
   epochSeconds,
   findFooter,
   type FooterOrigin,
+  geometryBytes,
   readVhdLayout,
   unallocated,
   VhdError,
@@ -14,7 +15,6 @@ import {
 } from '@disk-image/disk/vhd'
 import { type DecodedLocator, readLocators } from '../chain/parents.ts'
 import { type OpenSource, openSource, type VhdSource } from '../files/vhd-file.ts'
-import { geometryBytes } from '../format/encode.ts'
 
 /** What a VHD says of itself. Only data: it can be printed as JSON. */
 export interface VhdInfo {

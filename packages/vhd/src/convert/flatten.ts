@@ -1,11 +1,17 @@
-import { type CallOptions, type Disk, InvalidError } from '@disk-image/core'
-import { type ChainRules, maximumDiskBytes, roundUp, sectorBytes } from '@disk-image/disk/vhd'
+import { type CallOptions, type Disk, InvalidError, MiB } from '@disk-image/core'
+import {
+  type ChainRules,
+  DynamicVhdWriter,
+  fixedVhd,
+  maximumDiskBytes,
+  roundUp,
+  sectorBytes,
+} from '@disk-image/disk/vhd'
 import { iterateUnlessAborted } from '@disk-image/io'
 import { type ChainSource, openVhdChain } from '../chain/open-chain.ts'
 import { makeNewFile } from '../files/new-file.ts'
 import { createTarget, type FileTarget, writeWithHoles } from '../files/vhd-file.ts'
-import { type DynamicVhdOptions, DynamicWriter } from './dynamic.ts'
-import { fixedDisk, type FixedVhdOptions } from './streams.ts'
+import { type DynamicVhdOptions, type FixedVhdOptions, newIdentity } from './streams.ts'
 
 /** Options of {@link flattenChain}. */
 export interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOptions, 'alignBytes'> {
@@ -33,21 +39,21 @@ export async function flattenChain(
 }
 
 async function writeAs(chain: Disk, target: FileTarget, options: FlattenOptions): Promise<void> {
-  const { format = 'raw', signal, onProgress, alignBytes } = options
+  const { format = 'raw', signal, onProgress, style, alignBytes = MiB } = options
   if (format === 'dynamic') {
-    const writer = new DynamicWriter(target, chain.size, options)
+    const writer = new DynamicVhdWriter(target, chain.size, { style, ...newIdentity(undefined) })
     await chain.copyTo(
       { data: (offset, bytes) => writer.data(offset, bytes), zero: () => undefined },
       { signal, onProgress },
     )
-    await writer.end()
+    await writer.end(() => target.sync())
     return
   }
   const data = (offset: number, bytes: Uint8Array): Promise<void> => writeWithHoles(target, bytes, offset)
   await chain.copyTo({ data, zero: () => undefined }, { signal, onProgress })
   if (format === 'raw') await target.truncate(chain.size)
   else {
-    const { sizeBytes, footer } = fixedDisk(chain.size, { alignBytes })
+    const { sizeBytes, footer } = fixedVhd(chain.size, { alignBytes, ...newIdentity(undefined) })
     await target.write(footer, sizeBytes)
   }
   await target.sync()
@@ -80,7 +86,10 @@ export async function writeDynamicVhd(
     throw new InvalidError({ reason: `sizeBytes is ${sizeBytes}; a whole number up to 2040 GiB is right` })
   }
   await writeNew(destinationPath, async (target) => {
-    const writer = new DynamicWriter(target, sizeBytes, options)
+    const writer = new DynamicVhdWriter(target, sizeBytes, {
+      style: options.style,
+      ...newIdentity(options.uniqueId),
+    })
     let offset = 0
     for await (const bytes of iterateUnlessAborted(source, signal)) {
       signal?.throwIfAborted()
@@ -93,7 +102,7 @@ export async function writeDynamicVhd(
     if (offset !== sizeBytes) {
       throw new InvalidError({ reason: `the stream has not the ${sizeBytes} bytes that sizeBytes says` })
     }
-    await writer.end()
+    await writer.end(() => target.sync())
   })
 }
 

@@ -1,7 +1,6 @@
-import { type CallOptions, type Disk, InvalidError, MiB } from '@disk-image/core'
-import { footerBytes, maximumDiskBytes, roundUp } from '@disk-image/disk/vhd'
-import { prepareAhead } from '@disk-image/io'
-import { layOut } from '../format/new-disk.ts'
+import { type CallOptions, type Disk, type EncodedImage, type Extent, MiB } from '@disk-image/core'
+import { encodeDisk, openRaw, type VhdEncodeOptions } from '@disk-image/disk'
+import { encodeDynamicVhd, encodeFixedVhd, mapVhdBlocks, type SizedImage } from '@disk-image/disk/vhd'
 
 /** Bytes in order, with their number known before the first. It can be read once per loop. */
 export interface ByteStream extends AsyncIterable<Uint8Array> {
@@ -9,37 +8,10 @@ export interface ByteStream extends AsyncIterable<Uint8Array> {
   readonly sizeBytes: number
 }
 
-/** Bytes of zeros that are handed out at a time, and of data. */
-const zeroBytes = 256 * 1024
-const windowBytes: number = MiB
-const readAhead = 3
-
-/** A disk as its bytes. Chunks of zeros share their memory: they are for reading only. */
-export function streamRaw(disk: Disk, { signal, onProgress }: CallOptions = {}): ByteStream {
-  return {
-    sizeBytes: disk.size,
-    async *[Symbol.asyncIterator]() {
-      for await (const { offset, length, kind } of disk.extents({ signal })) {
-        const read = (at: number): Promise<Uint8Array> =>
-          disk.read(at, Math.min(windowBytes, offset + length - at))
-        if (kind === 'data') yield* prepareAhead(windowsOf(offset, length), readAhead, read)
-        else yield* zeroes(length)
-        signal?.throwIfAborted()
-        onProgress?.({ stage: 'convert', completed: offset + length, total: disk.size, unit: 'bytes' })
-      }
-    },
-  }
-}
-
-function* windowsOf(offset: number, length: number): Generator<number, void, void> {
-  for (let at = offset; at < offset + length; at += windowBytes) yield at
-}
-
-/** So many zeros, in chunks. */
-function* zeroes(length: number): Generator<Uint8Array, void, void> {
-  const chunk = new Uint8Array(Math.min(length, zeroBytes))
-  for (let left = length; left > 0; left -= chunk.length)
-    yield chunk.subarray(0, Math.min(left, chunk.length))
+/** Options of {@link streamDynamicVhd}. */
+export interface DynamicVhdOptions extends CallOptions, Pick<VhdEncodeOptions, 'style'> {
+  /** @default a random one */
+  readonly uniqueId?: string | undefined
 }
 
 /** Options of {@link streamFixedVhd}. */
@@ -50,29 +22,55 @@ export interface FixedVhdOptions extends CallOptions {
   readonly uniqueId?: string | undefined
 }
 
-/** A disk as a fixed VHD: its bytes, zeros up to a whole MiB, and a footer. */
-export function streamFixedVhd(disk: Disk, options: FixedVhdOptions = {}): ByteStream {
-  const { sizeBytes, footer } = fixedDisk(disk.size, options)
+/** A disk as its bytes. */
+export function streamRaw(disk: Disk, options: CallOptions = {}): ByteStream {
   return {
-    sizeBytes: sizeBytes + footerBytes,
+    sizeBytes: disk.size,
     async *[Symbol.asyncIterator]() {
-      yield* streamRaw(disk, options)
-      yield* zeroes(sizeBytes - disk.size)
-      yield footer
+      yield* chunksOf(await encodeDisk(disk, { format: 'raw' }), options)
     },
   }
 }
 
-/** A fixed disk's size and footer for a disk of so many bytes. */
-export function fixedDisk(
-  diskBytes: number,
-  { alignBytes = MiB, uniqueId }: Pick<FixedVhdOptions, 'alignBytes' | 'uniqueId'>,
-): { readonly sizeBytes: number; readonly footer: Uint8Array } {
-  const sizeBytes = roundUp(diskBytes, alignBytes)
-  if (!(alignBytes >= footerBytes && alignBytes % footerBytes === 0) || sizeBytes > maximumDiskBytes) {
-    throw new InvalidError({
-      reason: `alignBytes is ${alignBytes}; a multiple of 512 that keeps the disk below 2040 GiB is right`,
-    })
+/** A disk as a fixed VHD: its bytes, zeros up to a whole MiB, and a footer. */
+export function streamFixedVhd(disk: Disk, options: FixedVhdOptions = {}): ByteStream {
+  const image = encodeFixedVhd(disk, {
+    ...newIdentity(options.uniqueId),
+    alignBytes: options.alignBytes ?? MiB,
+  })
+  return streamOf(image, options)
+}
+
+/**
+ * A disk as a dynamic VHD. Where its blocks are is found out first, by reading it once; the bytes are read
+ * when they are sent. Blocks of zeros are left out.
+ */
+export async function streamDynamicVhd(source: Disk, options: DynamicVhdOptions = {}): Promise<ByteStream> {
+  const { style, uniqueId, signal } = options
+  await using seen = await openRaw(source, { holes: holesOf(source, options), signal })
+  const map = await mapVhdBlocks(seen, { signal })
+  return streamOf(encodeDynamicVhd(source, map, { style, ...newIdentity(uniqueId) }), options)
+}
+
+/** What makes a new disk differ from all others. */
+export function newIdentity(uniqueId: string | undefined): { uniqueId: string; createdMs: number } {
+  return { uniqueId: uniqueId ?? crypto.randomUUID(), createdMs: Date.now() }
+}
+
+async function* holesOf(disk: Disk, { signal }: CallOptions): AsyncGenerator<Extent, void, void> {
+  for await (const extent of disk.extents({ signal })) {
+    if (extent.kind !== 'data') yield extent
   }
-  return { sizeBytes, footer: layOut({ type: 'fixed', style: 'windows', sizeBytes, uniqueId }).footer }
+}
+
+function streamOf(image: SizedImage, options: CallOptions): ByteStream {
+  return { sizeBytes: image.sizeBytes, [Symbol.asyncIterator]: () => chunksOf(image, options) }
+}
+
+/** Chunks that stay as they are: whoever reads ahead may keep some. */
+async function* chunksOf(
+  image: EncodedImage,
+  { signal, onProgress }: CallOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  for await (const chunk of image.open({ signal, onProgress })) yield chunk.slice()
 }

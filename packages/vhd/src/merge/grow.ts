@@ -1,19 +1,21 @@
 import {
   type Batmap,
   batmapBytes,
+  createBlockAllocator,
   type DynamicLayout,
+  encodeBatmapHeader,
   footerBytes,
   readBytes,
   roundUp,
+  sealHeader,
   sectorBytes,
   unallocated,
   VhdError,
   type VhdLayout,
   viewOf,
+  withSize,
 } from '@disk-image/disk/vhd'
 import { ensureZero, type FileTarget } from '../files/vhd-file.ts'
-import { encodeBatmapHeader, sealHeader, withSize } from '../format/encode.ts'
-import { createBlockAllocator } from '../format/new-disk.ts'
 
 /**
  * Makes a file longer by writing its footer at the new end first, so that at no instant anything else is

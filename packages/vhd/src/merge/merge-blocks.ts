@@ -1,5 +1,7 @@
 import {
+  type ChainDisk,
   ChainExtent,
+  createBlockAllocator,
   cutExtents,
   type DynamicLayout,
   footerBytes,
@@ -11,13 +13,11 @@ import {
   roundUp,
   sectorBytes,
   unallocated,
-  type ChainDisk,
   type VhdLayout,
   viewOf,
 } from '@disk-image/disk/vhd'
 import { BufferPool, isZero, prepareAhead } from '@disk-image/io'
 import type { FileTarget } from '../files/vhd-file.ts'
-import { createBlockAllocator } from '../format/new-disk.ts'
 import {
   createGate,
   type Gate,

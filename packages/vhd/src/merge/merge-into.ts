@@ -2,19 +2,19 @@ import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import {
   type ChainDisk,
+  type ChainExtent,
+  defaultBlockBytes,
+  readExtents,
   readVhdLayout,
+  resolveRange,
   unallocated,
   VhdError,
-  type ChainExtent,
-  readExtents,
-  resolveRange,
 } from '@disk-image/disk/vhd'
 import { BufferPool, isZero, prepareAhead } from '@disk-image/io'
 import { type FileTarget, ensureZero } from '../files/vhd-file.ts'
 import { growDisk } from './grow.ts'
 import { mergeBlocks } from './merge-blocks.ts'
 import { type MergeOptions, createGate, joinExtents, listWork, type Work } from './work.ts'
-import { defaultBlockBytes } from '../format/new-disk.ts'
 
 /**
  * Merges children, leaf first, into their base, which is grown to the leaf's size where it is smaller. All of

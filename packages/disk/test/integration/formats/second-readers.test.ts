@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
 import { Random } from '../../random.ts'
 import { buildVmwareStream, descriptor } from '../../unit/formats/build-vmdk.ts'
+import type { EncodeDiskOptions } from '@disk-image/disk'
 import { encodeFile } from '../encode/encoded.ts'
 import { createFolder, makeDisk, readInto, tool } from './tools.ts'
 
@@ -18,10 +19,20 @@ with open(sys.argv[2], 'wb') as target:
     target.write(handle.read_buffer_at_offset(handle.get_media_size(), 0))
 `
 
+const vhdProgram = `
+import pyvhdi, sys
+handle = pyvhdi.file()
+handle.open(sys.argv[1])
+with open(sys.argv[2], 'wb') as target:
+    target.write(handle.read_buffer_at_offset(handle.get_media_size(), 0))
+`
+
 beforeAll(async () => {
   if (!existsSync(python)) throw new Error('python3 is not installed')
   const found = promisify(execFile)(python, ['-c', 'import pyvmdk'])
   await expect(found, 'apt-get install -y python3-libvmdk').resolves.toBeDefined()
+  const other = promisify(execFile)(python, ['-c', 'import pyvhdi'])
+  await expect(other, 'apt-get install -y python3-libvhdi').resolves.toBeDefined()
 })
 
 /** Reads an image with libvmdk, which opens its extents by their names. */
@@ -64,3 +75,19 @@ test.each(['monolithicSparse', 'streamOptimized', 'with a footer', 'ours'])(
     await tool('cmp', folder.file('ours'), folder.file('theirs'))
   },
 )
+
+test.each<EncodeDiskOptions>([
+  { format: 'vpc' },
+  { format: 'vpc', vpc: { style: 'windows' } },
+  { format: 'vpc', subformat: 'fixed' },
+  { format: 'vhdx', vhdx: { blockBytes: 1024 ** 2 } },
+  { format: 'vhdx', vhdx: { logicalSectorBytes: 4096 } },
+  { format: 'vhdx', subformat: 'fixed' },
+])('libvhdi reads what we write: %j', async (options) => {
+  await using folder = await createFolder()
+  const [raw, image, theirs] = [folder.file('raw'), folder.file('image'), folder.file('theirs')]
+  const parts = await makeDisk(new Random(9), raw, 33 * 1024 ** 2 + 4096)
+  await encodeFile(raw, parts, options, { streamed: image })
+  await promisify(execFile)(python, ['-c', vhdProgram, image, theirs])
+  await tool('cmp', raw, theirs)
+})

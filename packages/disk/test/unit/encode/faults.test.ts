@@ -21,6 +21,12 @@ const formats: readonly EncodeDiskOptions[] = [
   { format: 'vmdk', workers: 0 },
   { format: 'vmdk', workers: 2 },
   { format: 'vmdk', subformat: 'monolithicSparse' },
+  { format: 'vpc' },
+  { format: 'vpc', subformat: 'fixed' },
+  { format: 'vhdx' },
+  { format: 'vhdx', subformat: 'fixed' },
+  { format: 'vdi' },
+  { format: 'parallels' },
 ]
 
 const random = new Random(1)
@@ -50,6 +56,9 @@ async function diskOf(reader: RandomAccessReader): Promise<Disk> {
 describe.each(formats)('%j', (options) => {
   const encode = async (reader: RandomAccessReader): ReturnType<typeof encodeDisk> =>
     encodeDisk(await diskOf(reader), options)
+  /** Where that is without which nobody takes the file for an image. */
+  const tellingPlace = (bytes = 0): number =>
+    options.format === 'vpc' && options.subformat === 'fixed' ? bytes - 512 : 0
   const writtenPlaces: number[] = []
   const target = {
     write: (_: Uint8Array, offset: number) => {
@@ -73,7 +82,7 @@ describe.each(formats)('%j', (options) => {
     await expect(drain(image.open())).rejects.toThrow('EIO')
     writtenPlaces.length = 0
     await expect(image.writeTo(target)).rejects.toThrow('EIO')
-    expect(writtenPlaces).not.toContain(0)
+    expect(writtenPlaces).not.toContain(tellingPlace(image.sizeBytes))
   })
 
   test('a disk that became shorter is an error', async () => {
@@ -81,7 +90,7 @@ describe.each(formats)('%j', (options) => {
     await expect(drain(image.open())).rejects.toMatchObject({ code: 'DISK_CHANGED' })
     writtenPlaces.length = 0
     await expect(image.writeTo(target)).rejects.toMatchObject({ code: 'DISK_CHANGED' })
-    expect(writtenPlaces).not.toContain(0)
+    expect(writtenPlaces).not.toContain(tellingPlace(image.sizeBytes))
   })
 
   test('an abort ends both ways with its reason, and a reader that stops ends the work', async () => {
@@ -99,7 +108,7 @@ describe.each(formats)('%j', (options) => {
     await expect(drain(image.open(stopAt(0)))).rejects.toBe(reason)
     writtenPlaces.length = 0
     await expect(image.writeTo(target, stopAt(2))).rejects.toBe(reason)
-    expect(writtenPlaces).not.toContain(0)
+    expect(writtenPlaces).not.toContain(tellingPlace(image.sizeBytes))
     await expect(image.writeTo(target, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
     let stopped: Uint8Array | undefined
     for await (const chunk of image.open()) {
@@ -121,7 +130,7 @@ describe.each(formats)('%j', (options) => {
     }
     await expect(image.writeTo(failing)).rejects.toThrow('ENOSPC')
     expect(places).toHaveLength(3)
-    expect(places).not.toContain(0)
+    expect(places).not.toContain(tellingPlace(image.sizeBytes))
   })
 
   test('the length that is told is the length that comes, the second time as well', async () => {

@@ -1,15 +1,6 @@
-import {
-  checksum,
-  type DiskGeometry,
-  footerBytes,
-  headerBytes,
-  locatorBytes,
-  type LocatorEntry,
-  locatorsOffset,
-  sectorBytes,
-  type VhdType,
-  viewOf,
-} from '@disk-image/disk/vhd'
+import { viewOf } from '../layouts/fields.ts'
+import { checksum, type DiskGeometry, footerBytes, sectorBytes, type VhdType } from './footer.ts'
+import { headerBytes, locatorBytes, type LocatorEntry, locatorsOffset } from './header.ts'
 
 /** The 16 bytes of a uuid in text form. */
 export function parseUuid(text: string): Uint8Array {

@@ -1,24 +1,14 @@
-import {
-  batmapBytes,
-  epochSeconds,
-  footerBytes,
-  headerBytes,
-  roundUp,
-  sectorBytes,
-  type VhdType,
-} from '@disk-image/disk/vhd'
+import type { VhdEncodeOptions } from '../encode/encode-options.ts'
 import { encodeBatmapHeader, encodeFooter, encodeHeader } from './encode.ts'
+import { epochSeconds, footerBytes, roundUp, sectorBytes, type VhdType } from './footer.ts'
+import { headerBytes } from './header.ts'
+import { batmapBytes } from './read-layout.ts'
 
 /** Bytes of a block where nothing else is asked for. */
 export const defaultBlockBytes: number = 2 * 1024 ** 2
 
-/**
- * In whose way a disk is made.
- *
- * - `xenserver`: creator `tap`, with a batmap; XenServer and XCP-ng can resize it, and qemu takes its size
- * - `windows`: creator `win `, as Hyper-V and Azure make them
- */
-export type VhdStyle = 'xenserver' | 'windows'
+/** In whose way a disk is made. */
+export type VhdStyle = NonNullable<VhdEncodeOptions['style']>
 
 /** What a new disk is made from. */
 export interface NewDisk {
@@ -26,10 +16,9 @@ export interface NewDisk {
   readonly sizeBytes: number
   readonly style: VhdStyle
   readonly blockSizeBytes?: number | undefined
-  /** @default a random one */
-  readonly uniqueId?: string | undefined
-  /** Milliseconds since 1970. @default now */
-  readonly createdMs?: number | undefined
+  readonly uniqueId: string
+  /** Milliseconds since 1970. */
+  readonly createdMs: number
 }
 
 /** A new disk's metadata, as it lies at the start of the file. */
@@ -51,8 +40,8 @@ export function layOut(disk: NewDisk): NewDiskMetadata {
   const footer = encodeFooter({
     type,
     sizeBytes,
-    uniqueId: disk.uniqueId ?? crypto.randomUUID(),
-    timestamp: Math.max(0, Math.floor((disk.createdMs ?? Date.now()) / 1000) - epochSeconds),
+    uniqueId: disk.uniqueId,
+    timestamp: Math.max(0, Math.floor(disk.createdMs / 1000) - epochSeconds),
     ...(style === 'xenserver'
       ? { creatorApplication: 'tap\0', creatorVersion: 0x1_00_03, creatorHost: '\0\0\0\0' }
       : { creatorApplication: 'win ', creatorVersion: 0xa_00_00, creatorHost: 'Wi2k' }),
