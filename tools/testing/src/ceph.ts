@@ -1,13 +1,12 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { freePort } from './free-port.ts'
 import { requireTool } from './require-tool.ts'
+import { freePort, startServer } from './server.ts'
 
 const run = promisify(execFile)
 
@@ -48,25 +47,19 @@ function configurationOf(directory: string, id: string, ports: readonly [number,
 /** Starts a Ceph from Debian's packages; it takes about 10 s, and ends with this process, whatever ends that. */
 export async function startCeph(pool: string = 'volumes'): Promise<RunningCeph> {
   const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-ceph-'))
-  const children: ChildProcess[] = []
+  const started: (() => Promise<void>)[] = []
   const stop = async (): Promise<void> => {
-    for (const child of children.filter(
-      ({ exitCode, signalCode }) => exitCode === null && signalCode === null,
-    )) {
-      const ended = once(child, 'exit')
-      child.kill('SIGKILL')
-      await ended
-    }
+    for (const kill of started) await kill()
     await rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   }
   const configuration = path.join(directory, 'ceph.conf')
   const tool = async (name: string, debianPackage: string, ...words: readonly string[]): Promise<void> => {
     await run(requireTool(name, debianPackage), words, { timeout: 60_000, cwd: directory })
   }
-  const daemon = (name: string, ...words: readonly string[]): void => {
-    const server = requireTool(name)
-    const argv = ['--pdeathsig', 'KILL', server, '--conf', configuration, '-f', ...words]
-    children.push(spawn(requireTool('setpriv', 'util-linux'), argv, { stdio: 'ignore', cwd: directory }))
+  const daemon = async (name: string, ...words: readonly string[]): Promise<void> => {
+    const command = [requireTool(name), '--conf', configuration, '-f', ...words] as const
+    // What is asked next waits for it.
+    started.push(await startServer(command, () => Promise.resolve(true), { cwd: directory }))
   }
   const ask = (...words: readonly string[]): Promise<void> =>
     tool('ceph', 'ceph-common', '--conf', configuration, '--connect-timeout', '5', ...words)
@@ -88,10 +81,10 @@ export async function startCeph(pool: string = 'volumes'): Promise<RunningCeph> 
     const address = `[v2:127.0.0.1:${ports[0]},v1:127.0.0.1:${ports[1]}]`
     await tool('monmaptool', 'ceph-common', '--create', '--fsid', id, '--addv', 'a', address, 'monmap')
     await tool('ceph-mon', 'ceph-mon', '--conf', configuration, '--mkfs', '-i', 'a', '--monmap', 'monmap')
-    daemon('ceph-mon', '-i', 'a')
+    await daemon('ceph-mon', '-i', 'a')
     await insist('osd', 'new', osd)
     await tool('ceph-osd', 'ceph-osd', '--conf', configuration, '-i', '0', '--mkfs', '--osd-uuid', osd)
-    daemon('ceph-osd', '-i', '0')
+    await daemon('ceph-osd', '-i', '0')
     await insist('osd', 'pool', 'create', pool, '8', '8')
     // The first command of a client answers when the pool can be used.
     await tool('rbd', 'ceph-common', '--conf', configuration, 'ls', pool)

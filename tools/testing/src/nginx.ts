@@ -2,12 +2,11 @@ import { spawn } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { chmod, copyFile, link, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { requireTool } from './require-tool.ts'
+import { freePort, listens } from './server.ts'
 
 /** A file that nginx offers as an image. */
 export interface NginxImage {
@@ -75,6 +74,7 @@ export async function startNginx(options: NginxOptions): Promise<RunningNginx> {
     const configuration = path.join(directory, 'nginx.conf')
     await writeFile(configuration, nginxConfiguration(directory, port, options))
     const url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
+    // Behind TLS the certificate may be one that nobody trusts, on purpose.
     const stop = await run(nginx, configuration, directory, () =>
       options.tls === undefined ? answers(`${url}/v2/schemas/image`) : listens(port),
     )
@@ -128,19 +128,6 @@ async function answers(url: string): Promise<boolean> {
   const response = await fetch(url)
   await response.arrayBuffer()
   return response.ok
-}
-
-/** Behind TLS the certificate may be one that nobody trusts, on purpose. */
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    const finish = (result: boolean): void => {
-      socket.destroy()
-      resolve(result)
-    }
-    socket.once('connect', () => finish(true))
-    socket.once('error', () => finish(false))
-  })
 }
 
 async function offer(
@@ -240,14 +227,3 @@ const uploadLines = `
       if (-f $document_root$uri/file) { rewrite ^(.*)$ $1/stored.json break; }
       try_files $uri/index.json =404;
     }`
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-}

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { createSign, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -6,9 +6,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { freePort } from './free-port.ts'
 import { requireTool } from './require-tool.ts'
+import { freePort, startServer } from './server.ts'
 
 /** How a registry is started. */
 export interface RegistryOptions {
@@ -64,13 +63,7 @@ export async function startRegistry({ auth = 'none' }: RegistryOptions = {}): Pr
         ]),
   ]
   await writeFile(path.join(directory, 'config.yml'), `${lines.join('\n')}\n`)
-  const words = ['--pdeathsig', 'KILL', program, 'serve', path.join(directory, 'config.yml')]
-  const child = spawn(requireTool('setpriv', 'util-linux'), words, { stdio: 'ignore' })
-  const ended = once(child, 'exit')
-  for (let tries = 0; !(await answers(host)); tries += 1) {
-    if (tries > 200 || child.exitCode !== null) throw new Error('docker-registry does not answer')
-    await delay(50)
-  }
+  const kill = await startServer([program, 'serve', path.join(directory, 'config.yml')], () => answers(host))
   return {
     host,
     tokenHost: tokens?.host,
@@ -80,8 +73,7 @@ export async function startRegistry({ auth = 'none' }: RegistryOptions = {}): Pr
     authFile,
     storage: path.join(directory, 'storage'),
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL')
-      await ended
+      await kill()
       await tokens?.stop()
       await rm(directory, { recursive: true, force: true })
     },
@@ -89,12 +81,8 @@ export async function startRegistry({ auth = 'none' }: RegistryOptions = {}): Pr
 }
 
 async function answers(host: string): Promise<boolean> {
-  try {
-    const { status } = await fetch(`http://${host}/v2/`)
-    return status === 200 || status === 401
-  } catch {
-    return false
-  }
+  const { status } = await fetch(`http://${host}/v2/`)
+  return status === 200 || status === 401
 }
 
 /** Signs what it is asked for, by a key that the registry trusts. */
@@ -104,25 +92,10 @@ async function startTokenServer(
   scopes: string[],
 ): Promise<{ readonly host: string; stop(): Promise<void> }> {
   const [keyFile, certificateFile] = [path.join(directory, 'key.pem'), path.join(directory, 'cert.pem')]
-  execFileSync(
-    requireTool('openssl'),
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-subj',
-      '/CN=testing',
-      '-days',
-      '2',
-      '-keyout',
-      keyFile,
-      '-out',
-      certificateFile,
-    ],
-    { stdio: 'ignore' },
-  )
+  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=testing', '-days', '2']
+  execFileSync(requireTool('openssl'), [...request, '-keyout', keyFile, '-out', certificateFile], {
+    stdio: 'ignore',
+  })
   const key = await readFile(keyFile, 'utf8')
   const x5c = [(await readFile(certificateFile, 'utf8')).replaceAll(/-----[^-]+-----|\s/g, '')]
   const server = createServer((request, response) => {

@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { freePort } from './free-port.ts'
 import { requireTool } from './require-tool.ts'
+import { freePort, listens, startServer } from './server.ts'
 
 /** An HTTP proxy that runs. */
 export interface RunningTinyproxy extends AsyncDisposable {
@@ -33,13 +29,7 @@ export async function startTinyproxy(login?: string): Promise<RunningTinyproxy> 
     ...(login === undefined ? [] : [`BasicAuth ${login}`]),
   ]
   await writeFile(path.join(directory, 'conf'), `${lines.join('\n')}\n`)
-  const words = ['--pdeathsig', 'KILL', program, '-d', '-c', path.join(directory, 'conf')]
-  const child = spawn(requireTool('setpriv', 'util-linux'), words, { stdio: 'ignore' })
-  const ended = once(child, 'exit')
-  for (let tries = 0; !(await answers(port)); tries += 1) {
-    if (tries > 200 || child.exitCode !== null) throw new Error('tinyproxy does not answer')
-    await delay(50)
-  }
+  const kill = await startServer([program, '-d', '-c', path.join(directory, 'conf')], () => listens(port))
   return {
     url: `http://127.0.0.1:${port}`,
     port,
@@ -48,21 +38,8 @@ export async function startTinyproxy(login?: string): Promise<RunningTinyproxy> 
         ([, request = '']) => request,
       ),
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL')
-      await ended
+      await kill()
       await rm(directory, { recursive: true, force: true })
     },
-  }
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
   }
 }
