@@ -172,7 +172,7 @@ interface GlanceClientOptions extends Partial<Timeouts$1> {
   readonly session?: Session | undefined;
   readonly tls?: TlsOptions$1 | undefined;
   readonly proxy?: ProxyOptions$1 | undefined;
-  readonly glanceNumRetries?: number | undefined;
+  readonly retries?: number | undefined;
   readonly retryDelayMs?: number | undefined;
   readonly maximumRetryDelayMs?: number | undefined;
   readonly shuffleEndpoints?: boolean | undefined;

@@ -28,7 +28,7 @@ interface GlanceClientOptions extends Partial<Timeouts> {
   readonly session?: Session | undefined;
   readonly tls?: TlsOptions | undefined;
   readonly proxy?: ProxyOptions | undefined;
-  readonly glanceNumRetries?: number | undefined;
+  readonly retries?: number | undefined;
   readonly retryDelayMs?: number | undefined;
   readonly maximumRetryDelayMs?: number | undefined;
   readonly shuffleEndpoints?: boolean | undefined;

@@ -151,7 +151,7 @@ interface FetchToVolumeOptions extends CallOptions {
 
 type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 
-interface GlanceSettings extends Omit<GlanceClientOptions, "glanceNumRetries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
+interface GlanceSettings extends Omit<GlanceClientOptions, "retries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
 
 interface ImageUtilsDependencies {
   readonly runner?: ProcessRunner | undefined;

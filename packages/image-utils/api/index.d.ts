@@ -248,7 +248,7 @@ interface FoundFormat {
   readonly containerFormat: string;
 }
 
-interface GlanceSettings extends Omit<GlanceClientOptions, "glanceNumRetries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
+interface GlanceSettings extends Omit<GlanceClientOptions, "retries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
 
 interface ImageCandidate {
   readonly id: string;

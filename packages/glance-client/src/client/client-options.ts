@@ -18,7 +18,7 @@ export interface GlanceClientOptions extends Partial<Timeouts> {
   /** @default none: servers are reached directly */
   readonly proxy?: ProxyOptions | undefined
   /** How often a call, or a transfer that gets no further, is retried. @default 3 */
-  readonly glanceNumRetries?: number | undefined
+  readonly retries?: number | undefined
   /** Before the first retry; doubled for each further one. @default 1000 */
   readonly retryDelayMs?: number | undefined
   /** The longest wait, also where the service asks for more. @default 30 000 */
@@ -56,7 +56,7 @@ export function resolveClientOptions(options: GlanceClientOptions): ResolvedClie
     session: options.session,
     tls: options.tls,
     proxy: options.proxy,
-    retries: count('glanceNumRetries', options.glanceNumRetries ?? 3),
+    retries: count('retries', options.retries ?? 3),
     retryDelayMs: count('retryDelayMs', options.retryDelayMs ?? 1000),
     maximumRetryDelayMs: count('maximumRetryDelayMs', options.maximumRetryDelayMs ?? 30_000),
     shuffle: options.shuffleEndpoints ?? true,

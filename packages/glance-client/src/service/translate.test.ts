@@ -20,7 +20,7 @@ beforeEach(async () => {
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  service = createGlanceImageService({ endpoint: `http://127.0.0.1:${port}`, glanceNumRetries: 0 })
+  service = createGlanceImageService({ endpoint: `http://127.0.0.1:${port}`, retries: 0 })
 })
 afterEach(async () => {
   await service.close()

@@ -294,7 +294,7 @@ describe('downloads', () => {
       endpoint: proxy.url,
       ...quick,
       stallTimeoutMs: 40_000,
-      glanceNumRetries: 100,
+      retries: 100,
       retryDelayMs: 200,
       maximumRetryDelayMs: 200,
     })

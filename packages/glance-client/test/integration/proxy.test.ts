@@ -145,7 +145,7 @@ describe('a proxy on the way to a server on https', () => {
       ...quick,
       endpoint: secure.url,
       proxy: both(proxy.url),
-      glanceNumRetries: 0,
+      retries: 0,
     })
     await expect(stranger.show('x')).rejects.toThrow(/could not be reached: UNABLE_TO_\w+, .*cacert/)
     const key = await readFile(file('elsewhere.key'))
@@ -155,7 +155,7 @@ describe('a proxy on the way to a server on https', () => {
       endpoint: `https://127.0.0.1:${await portOf(other)}`,
       tls: { ca },
       proxy: both(proxy.url),
-      glanceNumRetries: 0,
+      retries: 0,
     })
     await expect(elsewhere.show('x')).rejects.toThrow(/ALTNAME.*another host/)
   })
@@ -217,7 +217,7 @@ describe('a proxy on the way to a server on https', () => {
     await expectData(plainClient, plain)
     await expect(plainClient.create({ name: 'x' })).rejects.toMatchObject({ code: 'GLANCE_HTTP' })
     expect(asked.some((request) => request.startsWith(`POST ${plain.url}/v2/images`))).toBe(true)
-    await using stranger = createGlanceClient({ ...quick, endpoint: plain.url, proxy, glanceNumRetries: 0 })
+    await using stranger = createGlanceClient({ ...quick, endpoint: plain.url, proxy, retries: 0 })
     await expect(stranger.show('x')).rejects.toThrow(/the proxy https:\/\/127\.0\.0\.1:\d+: UNABLE_TO/)
     await expect(stranger.create({ name: 'x' })).rejects.toThrow(
       /the proxy https:\/\/127\.0\.0\.1:\d+: UNABLE_TO/,
@@ -228,7 +228,7 @@ describe('a proxy on the way to a server on https', () => {
 describe('a proxy that fails', () => {
   /** What a read, a write and a read of data come to, and a sign-in, which goes over undici. */
   async function failures(proxyUrl: string, endpoint: string, signIn = true): Promise<string[]> {
-    const options = { ...quick, connectTimeoutMs: 1000, headersTimeoutMs: 5000, glanceNumRetries: 0 }
+    const options = { ...quick, connectTimeoutMs: 1000, headersTimeoutMs: 5000, retries: 0 }
     const proxy = both(proxyUrl.replace('http://', 'http://somebody:sesame@'))
     await using client = createGlanceClient({ ...options, endpoint, tls: { ca }, proxy })
     const auth = { authUrl: `${endpoint}/v3`, username: 'u', password: 'p', userDomainName: 'd' }

@@ -29,7 +29,7 @@ async function clientOf(server: { url: string }, settings: object, retries = 0):
     cloud: 'secure',
     directories: [],
   })
-  return createGlanceClient({ ...quick, session, tls: options, glanceNumRetries: retries })
+  return createGlanceClient({ ...quick, session, tls: options, retries })
 }
 
 /** What becomes of a JSON call, and of a connection for data alone. */
@@ -118,7 +118,7 @@ describe('TLS', () => {
     for (const name of names) {
       const environment = { ...home, [name]: '~/authority.pem' }
       const tls = await loadTls({ environment, settings })
-      await using client = createGlanceClient({ ...quick, endpoint: open.url, tls, glanceNumRetries: 0 })
+      await using client = createGlanceClient({ ...quick, endpoint: open.url, tls, retries: 0 })
       expect((await client.show(open.images[0]!.id)).status).toBe('active')
     }
     // A cloud's own goes first, and nothing is read where nothing is verified.
@@ -210,7 +210,7 @@ describe('a service that is not there', () => {
     await using client = createGlanceClient({
       ...quick,
       endpoint: `http://127.0.0.1:${port}/hidden`,
-      glanceNumRetries: 1,
+      retries: 1,
     })
     for (const error of await bothWays(client, 'x')) {
       expect((error as Error).message).toBe(

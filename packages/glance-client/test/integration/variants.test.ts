@@ -154,7 +154,7 @@ describe('what a caller gets wrong', () => {
   })
 
   it('is an id that is none, before anything is asked', async () => {
-    await using client = createGlanceClient({ endpoint: 'http://127.0.0.1:1', ...quick, glanceNumRetries: 0 })
+    await using client = createGlanceClient({ endpoint: 'http://127.0.0.1:1', ...quick, retries: 0 })
     const service = createGlanceImageService(client)
     for (const id of ['', '  ', undefined, null, 5, {}] as string[]) {
       for (const act of [

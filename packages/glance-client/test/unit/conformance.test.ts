@@ -292,7 +292,7 @@ describe('recorded calls of the service', () => {
     '$id',
     async (vector) => {
       const glance = await scriptedGlance(vector)
-      const service = createGlanceImageService({ endpoint: glance.url, glanceNumRetries: 0 })
+      const service = createGlanceImageService({ endpoint: glance.url, retries: 0 })
       try {
         const call = callOf(vector, service)
         const { actual, expected } = await outcome(vector, call)
@@ -312,7 +312,7 @@ describe('recorded calls of the service', () => {
       endpoint: [one.url, two.url],
       shuffleEndpoints: false,
       retryDelayMs: 1,
-      glanceNumRetries: vector.config['glance_num_retries'] as number,
+      retries: vector.config['glance_num_retries'] as number,
     })
     try {
       const end = await service.client.show('x').then(
@@ -347,7 +347,7 @@ describe('recorded calls of the service', () => {
         ]
         const glance = await scriptedGlance({ ...base, fake: { ...base.fake, client } })
         const service = createGlanceImageService(
-          { endpoint: glance.url, glanceNumRetries: 0 },
+          { endpoint: glance.url, retries: 0 },
           { allowedDirectUrlSchemes: ['file'], directUrlRoots: roots },
         )
         const parts: Buffer[] = []

@@ -200,7 +200,7 @@ it('a record without a hash leaves the MD5 that comes with the data', async () =
   })
   try {
     const url = `http://127.0.0.1:${(glance.address() as AddressInfo).port}`
-    await using client = createGlanceClient({ endpoint: url, glanceNumRetries: 0 })
+    await using client = createGlanceClient({ endpoint: url, retries: 0 })
     const download = async (): Promise<unknown> =>
       (await client.download(own, { write: () => undefined })).hash
     for (given of [hex, hex.toUpperCase(), md5.copy().digest('base64')]) {

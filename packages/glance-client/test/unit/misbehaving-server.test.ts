@@ -38,7 +38,7 @@ async function against(answer: Answer, options: Partial<GlanceClientOptions> = {
   const client = createGlanceClient({
     endpoint: `http://127.0.0.1:${port}`,
     retryDelayMs: 1,
-    glanceNumRetries: 1,
+    retries: 1,
     ...options,
   })
   opened.push({ server, client })
@@ -129,7 +129,7 @@ describe('interim answers', () => {
         socket.on('close', () => clearInterval(timer))
         return undefined
       },
-      { headersTimeoutMs: 300, glanceNumRetries: 0 },
+      { headersTimeoutMs: 300, retries: 0 },
     )
     expect((await failure(client.show('a'))).message).toMatch(/no answer within 0.3 s/)
   })
@@ -310,7 +310,7 @@ describe('what a service says about an error', () => {
     const client = createGlanceClient({
       endpoint: 'http://glance.example',
       proxy: { http: `http://user:${encodeURIComponent(login)}@${proxy}` },
-      glanceNumRetries: 0,
+      retries: 0,
     })
     for (const call of [() => client.show('a'), () => client.create({})]) {
       const error = await failure(call())
@@ -519,7 +519,7 @@ it('a log tells each retry in a sentence: what happens, when, how often still, a
 
 describe('a frozen server', () => {
   it('is given up within the time of a call, with all retries', async () => {
-    const options = { headersTimeoutMs: 400, callTimeoutMs: 600, glanceNumRetries: 5, retryDelayMs: 10 }
+    const options = { headersTimeoutMs: 400, callTimeoutMs: 600, retries: 5, retryDelayMs: 10 }
     const client = await against(() => undefined, options)
     const begun = performance.now()
     const error = await failure(client.show('a'))
@@ -541,7 +541,7 @@ describe('a frozen server', () => {
   ])('Retry-After: %.20s is not obeyed for longer than that', async (value) => {
     const client = await against(() => reply('', `Retry-After: ${value}\r\n`, '503 Service Unavailable'), {
       callTimeoutMs: 500,
-      glanceNumRetries: 3,
+      retries: 3,
     })
     const begun = performance.now()
     await failure(client.show('a'))
@@ -556,7 +556,7 @@ describe('a frozen server', () => {
         sent += 1
         return undefined
       },
-      { storeTimeoutMs: 300, glanceNumRetries: 3 },
+      { storeTimeoutMs: 300, retries: 3 },
     )
     const error = await failure(upload(client, 1000))
     expect([error.code, sent]).toEqual(['IMAGE_UPLOAD_FAILED', 1])
@@ -571,7 +571,7 @@ describe('a frozen server', () => {
         socket.on('close', () => clearInterval(timer))
         return 'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n'
       },
-      { idleTimeoutMs: 300, stallTimeoutMs: 1000, glanceNumRetries: 50 },
+      { idleTimeoutMs: 300, stallTimeoutMs: 1000, retries: 50 },
     )
     const begun = performance.now()
     await failure(client.download('a', { write: () => undefined }))

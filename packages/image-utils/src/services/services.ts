@@ -145,9 +145,7 @@ export function chooseImageService(services: Services, imageService: ImageServic
  * `glanceNumRetries` and `allowedDirectUrlSchemes`.
  */
 export interface GlanceSettings
-  extends
-    Omit<GlanceClientOptions, 'glanceNumRetries'>,
-    Omit<GlanceImageServiceOptions, 'allowedDirectUrlSchemes'> {}
+  extends Omit<GlanceClientOptions, 'retries'>, Omit<GlanceImageServiceOptions, 'allowedDirectUrlSchemes'> {}
 
 /**
  * The image service that is used where a call names none: the one that was given, or a Glance.
@@ -166,7 +164,7 @@ function defaultImageService(
   const { directUrlRoots, checkAvailability, locationClient, ...client } = glance
   const { allowedDirectUrlSchemes, glanceNumRetries } = options
   return createGlanceImageService(
-    { logger: dependencies.logger, ...client, glanceNumRetries },
+    { logger: dependencies.logger, ...client, retries: glanceNumRetries },
     { directUrlRoots, checkAvailability, locationClient, allowedDirectUrlSchemes },
   )
 }

@@ -165,7 +165,7 @@ test('one is cancelled and the others who share its download go on; then all are
 test('a real Glance that has half of the images: each that is there arrives', async () => {
   await using glance = await startGlance()
   await using service = createGlanceImageService(
-    { endpoint: glance.url, glanceNumRetries: 0 },
+    { endpoint: glance.url, retries: 0 },
     { checkAvailability: false },
   )
   const raw = work.file('disk.raw')

@@ -122,7 +122,7 @@ export async function uses(imageUtils: ImageUtils, volumeFd: FileHandle): Promis
   await imageUtils.imageToVolume({ imageId: 'id', volume: '/v', volumeFormat: 'luks', keyDerivationMs: 100 })
 
   // @ts-expect-error retries are the facade's own option
-  createImageUtils({ glance: { endpoint: 'http://glance.example:9292', glanceNumRetries: 1 } })
+  createImageUtils({ glance: { endpoint: 'http://glance.example:9292', retries: 1 } })
   // @ts-expect-error a mode that there is none of
   createImageUtils({}, { sandbox: 'always' })
   // @ts-expect-error the image is missing
