@@ -6,14 +6,19 @@ export type { FormatPolicyOptions, ResolvedFormatPolicy } from './policy/options
 export { checkClaimedFormat, isCarriedAsRaw, judgeClaimedFormat } from './rules/claimed-format.ts'
 export { checkConversionAllowed, judgeConversionAllowed } from './rules/conversion.ts'
 export type { ConversionOptions } from './rules/conversion.ts'
-export { checkImageFormat, judgeImageFormat } from './rules/image-format.ts'
+export {
+  checkImageFormat,
+  checkQcow2Image,
+  checkVmdkImage,
+  defaultVmdkAllowedTypes,
+  judgeImageFormat,
+  judgeQcow2Image,
+  judgeVmdkImage,
+} from './rules/image-format.ts'
 export { checkInspection, judgeInspection } from './rules/inspection.ts'
 export type { InspectionRules } from './rules/inspection.ts'
-export { checkQcow2Image, judgeQcow2Image } from './rules/qcow2.ts'
-export type { FormatSpecificInfo } from './rules/qcow2.ts'
+export type { FormatSpecificInfo, VmdkOptions } from './rules/image-format.ts'
 export { glanceReservedNamespaces, withoutReservedNamespaces } from './rules/reserved-namespaces.ts'
 export type { ReservedNamespacesOptions } from './rules/reserved-namespaces.ts'
 export { checkVirtualSize, judgeVirtualSize, toWholeGiB } from './rules/virtual-size.ts'
 export type { SizeInBytes } from './rules/virtual-size.ts'
-export { checkVmdkImage, defaultVmdkAllowedTypes, judgeVmdkImage } from './rules/vmdk.ts'
-export type { VmdkOptions } from './rules/vmdk.ts'

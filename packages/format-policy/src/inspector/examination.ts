@@ -7,7 +7,7 @@ import {
   opticalContent,
 } from './contents.ts'
 import { Fields } from '@disk-image/disk/layouts'
-import { examineDmg } from './formats/banned.ts'
+import { examineDmg } from './formats/not-a-disk.ts'
 import { type Signature, signatures } from './formats/index.ts'
 import { hidesBootRecord } from './formats/luks.ts'
 import { checkVhdAtEnd, footerAtEnd } from './formats/vhd.ts'

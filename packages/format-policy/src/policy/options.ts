@@ -1,5 +1,5 @@
 import { InvalidError } from '@disk-image/core'
-import { defaultVmdkAllowedTypes } from '../rules/vmdk.ts'
+import { defaultVmdkAllowedTypes } from '../rules/image-format.ts'
 
 /** The rules of {@link createFormatPolicy}; every one has a default. */
 export interface FormatPolicyOptions {

@@ -1,7 +1,7 @@
 import type { Verdict } from '@disk-image/core'
 import { accepted, enforce } from './enforce.ts'
 import type { Check, InspectionResult } from '../inspector/index.ts'
-import { defaultVmdkAllowedTypes } from './vmdk.ts'
+import { defaultVmdkAllowedTypes } from './image-format.ts'
 
 /** Options of {@link judgeInspection}: what of the inspector's doubts may pass, and what else may not. */
 export interface InspectionRules {

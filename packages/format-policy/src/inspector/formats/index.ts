@@ -1,9 +1,15 @@
 import { type Fields, startsAsLuks, startsAsParallels } from '@disk-image/disk/layouts'
 import { type Examiner, headBytes } from '../engine/steps.ts'
 import { examineOptical, startsAsOptical } from '../contents.ts'
-import { examineBochs, examineCloop, examineQcow, examineQed } from './banned.ts'
+import {
+  examineBochs,
+  examineCloop,
+  examineQcow,
+  examineQed,
+  examineNotADisk,
+  notDisks,
+} from './not-a-disk.ts'
 import { examineLuks } from './luks.ts'
-import { examineNotADisk, notDisks } from './not-a-disk.ts'
 import { examineParallels } from './parallels.ts'
 import { examineQcow2, qcow2Head, startsAsQcow } from './qcow2.ts'
 import { examineVdi } from './vdi.ts'
