@@ -110,9 +110,10 @@ export async function openLink(options: LinkOptions): Promise<Link> {
     upstream.on('close', (broken) => {
       if (broken) client.destroy()
     })
-    carry(client, upstream, { ...options, rate }, () => {
+    const carrier = new Carrier(client, upstream, { ...options, rate }, () => {
       cuts += 1
     })
+    carrier.start()
   })
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve)
@@ -132,98 +133,131 @@ export async function openLink(options: LinkOptions): Promise<Link> {
 }
 
 /** Carries one connection: requests are only delayed, answers also fill the window and the link. */
-function carry(
-  client: Socket,
-  upstream: Socket,
-  options: LinkOptions & { readonly rate: Rate | undefined },
-  onCut: () => void,
-): void {
-  const { roundTripMs = 0, windowBytes = 3 * 1024 ** 2, rate, cutAfterBytes = Infinity } = options
-  const requests = new DelayLine(roundTripMs / 2)
-  const answers = new DelayLine(roundTripMs / 2)
-  const confirmations = new DelayLine(roundTripMs / 2)
-  const queue: Buffer[] = []
-  let queued = 0
-  let window = roundTripMs === 0 ? windowBytes : Math.min(windowBytes, firstWindowBytes)
-  let onTheWay = 0
-  let sent = 0
-  let ended = false
-  let timer: NodeJS.Timeout | undefined
-  let clientIsFull = false
-  let unconfirmed = 0
+class Carrier {
+  readonly #client: Socket
+  readonly #upstream: Socket
+  readonly #rate: Rate | undefined
+  readonly #windowBytes: number
+  readonly #cutAfterBytes: number
+  readonly #onCut: () => void
+  readonly #requests: DelayLine
+  readonly #answers: DelayLine
+  readonly #confirmations: DelayLine
+  readonly #queue: Buffer[] = []
+  #queued = 0
+  #window: number
+  #onTheWay = 0
+  #sent = 0
+  #ended = false
+  #timer: NodeJS.Timeout | undefined
+  #unconfirmed = 0
+  #clientIsFull = false
 
-  const confirm = (bytes: number): void =>
-    confirmations.push(() => {
-      onTheWay -= bytes
-      window = Math.min(windowBytes, window + bytes)
-      send()
+  constructor(
+    client: Socket,
+    upstream: Socket,
+    options: LinkOptions & { readonly rate: Rate | undefined },
+    onCut: () => void,
+  ) {
+    const { roundTripMs = 0, windowBytes = 3 * 1024 ** 2, rate, cutAfterBytes = Infinity } = options
+    this.#client = client
+    this.#upstream = upstream
+    this.#rate = rate
+    this.#windowBytes = windowBytes
+    this.#cutAfterBytes = cutAfterBytes
+    this.#onCut = onCut
+    this.#window = roundTripMs === 0 ? windowBytes : Math.min(windowBytes, firstWindowBytes)
+    this.#requests = new DelayLine(roundTripMs / 2)
+    this.#answers = new DelayLine(roundTripMs / 2)
+    this.#confirmations = new DelayLine(roundTripMs / 2)
+  }
+
+  start(): void {
+    const [client, upstream] = [this.#client, this.#upstream]
+    client.on('data', (bytes: Buffer) => this.#requests.push(() => upstream.write(bytes)))
+    client.on('end', () => this.#requests.push(() => upstream.end()))
+    client.on('drain', () => this.#drain())
+    client.on('close', () => {
+      clearTimeout(this.#timer)
+      for (const line of [this.#requests, this.#answers, this.#confirmations]) line.stop()
     })
-  const arrive = (bytes: Buffer): void => {
-    if (client.destroyed) return
-    if (client.write(bytes)) {
-      confirm(bytes.length)
-      return
-    }
-    // What the client hasn't taken yet is not confirmed, and nothing more is sent.
-    clientIsFull = true
-    unconfirmed += bytes.length
+    upstream.on('data', (bytes: Buffer) => this.#take(bytes))
+    upstream.on('end', () => {
+      this.#ended = true
+      this.#send()
+    })
   }
-  client.on('drain', () => {
-    clientIsFull = false
-    confirm(unconfirmed)
-    unconfirmed = 0
-    send()
-  })
-  const cut = (): void => {
-    onCut()
-    client.resetAndDestroy()
-    upstream.destroy()
+
+  #take(bytes: Buffer): void {
+    this.#queue.push(bytes)
+    this.#queued += bytes.length
+    if (this.#queued >= backlogBytes) this.#upstream.pause()
+    this.#send()
   }
-  const maySend = (): boolean =>
-    queue.length > 0 && onTheWay < window && timer === undefined && !client.destroyed && !clientIsFull
-  const send = (): void => {
-    while (maySend()) {
-      const [first = Buffer.alloc(0)] = queue
-      const length = Math.min(first.length, portionBytes, Math.max(1, window - onTheWay))
-      const waitMs = rate?.take(length) ?? 0
+
+  #send(): void {
+    while (this.#maySend()) {
+      const [first = Buffer.alloc(0)] = this.#queue
+      const length = Math.min(first.length, portionBytes, Math.max(1, this.#window - this.#onTheWay))
+      const waitMs = this.#rate?.take(length) ?? 0
       if (waitMs > 0) {
-        timer = setTimeout(() => {
-          timer = undefined
-          send()
+        this.#timer = setTimeout(() => {
+          this.#timer = undefined
+          this.#send()
         }, waitMs)
         return
       }
-      const portion = first.subarray(0, length)
-      if (length === first.length) queue.shift()
-      else queue[0] = first.subarray(length)
-      queued -= length
-      onTheWay += length
-      sent += length
-      answers.push(() => arrive(portion))
-      if (sent >= cutAfterBytes) {
-        answers.push(cut)
-        upstream.pause()
-        queue.length = 0
+      if (length === first.length) this.#queue.shift()
+      else this.#queue[0] = first.subarray(length)
+      this.#queued -= length
+      this.#onTheWay += length
+      this.#sent += length
+      this.#answers.push(() => this.#arrive(first.subarray(0, length)))
+      if (this.#sent >= this.#cutAfterBytes) {
+        this.#answers.push(() => this.#cut())
+        this.#upstream.pause()
+        this.#queue.length = 0
         return
       }
     }
-    if (queued < backlogBytes / 2 && upstream.isPaused()) upstream.resume()
-    if (ended && queue.length === 0) answers.push(() => client.end())
+    if (this.#queued < backlogBytes / 2 && this.#upstream.isPaused()) this.#upstream.resume()
+    if (this.#ended && this.#queue.length === 0) this.#answers.push(() => this.#client.end())
   }
-  client.on('data', (bytes: Buffer) => requests.push(() => upstream.write(bytes)))
-  client.on('end', () => requests.push(() => upstream.end()))
-  upstream.on('data', (bytes: Buffer) => {
-    queue.push(bytes)
-    queued += bytes.length
-    if (queued >= backlogBytes) upstream.pause()
-    send()
-  })
-  upstream.on('end', () => {
-    ended = true
-    send()
-  })
-  client.on('close', () => {
-    clearTimeout(timer)
-    for (const line of [requests, answers, confirmations]) line.stop()
-  })
+
+  #maySend(): boolean {
+    const isIdle = this.#timer === undefined && !this.#client.destroyed && !this.#clientIsFull
+    return isIdle && this.#queue.length > 0 && this.#onTheWay < this.#window
+  }
+
+  #arrive(bytes: Buffer): void {
+    if (this.#client.destroyed) return
+    if (this.#client.write(bytes)) {
+      this.#confirm(bytes.length)
+      return
+    }
+    // What the client hasn't taken yet is not confirmed, and nothing more is sent.
+    this.#clientIsFull = true
+    this.#unconfirmed += bytes.length
+  }
+
+  #drain(): void {
+    this.#clientIsFull = false
+    this.#confirm(this.#unconfirmed)
+    this.#unconfirmed = 0
+    this.#send()
+  }
+
+  #confirm(bytes: number): void {
+    this.#confirmations.push(() => {
+      this.#onTheWay -= bytes
+      this.#window = Math.min(this.#windowBytes, this.#window + bytes)
+      this.#send()
+    })
+  }
+
+  #cut(): void {
+    this.#onCut()
+    this.#client.resetAndDestroy()
+    this.#upstream.destroy()
+  }
 }

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { parseSync } from 'oxc-parser'
 import { rolldown } from 'rolldown'
 import { dts } from 'rolldown-plugin-dts'
-import { runAsProgram, type Problem } from './report.ts'
+import { runAsProgram, type Problem } from './workspace.ts'
 import { listFiles, readPackages, type WorkspacePackage } from './workspace.ts'
 
 /** Declarations without comments, imports first, the others by name: who moves or explains one changes nothing. */

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { runAsProgram, type Problem } from './report.ts'
-import { listFiles, readPackages } from './workspace.ts'
+import { runAsProgram, type Problem, listFiles, readPackages } from './workspace.ts'
 
 const page = 'docs/reference/errors.md'
 

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { runAsProgram, type Problem } from './report.ts'
-import { listProjectFiles } from './workspace.ts'
+import { runAsProgram, type Problem, listProjectFiles } from './workspace.ts'
 
 /** Pages that tools write: their links are not ours. */
 const exempt = /(^|\/)(CHANGELOG\.md$|vectors\/|fixtures\/|\.changeset\/)/

@@ -1,7 +1,7 @@
 /** What every package has before anybody installs it; whether the archive is sound, publint and attw say. */
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { runAsProgram, type Problem } from './report.ts'
+import { runAsProgram, type Problem } from './workspace.ts'
 import { readJson, readPackages, type Manifest } from './workspace.ts'
 
 /** The fields that every manifest has, with this content. */

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseSync } from 'oxc-parser'
-import { runAsProgram, type Problem } from './report.ts'
+import { runAsProgram, type Problem } from './workspace.ts'
 import { listFiles, readPackages } from './workspace.ts'
 
 /** Constants that hold state of the whole process, by file. @see docs/decisions/0014-state-of-a-process.md */
