@@ -1,3 +1,4 @@
+import os from 'node:os'
 import { ImageUnacceptableError, jsonDepth, printable } from '@disk-image/core'
 import { isDigest } from './reference.ts'
 
@@ -189,6 +190,18 @@ class ManifestReader {
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
     throw this.refuse(`${what} is no object`)
   }
+}
+
+/** Linux on this machine's architecture, as Go and OCI call it. */
+export function hostPlatform(): string {
+  const names: Readonly<Record<string, string>> = {
+    x64: 'amd64',
+    ia32: '386',
+    ppc64: 'ppc64le',
+    mipsel: 'mipsle',
+  }
+  const name = os.arch()
+  return `linux/${names[name] ?? name}`
 }
 
 /**

@@ -1,12 +1,12 @@
-import os from 'node:os'
 import path from 'node:path'
 import { type Checksum, ImageUnacceptableError, type Source } from '@disk-image/core'
-import { createHttpClient, type DownloadOrigin, refuseEncoded } from '@disk-image/http'
+import { createHttpClient, type DownloadOrigin } from '@disk-image/http'
 import type { ExpectedImage } from '@disk-image/io'
 import { LayoutFolder } from './layout.ts'
 import {
   chooseDisk,
   choosePlatform,
+  hostPlatform,
   type OciDescriptor,
   type OciDisk,
   type OciDiskKind,
@@ -78,7 +78,7 @@ async function findDisk(
 ): Promise<OciDisk> {
   const found = parseManifest(imageId, first.bytes, first.contentType)
   if (found.kind === 'manifest') return chooseDisk(imageId, found, options.layer)
-  const descriptor = choosePlatform(imageId, found, options.platform ?? `linux/${architecture()}`)
+  const descriptor = choosePlatform(imageId, found, options.platform ?? hostPlatform())
   const { bytes, contentType } = await read(descriptor.digest)
   checkDescriptor(imageId, descriptor, bytes)
   const image = parseManifest(imageId, bytes, contentType ?? descriptor.mediaType)
@@ -101,18 +101,6 @@ function checkDescriptor(imageId: string, { digest, size }: OciDescriptor, bytes
     found: `${found}, ${bytes.length} bytes`,
     accepted: `${digest}, ${size} bytes`,
   })
-}
-
-/** This machine's, as Go and OCI call it. */
-function architecture(): string {
-  const names: Readonly<Record<string, string>> = {
-    x64: 'amd64',
-    ia32: '386',
-    ppc64: 'ppc64le',
-    mipsel: 'mipsle',
-  }
-  const name = os.arch()
-  return names[name] ?? name
 }
 
 function pinned(reference: string, digest: string): string {
@@ -207,10 +195,7 @@ function blobOrigin(
           where,
           headers,
           signal,
-          takeBody: (head) => {
-            refuseEncoded(new URL('https://registry'), head)
-            return takeBody(head)
-          },
+          takeBody,
         })
         const isLast = turn % repositories.length === repositories.length - 1
         if (answer.error === undefined || isLast || answer.head.status === 416) return answer
@@ -236,7 +221,7 @@ async function layoutSource(
   options: OciSourceOptions,
 ): Promise<OciSource> {
   const folder = new LayoutFolder(reference, path.resolve(options.workingDirectory ?? '', parsed.folder))
-  const chosen = await folder.find(parsed, options.platform ?? `linux/${architecture()}`)
+  const chosen = await folder.find(parsed, options.platform ?? hostPlatform())
   const read: ManifestReader = async (digest) => ({ bytes: await folder.manifest(digest) })
   const bytes = await folder.manifest(chosen.digest)
   checkDescriptor(reference, chosen, bytes)

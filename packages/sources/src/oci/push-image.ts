@@ -1,4 +1,3 @@
-import os from 'node:os'
 import { performance } from 'node:perf_hooks'
 import {
   adaptLogger,
@@ -13,7 +12,7 @@ import { ConnectionBrokenError, createHttpClient } from '@disk-image/http'
 import { PushFailedError } from '../errors.ts'
 import { BlobUpload, type UploadedBlob } from './blob-upload.ts'
 import { type BlobEncoder, gzipEncoder, plainEncoder, tarEncoder } from './disk-layer.ts'
-import type { OciDiskKind } from './manifest.ts'
+import { hostPlatform, type OciDiskKind } from './manifest.ts'
 import { parseOciReference } from './reference.ts'
 import { digestOf, registryError, type RegistryOptions, Repository } from './registry.ts'
 
@@ -181,15 +180,7 @@ function mediaTypeOf(as: OciDiskKind, diskFormat: string): string {
 }
 
 function imageConfig(diffId: string, platform: string | undefined): { type: string; bytes: Buffer } {
-  const names: Readonly<Record<string, string>> = {
-    x64: 'amd64',
-    ia32: '386',
-    ppc64: 'ppc64le',
-    mipsel: 'mipsle',
-  }
-  const [system = '', architecture = '', variant] = (
-    platform ?? `linux/${names[os.arch()] ?? os.arch()}`
-  ).split('/')
+  const [system = '', architecture = '', variant] = (platform ?? hostPlatform()).split('/')
   const config = {
     architecture,
     os: system,

@@ -16,6 +16,7 @@ import {
   HttpConnectionFailedError,
   HttpStatusError,
   isPassing,
+  refuseEncoded,
 } from '@disk-image/http'
 import { type AuthorizationRequest, RegistryAuthorization } from './authorization.ts'
 import type { CredentialSource } from './credentials.ts'
@@ -77,7 +78,15 @@ export class Repository {
     const url = this.locate(where)
     for (let isChallenged = false; ; isChallenged = true) {
       const { headers } = this.#authorization
-      const answer = await this.#client.send({ ...request, url, headers: { ...request.headers, ...headers } })
+      const answer = await this.#client.send({
+        ...request,
+        url,
+        headers: { ...request.headers, ...headers },
+        takeBody: (head) => {
+          refuseEncoded(url, head)
+          return request.takeBody?.(head)
+        },
+      })
       const isOwn = answer.url.origin === this.#base.origin
       if (answer.head.status !== 401 || !isOwn || isChallenged || answer.bodyStarted) return answer
       const about = { ...this.#about, signal: request.signal }

@@ -48,7 +48,7 @@ describe.each(['basic', 'token'] as const)('a registry with authentication: %s',
         ...options,
         as,
         diskFormat: 'raw',
-        portionBytes: 1_000_000,
+        portionBytes: 4_000_000,
         annotations: { 'org.opencontainers.image.description': 'a disk' },
       })
       expect(pushed).toMatchObject({ reference: `oci://${name}:1@${pushed.digest}`, resumes: 0 })
