@@ -83,8 +83,8 @@ export function httpSource(url: string | URL, options: HttpSourceOptions = {}): 
           ...request,
           range: whole ? undefined : range,
           takeBody: (head) => {
-            if (head.status === 200 || head.status === 206) {
-              const now = identityOf(head)
+            const now = identityOf(head, whole ? undefined : range?.first)
+            if (now !== undefined) {
               identity = identity === undefined ? now : sameIdentity(identity, now)
               if (promises.length === 0) promises = promisesOf(head.status, head.headers)
               refuseLong(identity.sizeBytes)

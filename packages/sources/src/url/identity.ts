@@ -13,11 +13,27 @@ export interface UrlIdentity {
   readonly hasRanges: boolean
 }
 
-/** Reads the head of an answer with the data, or with a part of them. */
-export function identityOf({ status, headers }: ResponseHead): UrlIdentity {
+/**
+ * Reads the head of an answer with the data, or with a part of them.
+ *
+ * @param first byte that was asked for, where it was a part
+ * @returns undefined where it has neither: what it says then is of nothing
+ */
+export function identityOf(
+  { status, headers }: ResponseHead,
+  first: number | undefined,
+): UrlIdentity | undefined {
+  const [, from, to, total] =
+    /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/.exec(headers.get('content-range') ?? '') ?? []
+  const isPart =
+    status === 206 &&
+    total !== undefined &&
+    Number(from) === first &&
+    Number(to) >= first &&
+    (total === '*' || Number(to) < Number(total))
+  if (status !== 200 && !isPart) return undefined
   const etag = headers.get('etag')
   const lastModified = headers.get('last-modified')
-  const total = /\/(\d{1,15})$/.exec(headers.get('content-range') ?? '')?.[1]
   const length = headers.has('transfer-encoding') ? undefined : headers.get('content-length')
   const size = status === 206 ? total : length
   const isStrong = etag !== undefined && /^"[^"]*"$/.test(etag)

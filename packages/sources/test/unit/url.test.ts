@@ -125,6 +125,24 @@ describe('a thing that changes between two answers', () => {
   })
 })
 
+describe('a part that is not the one that was asked for', () => {
+  it.each(['bytes 199999-0/9', 'bytes 5-8/9', 'items 0-8/9', 'bytes 0-8/8', 'bytes */9'])(
+    '(%s) says nothing of the whole',
+    async (range) => {
+      const source = await against((request, socket, count) => {
+        if (count === 1) {
+          const headers = { 'Content-Length': 9, 'Content-Range': range, ETag: '"2"' }
+          socket.end(head('206 Partial Content', headers) + data.slice(0, 9))
+        } else socket.end(wholeOf(data, { ETag: '"1"' }))
+      })
+      const sink = keeper()
+      await source.download(sink, { connections: 2 })
+      expect(sink.bytes().toString()).toBe(data)
+      expect(source.sizeBytes).toBe(data.length)
+    },
+  )
+})
+
 describe('what a server says of its bytes', () => {
   it('is compared', async () => {
     const md5 = createHash('md5').update(data).digest('base64')
