@@ -152,11 +152,14 @@ async function requireAlike(ours: string, theirs: string, isVhd = false): Promis
   await using one = await open(ours)
   await using other = await open(theirs)
   const [{ size }, { size: otherSize }] = [await one.stat(), await other.stat()]
-  if (size !== otherSize)
+  // A size that is no whole number of sectors is cut by qemu-img (VHD), or filled up (VDI).
+  if (Math.abs(size - otherSize) >= 512 || (size % 512 === 0 && size !== otherSize)) {
     throw new Error(`${size} bytes are read, and ${otherSize} by ${path.basename(theirs)}`)
+  }
+  const common = Math.min(size, otherSize)
   const [mine, their] = [Buffer.alloc(2 ** 20), Buffer.alloc(2 ** 20)]
-  for (let at = 0; at < size; at += mine.length) {
-    const { bytesRead } = await one.read(mine, 0, mine.length, at)
+  for (let at = 0; at < common; at += mine.length) {
+    const { bytesRead } = await one.read(mine, 0, Math.min(mine.length, common - at), at)
     await other.read(their, 0, bytesRead, at)
     if (mine.subarray(0, bytesRead).equals(their.subarray(0, bytesRead))) continue
     for (let sector = 0; sector < bytesRead; sector += 512) {

@@ -15,7 +15,11 @@ const mostComparedBytes = 256 * 1024 ** 2
 const mostUnwrappedBytes = 64 * 1024 ** 2
 
 process.on('message', (request: ReadRequest) => {
-  void answer(request).then((outcome) => process.send?.(outcome))
+  void answer(request).then((outcome) => {
+    // What one image leaves is not the next one's.
+    globalThis.gc?.()
+    process.send?.(outcome)
+  })
 })
 process.send?.('ready')
 

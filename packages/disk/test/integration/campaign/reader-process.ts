@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { ReadableFormat } from '@disk-image/disk'
 
@@ -52,6 +52,8 @@ export class ReaderProcess implements AsyncDisposable {
   /** @throws where it hangs, ends, takes too much memory or has a fault */
   async read(request: ReadRequest): Promise<ReadOutcome> {
     const child = (this.#child ??= await this.#start())
+    // Only what this image takes counts.
+    await writeFile(`/proc/${child.pid}/clear_refs`, '5')
     child.send(request)
     const outcome = await this.#next(child)
     const grownKiB = (await peakKiB(child)) - this.#startKiB
@@ -74,6 +76,7 @@ export class ReaderProcess implements AsyncDisposable {
       execArgv: [
         '--conditions=@disk-image/source',
         '--disable-warning=SecurityWarning',
+        '--expose-gc',
         '--permission',
         `--allow-fs-read=${packages}`,
         `--allow-fs-read=${this.#folder}`,
