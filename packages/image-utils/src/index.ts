@@ -74,6 +74,7 @@ export type {
   ImageToVolumeRequest,
   RequestedImage,
 } from './image-to-volume/request.ts'
+export { imagePropertiesOf, readMachine } from './ovf/image-properties.ts'
 export type { Unwrapped } from './image-to-volume/unwrap.ts'
 export { AmbiguousImageNameError } from './errors.ts'
 export type { ImageCandidate } from './errors.ts'

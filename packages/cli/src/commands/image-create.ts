@@ -1,6 +1,8 @@
+import { open } from 'node:fs/promises'
 import type { ImageMetadata, ImageRecord, UploadSource } from '@disk-image/core'
 import type { Store } from '../store.ts'
 import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 import { openStream, openUploadFile } from './file-source.ts'
 import { lookUpChecksums, openWord, readManner, readSourceWord, type SourceFlags } from './open-word.ts'
 import { sendSource } from './upload.ts'
@@ -19,11 +21,15 @@ export interface CreateFlags extends JudgeFlags, SourceFlags {
   readonly minRam?: number
   readonly id?: string
   readonly storeId?: string
+  readonly propertiesFromOvf?: boolean
 }
 
 /** `disk-image image create` */
 export async function createImage(session: Session, flags: CreateFlags & GlobalFlags): Promise<void> {
   const storeId = takeStoreId(flags)
+  if (flags.propertiesFromOvf === true && flags.file === undefined) {
+    throw new UsageError('--properties-from-ovf reads an OVA: give it with --file.')
+  }
   if (flags.file === undefined) {
     const metadata = metadataOf(flags)
     const store = await session.store(withoutStoreId(flags))
@@ -35,15 +41,46 @@ export async function createImage(session: Session, flags: CreateFlags & GlobalF
   const isStream = word.kind === 'file' && (await openStream(session, flags.file)) !== undefined
   const isWatched = (flags.checksum ?? []).length > 0 || flags.limitRate !== undefined
   if (word.kind !== 'file' || isStream || isWatched) {
+    if (flags.propertiesFromOvf === true) {
+      throw new UsageError('--properties-from-ovf reads a file that is here, before it is sent.')
+    }
     await createFromSource(session, flags, flags.file, storeId)
     return
   }
   await using file = await openUploadFile(session, word.path)
   const diskFormat = await judgeUpload(session, { path: file.path, name: flags.file }, flags)
-  const metadata = metadataOf({ ...flags, diskFormat })
+  const suggested = flags.propertiesFromOvf === true ? await propertiesOfOva(file.path, flags.file) : {}
+  const metadata = merge(suggested, metadataOf({ ...flags, diskFormat }))
   const store = await session.store(withoutStoreId(flags))
   const { data } = file
   finish(session, store, await createWithData(session, store, metadata, { data, storeId }))
+}
+
+/**
+ * What an OVA's descriptor suggests.
+ *
+ * @throws {UsageError} where there is none
+ */
+async function propertiesOfOva(path: string, name: string): Promise<ImageMetadata> {
+  const { imagePropertiesOf, readMachine } = await import('@disk-image/image-utils')
+  await using handle = await open(path)
+  const { size } = await handle.stat()
+  const machine = await readMachine({
+    size,
+    read: async (offset, length) => {
+      const bytes = new Uint8Array(Math.min(length, size - offset))
+      const { bytesRead } = await handle.read(bytes, 0, bytes.length, offset)
+      return bytes.subarray(0, bytesRead)
+    },
+  })
+  if (machine !== undefined) return imagePropertiesOf(machine)
+  throw new UsageError(`--properties-from-ovf is for an OVA, and ${name} is none.`)
+}
+
+/** What the caller says wins, property by property. */
+function merge(suggested: ImageMetadata, own: ImageMetadata): ImageMetadata {
+  const properties = { ...suggested.properties, ...own.properties }
+  return Object.keys(properties).length === 0 ? own : { ...suggested, ...own, properties }
 }
 
 /** The same of what comes from elsewhere: in one pass, judged and compared before the image has its last byte. */

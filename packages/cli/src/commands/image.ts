@@ -49,6 +49,10 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .option('--disk-format <format>', 'raw, qcow2, vhd, vhdx, vmdk, vdi, iso …', diskFormat('--disk-format'))
     .option('--container-format <format>', 'bare, ovf, compressed …', formatName('--container-format'))
     .option('--property <key=value>', 'a property; may be repeated', collectProperty)
+    .option(
+      '--properties-from-ovf',
+      'of an OVA: take bus, firmware, guest and smallest disk from its descriptor; --property wins',
+    )
     .option('--tag <tag>', 'a tag; may be repeated', collect)
     .addOption(
       new Option('--visibility <who>', 'who may see it').choices([

@@ -22,7 +22,7 @@ export interface OvfDisk {
   readonly isDelta: boolean
   /** `scsi`, `sata`, `ide`, `nvme` or `virtio`; undefined where the machine does not say. */
   readonly bus: string | undefined
-  /** `lsilogic`, `VirtualSCSI` …, as the descriptor names the controller's model. */
+  /** `lsilogic`, `VirtualSCSI`, `virtio_scsi` …, as the descriptor names the controller's model. */
   readonly controllerModel: string | undefined
 }
 
@@ -57,6 +57,12 @@ interface Element {
   text: string
 }
 
+const directBuses: Readonly<Record<string, string>> = {
+  ide: 'ide',
+  sata: 'sata',
+  virtio: 'virtio',
+  virtio_scsi: 'scsi',
+}
 /** CIM's numbers of resources, which are a device of the machine or what it hangs on. */
 const buses: Readonly<Record<string, string>> = { '5': 'ide', '6': 'scsi' }
 const itemKeys: ReadonlyMap<string, keyof Item> = new Map([
@@ -147,7 +153,11 @@ class OvfReader {
     } else if (this.#item !== undefined) {
       const key = itemKeys.get(name)
       if (key !== undefined && words !== '') this.#item[key] ??= words
-    } else if (name === 'Name' && parent?.name === 'VirtualSystem' && words !== '') {
+    } else if (
+      name === 'Name' &&
+      (parent?.name === 'VirtualSystem' || parent?.name === 'Content') &&
+      words !== ''
+    ) {
       this.#machineName = words
     } else if (name === 'OSType' && parent?.name === 'OperatingSystemSection' && words !== '') {
       this.#system = words
@@ -209,7 +219,10 @@ class OvfReader {
     controller: Item | undefined,
   ): OvfDisk {
     const reference = attributes.get('fileRef')
-    const file = reference === undefined ? undefined : this.#files.get(reference)
+    // virt-v2v has the place in place of the id, an empty parent, and no controllers.
+    const byPlace = [...this.#files.values()].find(({ href }) => href === reference)
+    const file = reference === undefined ? undefined : (this.#files.get(reference) ?? byPlace)
+    const direct = attributes.get('disk-interface')?.toLowerCase()
     if (reference !== undefined && file === undefined)
       throw bad('a disk of it names a file that it does not list')
     return {
@@ -218,9 +231,9 @@ class OvfReader {
       file: file?.href,
       capacityBytes: scaled(attributes.get('capacity'), attributes.get('capacityAllocationUnits') ?? 'byte'),
       isGzip: file?.isGzip ?? false,
-      isDelta: attributes.has('parentRef'),
-      bus: busOf(controller),
-      controllerModel: controller?.subtype,
+      isDelta: (attributes.get('parentRef') ?? '') !== '',
+      bus: busOf(controller) ?? (direct === undefined ? undefined : directBuses[direct]),
+      controllerModel: controller?.subtype ?? (direct === 'virtio_scsi' ? direct : undefined),
     }
   }
 }
