@@ -37,6 +37,7 @@ import {
   ProgressListener,
   QemuImgInfo,
   QemuImgInfo as QemuImgInfo$1,
+  RandomAccessReader,
   Refusal,
   Refusal as Refusal$1,
   RequestContext,
@@ -286,6 +287,7 @@ interface ImageToVolumeOptions extends CallOptions$1 {
 interface ImageToVolumePlan {
   readonly imageId: string;
   readonly volume: string;
+  readonly disk: string | undefined;
   readonly format: string | undefined;
   readonly volumeFormat: string;
   readonly steps: readonly string[];
@@ -326,6 +328,7 @@ interface ImageUtils extends CinderImageUtils {
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
   archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
+  planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>;
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
@@ -565,7 +568,11 @@ export declare function createImageUtils(dependencies?: ImageUtilsDependencies, 
 
 export declare function fileSource(name: string, handle: FileHandle, size?: number): Promise<Source>;
 
+export declare function imagePropertiesOf(machine: Ovf, disk?: string): ImageMetadata$1;
+
 export declare function nameOfWord(word: Word): string;
+
+export declare function readMachine(reader: RandomAccessReader, imageId?: string): Promise<Ovf | undefined>;
 
 export declare function readWord(word: string, bare?: "image" | "file"): Word;
 

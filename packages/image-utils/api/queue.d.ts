@@ -210,6 +210,7 @@ interface ImageToVolumeOptions extends CallOptions {
 interface ImageToVolumePlan {
   readonly imageId: string;
   readonly volume: string;
+  readonly disk: string | undefined;
   readonly format: string | undefined;
   readonly volumeFormat: string;
   readonly steps: readonly string[];
@@ -250,6 +251,7 @@ interface ImageUtils extends CinderImageUtils {
   imageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumeReport>;
   archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>;
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
+  planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>;
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;

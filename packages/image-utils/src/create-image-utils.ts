@@ -1,7 +1,7 @@
 import { removeLeftovers } from '@disk-image/host'
 import { cinderImageUtilsOf, openServices } from './cinder/create-cinder-image-utils.ts'
 import { archiveToVolumes, imageToVolume } from './image-to-volume/image-to-volume.ts'
-import { planImageToVolume } from './image-to-volume/plan.ts'
+import { planArchiveToVolumes, planImageToVolume } from './image-to-volume/plan.ts'
 import type { ImageUtils } from './image-utils.ts'
 import type { ImageUtilsOptions } from './services/options.ts'
 import type { ImageUtilsDependencies } from './services/services.ts'
@@ -27,6 +27,7 @@ export function createImageUtils(
     imageToVolume: (request) => imageToVolume(services, request),
     archiveToVolumes: (request) => archiveToVolumes(services, request),
     planImageToVolume: (request) => planImageToVolume(services, request),
+    planArchiveToVolumes: (request) => planArchiveToVolumes(services, request),
     openSource: (word, keywords) => openSource(services, word, keywords),
     volumeToImage: (request) => volumeToImage(services, request),
     sourceToImage: (request) => sourceToImage(services, request),

@@ -27,6 +27,8 @@ export interface ImageUtils extends CinderImageUtils {
   archiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumeReport[]>
   /** What `imageToVolume` would do, need and refuse, without writing anything. */
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>
+  /** The same of `archiveToVolumes`: a plan for each volume, in their order. */
+  planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>
   /**
    * Opens what a word names: an image by its id or name, a file, `-`, a URL, an object, an artifact of a registry. What
    * each word means is told by `readWord`. Close it.

@@ -195,12 +195,19 @@ async function fetchDisks(
     readonly disks: readonly string[]
   },
 ): Promise<ExitCode> {
-  if (dryRun) throw new UsageError('--dry-run is for one DEST.')
   if (volumeSizeGiB !== undefined) throw new UsageError('--size is for one DEST.')
   const volumes = destinations.map((name, index) => ({
     volume: resolveDestination(session, name),
     disk: disks[index],
   }))
+  if (dryRun) {
+    const plans = await imageUtils.planArchiveToVolumes({ ...request, volumes })
+    session.answer(
+      plans,
+      plans.flatMap((plan, index) => [...(index === 0 ? [] : ['']), ...describePlan(session, plan)]),
+    )
+    return plans.every(({ refusals }) => refusals.length === 0) ? exitCodes.done : exitCodes.refused
+  }
   const reports = await imageUtils.archiveToVolumes({ ...request, volumes })
   session.answer(
     reports.map(jsonOfReport),
@@ -249,6 +256,7 @@ function describePlan({ style }: Session, plan: ImageToVolumePlan): string[] {
   const lines = alignFields([
     ['Image', plan.imageId],
     ['Volume', { text: plan.volume, paint: style.bold }],
+    ['Disk of it', plan.disk],
     ['Format', `${found} → ${plan.volumeFormat}`],
     ['Tools', plan.needsQemuImg ? 'qemu-img' : 'none'],
     [

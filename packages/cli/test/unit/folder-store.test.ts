@@ -387,3 +387,31 @@ test('clean says what it removed', async () => {
   const { images } = await bench.json<{ images: ImageRecord[] }>(['image', 'list', '--store', 'images'])
   expect(images).toHaveLength(1)
 })
+
+test("an OVA's descriptor suggests properties, and says in a plan which disk goes where", async () => {
+  await using bench = await openWorkbench()
+  const disk = (name: string): string =>
+    `<Disk ovf:diskId="${name}" ovf:fileRef="${name}" ovf:capacity="1048576"/>`
+  const descriptor = `<Envelope xmlns:ovf="o" xmlns:r="r"><References>
+    <File ovf:id="a" ovf:href="a.raw"/><File ovf:id="b" ovf:href="b.raw"/></References>
+    <DiskSection>${disk('a')}${disk('b')}</DiskSection><VirtualSystem ovf:id="m"><Name>box</Name>
+    <OperatingSystemSection ovf:id="96"/></VirtualSystem></Envelope>`
+  await writeFile(bench.path('m.ovf'), descriptor)
+  for (const name of ['a.raw', 'b.raw']) await writeFile(bench.path(name), data.subarray(0, 1024 ** 2))
+  execFileSync('tar', ['-C', bench.path('.'), '-cf', bench.path('m.ova'), 'm.ovf', 'a.raw', 'b.raw'])
+  const argv = ['image', 'create', '--name', 'own', '--disk-format', 'raw', '--container-format', 'ova']
+  const own = ['--property', 'os_type=bsd', '--properties-from-ovf']
+  const { stdout } = await bench.run([...argv, '--file', 'm.ova', ...own])
+  const image = await bench.json<ImageRecord>(['image', 'show', stdout.trim()])
+  expect(image).toMatchObject({ name: 'own', properties: { os_type: 'bsd', os_distro: 'debian' } })
+  const plans = await bench.run(['fetch', stdout.trim(), 'one', 'two', '--dry-run'])
+  expect(plans.stdout).toMatch(
+    /Volume +.*one\n *Disk of it +a\.raw\n[^]*Volume +.*two\n *Disk of it +b\.raw\n/,
+  )
+  expect(plans.exitCode).toBe(0)
+  const wrong = await bench.run(['fetch', stdout.trim(), 'one', '--disk', 'c.raw', '--dry-run'])
+  expect(wrong.stdout).toContain('a.raw, b.raw')
+  expect(wrong.exitCode).toBe(3)
+  const none = await bench.run([...argv, '--file', 'a.raw', ...own])
+  expect([none.exitCode, none.stderr]).toEqual([2, expect.stringContaining('a.raw is none')])
+})

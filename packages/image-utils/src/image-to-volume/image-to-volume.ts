@@ -55,20 +55,34 @@ export function archiveToVolumes(
 ): Promise<ImageToVolumeReport[]> {
   return observe(services.telemetry, 'image_to_volume', { ...request }, async (observed, operation) => {
     const stopwatch = new Stopwatch(services.clock, operation)
-    await checkDifferent(volumes.map(({ volume }) => volume))
-    return withOpenedSource(services, observed, async (opened) => {
-      const jobs: Job[] = []
-      for (const volume of volumes) jobs.push(await prepareJob(services, { ...opened, ...volume }))
-      const [first] = jobs
-      if (first === undefined) throw new InvalidError({ reason: 'Say in volumes where the disks shall go.' })
-      if (first.container !== 'archive' && jobs.length > 1) {
-        throw new InvalidError({
-          reason: `Image ${first.imageId} is no archive (container_format ova): it has one disk.`,
-        })
-      }
-      return transferAll(services, jobs, stopwatch)
-    })
+    return withOpenedSource(services, observed, async (opened) =>
+      transferAll(services, await prepareVolumes(services, opened, volumes), stopwatch),
+    )
   })
+}
+
+/**
+ * A job for each volume that takes a disk of one image.
+ *
+ * @throws {InvalidError} where two are the same, or several are for what is no archive
+ */
+export async function prepareVolumes(
+  services: Services,
+  opened: Omit<OpenedRequest, 'volume'>,
+  volumes: ArchiveToVolumesRequest['volumes'],
+  purpose: 'volume' | 'plan' = 'volume',
+): Promise<Job[]> {
+  await checkDifferent(volumes.map(({ volume }) => volume))
+  const jobs: Job[] = []
+  for (const volume of volumes) jobs.push(await prepareJob(services, { ...opened, ...volume }, purpose))
+  const [first] = jobs
+  if (first === undefined) throw new InvalidError({ reason: 'Say in volumes where the disks shall go.' })
+  if (first.container !== 'archive' && jobs.length > 1) {
+    throw new InvalidError({
+      reason: `Image ${first.imageId} is no archive (container_format ova): it has one disk.`,
+    })
+  }
+  return jobs
 }
 
 /** Two names may be one file, and two disks on it would be none. */

@@ -3,29 +3,23 @@ import { createInspector, type InspectionResult } from '@disk-image/format-polic
 import { checkConversionAllowed } from '@disk-image/format-policy'
 import { planChecksums, planHash } from '@disk-image/io'
 import { blockDeviceSize, freeSpace, isBlockDevice } from '@disk-image/host'
-import { Unwrapper } from '@disk-image/disk'
+import { type OvfDisk, Unwrapper } from '@disk-image/disk'
 import { DiskChoice, expectedOf, openToolEnvelope } from './unwrap.ts'
 import type { Services } from '../services/services.ts'
 import { headBytes, layoutOf } from '../route/formats.ts'
 import { checkQemuImg, withImageId } from '../judge/ask-qemu-img.ts'
-import {
-  checkCompression,
-  checkRawFits,
-  isOfService,
-  type Job,
-  layoutOfHead,
-  type OpenedRequest,
-  prepareJob,
-  routeOf,
-} from './job.ts'
+import { checkCompression, checkRawFits, isOfService, type Job, layoutOfHead, routeOf } from './job.ts'
 import { withOpenedSource } from '../sources/open-source.ts'
 import { checkInspection } from './check-inspection.ts'
-import type { ImageToVolumeRequest } from './request.ts'
+import { prepareVolumes } from './image-to-volume.ts'
+import type { ArchiveToVolumesRequest, ImageToVolumeRequest } from './request.ts'
 
 /** What a transfer would do, and what it would need. */
 export interface ImageToVolumePlan {
   readonly imageId: string
   readonly volume: string
+  /** The disk of an OVA that the volume takes, by its file; undefined where no descriptor tells. */
+  readonly disk: string | undefined
   /** The format that the head shows; undefined where it could not be read. */
   readonly format: string | undefined
   readonly volumeFormat: string
@@ -52,20 +46,50 @@ export function planImageToVolume(
   services: Services,
   request: ImageToVolumeRequest,
 ): Promise<ImageToVolumePlan> {
-  return withOpenedSource(services, request, (opened) => plan(services, opened))
+  const { disk, volume, volumeSizeGiB } = request
+  return planVolumes(services, request, [{ disk, volume, volumeSizeGiB }]).then(([plan]) => {
+    if (plan === undefined) throw new Error('nothing was planned')
+    return plan
+  })
 }
 
-async function plan(services: Services, request: OpenedRequest): Promise<ImageToVolumePlan> {
-  const refusals: Refusal[] = []
-  const job = await prepareJob(services, request, 'plan')
-  const looked = await lookAtHead(services, job).catch((error: unknown) => {
-    if (!(error instanceof ImageUnacceptableError)) throw error
-    refusals.push(toRefusal(error))
-    return undefined
+/** The same of `archiveToVolumes`: a plan for each volume. Of disks behind the first MiB the descriptor tells. */
+export function planArchiveToVolumes(
+  services: Services,
+  { volumes, ...request }: ArchiveToVolumesRequest,
+): Promise<ImageToVolumePlan[]> {
+  return planVolumes(services, request, volumes)
+}
+
+function planVolumes(
+  services: Services,
+  request: Omit<ImageToVolumeRequest, 'volume'>,
+  volumes: ArchiveToVolumesRequest['volumes'],
+): Promise<ImageToVolumePlan[]> {
+  return withOpenedSource(services, request, async (opened) => {
+    const jobs = await prepareVolumes(services, opened, volumes, 'plan')
+    const refused: Refusal[] = []
+    const looked = await lookAtHeads(services, jobs).catch((error: unknown) => {
+      if (!(error instanceof ImageUnacceptableError)) throw error
+      refused.push(toRefusal(error))
+      return []
+    })
+    return Promise.all(jobs.map((job, index) => plan(services, job, looked[index], [...refused])))
   })
-  const head = looked?.inspection
+}
+
+async function plan(
+  services: Services,
+  job: Job,
+  looked: LookedAt | undefined,
+  refusals: Refusal[],
+): Promise<ImageToVolumePlan> {
+  const { request } = job
+  const head = looked?.head?.inspection
   const layout =
-    looked === undefined ? layoutOf(job.claimedFormat) : layoutOfHead(job, looked.inspection, looked.bytes)
+    looked?.head === undefined
+      ? layoutOf(job.claimedFormat)
+      : layoutOfHead(job, looked.head.inspection, looked.head.bytes)
   const route = routeOf(job, layout)
   const checks: readonly (() => unknown)[] = [
     () =>
@@ -95,7 +119,9 @@ async function plan(services: Services, request: OpenedRequest): Promise<ImageTo
   const { temporaryBytes } = route
   const { size } = job.record
   const isStored = job.claimedFormat === 'raw' && job.container === 'none'
-  const volumeBytes = head?.virtualSizeBytes ?? (isStored ? (size ?? undefined) : undefined)
+  const described = looked?.described
+  const volumeBytes =
+    head?.virtualSizeBytes ?? described?.capacityBytes ?? (isStored ? (size ?? undefined) : undefined)
   const freeTemporaryBytes = await freeSpace(services.temporaryFiles.directory)
   if (temporaryBytes > 0 && temporaryBytes >= freeTemporaryBytes) {
     refusals.push({
@@ -118,6 +144,7 @@ async function plan(services: Services, request: OpenedRequest): Promise<ImageTo
   return {
     imageId: job.imageId,
     volume: request.volume,
+    disk: described?.file,
     format: head?.format,
     volumeFormat: request.volumeFormat ?? 'raw',
     steps: route.steps.map(({ sentence }) => sentence),
@@ -130,40 +157,56 @@ async function plan(services: Services, request: OpenedRequest): Promise<ImageTo
   }
 }
 
+/** What the first MiB of an image shows of one of its disks. */
+interface LookedAt {
+  readonly head: { readonly inspection: InspectionResult; readonly bytes: Uint8Array } | undefined
+  readonly described?: OvfDisk | undefined
+}
+
 /** @throws {ImageUnacceptableError} where what is compressed is an archive that is no disk */
-async function lookAtHead(
+async function lookAtHeads(
   services: Services,
-  job: Job,
-): Promise<{ readonly inspection: InspectionResult; readonly bytes: Uint8Array } | undefined> {
-  if (job.stored.readRange === undefined || job.container === 'xenserver') return undefined
+  jobs: readonly Job[],
+): Promise<readonly (LookedAt | undefined)[]> {
+  const [job] = jobs
+  if (job?.stored.readRange === undefined || job.container === 'xenserver') return []
   const stored = await job.stored.readRange(0, headBytes, job.call)
-  const unpacked = job.container !== 'none' ? await unpackHead(services, stored, job) : stored
-  const whole = stored.length < headBytes && unpacked.length <= headBytes
+  if (job.container === 'none') return [{ head: lookAt(stored, stored.length < headBytes) }]
+  const { heads, described } = await unpackHeads(services, stored, jobs)
+  return heads.map((head, index) => {
+    const isWhole = stored.length < headBytes && head.length <= headBytes
+    // Of a disk of which nothing came its head says nothing, either.
+    const isThere = head.length > 0 || jobs.length === 1
+    return { head: isThere ? lookAt(head, isWhole) : undefined, described: described[index] }
+  })
+}
+
+function lookAt(unpacked: Uint8Array, isWhole: boolean): LookedAt['head'] {
   const inspector = createInspector()
   const bytes = unpacked.subarray(0, headBytes)
   inspector.write(bytes)
-  const inspection = whole ? inspector.end() : inspector.headVerdict()
+  const inspection = isWhole ? inspector.end() : inspector.headVerdict()
   return inspection === undefined ? undefined : { inspection, bytes }
 }
 
 /**
- * The first MiB, and one byte more where there is more, that the first bytes of a compressed image unpack to; nothing where
- * they are none. No more is unpacked than is asked for: a MiB of it can be a GiB.
+ * The first MiB, and one byte more where there is more, that the first bytes of an image unpack to, for each job; nothing
+ * where they are none. No more is unpacked than is asked for: a MiB of it can be a GiB.
  */
-async function unpackHead(services: Services, stored: Uint8Array, job: Job): Promise<Uint8Array> {
-  const { imageId, request } = job
-  const unpacked = new Uint8Array(headBytes + 1)
-  let filled = 0
-  const write = (bytes: Uint8Array): void => {
-    const part = bytes.subarray(0, unpacked.length - filled)
-    unpacked.set(part, filled)
-    filled += part.length
-    if (filled === unpacked.length) throw new RangeError('enough was unpacked')
-  }
-  const choice = new DiskChoice(imageId, [{ disk: request.disk, sink: { write } }])
+async function unpackHeads(
+  services: Services,
+  stored: Uint8Array,
+  jobs: readonly Job[],
+): Promise<{ readonly heads: readonly Uint8Array[]; readonly described: readonly OvfDisk[] }> {
+  const { imageId = '', container = 'compressed' } = jobs[0] ?? {}
+  const heads = jobs.map(() => new HeadSink())
+  const choice = new DiskChoice(
+    imageId,
+    jobs.map(({ request: { disk } }, index) => ({ disk, sink: heads[index] ?? new HeadSink() })),
+  )
   const unwrapper: Unwrapper = new Unwrapper({
     imageId,
-    expected: expectedOf(job.container),
+    expected: expectedOf(container),
     maxBytes: Number.MAX_SAFE_INTEGER,
     open: (image) => choice.open(image, unwrapper.ovf),
     openWithTool: (name, sink) => openToolEnvelope(services.runner, name, sink, { imageId }),
@@ -179,7 +222,25 @@ async function unpackHead(services: Services, stored: Uint8Array, job: Job): Pro
   } finally {
     await unwrapper.close()
   }
-  return unpacked.subarray(0, filled)
+  const described = unwrapper.ovf === undefined ? [] : choice.assign(unwrapper.ovf)
+  return { heads: heads.map((head) => head.bytes), described }
+}
+
+/** Takes one byte more than the first MiB, and then no more. */
+class HeadSink {
+  readonly #taken = new Uint8Array(headBytes + 1)
+  #filled = 0
+
+  get bytes(): Uint8Array {
+    return this.#taken.subarray(0, this.#filled)
+  }
+
+  write(bytes: Uint8Array): void {
+    const part = bytes.subarray(0, this.#taken.length - this.#filled)
+    this.#taken.set(part, this.#filled)
+    this.#filled += part.length
+    if (this.#filled === this.#taken.length) throw new RangeError('enough was unpacked')
+  }
 }
 
 function toRefusal(error: unknown): Refusal {

@@ -5,7 +5,14 @@ import {
   ProcessExecutionError,
   type ProcessRunner,
 } from '@disk-image/core'
-import type { EnvelopeName, MemberSink, Ovf, UnwrappedImage, UnwrapperOptions } from '@disk-image/disk'
+import type {
+  EnvelopeName,
+  MemberSink,
+  Ovf,
+  OvfDisk,
+  UnwrappedImage,
+  UnwrapperOptions,
+} from '@disk-image/disk'
 import { openCommandEnvelope } from '@disk-image/host'
 import type { ContainerFormat } from '../route/route.ts'
 
@@ -47,16 +54,11 @@ export class DiskChoice {
   open(image: UnwrappedImage, ovf: Ovf | undefined): MemberSink | undefined {
     const { name = '', described } = image
     this.#names.push(described?.name === undefined ? name : `${name} (${described.name})`)
-    const isNamed = this.#wishes.some(({ disk }) => disk !== undefined)
-    const inOrder = ovf?.disks.filter(({ file }) => file !== undefined)
-    if (!isNamed && inOrder !== undefined && inOrder.length !== this.#wishes.length) {
-      throw this.#refuse(
-        `The archive holds ${inOrder.length} disks for ${this.#wishes.length} volumes`,
-        inOrder.map((disk) => `${disk.file ?? ''}${disk.name === undefined ? '' : ` (${disk.name})`}`),
-      )
-    }
-    const at = described === undefined ? this.#taken.size : (inOrder?.indexOf(described) ?? 0)
-    const wish = isNamed ? this.#wishes.find(({ disk }) => isMeant(disk, image)) : this.#wishes[at]
+    const isNamed = this.#isNamed()
+    const chosen = ovf && this.assign(ovf)
+    const at = described === undefined ? this.#taken.size : (chosen?.indexOf(described) ?? -1)
+    const isByName = isNamed && described === undefined
+    const wish = isByName ? this.#wishes.find(({ disk }) => isMeant(disk, image)) : this.#wishes[at]
     if (wish === undefined && isNamed) return undefined
     if (wish === undefined || this.#taken.has(wish)) {
       throw this.#refuse(
@@ -66,6 +68,32 @@ export class DiskChoice {
     }
     this.#taken.set(wish, name)
     return wish.sink
+  }
+
+  /**
+   * The disk of each wish, as the descriptor has them: by name, or all in the order of the machine.
+   *
+   * @throws {ImageUnacceptableError} where it has not these, or others too
+   */
+  assign({ disks }: Ovf): readonly OvfDisk[] {
+    const inOrder = disks.filter(({ file }) => file !== undefined)
+    const names = inOrder.map(({ file, name }) => `${file ?? ''}${name === undefined ? '' : ` (${name})`}`)
+    if (!this.#isNamed()) {
+      if (inOrder.length === this.#wishes.length) return inOrder
+      const reason = `The archive holds ${inOrder.length} disks for ${this.#wishes.length} volumes`
+      throw this.#refuse(reason, names)
+    }
+    return this.#wishes.map(({ disk }) => {
+      const meant = inOrder.filter((described) => isMeant(disk, { name: described.file, described }))
+      const [found] = meant
+      if (found !== undefined && meant.length === 1) return found
+      const how = found === undefined ? 'no disk' : 'more than one disk'
+      throw this.#refuse(`The archive has ${how} ${JSON.stringify(disk ?? '')}`, names)
+    })
+  }
+
+  #isNamed(): boolean {
+    return this.#wishes.some(({ disk }) => disk !== undefined)
   }
 
   /** The member that went to a wish. */
@@ -95,7 +123,10 @@ export class DiskChoice {
   }
 }
 
-function isMeant(wanted: string | undefined, { name, described }: UnwrappedImage): boolean {
+function isMeant(
+  wanted: string | undefined,
+  { name, described }: Pick<UnwrappedImage, 'name' | 'described'>,
+): boolean {
   return wanted !== undefined && [name, described?.id, described?.name].includes(wanted)
 }
 

@@ -104,6 +104,35 @@ test('several disks for one volume are refused by their names, and so is a name 
   expect(existsSync(volume)).toBe(false)
 })
 
+test('the plan of several volumes says which disk each takes, and a wrong name is refused before anything', async () => {
+  const imageId = await addOva('m.ovf', 'm-disk1.vmdk', 'm-disk0.vmdk')
+  const volumes = [{ volume: work.file('a') }, { volume: work.file('b') }]
+  const plans = await imageUtils.planArchiveToVolumes({ imageId, volumes })
+  expect(plans.map(({ disk, volume, refusals }) => [disk, volume, refusals])).toEqual([
+    ['m-disk0.vmdk', work.file('a'), []],
+    ['m-disk1.vmdk', work.file('b'), []],
+  ])
+  expect(plans.map(({ volumeBytes }) => volumeBytes)).toEqual([40, 12])
+  const wrong = volumes.map((volume, index) => ({ ...volume, disk: ['m-disk0.vmdk', 'other'][index] }))
+  const refusal = {
+    rule: 'archive-disks',
+    reason: expect.stringContaining('no disk \"other\"'),
+    found: 'm-disk0.vmdk (Hard disk 1), m-disk1.vmdk (Hard disk 2)',
+  }
+  const refused = await imageUtils.planArchiveToVolumes({ imageId, volumes: wrong })
+  expect(refused.map(({ refusals }) => refusals[0])).toEqual([
+    expect.objectContaining(refusal),
+    expect.objectContaining(refusal),
+  ])
+  const { reason: _reason, ...error } = refusal
+  await expect(imageUtils.archiveToVolumes({ imageId, volumes: wrong })).rejects.toMatchObject(error)
+  const one = { imageId, volumes: volumes.slice(0, 1) }
+  expect((await imageUtils.planArchiveToVolumes(one))[0]?.refusals[0]).toMatchObject({
+    rule: 'archive-disks',
+  })
+  expect(volumes.map(({ volume }) => existsSync(volume))).toEqual([false, false])
+})
+
 test('a manifest that does not match leaves nothing, also where it comes last', async () => {
   await writeManifest('m-disk0.vmdk', '0'.repeat(64))
   for (const order of [
