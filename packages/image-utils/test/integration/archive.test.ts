@@ -116,7 +116,7 @@ test('the plan of several volumes says which disk each takes, and a wrong name i
   const wrong = volumes.map((volume, index) => ({ ...volume, disk: ['m-disk0.vmdk', 'other'][index] }))
   const refusal = {
     rule: 'archive-disks',
-    reason: expect.stringContaining('no disk \"other\"'),
+    reason: expect.stringContaining('no disk "other"'),
     found: 'm-disk0.vmdk (Hard disk 1), m-disk1.vmdk (Hard disk 2)',
   }
   const refused = await imageUtils.planArchiveToVolumes({ imageId, volumes: wrong })
