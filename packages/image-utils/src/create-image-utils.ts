@@ -1,5 +1,6 @@
 import { removeLeftovers } from '@disk-image/host'
 import { cinderImageUtilsOf, openServices } from './cinder/create-cinder-image-utils.ts'
+import { convertImage } from './convert/convert-image.ts'
 import { archiveToVolumes, imageToVolume } from './image-to-volume/image-to-volume.ts'
 import { planArchiveToVolumes, planImageToVolume } from './image-to-volume/plan.ts'
 import type { ImageUtils } from './image-utils.ts'
@@ -24,6 +25,8 @@ export function createImageUtils(
     ...cinderImageUtilsOf(services),
     options: services.options,
     imageService: services.imageService,
+    convertImage: (source, destination, format, keywords) =>
+      convertImage(services, source, destination, format, keywords),
     imageToVolume: (request) => imageToVolume(services, request),
     archiveToVolumes: (request) => archiveToVolumes(services, request),
     planImageToVolume: (request) => planImageToVolume(services, request),

@@ -111,7 +111,7 @@ export function cinderImageUtilsOf(services: Services): CinderImageUtils {
     checkQemuImgVersion: async (minimumVersion) =>
       checkQemuImgVersion(await qemuImg.version(), minimumVersion),
     convertImage: (source, dest, outFormat, keywords) =>
-      convertImage(services, source, dest, outFormat, keywords),
+      convertImage(services, source, dest, outFormat, keywords, true),
     resizeImage: (source, size, keywords) => resizeImage(services, source, size * GiB, keywords),
     getQemuData: (imageId, hasMeta, diskFormatRaw, dest, runAsRoot, keywords) =>
       getQemuData(services, imageId, hasMeta, diskFormatRaw, dest, runAsRoot, keywords),

@@ -62,6 +62,7 @@ export interface ConvertImageOptions extends CallOptions {
  * Converts a disk. What the source is, is what was given and what the inspector finds: where the two differ it is
  * refused. What our own readers and encoders don't do, qemu-img does, told both formats.
  *
+ * @param asCinder as the original: a raw or qcow2 source is left to qemu-img
  * @throws {ImageUnacceptableError} where the source is not what was claimed, or not acceptable
  * @throws {ProcessExecutionError}
  * @see cinder.image.image_utils.convert_image
@@ -72,6 +73,7 @@ export async function convertImage(
   destination: string,
   outFormat: string,
   options: ConvertImageOptions = {},
+  asCinder = false,
 ): Promise<void> {
   const runAsRoot = options.runAsRoot ?? true
   const imageId = options.imageId ?? 'internal image'
@@ -131,7 +133,7 @@ export async function convertImage(
       const reader = await openFileReader(held.path)
       cleanup.always(() => reader.close())
       try {
-        const question = { source: held.path, imageId, runAsRoot, target, options }
+        const question = { source: held.path, imageId, runAsRoot, target, options, asCinder }
         const { disk, route, confirmSet } = await judgeSource(services, reader, question, cleanup)
         cleanup.always(async () => disk.disk?.close())
         const confirm = async (): Promise<void> => {
@@ -158,6 +160,7 @@ interface Question {
   readonly runAsRoot: boolean
   readonly target: RouteTarget
   readonly options: ConvertImageOptions
+  readonly asCinder: boolean
 }
 
 interface Judged {
@@ -171,7 +174,7 @@ interface Judged {
 async function judgeSource(
   services: Services,
   reader: FileReader,
-  { source, imageId, runAsRoot, target, options }: Question,
+  { source, imageId, runAsRoot, target, options, asCinder }: Question,
   cleanup: Cleanup,
 ): Promise<Judged> {
   const inspection = await inspect(reader)
@@ -221,8 +224,8 @@ async function judgeSource(
   const format = toQemuFormat(driverOf(inspection))
   const judgedBytes = inspection.virtualSizeBytes
   const layout = layoutOf(format, inspection, await reader.read(0, headBytes))
-  // What qemu-img may read it reads faster: of a raw file it asks the file system for the holes.
-  const reads = target.encodes ? layout.reads : isReadByUs(format)
+  const readsAll = target.encodes || (!asCinder && target.format === 'raw')
+  const reads = readsAll ? layout.reads : isReadByUs(format)
   const route = routeOfFile({ ...layout, reads }, target)
   const question = { imageId, path: source, format, judgedBytes, asRoot: runAsRoot, signal }
   const told = options.data ?? (route.asksQemuImg ? await crossCheck(services, question) : undefined)

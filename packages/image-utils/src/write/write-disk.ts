@@ -155,7 +155,9 @@ async function readOnto(
   { path, given, sparse, temporary }: RawTarget,
 ): Promise<number> {
   const isRaw = disk.format === 'raw'
-  const sizeBytes = isRaw ? (await stat(disk.path)).size : disk.virtualSizeBytes
+  // What is open already may be a device, which has no length as a file.
+  const isFile = isRaw && disk.reader === undefined
+  const sizeBytes = isFile ? (await stat(disk.path)).size : disk.virtualSizeBytes
   const options = volumeOptions(services, job)
   const target = await openTarget(given, path, {
     ...options,
@@ -165,7 +167,7 @@ async function readOnto(
   try {
     const sink = new SparseSink(target, { sparse, rateLimiter: rateLimiterOf(job) })
     const decodes = disk.format === 'qcow2' && disk.disk === undefined
-    const copy = isRaw ? copyRaw : decodes ? decodeFile : copyDisk
+    const copy = isFile ? copyRaw : decodes ? decodeFile : copyDisk
     const copiedBytes = await copy(services, job, disk, sink)
     checkSameSize(job.imageId, copiedBytes, sizeBytes)
     await job.confirm?.()

@@ -109,3 +109,14 @@ describe.each(targets)('%s %s', (format, subformat) => {
     expect(report.image.status).toBe('active')
   })
 })
+
+test.each(['raw', 'qcow2'])('a file of the format %s becomes a raw one, too', async (format) => {
+  const source = format === 'raw' ? raw : await convert(format)
+  const volume = work.file('volume')
+  await imageUtils.convertImage(source, volume, 'raw', { srcFormat: format })
+  await tool('cmp', raw, volume)
+  // Onto what is there, too.
+  await writeFile(volume, Buffer.alloc(30 * MiB, 7))
+  await imageUtils.convertImage(source, volume, 'raw', { srcFormat: format })
+  await tool('cmp', '-n', String(20 * MiB), raw, volume)
+})

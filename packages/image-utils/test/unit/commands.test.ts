@@ -13,12 +13,8 @@ import {
 import { openDisk, openLuks, type ReadableFormat } from '@disk-image/disk'
 import { afterEach, assert, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createDirectoryImageService } from '../../src/directory/index.ts'
-import {
-  createImageUtils,
-  type ImageUtils,
-  type ImageUtilsOptions,
-  type TargetImage,
-} from '../../src/index.ts'
+import { type CinderImageUtils, createCinderImageUtils } from '../../src/cinder/index.ts'
+import type { ImageUtilsOptions, TargetImage } from '../../src/index.ts'
 import { type Call, converted, fixture, scriptedRunner } from './scripted-runner.ts'
 import { decodeValue, ourNameOf, readVectors, type Vector } from './vector.ts'
 
@@ -162,7 +158,7 @@ async function act(vector: Vector): Promise<Outcome> {
   for (const key of ['/p/key', '/p/src', '/p/new', '/p/s,x', '/p/n']) await writeFile(local(key), 'secret')
   const imageService = createDirectoryImageService({ directory: path.join(folder, 'store') })
   const { runner, calls } = scriptedRunner(vector)
-  const imageUtils = createImageUtils({ runner, imageService }, optionsOf(vector))
+  const imageUtils = createCinderImageUtils({ runner, imageService }, optionsOf(vector))
   const imageId = await prepare(vector, imageService)
   const end = (ended: string, returned?: unknown): Outcome => ({
     ended,
@@ -203,7 +199,7 @@ async function prepare(vector: Vector, imageService: ImageService): Promise<stri
   return (await imageService.create({}, metadata, { data: { open } })).id
 }
 
-async function call(vector: Vector, imageUtils: ImageUtils, imageId: string): Promise<unknown> {
+async function call(vector: Vector, imageUtils: CinderImageUtils, imageId: string): Promise<unknown> {
   const { fn, args } = vector
   const words = keywords(vector)
   switch (fn) {
@@ -235,7 +231,7 @@ async function call(vector: Vector, imageUtils: ImageUtils, imageId: string): Pr
 }
 
 /** What the process may read, and whose it is, is the vector's word. */
-async function chown({ args, fake = {} }: Vector, imageUtils: ImageUtils): Promise<unknown> {
+async function chown({ args, fake = {} }: Vector, imageUtils: CinderImageUtils): Promise<unknown> {
   const look = async () => ({ accessible: fake['access'] === true, ownerId: fake['owner'] as number })
   const options = { look, userId: fake['uid'] as number } as CallOptions
   const body = async (): Promise<string> => {
