@@ -37,11 +37,24 @@ export function hasBlockXor(): boolean {
 /** Where the memory is imported from. */
 const [moduleName, memoryName] = ['disk', 'memory']
 
+/** Sectors whose tweaks are made side by side: each waits for the one before it, and the processor for none. */
+const together = 4
+
 /** What combines blocks in a memory, at some GiB/s. */
 export function createBlockXor(memory: PageMemory): BlockXor {
   const module = new WebAssembly.Module(assemble())
   const { exports } = new WebAssembly.Instance(module, { [moduleName]: { [memoryName]: memory } })
-  return exports as BlockXor
+  const { several, single, ...rest } = exports as Pick<BlockXor, 'xor'> &
+    Readonly<Record<'several' | 'single', BlockXor['tweak']>>
+  return {
+    ...rest,
+    tweak(data, vectors, sectors, blocks) {
+      const groups = Math.floor(sectors / together)
+      if (groups > 0) several(data, vectors, groups, blocks)
+      const done = groups * together
+      if (sectors > done) single(data + done * blocks * 16, vectors + done * 16, sectors - done, blocks)
+    },
+  }
 }
 
 /*
@@ -71,7 +84,7 @@ const vector = (operation: number, ...immediates: readonly number[]): Code => [
   ...unsigned(operation),
   ...immediates,
 ]
-const load = vector(0, 0, 0)
+const load = (offset = 0): Code => vector(0, 0, offset)
 const store = vector(11, 0, 0)
 const xor = vector(81)
 const and = vector(78)
@@ -93,63 +106,75 @@ function list(items: readonly Code[]): Code {
   return [...unsigned(items.length), ...items.flat()]
 }
 
+function body(locals: readonly Code[], code: Code): Code {
+  return sized([...list(locals), ...code, ...end])
+}
+
 function assemble(): Uint8Array {
   const section = (id: number, content: Code): Code => [id, ...sized(content)]
   const parameters = (count: number): Code => [0x60, ...list(Array.from({ length: count }, () => [i32])), 0]
   const sharedMemory = [2, 3, 1, ...unsigned(65_536)]
-  const body = (locals: readonly Code[], code: Code): Code => sized([...list(locals), ...code, ...end])
   return Uint8Array.from([
     ...magic,
     ...section(1, list([parameters(4), parameters(7)])),
     ...section(2, list([[...name(moduleName), ...name(memoryName), ...sharedMemory]])),
-    ...section(3, list([[0], [1]])),
+    ...section(3, list([[0], [0], [1]])),
     ...section(
       7,
       list([
-        [...name('tweak'), 0, 0],
-        [...name('xor'), 0, 1],
+        [...name('several'), 0, 0],
+        [...name('single'), 0, 1],
+        [...name('xor'), 0, 2],
       ]),
     ),
-    ...section(
-      10,
-      list([
-        body(
-          [
-            [1, i32],
-            [2, v128],
-          ],
-          tweakBody(),
-        ),
-        body([], xorBody()),
-      ]),
-    ),
+    ...section(10, list([tweakBody(together), tweakBody(1), body([], xorBody())])),
   ])
 }
 
-function tweakBody(): Code {
-  const [data, vectors, sectors, blocks, sectorEnd, tweak, other] = [0, 1, 2, 3, 4, 5, 6] as const
+/** @param lanes sectors at once */
+function tweakBody(lanes: number): Code {
+  const [data, vectors, groups, blocks, sectorEnd, signs] = [0, 1, 2, 3, 4, 4 + lanes] as const
+  const each = Array.from({ length: lanes }, (_, lane) => lane)
+  // Where each sector is: the first one in `data`, the others behind `sectorEnd`.
+  const place = (lane: number): number => (lane === 0 ? data : sectorEnd + lane)
+  const tweak = (lane: number): number => signs + 1 + lane
+  const sectorBytes = [...get(blocks), ...constant(4), ...shiftLeft]
   // The highest bits of 64 each: that of the second goes into the first as 0x87, that of the first into the second.
-  const signs = [...get(tweak), ...constant(31), ...vector(172)]
   const swapped = vector(13, 12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3)
   const kept = vector(12, 0x87, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
-  const carries = [...signs, ...tee(other), ...get(other), ...swapped, ...kept, ...and]
-  return repeat(
-    [...get(vectors), ...load, ...set(tweak)],
-    [...get(data), ...get(blocks), ...constant(4), ...shiftLeft, ...add, ...set(sectorEnd)],
+  const double = (lane: number): Code => {
+    const shifted = [...get(tweak(lane)), ...get(tweak(lane)), ...vector(206)]
+    const found = [...get(tweak(lane)), ...constant(31), ...vector(172), ...tee(signs), ...get(signs)]
+    return [...shifted, ...found, ...swapped, ...kept, ...and, ...xor, ...set(tweak(lane))]
+  }
+  const combine = (lane: number): Code => {
+    const combined = [...get(place(lane)), ...load(), ...get(tweak(lane)), ...xor]
+    return [...get(place(lane)), ...combined, ...store]
+  }
+  const code = repeat(
+    ...each.map((lane) => [...get(vectors), ...load(16 * lane), ...set(tweak(lane))]),
+    [...get(data), ...sectorBytes, ...add, ...set(sectorEnd)],
+    ...each.slice(1).map((lane) => [...get(place(lane - 1)), ...sectorBytes, ...add, ...set(place(lane))]),
     repeat(
-      [...get(data), ...get(data), ...load, ...get(tweak), ...xor, ...store],
-      [...get(tweak), ...get(tweak), ...vector(206), ...carries, ...xor, ...set(tweak)],
+      ...each.flatMap((lane) => [combine(lane), double(lane)]),
+      ...each.slice(1).map((lane) => advance(place(lane), constant(16))),
       [...get(data), ...constant(16), ...add, ...tee(data), ...get(sectorEnd), ...isLess],
     ),
-    advance(vectors, constant(16)),
-    [...get(sectors), ...constant(1), ...subtract, ...tee(sectors)],
+    [...get(place(lanes - 1)), ...set(data)],
+    ...each.map(() => advance(vectors, constant(16))),
+    [...get(groups), ...constant(1), ...subtract, ...tee(groups)],
   )
+  const locals = [
+    [lanes, i32],
+    [1 + lanes, v128],
+  ]
+  return body(locals, code)
 }
 
 function xorBody(): Code {
   const [one, oneStep, other, otherStep, out, outStep, count] = [0, 1, 2, 3, 4, 5, 6] as const
   return repeat(
-    [...get(out), ...get(one), ...load, ...get(other), ...load, ...xor, ...store],
+    [...get(out), ...get(one), ...load(), ...get(other), ...load(), ...xor, ...store],
     advance(one, get(oneStep)),
     advance(other, get(otherStep)),
     advance(out, get(outStep)),

@@ -219,7 +219,10 @@ async function diffuse(key: Uint8Array, hash: LuksHash, crypto: LuksCrypto): Pro
 }
 
 /** The work goes on for a while after an abort, but nobody waits for it. */
-async function orAbort<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+export async function orAbort<Result>(
+  work: Promise<Result>,
+  signal: AbortSignal | undefined,
+): Promise<Result> {
   if (signal === undefined) return await work
   signal.throwIfAborted()
   const { promise, reject } = Promise.withResolvers<never>()

@@ -6,7 +6,7 @@ import { type LuksHash, type LuksKdf, luks1Bytes, luksStripes, type Pbkdf2 } fro
 import { measureArgon2, measurePbkdf2 } from './measure-kdf.ts'
 import { luksCrypto } from './node-crypto.ts'
 import { createSectorCipher } from './sector-cipher.ts'
-import { hashBytes, mergeStripes } from './unlock.ts'
+import { hashBytes, mergeStripes, orAbort } from './unlock.ts'
 
 /** What a container is to be. */
 export interface LuksShape {
@@ -57,7 +57,8 @@ export async function writeLuksHeader(
       iterations: kdf.type === 'pbkdf2' ? Math.max(leastIterations, Math.floor(kdf.iterations / 8)) : 100_000,
       salt: random(saltBytes),
     }
-    const digest = await luksCrypto().derive(key, proof, version === 1 ? 20 : hashBytes[hash])
+    const digestBytes = version === 1 ? 20 : hashBytes[hash]
+    const digest = await orAbort(luksCrypto().derive(key, proof, digestBytes), signal)
     const made = { shape, kdf, areaBytes, proof, digest, uuid: uuidOf(random(16)) }
     const header = new Uint8Array(areaOffset + areaBytes)
     header.set(material, areaOffset)
@@ -131,7 +132,7 @@ async function sealKey(
   const crypto = luksCrypto()
   const length = keyBytes * luksStripes
   const material = new Uint8Array(Math.ceil(length / 512) * 512)
-  const slotKey = await crypto.derive(passphrase, kdf, keyBytes)
+  const slotKey = await orAbort(crypto.derive(passphrase, kdf, keyBytes), signal)
   try {
     signal?.throwIfAborted()
     material.set(random(length - keyBytes))

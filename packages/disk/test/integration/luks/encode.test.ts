@@ -141,6 +141,18 @@ describe('what is asked for', () => {
     await expect(image.writeTo(target as never)).rejects.toThrow('its key is gone')
   })
 
+  test('an abort does not wait for the key', async () => {
+    const reason = new Error('enough')
+    const abort = new AbortController()
+    const luks = { passphrase, iterations: 20_000_000 }
+    const asked = encodeDisk(await disk(), { format: 'luks', luks, signal: abort.signal })
+    setTimeout(() => abort.abort(reason), 20)
+    const start = performance.now()
+    await expect(asked).rejects.toBe(reason)
+    // Deriving it takes several seconds.
+    expect(performance.now() - start).toBeLessThan(2000)
+  })
+
   test.each([
     [{ cipher: 'serpent-xts-plain64' }, 'serpent-xts-plain64'],
     [{ keyBytes: 20 }, '20 bytes'],
