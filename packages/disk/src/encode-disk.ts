@@ -1,4 +1,11 @@
-import { type Disk, type EncodedImage, type Extent, InvalidError } from '@disk-image/core'
+import {
+  type CallOptions,
+  type Disk,
+  type EncodedImage,
+  type Extent,
+  InvalidError,
+  KiB,
+} from '@disk-image/core'
 import type { EncodeOptions } from './encode/encode-options.ts'
 import { concatDisks, type DiskPart } from './blocks/concat-disk.ts'
 import { encodeLuks } from './luks/encode-luks.ts'
@@ -9,7 +16,8 @@ import { encodeVdi } from './vdi/encode-vdi.ts'
 import { encodeVhd } from './vhd/encode-vhd.ts'
 import { encodeVhdx } from './vhdx/encode-vhdx.ts'
 import { encodeVmdk } from './vmdk/encode-vmdk.ts'
-import type { RawDisk } from './raw/open-raw.ts'
+import type { FileRange } from './blocks/block-map.ts'
+import { openRaw, type RawDisk } from './raw/open-raw.ts'
 
 /** A format that is written here, in qemu-img's terms. */
 export type EncodableFormat = 'luks' | 'parallels' | 'qcow2' | 'raw' | 'vdi' | 'vhdx' | 'vmdk' | 'vpc'
@@ -50,7 +58,26 @@ export async function encodeDisk(disk: Disk, options: EncodeDiskOptions): Promis
       reason: `${options.format as string} is not written here; ${encodableFormats.join(', ')} are`,
     })
   }
-  return encoders[options.format](growDisk(disk, options), options)
+  const known = options.format === 'luks' ? disk : await knowZeros(disk, options)
+  return encoders[options.format](growDisk(known, options), options)
+}
+
+/** Blocks so small are taken for data where they are stored. */
+const fineBlockBytes = 64 * KiB
+
+/**
+ * A disk that tells zeros from data. What is stored in large blocks, or all of it as in a fixed VHD, has zeros among
+ * its data, which only reading tells. A qcow2's own clusters are as small as those that are written.
+ */
+async function knowZeros(disk: Disk, { signal }: CallOptions): Promise<Disk> {
+  if ('storedExtents' in disk) return disk
+  if ('clusterSize' in disk && (disk as { readonly clusterSize: number }).clusterSize <= fineBlockBytes)
+    return disk
+  return openRaw(disk, { holes: holesOf(disk, signal) })
+}
+
+async function* holesOf(disk: Disk, signal: AbortSignal | undefined): AsyncGenerator<FileRange, void, void> {
+  for await (const extent of disk.extents({ signal })) if (extent.kind !== 'data') yield extent
 }
 
 /** The same disk with zeros behind it, up to the size that is asked for. */

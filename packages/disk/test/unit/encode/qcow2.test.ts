@@ -1,7 +1,7 @@
 import { mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { EncodedImage } from '@disk-image/core'
+import type { Disk, EncodedImage } from '@disk-image/core'
 import { encodeDisk, openRaw, type Qcow2EncodeOptions } from '@disk-image/disk'
 import { parseQcow2 } from '@disk-image/disk/layouts'
 import { expect, test } from 'vitest'
@@ -14,6 +14,12 @@ const TiB = 1024 ** 4
 async function head(image: EncodedImage): Promise<Uint8Array> {
   for await (const chunk of image.open()) return chunk
   throw new Error('it has no bytes')
+}
+
+async function join(image: EncodedImage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of image.open()) chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks)
 }
 
 async function drain(image: EncodedImage): Promise<void> {
@@ -53,6 +59,33 @@ test.each([0, 10, 1.5, Number.NaN])('level %d compresses nothing', async (compre
   const disk = await openRaw(readerOf(new Uint8Array(512)))
   const options = { format: 'qcow2', qcow2: { compression: 'zlib' }, compressionLevel } as const
   await expect(encodeDisk(disk, options)).rejects.toThrow(`level ${compressionLevel}`)
+})
+
+test('zeros among the data of a disk that is stored in large blocks are left out', async () => {
+  const content = new Uint8Array(12 * MiB)
+  for (const at of [100, 3 * MiB, 11 * MiB]) content.fill(7, at, at + 5000)
+  const raw = await openRaw(readerOf(content), { holes: [{ offset: 4 * MiB, length: 4 * MiB }] })
+  const close = (): Promise<void> => raw.close()
+  const blocks: Disk = {
+    size: raw.size,
+    close,
+    read: (offset, length, into) => raw.read(offset, length, into),
+    copyTo: (receiver, options) => raw.copyTo(receiver, options),
+    [Symbol.asyncDispose]: close,
+    // oxlint-disable-next-line typescript/require-await -- as a disk's are
+    async *extents() {
+      yield* raw.storedExtents()
+    },
+  }
+  for (const compression of ['none', 'zlib'] as const) {
+    for (const measure of [true, false]) {
+      const options = { format: 'qcow2', qcow2: { compression }, workers: 0, measure } as const
+      const [one, other] = await Promise.all([encodeDisk(raw, options), encodeDisk(blocks, options)])
+      const bytes = await join(one)
+      expect(bytes.length).toBeLessThan(MiB)
+      expect((await join(other)).equals(bytes)).toBe(true)
+    }
+  }
 })
 
 test('places are given without gap or overlap, however large the disk', () => {
