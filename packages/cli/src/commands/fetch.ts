@@ -39,6 +39,8 @@ Examples:
   $ disk-image fetch IMAGE disk.raw                           into a file, with holes where there are zeroes
   $ disk-image fetch ./disk.qcow2 /dev/vg0/volume --checksum sha256:9f86…
   $ disk-image fetch https://host/disk.qcow2 /dev/vg0/volume --checksum https://host/SHA256SUMS
+  $ disk-image fetch oci://quay.io/containerdisks/fedora:40 disk.raw
+  $ disk-image fetch s3://bucket/disk.qcow2 disk.raw --endpoint-url https://minio.example.org
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
   $ disk-image fetch IMAGE disk.raw --size 512M               into a file of 512 MiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
