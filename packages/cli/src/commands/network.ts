@@ -65,12 +65,23 @@ async function readConnection(
   }
 }
 
-/** How a URL is read. */
-export async function readUrlOptions(session: Session, url: string): Promise<HttpSourceOptions> {
+/**
+ * How a URL is read.
+ *
+ * @param isStrangers whether somebody else chose the server: then only a netrc file, which names its hosts, signs in
+ */
+export async function readUrlOptions(
+  session: Session,
+  url: string,
+  isStrangers = false,
+): Promise<HttpSourceOptions> {
   const { urlCredentials } = await import('@disk-image/sources')
   const { environment, workingDirectory } = session.io
   return {
-    ...(await urlCredentials(url, { environment, workingDirectory })),
+    ...(await urlCredentials(url, {
+      environment: isStrangers ? { NETRC: environment['NETRC'] } : environment,
+      workingDirectory,
+    })),
     ...(await readConnection(session)),
   }
 }
@@ -90,7 +101,11 @@ export async function readRegistryOptions(
 }
 
 /** How what a word names is reached. */
-export async function readNetworkOptions(session: Session, reference: string): Promise<NetworkOptions> {
+export async function readNetworkOptions(
+  session: Session,
+  reference: string,
+  isStrangers = false,
+): Promise<NetworkOptions> {
   const flags = session.flags as GlobalFlags & NetworkFlags
   if (/^oci:/i.test(reference)) {
     const { platform, layer } = flags
@@ -101,5 +116,5 @@ export async function readNetworkOptions(session: Session, reference: string): P
     const { environment } = session.io
     return { s3: { ...(await readConnection(session)), environment, endpointUrl, region, profile } }
   }
-  return { url: await readUrlOptions(session, reference) }
+  return { url: await readUrlOptions(session, reference, isStrangers) }
 }

@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { GiB } from '@disk-image/core'
 import type { CloudOptions, FleetWorker } from '@disk-image/fleet'
+import type { NetworkOptions } from '@disk-image/image-utils'
 
 import { type GlobalFlags, openStore, type Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -26,6 +27,7 @@ interface WorkerFlags extends FleetFlags {
   readonly lease?: number
   readonly grace: number
   readonly passphrase?: readonly string[]
+  readonly privateSources?: boolean
   readonly name?: string
   readonly hostName?: string
 }
@@ -68,6 +70,7 @@ export function addWorkerCommand(program: Command, perform: Perform): void {
       'a passphrase that jobs may name, to open encrypted images; may be repeated',
       collect,
     )
+    .option('--private-sources', 'let the sources of jobs lead to private addresses too: to your own servers')
     .option('--name <name>', 'of this worker (default: host and process)')
     .option('--host-name <name>', 'of this host, for workers in containers')
     .addHelpText('after', notes)
@@ -97,7 +100,7 @@ async function start(session: Session, flags: WorkerFlags): Promise<FleetWorker>
     prefix: flags.prefix,
     name: flags.name,
     host: flags.hostName,
-    imageUtils: await session.imageUtils(),
+    imageUtils: await session.imageUtils({ network: (reference) => networkOf(session, flags, reference) }),
     logger: session.logger,
     meter: await globalMeter(),
     clouds: cloudsOf(session, flags),
@@ -121,6 +124,18 @@ async function start(session: Session, flags: WorkerFlags): Promise<FleetWorker>
     passphrases: passphrasesOf(session, flags),
     leaseMs: flags.lease === undefined ? undefined : flags.lease * 1000,
   })
+}
+
+/** Whoever submits a job is a stranger: its source leads to the public internet only, unless the operator says more. */
+async function networkOf(
+  session: Session,
+  { privateSources = false }: WorkerFlags,
+  reference: string,
+): Promise<NetworkOptions> {
+  const { readNetworkOptions } = await import('./network.ts')
+  const { url, oci, s3 } = await readNetworkOptions(session, reference, true)
+  const allow = { privateAddresses: privateSources }
+  return { url: { ...url, allow }, oci: { ...oci, allow }, s3: { ...s3, allow } }
 }
 
 /** Files by the names that jobs have for them. */

@@ -1,5 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
@@ -193,15 +196,28 @@ test('a source is read no faster than --limit-rate says', async () => {
 
 test('a list takes every word but standard input', async () => {
   await using bench = await openWorkbench()
+  const server = createServer((_request, response) => response.end(data)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk?token=secret`
   const id = await makeImage(bench, 'disk')
   await mkdir(bench.path('files'))
   await writeFile(bench.path('files/a'), data)
   await writeFile(
     bench.path('list'),
-    [`${id} a.raw`, 'disk b.raw', `./files/a c.raw as=raw checksum=${hashOf('sha256')}`].join('\n'),
+    [
+      `${id} a.raw`,
+      'disk b.raw',
+      `./files/a c.raw as=raw checksum=${hashOf('sha256')}`,
+      `${url} d.raw as=raw`,
+    ].join('\n'),
   )
-  expect((await bench.run(['fetch', '--list', 'list'])).exitCode).toBe(0)
-  for (const name of ['a.raw', 'b.raw', 'c.raw']) expect(await readFile(bench.path(name))).toEqual(data)
+  const { exitCode, stdout, stderr } = await bench.run(['fetch', '--list', 'list'])
+  server.close()
+  expect(exitCode).toBe(0)
+  expect(`${stdout}${stderr}`).not.toContain('secret')
+  expect(stdout).toMatch(/d\.raw.*unverified/)
+  for (const name of ['a.raw', 'b.raw', 'c.raw', 'd.raw'])
+    expect(await readFile(bench.path(name))).toEqual(data)
   await writeFile(bench.path('list'), '- a.raw\nftp://host/x b.raw\n')
   const refused = await bench.run(['fetch', '--list', 'list'])
   expect(refused.exitCode).toBe(2)

@@ -1,5 +1,9 @@
 import path from 'node:path'
 import { execFile } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -158,6 +162,29 @@ test('an image goes by its name, and an encrypted one is opened with what the wo
   expect(await failed({ ...job, volume: volume(), source: 'image:none' })).toBe('IMAGE_NOT_FOUND')
   const hash = { algorithm: 'sha256', value: '00'.repeat(32) }
   expect(await failed({ ...job, volume: volume(), hash })).toBe('IMAGE_DOWNLOAD_FAILED')
+})
+
+test("a job's source leads to the public internet only, unless the worker is told more", async () => {
+  const bytes = randomBytes(MiB)
+  const hash = { algorithm: 'sha256', value: createHash('sha256').update(bytes).digest('hex') }
+  const server = createServer((_request, response) => response.end(bytes)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const source = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.raw`
+  const job = (): FleetJob => ({ type: 'fetch', source, sourceFormat: 'raw', hash, volume: volume() })
+  try {
+    const worker = await createWorker(options)
+    const refused = await fleet.wait((await fleet.submit(job())).id)
+    expect(refused.error).toMatchObject({ code: 'ADDRESS_REFUSED' })
+    await worker.close()
+    const network = { url: { allow: { privateAddresses: true } } }
+    const told = createImageUtils({ network }, { imageConversionDir: farm.file('conversion') })
+    await using _worker = await createWorker({ ...options, imageUtils: told })
+    const allowed = job()
+    expect(await done(allowed)).toMatchObject({ imageId: source, verified: [hash], warnings: [] })
+    expect((await readFile('volume' in allowed ? allowed.volume : '')).equals(bytes)).toBe(true)
+  } finally {
+    server.close()
+  }
 })
 
 test('the same job is there once, until another one fills its volume', async () => {
