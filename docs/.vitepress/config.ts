@@ -18,6 +18,7 @@ const guide: Item[] = [
     text: 'Tasks',
     items: [
       { text: 'A volume from an image', link: '/guide/volume-from-image' },
+      { text: 'From anywhere', link: '/guide/from-anywhere' },
       { text: 'An image from a URL', link: '/guide/image-from-url' },
       { text: 'From and to a registry', link: '/guide/registry' },
       { text: 'From S3', link: '/guide/s3' },

@@ -17,6 +17,7 @@ export type NamedImage = RequestedImage & { readonly imageId: string }
 /** How one image is put onto its volume. */
 export interface TransferFlags extends EncryptionFlags, SourceFlags {
   readonly cache?: string
+  readonly verify?: 'strict' | 'fallback' | 'none'
   /** GiB. */
   readonly cacheSize?: number
   readonly as?: string
@@ -58,6 +59,7 @@ export function readTransfer(
     volumeSubformat: flags.subformat,
     volumeSizeGiB: flags.size,
     disableSparse: flags.disableSparse,
+    verify: flags.verify,
     verifyBeforeWrite: flags.verifyBeforeWrite,
     connections: flags.connections,
     preferStores: flags.preferStore,

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type {
   ImageToVolumePlan,
   ImageToVolumeReport,
@@ -88,6 +88,12 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option('--cache-size <size>', 'of the cache (default: 100G)', size('--cache-size', { plain: 'G' }))
     .option('--dry-run', 'the plan: steps, space, what would be refused; writes nothing')
     .option('--disable-sparse', 'write zeroes too')
+    .addOption(
+      new Option(
+        '--verify <how>',
+        'strict: refuse what has no hash to compare with; none: compare only sizes and --checksum',
+      ).choices(['strict', 'fallback', 'none']),
+    )
     .option('--verify-before-write', 'write nothing before everything is verified')
     .option('--no-sync', 'end before the disk has everything: sooner, and lost when the power goes')
     .option('--connections <n>', 'parallel connections of the download', wholeNumber('--connections', 1))
