@@ -12,6 +12,11 @@ export interface TextStream {
 export interface Io {
   readonly stdout: TextStream
   readonly stderr: TextStream
+  /**
+   * Takes standard output for bytes: text for it goes to standard error from then on. Each write resolves when the
+   * bytes are taken. Absent where there is none.
+   */
+  readonly takeOutput?: (() => (bytes: Uint8Array) => Promise<void>) | undefined
   /** Opens standard input; absent where there is none. */
   readonly stdin?: (() => AsyncIterable<Uint8Array>) | undefined
   readonly environment: Readonly<Record<string, string | undefined>>

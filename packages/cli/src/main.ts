@@ -1,6 +1,7 @@
 import { addAbortSignal } from 'node:stream'
 import { keepCompiledCode } from './compile-cache.ts'
 import { exitCodes } from './exit-code.ts'
+import type { TextStream } from './io.ts'
 
 // Before anything is loaded that is worth keeping.
 keepCompiledCode(process.env)
@@ -28,8 +29,18 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
+let text: TextStream = process.stdout
 const exitCode = await run(process.argv.slice(2), {
-  stdout: process.stdout,
+  get stdout() {
+    return text
+  },
+  takeOutput: () => {
+    text = process.stderr
+    return (bytes) =>
+      new Promise((resolve, reject) => {
+        process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))
+      })
+  },
   stderr: process.stderr,
   // Ctrl-C ends the wait for a list that somebody still writes.
   stdin: () => addAbortSignal(controller.signal, process.stdin),

@@ -7,7 +7,7 @@ import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
-import { holdOperand, openStream, resolveDestination, resolveOperand } from './file-source.ts'
+import { holdOperand, openDestination, openStream, resolveDestination, resolveOperand } from './file-source.ts'
 import {
   lookUpChecksums,
   openWord,
@@ -38,6 +38,7 @@ Examples:
   $ disk-image convert disk.qcow2 disk.raw --from qcow2 --to raw
   $ disk-image convert disk.raw disk.vhd --from raw --to vhd --subformat fixed
   $ disk-image convert disk.raw volume.luks --from raw --to luks --passphrase-file secret
+  $ disk-image convert disk.raw - --from raw --to qcow2 --compress zstd | ssh host 'cat > disk.qcow2'
   $ disk-image convert disk.raw.xz disk.raw --from raw --to raw
   $ disk-image convert machine.ova system.raw data.raw --from vmdk --to raw
   $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw --from vmdk --to raw`
@@ -54,7 +55,7 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     )
     .argument(
       '<dest...>',
-      'a file, made when missing, or a block device, never made; before it the parts of a VMDK',
+      'a file, made when missing, a block device, never made, or - for standard output; before it the parts of a VMDK',
     )
     .option(
       '--from <format>',
@@ -96,7 +97,7 @@ async function convert(
 ): Promise<void> {
   const { to, compress = 'none' } = flags
   const name = operand(operands, 0)
-  const destination = resolveDestination(session, operand(operands, operands.length - 1))
+  const destinationName = operand(operands, operands.length - 1)
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   const word = await readSourceWord(name, 'file')
   // What an image is, its record says.
@@ -111,6 +112,7 @@ async function convert(
   if (await convertSource(session, imageUtils, wanted, word, operands)) return
   const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
   const { first, siblings } = await findParts(session, parts, from)
+  const { volume: destination, target } = openDestination(session, destinationName)
   await using held = await holdOperand(session, first)
   const source = held.name
   for (const part of [held.path, ...siblings]) await checkDifferent(destination, await stat(part))
@@ -129,11 +131,12 @@ async function convert(
     imageId: source,
     disableSparse: flags.disableSparse,
     siblings,
+    target,
     throttle: readManner(flags).throttle,
   })
   const durationSeconds = (performance.now() - startedMs) / 1000
-  const result = await stat(destination)
-  const sizeBytes = result.isFile() ? result.size : undefined
+  const result = target === undefined ? await stat(destination) : undefined
+  const sizeBytes = result?.isFile() === true ? result.size : undefined
   const size = sizeBytes === undefined ? '' : `, ${exactBytes(sizeBytes)}`
   session.answer(
     { source, destination, from, to, ...(sizeBytes === undefined ? {} : { sizeBytes }), durationSeconds },
@@ -172,8 +175,11 @@ async function convertSource(
   if (disks.length > 0 && disks.length !== destinations.length) {
     throw new UsageError('Give one DEST for each --disk, in the same order.')
   }
+  const [only = ''] = destinations
   const volumes = destinations.map((destination, index) => ({
-    volume: resolveDestination(session, destination),
+    ...(destinations.length === 1
+      ? openDestination(session, only)
+      : { volume: resolveDestination(session, destination) }),
     disk: disks[index],
   }))
   if (found !== undefined) for (const { volume } of volumes) await checkDifferent(volume, found)

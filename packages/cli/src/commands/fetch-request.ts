@@ -8,7 +8,7 @@ import type {
   SourceCacheOptions,
 } from '@disk-image/image-utils'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
-import { resolveDestination } from './file-source.ts'
+import { openDestination } from './file-source.ts'
 import { readManner, type SourceFlags } from './open-word.ts'
 
 /** What is fetched, and what it is called. */
@@ -54,7 +54,7 @@ export function readTransfer(
     imageService: store?.imageService,
     context: store?.context,
     ...image,
-    volume: resolveDestination(session, volume),
+    ...openDestination(session, volume),
     volumeFormat: flags.format,
     volumeSubformat: flags.subformat,
     volumeSizeGiB: flags.size,

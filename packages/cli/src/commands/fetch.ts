@@ -44,6 +44,7 @@ Examples:
   $ disk-image fetch IMAGE /dev/vg0/volume --size 20          onto a block device, if it fits into 20 GiB
   $ disk-image fetch IMAGE disk.raw --size 512M               into a file of 512 MiB
   $ disk-image fetch IMAGE disk.vmdk --format vmdk --subformat streamOptimized
+  $ disk-image fetch IMAGE - --format qcow2 | ssh host 'cat > disk.qcow2'
   $ disk-image fetch OVA system.raw data.raw                  each disk of an OVA onto its own volume, in one pass
   $ disk-image fetch IMAGE /dev/vg0/volume --dry-run          what would happen, and what would be refused
   $ disk-image fetch --list images.txt --jobs 4               one image on each line of a file
@@ -60,7 +61,7 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     )
     .argument(
       '[dest...]',
-      'a file, made when missing, or a block device, never made; of an OVA one for each disk',
+      'a file, made when missing, a block device, never made, or - for standard output; of an OVA one for each disk',
     )
     .option(
       '--format <format>',
@@ -150,7 +151,9 @@ async function fetchImage(
 ): Promise<ExitCode> {
   const [name = '', ...destinations] = operands
   const flags = await lookUpChecksums(session, given, name)
-  for (const destination of destinations) resolveDestination(session, destination)
+  const isOutput = destinations.includes('-')
+  if (isOutput && flags.dryRun === true) throw new UsageError('--dry-run is for a file or block device.')
+  if (isOutput && destinations.length > 1) resolveDestination(session, '-')
   const word = await readSourceWord(name, 'image')
   const store = word.kind === 'image' ? await session.store() : undefined
   // The thread that hashes starts while this one loads the rest: the data is here before it otherwise.

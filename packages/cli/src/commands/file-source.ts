@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isatty } from 'node:tty'
-import { InvalidError, type UploadSource } from '@disk-image/core'
+import { InvalidError, type Target, type UploadSource } from '@disk-image/core'
 import { allocateBuffer, writeFully } from '@disk-image/io'
 import type { HeldFile } from '@disk-image/host'
 import type { Session } from '../session.ts'
@@ -50,7 +50,52 @@ export async function holdOperand(session: Session, name: string): Promise<HeldF
  */
 export function resolveDestination(session: Session, name: string): string {
   if (name !== '-') return session.resolve(name)
-  throw new UsageError('A disk is not written to standard output: give a file or a block device.')
+  throw new UsageError('Several disks are not written to standard output: give files or block devices.')
+}
+
+/** Where one disk goes: a path, or with `-` standard output, which takes it from its start to its end. */
+export interface Destination {
+  /** Absolute, or what a report calls it. */
+  readonly volume: string
+  readonly target?: Target | undefined
+}
+
+/** @throws {UsageError} for `-` where standard output is a terminal, or is not there */
+export function openDestination(session: Session, name: string): Destination {
+  if (name !== '-') return { volume: session.resolve(name) }
+  const { io } = session
+  if (io.stdout.isTTY === true) {
+    throw new UsageError('Standard output is a terminal: send it to a file or a pipe, or give a file.')
+  }
+  if (io.takeOutput === undefined) throw new UsageError('There is no standard output here.')
+  return { volume: 'standard output', target: outputTarget(io.takeOutput()) }
+}
+
+/** What is written can't be taken back: the exit code says whether it is whole. */
+function outputTarget(take: (bytes: Uint8Array) => Promise<void>): Target {
+  const zeros = allocateBuffer(chunkBytes)
+  let position = 0
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    try {
+      await take(bytes)
+    } catch (cause) {
+      throw new InvalidError({ reason: 'Whoever read standard output has gone.', cause })
+    }
+    position += bytes.length
+  }
+  const zero = async (_offset: number, length: number): Promise<void> => {
+    for (let left = length; left > 0; left -= zeros.length) {
+      await write(zeros.subarray(0, Math.min(left, zeros.length)))
+    }
+  }
+  const abandon = (): Promise<void> => Promise.resolve()
+  return {
+    write,
+    zero,
+    commit: (sizeBytes) => zero(position, sizeBytes - position),
+    abandon,
+    [Symbol.asyncDispose]: abandon,
+  }
 }
 
 /** A file whose bytes are uploaded. */

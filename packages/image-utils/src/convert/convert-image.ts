@@ -1,4 +1,4 @@
-import { type CallOptions, InvalidError, type QemuImgInfo, toQemuFormat } from '@disk-image/core'
+import { type CallOptions, InvalidError, type QemuImgInfo, type Target, toQemuFormat } from '@disk-image/core'
 import { checkImageFormat as checkFormatOf } from '@disk-image/format-policy'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { chownIfNeeded, resolvePlace } from '@disk-image/host'
@@ -54,6 +54,8 @@ export interface ConvertImageOptions extends CallOptions {
   /** What `qemuImgInfo` said of the source, where that is known. The source is inspected all the same. */
   readonly data?: QemuImgInfo | undefined
   readonly disableSparse?: boolean | undefined
+  /** What takes the bytes in place of the destination, from their start to their end. @default the destination */
+  readonly target?: Target | undefined
   /** Compression of a qcow2. zstd needs qemu 5.1 or newer to read. @default 'zlib' */
   readonly compression?: 'zlib' | 'zstd' | undefined
 }
@@ -78,7 +80,7 @@ export async function convertImage(
   const runAsRoot = options.runAsRoot ?? true
   const imageId = options.imageId ?? 'internal image'
   const throughRoot = services.options.rootHelper.length > 0 && runAsRoot
-  if (!throughRoot) await checkDestination(destination)
+  if (!throughRoot && options.target === undefined) await checkDestination(destination)
   const asked = toQemuFormat(outFormat)
   // As in the original, two passphrases always mean a LUKS volume, whatever format was asked for.
   const reencrypted = options.srcPassphraseFile !== undefined && options.passphraseFile !== undefined
@@ -93,7 +95,7 @@ export async function convertImage(
   const compress = (options.compress ?? false) && services.options.imageCompressOnUpload
   const throttle = options.throttle ?? services.throttle
   const { signal, onProgress, srcPassphraseFile, passphraseFile, cipherSpec, keyDerivationMs } = options
-  const needsRoot = throughRoot && !(await isWritable(destination))
+  const needsRoot = throughRoot && options.target === undefined && !(await isWritable(destination))
   const place = await resolvePlace(destination).catch(() => undefined)
   const target: RouteTarget = {
     name: destination,
@@ -103,6 +105,7 @@ export async function convertImage(
       volumeFormat === 'luks'
         ? luksCipherOf(cipherSpec) !== undefined
         : isWrittenByUs(volumeFormat, options.outSubformat, options.disableSparse),
+    inOrder: options.target !== undefined,
     needsTool: needsRoot || (throttle.prefix ?? []).length > 0,
     writesZeros: options.disableSparse === true,
     exists: place === undefined || place.found !== undefined,
@@ -117,6 +120,7 @@ export async function convertImage(
     call: { signal, onProgress },
     request: {
       volume: destination,
+      target: options.target,
       volumeSubformat: options.outSubformat,
       passphraseFile,
       sourcePassphraseFile: srcPassphraseFile,

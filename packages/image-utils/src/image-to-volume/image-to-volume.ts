@@ -72,7 +72,7 @@ export async function prepareVolumes(
   volumes: ArchiveToVolumesRequest['volumes'],
   purpose: 'volume' | 'plan' = 'volume',
 ): Promise<Job[]> {
-  await checkDifferent(volumes.map(({ volume }) => volume))
+  await checkDifferent(volumes.flatMap(({ volume, target }) => (target === undefined ? [volume] : [])))
   const jobs: Job[] = []
   for (const volume of volumes) jobs.push(await prepareJob(services, { ...opened, ...volume }, purpose))
   const [first] = jobs

@@ -104,9 +104,9 @@ export interface ImageToVolumeOptions extends CallOptions {
 
 /** What {@link ImageUtils.archiveToVolumes} is asked to do: as for one volume, but for which disk goes where. */
 export type ArchiveToVolumesRequest = RequestedImage &
-  Omit<ImageToVolumeOptions, 'disk' | 'volume' | 'volumeSizeGiB'> & {
+  Omit<ImageToVolumeOptions, 'disk' | 'target' | 'volume' | 'volumeSizeGiB'> & {
     /** One for each disk; without names, in the order in which the machine has the disks. */
-    readonly volumes: readonly Pick<ImageToVolumeOptions, 'disk' | 'volume' | 'volumeSizeGiB'>[]
+    readonly volumes: readonly Pick<ImageToVolumeOptions, 'disk' | 'target' | 'volume' | 'volumeSizeGiB'>[]
   }
 
 /** What {@link ImageUtils.imageToVolume} did. */
