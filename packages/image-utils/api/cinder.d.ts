@@ -11,6 +11,7 @@ import {
   Progress,
   QemuImgInfo,
   RequestContext,
+  Target,
   TemporaryFileOptions,
   TemporaryPath,
   VerifyPolicy,
@@ -119,6 +120,7 @@ interface ConvertImageOptions extends CallOptions {
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo | undefined;
   readonly disableSparse?: boolean | undefined;
+  readonly target?: Target | undefined;
   readonly compression?: "zlib" | "zstd" | undefined;
 }
 

@@ -111,8 +111,8 @@ export declare class AmbiguousImageNameError extends InvalidError$1 {
   constructor(imageName: string, candidates: readonly ImageCandidate[]);
 }
 
-type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB"> & {
-  readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB">[];
+type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "target" | "volume" | "volumeSizeGiB"> & {
+  readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "target" | "volume" | "volumeSizeGiB">[];
 };
 
 type BlockSize = string | number;
@@ -200,6 +200,7 @@ interface ConvertImageOptions extends CallOptions$1 {
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo$1 | undefined;
   readonly disableSparse?: boolean | undefined;
+  readonly target?: Target | undefined;
   readonly compression?: "zlib" | "zstd" | undefined;
 }
 

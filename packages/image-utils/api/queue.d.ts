@@ -39,8 +39,8 @@ import {
   S3SourceOptions,
 } from "@disk-image/sources";
 
-type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB"> & {
-  readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "volume" | "volumeSizeGiB">[];
+type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "target" | "volume" | "volumeSizeGiB"> & {
+  readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "target" | "volume" | "volumeSizeGiB">[];
 };
 
 type BlockSize = string | number;
@@ -128,6 +128,7 @@ interface ConvertImageOptions extends CallOptions {
   readonly imageId?: string | undefined;
   readonly data?: QemuImgInfo | undefined;
   readonly disableSparse?: boolean | undefined;
+  readonly target?: Target | undefined;
   readonly compression?: "zlib" | "zstd" | undefined;
 }
 

@@ -7,7 +7,13 @@ import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
-import { holdOperand, openDestination, openStream, resolveDestination, resolveOperand } from './file-source.ts'
+import {
+  holdOperand,
+  openDestination,
+  openStream,
+  resolveDestination,
+  resolveOperand,
+} from './file-source.ts'
 import {
   lookUpChecksums,
   openWord,

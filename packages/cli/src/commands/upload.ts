@@ -30,6 +30,7 @@ interface UploadFlags extends SourceFlags {
   readonly image?: string
   readonly diskFormat?: string
   readonly volumeFormat?: string
+  readonly subformat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly containerFormat?: 'bare' | 'compressed'
   readonly verify: 'strict' | 'fallback' | 'none'
@@ -43,6 +44,7 @@ filled. The id is what is printed. With --glance or --cloud, --store ID names a 
 
 Examples:
   $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2
+  $ disk-image upload /dev/vg0/volume --name vm --disk-format vmdk --subformat streamOptimized
   $ disk-image upload disk.raw --name disk --glance http://127.0.0.1:9292
   $ disk-image upload disk.qcow2 --volume-format qcow2 --disk-format qcow2 --name disk --property os_type=linux`
 
@@ -64,6 +66,7 @@ export function addUploadCommand(program: Command, perform: Perform): void {
       "what the volume is; never guessed (default: 'raw')",
       knownFormat('--volume-format', 'read'),
     )
+    .option('--subformat <name>', "a variant of the image's format, for example fixed or streamOptimized")
     .addOption(
       new Option('--compress <how>', "compression of a qcow2 (default: 'zlib')").choices([
         'none',
@@ -140,9 +143,9 @@ async function uploadSource(
 ): Promise<void> {
   const { diskFormat, containerFormat = 'bare' } = flags
   const diskAs = diskFormat ?? flags.volumeFormat
-  if (flags.compress !== undefined || containerFormat === 'compressed') {
+  if (flags.compress !== undefined || flags.subformat !== undefined || containerFormat === 'compressed') {
     throw new UsageError(
-      'What does not come from a file or block device is uploaded as it is: no compression.',
+      'What does not come from a file or block device is uploaded as it is: no compression, no subformat.',
     )
   }
   if (
@@ -308,6 +311,7 @@ async function uploadOrTakeBack(
       volumeFormat: flags.volumeFormat ?? 'raw',
       throttle: readManner(flags).throttle,
       compression: flags.compress,
+      diskSubformat: flags.subformat,
       verify: flags.verify,
       storeId,
       runAsRoot: session.runAsRoot,

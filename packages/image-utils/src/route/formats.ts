@@ -39,6 +39,7 @@ export function isReadByUs(format: string): boolean {
 
 /** What encoders of ours are asked for, by format; of what is not named here qemu-img knows more. */
 const subformats: Readonly<Record<string, readonly string[]>> = {
+  qcow2: [''],
   vmdk: ['', 'monolithicSparse', 'streamOptimized'],
 }
 

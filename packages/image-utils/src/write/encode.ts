@@ -22,13 +22,15 @@ export interface EncodeJob {
     readonly cipherSpec?: Cipher | undefined
     readonly keyDerivationMs?: number | undefined
   }
+  /** Of a qcow2. @default 'none' */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
   readonly call: CallOptions
 }
 
 /** Lays a disk out as it is asked for, at least as large as the target becomes. Close it where it can be. */
 export async function encodeFor(
   { encodeWorkers: workers }: Pick<Services, 'encodeWorkers'>,
-  { target, request, call }: EncodeJob,
+  { target, request, compression, call }: EncodeJob,
   disk: Disk,
 ): Promise<EncodedImage> {
   const { volumeSubformat = '', passphraseFile, cipherSpec, keyDerivationMs } = request
@@ -41,6 +43,7 @@ export async function encodeFor(
       format: target.format as EncodableFormat,
       subformat: volumeSubformat === '' ? usualSubformats[target.format] : volumeSubformat,
       sizeBytes: target.lengthBytes,
+      qcow2: { compression },
       luks: passphrase && { passphrase, keyDerivationMs, ...luksCipherOf(cipherSpec) },
     })
   } finally {

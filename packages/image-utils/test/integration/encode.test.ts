@@ -30,6 +30,7 @@ afterEach(async () => {
 
 /** Every format that is written in process, in each of its kinds. */
 const targets: readonly (readonly [format: string, subformat: string])[] = [
+  ['qcow2', ''],
   ['vmdk', ''],
   ['vmdk', 'monolithicSparse'],
   ['vmdk', 'streamOptimized'],

@@ -1,0 +1,66 @@
+import { execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { requireTool } from '@disk-image/testing'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { commandLine } from '../helpers/command.ts'
+
+const run = promisify(execFile)
+const MiB = 1024 ** 2
+let folder: string
+let disk: Buffer
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'disk-image-output-'))
+  await writeFile(path.join(folder, 'disk.raw'), randomBytes(3 * MiB + 512))
+  await truncate(path.join(folder, 'disk.raw'), 9 * MiB)
+  disk = await readFile(path.join(folder, 'disk.raw'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+/** Standard output as bytes, and what was said beside it. */
+async function bytesOf(...argv: string[]): Promise<{ stdout: Buffer; stderr: string }> {
+  const [file = '', ...rest] = commandLine(argv)
+  const options = { cwd: folder, encoding: 'buffer' as const, maxBuffer: 64 * MiB }
+  const { stdout, stderr } = await run(file, rest, options)
+  return { stdout, stderr: stderr.toString() }
+}
+
+const qemuImg = (...args: string[]) => run(requireTool('qemu-img'), args, { cwd: folder })
+
+test('a disk goes to standard output, whatever it was, and the report beside it', async () => {
+  await qemuImg('convert', '-f', 'raw', '-O', 'vhdx', 'disk.raw', 'disk.vhdx')
+  const converted = await bytesOf('convert', 'disk.vhdx', '-', '--from', 'vhdx', '--to', 'raw')
+  expect(converted.stdout.equals(disk)).toBe(true)
+  expect(converted.stderr).toContain('standard output: vhdx → raw')
+  const fetched = await bytesOf('fetch', './disk.vhdx', '-', '--json', '--size', '16M')
+  expect(fetched.stdout.length).toBe(16 * MiB)
+  expect(fetched.stdout.subarray(0, disk.length).equals(disk)).toBe(true)
+  expect(fetched.stdout.subarray(disk.length).every((byte) => byte === 0)).toBe(true)
+  expect(fetched.stderr).toContain('"volume": "standard output"')
+})
+
+test.each([
+  ['qcow2', []],
+  ['qcow2', ['--compress', 'zstd']],
+  ['vmdk', ['--subformat', 'streamOptimized']],
+])('as %s %j, made from its start to its end', async (format, more) => {
+  const { stdout } = await bytesOf('convert', 'disk.raw', '-', '--from', 'raw', '--to', format, ...more)
+  await writeFile(path.join(folder, 'made'), stdout)
+  await qemuImg('compare', '-f', 'raw', '-F', format, 'disk.raw', 'made')
+  await qemuImg('check', '-f', format, 'made')
+})
+
+test('whoever reads it and goes, ends it with an error', async () => {
+  const [file = '', ...rest] = commandLine(['convert', 'disk.raw', '-', '--from', 'raw', '--to', 'qcow2'])
+  const child = spawn(file, rest, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  let said = ''
+  child.stderr.on('data', (text: Buffer) => (said += text.toString()))
+  child.stdout.once('data', () => child.stdout.destroy())
+  const exitCode = await new Promise((resolve) => child.on('close', resolve))
+  expect(exitCode).not.toBe(0)
+  expect(said).toContain('Whoever read standard output has gone')
+})
