@@ -1,7 +1,7 @@
 import { addAbortSignal } from 'node:stream'
 import { keepCompiledCode } from './compile-cache.ts'
 import { exitCodes } from './exit-code.ts'
-import type { TextStream } from './io.ts'
+import type { Io, TextStream } from './io.ts'
 
 // Before anything is loaded that is worth keeping.
 keepCompiledCode(process.env)
@@ -29,13 +29,10 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
-let text: TextStream = process.stdout
-const exitCode = await run(process.argv.slice(2), {
-  get stdout() {
-    return text
-  },
+const io: Io & { stdout: TextStream } = {
+  stdout: process.stdout,
   takeOutput: () => {
-    text = process.stderr
+    io.stdout = process.stderr
     return (bytes) =>
       new Promise((resolve, reject) => {
         process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))
@@ -47,7 +44,8 @@ const exitCode = await run(process.argv.slice(2), {
   environment: process.env,
   workingDirectory: process.cwd(),
   signal: controller.signal,
-})
+}
+const exitCode = await run(process.argv.slice(2), io)
 
 // What was written must be out before the end.
 await Promise.all(
