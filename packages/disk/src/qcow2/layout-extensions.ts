@@ -142,7 +142,8 @@ const mostBytes = 128n * 1024n ** 2n
 const mostDirectoryBytes = 256 * 1024
 const entryBytes = 24
 const dirtyBitmap = 1
-const farthestPlace = (1n << 63n) - 1n
+/** No file has bytes behind it. */
+const farthestPlace = (1n << 52n) - 1n
 
 /** Where the list of bitmaps is. */
 export interface BitmapDirectory {
@@ -179,7 +180,7 @@ function readBitmapExtension(
     })
     return undefined
   }
-  return place < 1n << 52n ? Object.freeze({ count, offset: Number(place), bytes: Number(bytes) }) : undefined
+  return Object.freeze({ count, offset: Number(place), bytes: Number(bytes) })
 }
 
 /**

@@ -81,7 +81,7 @@ async function openExtent(
     refuse('vmdk-extents', 'an extent is written as readers disagree about', {
       found: extent.oddity,
       offset,
-      accepted: 'a line in capital letters, after a comment or another extent',
+      accepted: 'capital letters and a place, after a comment or another extent',
     })
   }
   if (type === 'ZERO') return zeroPart(size)

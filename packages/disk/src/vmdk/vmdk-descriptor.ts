@@ -92,7 +92,7 @@ export function parseVmdkDescriptor(
       isApart = line.text === ''
       continue
     }
-    const [, access = '', count = '0', type = '', name, first = '0'] = extent
+    const [, access = '', count = '0', type = '', name, first] = extent
     extentCount += 1
     sectors += BigInt(count)
     checkExtentName(name, encoding, line.offset, problems)
@@ -103,13 +103,9 @@ export function parseVmdkDescriptor(
         name: name === undefined ? undefined : printable(name),
         fileName: name === undefined ? undefined : decodeName(name, encoding),
         sectors: BigInt(count),
-        firstSector: BigInt(first),
+        firstSector: BigInt(first ?? 0),
         offset: line.offset,
-        oddity: isApart
-          ? 'an empty line before it'
-          : /[a-z]/.test(access + type)
-            ? 'small letters'
-            : undefined,
+        oddity: oddityOf({ isApart, access, type, first }),
       })
     }
     isApart = false
@@ -117,6 +113,23 @@ export function parseVmdkDescriptor(
   if (extentCount === 0) wrongLine(problems, 'The descriptor has no extents', start, 'none', 'an extent')
   identities.end()
   return { createType: types.end(), backingFile, encryption, extentCount, sectors, extents }
+}
+
+/** What readers disagree about in a line that is right. */
+function oddityOf({
+  isApart,
+  access,
+  type,
+  first,
+}: {
+  readonly isApart: boolean
+  readonly access: string
+  readonly type: string
+  readonly first: string | undefined
+}): string | undefined {
+  if (isApart) return 'an empty line before it'
+  if (/[a-z]/.test(access + type)) return 'small letters'
+  return type === 'FLAT' && first === undefined ? 'no place in its file' : undefined
 }
 
 function wrongLine(

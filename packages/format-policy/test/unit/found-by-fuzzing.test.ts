@@ -71,8 +71,9 @@ describe('qcow2', () => {
     ['a directory of no bytes', 0, 0x20n, 0],
     ['a directory that is too small', 2, 32n, 0],
     ['something where zeros must be', 1, 32n, 1],
-  ])('bitmaps with %s', (_, count, bytes, reserved) => {
-    const data = new Bytes(24).be(0, count, 4).be(4, reserved, 4).be(8, bytes, 8).be(16, 327680, 8).end()
+    ['a place behind every file', 1, 32n, 0, 2n ** 56n + 327680n],
+  ])('bitmaps with %s', (_, count, bytes, reserved, place = 327680n) => {
+    const data = new Bytes(24).be(0, count, 4).be(4, reserved, 4).be(8, bytes, 8).be(16, place, 8).end()
     const image = new Bytes().put(0, buildQcow2({ extensions: [[0x23852875, String.fromCharCode(...data)]] }))
     expect(failed(inspectBytes(image.be(88, 1, 8).end()))).toEqual(['tables'])
   })

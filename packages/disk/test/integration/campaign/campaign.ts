@@ -138,8 +138,7 @@ async function requireAsQemu(
     if (!(await convertToRaw(format, image, theirs))) throw new Error('qemu-img does not read it')
     await requireAlike(ours, theirs, format === 'vpc')
   } catch (error) {
-    // It takes an extent after an empty line twice, leaves out those that are zeros or only read, and those whose
-    // last grain is not whole end too late.
+    // It leaves out extents that are only read.
     if (!isSet || !(await readBySecondReader('vmdk-set', image, theirs))) throw error
     await requireAlike(ours, theirs)
   }

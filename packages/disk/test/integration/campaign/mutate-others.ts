@@ -71,7 +71,8 @@ function mutateText(random: Random, text: string, names: readonly string[]): { t
     case 'word':
     default: {
       const word = random.pick([
-        'RDONLY',
+        // qemu-img leaves it out, and libvmdk reads one within a file from its start.
+        /" [1-9]/.test(text) ? 'NOACCESS' : 'RDONLY',
         'NOACCESS',
         'rw',
         'RW 1 ZERO',

@@ -50,6 +50,8 @@ export async function unwrapByTools(
   target: string,
   { opened = [], members = [] }: ReadResult,
 ): Promise<boolean> {
+  // Several files, of which some may be compressed, are not one after the other in what tar gives.
+  if (opened.length > 1 && members.length > 1) return false
   let bytes: Buffer = await readFile(image)
   for (const name of opened) {
     // A name is given to tar as it is; what can't be is not compared.

@@ -89,6 +89,7 @@ test.each([
   ['a path upwards', flat('RW 1 FLAT "../a" 0'), { a }, 'vmdk-extents'],
   // Each was read otherwise by qemu-img and by libvmdk.
   ['an extent after an empty line', flat('RW 1 FLAT "a" 0', '\nRW 1 FLAT "a" 1'), { a }, 'vmdk-extents'],
+  ['an extent without a place', flat('RW 1 FLAT "a" \xb0'), { a }, 'vmdk-extents'],
   ['an extent in small letters', flat('RW 1 FLAT "a" 0', 'rw 1 FLAT "a" 1'), { a }, 'vmdk-extents'],
   [
     'an extent that ends within a grain, and another one',
