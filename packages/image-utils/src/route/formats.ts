@@ -40,7 +40,11 @@ export function isReadByUs(format: string): boolean {
 /** What encoders of ours are asked for, by format; of what is not named here qemu-img knows more. */
 const subformats: Readonly<Record<string, readonly string[]>> = {
   qcow2: [''],
+  parallels: [''],
+  vdi: [''],
+  vhdx: ['', 'dynamic', 'fixed'],
   vmdk: ['', 'monolithicSparse', 'streamOptimized'],
+  vpc: ['', 'dynamic', 'fixed'],
 }
 
 /**

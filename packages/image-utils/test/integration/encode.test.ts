@@ -34,6 +34,11 @@ const targets: readonly (readonly [format: string, subformat: string])[] = [
   ['vmdk', ''],
   ['vmdk', 'monolithicSparse'],
   ['vmdk', 'streamOptimized'],
+  ['vhd', ''],
+  ['vhd', 'fixed'],
+  ['vhdx', 'dynamic'],
+  ['vdi', ''],
+  ['parallels', ''],
 ]
 
 async function compare(file: string, format: string): Promise<void> {

@@ -102,7 +102,12 @@ describe('what would be done', () => {
 
   test('what is laid out as raw first needs room for that too', async () => {
     const imageId = await add('vhd', 'bare', ['-o', 'force_size=on'])
-    const planned = await plan({ imageId, volume: work.file('volume'), volumeFormat: 'qcow2' })
+    const planned = await plan({
+      imageId,
+      volume: work.file('volume'),
+      volumeFormat: 'vmdk',
+      volumeSubformat: 'monolithicFlat',
+    })
     expect(planned.temporaryBytes).toBeGreaterThan(24 * MiB)
   })
 })
