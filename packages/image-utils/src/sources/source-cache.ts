@@ -2,15 +2,16 @@ import { createHash } from 'node:crypto'
 import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type {
-  ByteSink,
-  CallOptions,
-  Checksum,
-  DownloadOptions,
-  DownloadReport,
-  Logger,
-  OverlappedSink,
-  Source,
+import {
+  type ByteSink,
+  type CallOptions,
+  type Checksum,
+  type DownloadOptions,
+  type DownloadReport,
+  ImageDownloadFailedError,
+  type Logger,
+  type OverlappedSink,
+  type Source,
 } from '@disk-image/core'
 import { newTemporaryName, preparePrivateFolder, removeLeftovers } from '@disk-image/host'
 import { SparseSink, toNodeHashName, writeFully } from '@disk-image/io'
@@ -145,8 +146,8 @@ async function readEntry(
       hash: best === undefined ? { ...checksum, verified: false } : { ...best, verified: true },
     }
   } catch (error) {
-    // Whatever is wrong with it: the next one downloads it again.
-    if (options.signal?.aborted !== true) await rm(file, { force: true })
+    // It is not what it was: the next one downloads it again. Where only the target is full, it stays.
+    if (error instanceof ImageDownloadFailedError) await rm(file, { force: true })
     throw error
   } finally {
     await handle.close()
