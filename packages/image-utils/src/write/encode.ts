@@ -15,7 +15,7 @@ const usualSubformats: Readonly<Record<string, string>> = {
 
 /** What says how a disk is encoded. */
 export interface EncodeJob {
-  readonly target: Pick<RouteTarget, 'format' | 'lengthBytes'>
+  readonly target: Pick<RouteTarget, 'exists' | 'format' | 'inOrder' | 'kind' | 'lengthBytes'>
   readonly request: {
     readonly volumeSubformat?: string | undefined
     readonly passphraseFile?: string | undefined
@@ -43,6 +43,8 @@ export async function encodeFor(
       format: target.format as EncodableFormat,
       subformat: volumeSubformat === '' ? usualSubformats[target.format] : volumeSubformat,
       sizeBytes: target.lengthBytes,
+      // Before what is there is touched, it is known whether there is room.
+      measure: target.exists || target.inOrder === true || target.kind === 'image',
       qcow2: { compression },
       luks: passphrase && { passphrase, keyDerivationMs, ...luksCipherOf(cipherSpec) },
     })

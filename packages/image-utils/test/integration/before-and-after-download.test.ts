@@ -244,7 +244,7 @@ describe('without qemu-img', () => {
   }
 
   test.each([
-    ['vmdk', 'parallels', {}],
+    ['vmdk', 'qcow', {}],
     ['vdi', 'raw', { throttle: { prefix: ['nice'] } }],
     ['raw', 'qed', {}],
     ['raw', 'vpc', { disableSparse: true }],
