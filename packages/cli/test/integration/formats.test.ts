@@ -304,3 +304,16 @@ test.each(['monolithicFlat', 'twoGbMaxExtentFlat', 'twoGbMaxExtentSparse'])(
     }
   },
 )
+
+test('a raw disk is known by its two ends, and needs no temporary space', async () => {
+  await using bench = await openWorkbench()
+  await makeDisk(bench)
+  const fixed = ['convert', '-f', 'raw', '-O', 'vpc', '-o', 'subformat=fixed']
+  await run(requireTool('qemu-img'), [...fixed, bench.path('disk.raw'), bench.path('fixed')])
+  const plan = (name: string): Promise<Record<string, unknown>> =>
+    bench.json(['fetch', `./${name}`, 'volume', '--dry-run', '--no-sandbox'])
+  expect(await plan('disk.raw')).toMatchObject({ exitCode: 0, format: 'raw', temporaryBytes: 0 })
+  const { temporaryBytes } = await plan('fixed')
+  expect(temporaryBytes).toBeGreaterThan(0)
+  expect(await bench.json(['fetch', './fixed', 'volume', '--no-sandbox'])).toMatchObject({ format: 'vhd' })
+})

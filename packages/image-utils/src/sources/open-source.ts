@@ -14,8 +14,10 @@ import {
   type Source,
 } from '@disk-image/core'
 import { envelopeOf } from '@disk-image/disk'
+import { createInspector } from '@disk-image/format-policy/inspector'
 import { holdFile } from '@disk-image/host'
 import { AmbiguousImageNameError } from '../errors.ts'
+import { hasDriver } from '../route/formats.ts'
 import { chooseImageService, type NetworkOptions, type Services } from '../services/services.ts'
 import { readWord, type RemoteScheme, type Word } from './read-word.ts'
 import {
@@ -87,8 +89,13 @@ export async function openSource(
   const { stored, record } = found
   const close = async (): Promise<void> => stored.close?.()
   try {
-    const containerFormat = found.containerFormat ?? (await wrapping(services, found, options))
-    const diskFormat = options.diskFormat ?? found.diskFormat
+    const head = await headOf(found, options)
+    const containerFormat = found.containerFormat ?? wrapping(services, found, head)
+    const isBare = record === undefined && containerFormat === undefined
+    const diskFormat =
+      options.diskFormat ??
+      found.diskFormat ??
+      (isBare ? await rawByItsEnds(stored, head, options) : undefined)
     const described = { stored, record, diskFormat, containerFormat }
     return Object.freeze({
       ...described,
@@ -141,16 +148,43 @@ async function open(services: Services, word: Word, options: OpenSourceOptions):
   }
 }
 
+/** The first bytes of what has no record, where they can be had without beginning. */
+async function headOf(
+  { stored, record, head }: Found,
+  { signal }: OpenSourceOptions,
+): Promise<Uint8Array | undefined> {
+  if (record !== undefined) return undefined
+  return head ?? stored.readRange?.(0, peekedBytes, { signal })
+}
+
 /** As an image's `container_format`: what the first bytes say. */
-async function wrapping(
-  services: Services,
-  { stored, record, head: read }: Found,
-  options: OpenSourceOptions,
-): Promise<string | undefined> {
-  if (record !== undefined || services.options.allowArchivesAsRaw) return undefined
-  const head = read ?? (await stored.readRange?.(0, peekedBytes, { signal: options.signal }))
-  const envelope = head === undefined ? undefined : envelopeOf(head)
+function wrapping(services: Services, { record }: Found, head: Uint8Array | undefined): string | undefined {
+  if (record !== undefined || services.options.allowArchivesAsRaw || head === undefined) return undefined
+  const envelope = envelopeOf(head)
   return envelope === undefined ? undefined : envelope === 'tar' ? 'ova' : 'compressed'
+}
+
+/** Where a format has a mark at its end only: a fixed VHD's footer, a dmg's. */
+const tailBytes = 1024
+
+/**
+ * `raw` where neither the start nor the end of the bytes has the mark of a format, so that they may go onto a volume
+ * while they arrive. It is a claim like that of a record: the whole is judged all the same.
+ */
+async function rawByItsEnds(
+  stored: Source,
+  head: Uint8Array | undefined,
+  { signal }: OpenSourceOptions,
+): Promise<'raw' | undefined> {
+  const { sizeBytes } = stored
+  if (stored.readRange === undefined || head === undefined || sizeBytes === undefined) return undefined
+  const start = Math.max(head.length, sizeBytes - tailBytes)
+  const tail = await stored.readRange(start, sizeBytes - start, { signal })
+  const inspector = createInspector()
+  inspector.write(head)
+  inspector.write(tail)
+  const inspection = inspector.end()
+  return hasDriver(inspection) || inspection.format === 'luks' ? undefined : 'raw'
 }
 
 /** A regular file or block device: the one that has the name now, whatever has it later. */
