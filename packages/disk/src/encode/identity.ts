@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { InvalidError } from '@disk-image/core'
 
 /**
@@ -14,7 +13,14 @@ export function identityOf(given: string | undefined, ...words: readonly (string
     }
     return Uint8Array.from(Buffer.from(given.replaceAll('-', ''), 'hex'))
   }
-  const bytes = Uint8Array.from(createHash('sha256').update(words.join(' ')).digest().subarray(0, 16))
+  const bytes = Uint8Array.from(
+    process
+      .getBuiltinModule('node:crypto')
+      .createHash('sha256')
+      .update(words.join(' '))
+      .digest()
+      .subarray(0, 16),
+  )
   // Version 8, whose content is the maker's own.
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80

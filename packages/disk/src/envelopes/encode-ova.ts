@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { type CallOptions, type Disk, type EncodedImage, InvalidError, MiB } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { encodeDisk } from '../encode-disk.ts'
@@ -133,7 +132,7 @@ class OvaArchive {
         throw new InvalidError({ reason: 'The spool of an image is not empty.' })
     }
     for (const [index, { image }] of this.#members.entries()) {
-      const hash = createHash('sha256')
+      const hash = process.getBuiltinModule('node:crypto').createHash('sha256')
       const start = offset
       for await (const chunk of image.open(this.#progress(call, index, runs))) {
         hash.update(chunk)
@@ -152,7 +151,7 @@ class OvaArchive {
     call: CallOptions,
   ): AsyncGenerator<Uint8Array, void, void> {
     const { sizeBytes, sha256 } = measures[index] as Measure
-    const hash = createHash('sha256')
+    const hash = process.getBuiltinModule('node:crypto').createHash('sha256')
     let length = 0
     const run = this.#progress(call, this.#members.length + index, 2)
     for await (const chunk of (this.#members[index] as Member).image.open(run)) {
@@ -184,7 +183,7 @@ class OvaArchive {
     const measures: Measure[] = []
     let offset = this.#front(this.#members.map(() => ({ sizeBytes: 0, sha256: '0'.repeat(64) }))).length
     for (const [index, { name, image }] of this.#members.entries()) {
-      const hash = createHash('sha256')
+      const hash = process.getBuiltinModule('node:crypto').createHash('sha256')
       const start = offset
       offset += blockBytes
       for await (const chunk of image.open(this.#progress(call, index, 1))) {
@@ -210,7 +209,10 @@ class OvaArchive {
     descriptor.write(text)
     const line = (name: string, sha256: string): string => `SHA256(${name})= ${sha256}\n`
     const manifest = [
-      line(`${this.#name}.ovf`, createHash('sha256').update(descriptor).digest('hex')),
+      line(
+        `${this.#name}.ovf`,
+        process.getBuiltinModule('node:crypto').createHash('sha256').update(descriptor).digest('hex'),
+      ),
       ...this.#members.map(({ name }, index) => line(name, measures[index]?.sha256 ?? '')),
     ].join('')
     return Buffer.concat([

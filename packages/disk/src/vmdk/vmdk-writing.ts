@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { InvalidError } from '@disk-image/core'
 import type { VmdkEncodeOptions } from '../encode/encode-options.ts'
 import { viewOf } from '../layouts/fields.ts'
@@ -161,7 +160,11 @@ ddb.toolsVersion = "${toolsVersion}"
 
 /** The same for the same disk: a stream can't know its content before it has sent this. */
 function contentIdOf(createType: string, sectors: number): number {
-  const digest = createHash('sha256').update(`vmdk ${createType} ${sectors}`).digest()
+  const digest = process
+    .getBuiltinModule('node:crypto')
+    .createHash('sha256')
+    .update(`vmdk ${createType} ${sectors}`)
+    .digest()
   // The highest two say that there is no parent, and that there is no identity yet.
   return digest.readUInt32BE() % 0xfffffffe
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Hash } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { ImageDownloadFailedError, ImageNotAuthorizedError, ImageNotFoundError } from '@disk-image/core'
@@ -130,7 +129,8 @@ export class Download implements AsyncDisposable {
     const { verify, additionalHashes, checksums, onProgress } = this.#options
     const origin = this.#origin
     this.#size = sizeOf(image)
-    if (origin.comparesAgain === true) this.#taken = createHash('sha256')
+    if (origin.comparesAgain === true)
+      this.#taken = process.getBuiltinModule('node:crypto').createHash('sha256')
     return (this.#transfer = new Transfer(
       this.#sink,
       {
@@ -267,7 +267,10 @@ export class Download implements AsyncDisposable {
     const transfer = this.#opened()
     const { watch } = this.#options
     let skip = status === 200 ? offset : 0
-    const again = skip > 0 && this.#taken !== undefined ? createHash('sha256') : undefined
+    const again =
+      skip > 0 && this.#taken !== undefined
+        ? process.getBuiltinModule('node:crypto').createHash('sha256')
+        : undefined
     return {
       nextBuffer: () => transfer.nextBuffer(),
       take: (bytes) => {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -71,7 +70,12 @@ async function download(
   const identity = options.resumeFrom === undefined ? await identityOf(stored, options) : undefined
   if (identity === undefined || (stored.sizeBytes ?? 0) > cache.maxBytes)
     return stored.download(sink, options)
-  const key = createHash('sha256').update(identity).digest('hex').slice(0, 40)
+  const key = process
+    .getBuiltinModule('node:crypto')
+    .createHash('sha256')
+    .update(identity)
+    .digest('hex')
+    .slice(0, 40)
   await preparePrivateFolder(cache.directory, 'folder of the cache')
   for (;;) {
     options.signal?.throwIfAborted()
