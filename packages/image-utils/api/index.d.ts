@@ -250,6 +250,10 @@ interface FoundFormat {
   readonly containerFormat: string;
 }
 
+interface FoundImage extends FoundFormat {
+  readonly suggested: ImageMetadata$1 | undefined;
+}
+
 interface GlanceSettings extends Omit<GlanceClientOptions, "retries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
 
 interface ImageCandidate {
@@ -453,6 +457,7 @@ interface SourceToImageReport extends FoundFormat {
   readonly bytesUploaded: number;
   readonly hash: DownloadHash | undefined;
   readonly verified: readonly Checksum[];
+  readonly unwrapped?: Unwrapped | undefined;
   readonly image: ImageRecord$1;
   readonly warnings: readonly Refusal$1[];
   readonly durationSeconds: {
@@ -464,9 +469,10 @@ interface SourceToImageRequest extends CallOptions$1 {
   readonly context?: RequestContext$1 | undefined;
   readonly imageService?: ImageService$1 | undefined;
   readonly source: DescribedSource | string;
-  readonly image: TargetImage | ((format: FoundFormat) => Promise<TargetImage>);
+  readonly image: TargetImage | ((found: FoundImage) => Promise<TargetImage>);
   readonly diskFormat?: string | undefined;
   readonly containerFormat?: string | undefined;
+  readonly disk?: string | undefined;
   readonly inspect?: boolean | undefined;
   readonly checksums?: readonly Checksum[] | undefined;
   readonly verify?: VerifyPolicy$1 | undefined;
@@ -596,6 +602,7 @@ export {
   type FetchToVolumeOptions,
   type FormatRules,
   type FoundFormat,
+  type FoundImage,
   GlanceConnectionFailedError,
   type GlanceSettings,
   GlanceStoreNotFoundError,

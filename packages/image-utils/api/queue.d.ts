@@ -181,6 +181,10 @@ interface FoundFormat {
   readonly containerFormat: string;
 }
 
+interface FoundImage extends FoundFormat {
+  readonly suggested: ImageMetadata | undefined;
+}
+
 interface ImageToVolumeOptions extends CallOptions {
   readonly sourceFormat?: string | undefined;
   readonly cache?: SourceCacheOptions | undefined;
@@ -340,6 +344,7 @@ interface SourceToImageReport extends FoundFormat {
   readonly bytesUploaded: number;
   readonly hash: DownloadHash | undefined;
   readonly verified: readonly Checksum[];
+  readonly unwrapped?: Unwrapped | undefined;
   readonly image: ImageRecord;
   readonly warnings: readonly Refusal[];
   readonly durationSeconds: {
@@ -351,9 +356,10 @@ interface SourceToImageRequest extends CallOptions {
   readonly context?: RequestContext | undefined;
   readonly imageService?: ImageService | undefined;
   readonly source: DescribedSource | string;
-  readonly image: TargetImage | ((format: FoundFormat) => Promise<TargetImage>);
+  readonly image: TargetImage | ((found: FoundImage) => Promise<TargetImage>);
   readonly diskFormat?: string | undefined;
   readonly containerFormat?: string | undefined;
+  readonly disk?: string | undefined;
   readonly inspect?: boolean | undefined;
   readonly checksums?: readonly Checksum[] | undefined;
   readonly verify?: VerifyPolicy | undefined;

@@ -86,6 +86,7 @@ export { fileSource } from './sources/sources.ts'
 export type { DescribedSource } from './sources/sources.ts'
 export type {
   FoundFormat,
+  FoundImage,
   SourceToImageReport,
   SourceToImageRequest,
 } from './volume-to-image/source-to-image.ts'

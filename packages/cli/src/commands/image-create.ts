@@ -22,6 +22,7 @@ export interface CreateFlags extends JudgeFlags, SourceFlags {
   readonly id?: string
   readonly storeId?: string
   readonly propertiesFromOvf?: boolean
+  readonly disk?: string
 }
 
 /** `disk-image image create` */
@@ -39,11 +40,9 @@ export async function createImage(session: Session, flags: CreateFlags & GlobalF
   }
   const word = await readSourceWord(flags.file, 'file')
   const isStream = word.kind === 'file' && (await openStream(session, flags.file)) !== undefined
-  const isWatched = (flags.checksum ?? []).length > 0 || flags.limitRate !== undefined
+  const { checksum = [], limitRate, disk } = flags
+  const isWatched = checksum.length > 0 || limitRate !== undefined || disk !== undefined
   if (word.kind !== 'file' || isStream || isWatched) {
-    if (flags.propertiesFromOvf === true) {
-      throw new UsageError('--properties-from-ovf reads a file that is here, before it is sent.')
-    }
     await createFromSource(session, flags, flags.file, storeId)
     return
   }
@@ -103,9 +102,18 @@ async function createFromSource(
     source,
     storeId,
     isNew: true,
-    target: (diskFormat) =>
-      imageService.create(context, metadataOf({ ...rest, diskFormat }), { signal: session.io.signal }),
+    target: ({ diskFormat, suggested }) => {
+      const own = metadataOf({ ...rest, diskFormat })
+      if (flags.propertiesFromOvf === true && suggested === undefined) {
+        throw new UsageError(
+          `--properties-from-ovf is for an OVA that is unpacked, and ${source.name} is none.`,
+        )
+      }
+      const metadata = flags.propertiesFromOvf === true ? merge(suggested ?? {}, own) : own
+      return imageService.create(context, metadata, { signal: session.io.signal })
+    },
     diskFormat: flags.diskFormat,
+    disk: flags.disk,
     containerFormat,
     inspect: isInspected({ containerFormat, inspect }),
     ...readManner(await lookUpChecksums(session, flags, word)),

@@ -13,7 +13,7 @@ import {
   showImage,
 } from './image-show.ts'
 import { withJudgeOptions } from './judge-upload.ts'
-import { withSourceOptions } from './open-word.ts'
+import { withDiskOption, withSourceOptions } from './open-word.ts'
 import type { Perform } from './perform.ts'
 import { collect, collectProperty, diskFormat, formatName, size, wholeNumber } from './values.ts'
 
@@ -41,7 +41,7 @@ export function addImageCommands(program: Command, perform: Perform): void {
     .description('The images themselves.')
   addReadingCommands(image, perform)
   addChangingCommands(image, perform)
-  withSourceOptions(withJudgeOptions(image.command('create')))
+  withDiskOption(withSourceOptions(withJudgeOptions(image.command('create'))))
     .summary('make an image, with or without data')
     .description('Makes an image, and prints its id.')
     .requiredOption('--name <name>', "the image's name")

@@ -31,6 +31,11 @@ export function withSourceOptions(command: Command): Command {
     )
 }
 
+/** The option of every command that takes one disk out of what it is wrapped in. */
+export function withDiskOption(command: Command): Command {
+  return command.option('--disk <name>', 'the disk to take of an OVA or another archive, by its name')
+}
+
 /** What a word means: to `fetch` a word without a mark is an image, to other commands a file. */
 export async function readSourceWord(word: string, bare: 'image' | 'file'): Promise<Word> {
   const { readWord } = await import('@disk-image/image-utils')

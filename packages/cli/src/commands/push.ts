@@ -7,12 +7,20 @@ import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import { type NetworkFlags, readRegistryOptions } from './network.ts'
-import { lookUpChecksums, openWord, readManner, type SourceFlags, withSourceOptions } from './open-word.ts'
+import {
+  lookUpChecksums,
+  openWord,
+  readManner,
+  type SourceFlags,
+  withDiskOption,
+  withSourceOptions,
+} from './open-word.ts'
 import type { Perform } from './perform.ts'
 import { collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
 interface PushFlags extends NetworkFlags, SourceFlags {
   readonly as: OciDiskKind
+  readonly disk?: string
   readonly diskFormat?: string
   readonly fileName?: string
   readonly compressionLevel?: number
@@ -35,7 +43,7 @@ Examples:
 
 /** `disk-image push`: a disk image into a registry. */
 export function addPushCommand(program: Command, perform: Perform): void {
-  withSourceOptions(withArchiveOption(program.command('push')))
+  withDiskOption(withSourceOptions(withArchiveOption(program.command('push'))))
     .summary('a disk image into a registry')
     .description(
       'Pushes a disk image to an OCI registry, in one pass, and prints the reference with its digest.',
@@ -80,7 +88,8 @@ async function push(
   // The registry in the place of an image service, of which only this is asked: so what is pushed is judged on its way.
   const registry: Pick<ImageService, 'upload'> = {
     upload: async (_context, id, data, { signal, onProgress } = {}) => {
-      const fileName = flags.fileName ?? usableName(source.name)
+      const isWrapped = (source.containerFormat ?? 'bare') !== 'bare'
+      const fileName = flags.fileName ?? usableName(isWrapped ? path.parse(source.name).name : source.name)
       pushed = await pushImage(sourceOf(data), target, {
         ...options,
         signal,
@@ -100,6 +109,7 @@ async function push(
     ...readManner(flags),
     source,
     diskFormat: flags.diskFormat,
+    disk: flags.disk,
     imageService: registry as ImageService,
     image: (found) => {
       diskFormat = found.diskFormat

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { type ImageMetadata, type ImageRecord, isSameFormat } from '@disk-image/core'
 import type {
+  FoundImage,
   ImageUtils,
   OpenedSource,
   SourceToImageReport,
@@ -18,6 +19,7 @@ import {
   readManner,
   readSourceWord,
   type SourceFlags,
+  withDiskOption,
   withSourceOptions,
 } from './open-word.ts'
 import { refuseArchive, withArchiveOption } from './judge-upload.ts'
@@ -27,6 +29,7 @@ import { collectProperty, knownFormat, operand } from './values.ts'
 
 interface UploadFlags extends SourceFlags {
   readonly name?: string
+  readonly disk?: string
   readonly image?: string
   readonly diskFormat?: string
   readonly volumeFormat?: string
@@ -40,7 +43,7 @@ interface UploadFlags extends SourceFlags {
 
 const notes = `
 With --name an image is made, and removed again if the upload fails; with --image an image without data is
-filled. The id is what is printed. With --glance or --cloud, --store ID names a store of that Glance.
+filled. What comes from elsewhere than a file or block device is unpacked on its way; so is a file with --disk. The id is what is printed. With --glance or --cloud, --store ID names a store of that Glance.
 
 Examples:
   $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2
@@ -50,7 +53,7 @@ Examples:
 
 /** `disk-image upload`: a volume into an image. */
 export function addUploadCommand(program: Command, perform: Perform): void {
-  withSourceOptions(withArchiveOption(program.command('upload')))
+  withDiskOption(withSourceOptions(withArchiveOption(program.command('upload'))))
     .summary('a volume into an image')
     .description("Uploads a volume as an image, and prints the image's id.")
     .argument('<volume>', 'a file or block device; image:NAME, - or another source')
@@ -107,7 +110,8 @@ async function upload(
   const given = operand(operands, 0)
   const word = await readSourceWord(given, 'file')
   const isStream = word.kind === 'file' && (await openStream(session, given)) !== undefined
-  if (word.kind !== 'file' || isStream || (flags.checksum ?? []).length > 0) {
+  const isWatched = (flags.checksum ?? []).length > 0 || flags.disk !== undefined
+  if (word.kind !== 'file' || isStream || isWatched) {
     await uploadSource(session, flags, given, storeId)
     return
   }
@@ -134,7 +138,7 @@ async function upload(
   )
 }
 
-/** What comes from elsewhere goes into the image as it is, judged and compared on its way. */
+/** What comes from elsewhere goes into the image as it is, out of what it is wrapped in, judged and compared on its way. */
 async function uploadSource(
   session: Session,
   flags: UploadFlags & GlobalFlags,
@@ -166,14 +170,17 @@ async function uploadSource(
   const { image, name = '' } = flags
   const target =
     image === undefined
-      ? (found: string) => createImage(session, store, name, { ...flags, diskFormat: found })
-      : (found: string) => showImage(session, store, image, { ...flags, diskFormat: found })
+      ? ({ diskFormat: found }: FoundImage) =>
+          createImage(session, store, name, { ...flags, diskFormat: found })
+      : ({ diskFormat: found }: FoundImage) =>
+          showImage(session, store, image, { ...flags, diskFormat: found })
   const report = await sendSource(session, imageUtils, store, {
     source,
     storeId,
     target,
     isNew: image === undefined,
     diskFormat: diskAs,
+    disk: flags.disk,
     ...readManner(await lookUpChecksums(session, flags, given)),
     verifyUpload: flags.verify,
   })
@@ -185,6 +192,7 @@ async function uploadSource(
     verified,
     warnings,
     durationSeconds,
+    unwrapped,
     ...formats
   } = report
   session.progress.finish()
@@ -201,6 +209,7 @@ async function uploadSource(
       bytesUploaded,
       hash: hash ?? null,
       verified,
+      unwrapped: unwrapped && { opened: unwrapped.opened, disk: unwrapped.disk },
       warnings,
       durationSeconds,
     },
@@ -216,7 +225,7 @@ export interface SentSource extends Omit<
 > {
   readonly source: OpenedSource
   /** Makes or finds the image, when it is known what the bytes are. */
-  readonly target: (diskFormat: string) => Promise<ImageRecord>
+  readonly target: (found: FoundImage) => Promise<ImageRecord>
   /** Whether the image is made for it, and taken back where it fails. */
   readonly isNew: boolean
 }
@@ -236,7 +245,7 @@ export async function sendSource(
       imageService: store.imageService,
       context: store.context,
       source,
-      image: async ({ diskFormat }) => (made = await target(diskFormat)),
+      image: async (found) => (made = await target(found)),
     })
   } catch (error) {
     if (isNew && made !== undefined) await takeBack(session, store, made.id)

@@ -412,6 +412,18 @@ test("an OVA's descriptor suggests properties, and says in a plan which disk goe
   const wrong = await bench.run(['fetch', stdout.trim(), 'one', '--disk', 'c.raw', '--dry-run'])
   expect(wrong.stdout).toContain('a.raw, b.raw')
   expect(wrong.exitCode).toBe(3)
+  const unpack = ['image', 'create', '--name', 'out', '--disk', 'b.raw', ...own]
+  const unpacked = await bench.json<ImageRecord>([...unpack, '--file', 'm.ova'])
+  expect(unpacked).toMatchObject({
+    name: 'out',
+    size: 1024 ** 2,
+    min_disk: 1,
+    container_format: 'bare',
+    properties: { os_type: 'bsd', os_distro: 'debian' },
+  })
+  execFileSync('tar', ['-C', bench.path('.'), '-cf', bench.path('plain.tar'), 'a.raw', 'b.raw'])
+  const plain = await bench.run([...unpack, '--file', 'plain.tar'])
+  expect([plain.exitCode, plain.stderr]).toEqual([2, expect.stringContaining('plain.tar is none')])
   const none = await bench.run([...argv, '--file', 'a.raw', ...own])
   expect([none.exitCode, none.stderr]).toEqual([2, expect.stringContaining('a.raw is none')])
 })

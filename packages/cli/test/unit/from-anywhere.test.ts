@@ -170,13 +170,40 @@ test('an upload from a stream is judged before the image has all of it, and leav
   const stored = await readdir(images)
   for (const [argv, bytes, code] of [
     [[...upload, '--checksum', wrong], data, 1],
-    [upload, gzipSync(data), 3],
+    [upload, gzipSync(data).subarray(0, -9), 3],
+    [[...upload, '--volume-format', 'qcow2'], gzipSync(data), 3],
+    [[...upload, '--disk', 'another'], gzipSync(data), 3],
+    [[...upload, '--disk', 'another'], data, 1],
     [[...upload, '--disk-format', 'qcow2'], data, 3],
     [['image', 'create', '--name', 'x', '--file', '-', '--store', images, '--checksum', wrong], data, 1],
   ] as const) {
     expect([argv, (await bench.run(argv, stdin(bytes))).exitCode]).toEqual([argv, code])
     expect(await readdir(images)).toEqual(stored)
   }
+})
+
+test('what comes in an envelope goes into an image as what is inside, and is kept where that is asked for', async () => {
+  await using bench = await openWorkbench()
+  const packed = gzipSync(data)
+  await writeFile(bench.path('disk.gz'), packed)
+  const sum = ['--checksum', hashOf('sha256', packed)]
+  const upload = ['upload', 'disk.gz', '--name', 'a', ...sum]
+  const create = ['image', 'create', '--name', 'b', '--file', '-', ...sum]
+  const keep = ['--disk-format', 'raw', '--allow-archives-as-raw']
+  const report = await bench.json(upload)
+  expect(report).toMatchObject({ bytesUploaded: data.length, unwrapped: { opened: ['gzip'] } })
+  expect(await bench.json(create, stdin(packed))).toMatchObject({
+    size: data.length,
+    container_format: 'bare',
+  })
+  for (const argv of [
+    [...create, ...keep],
+    [...create, '--disk-format', 'raw', '--no-inspect'],
+    [...create, '--disk-format', 'raw', '--container-format', 'compressed'],
+  ]) {
+    expect(await bench.json(argv, stdin(packed))).toMatchObject({ size: packed.length })
+  }
+  expect(await bench.json([...upload, ...keep])).toMatchObject({ bytesUploaded: packed.length })
 })
 
 test('a source is read no faster than --limit-rate says', async () => {

@@ -265,7 +265,7 @@ function claimOf(record: ImageRecord): string | undefined {
 }
 
 /** @param isService whether it is an image's record, which may have any text there */
-function containerOf(record: ImageRecord, isService: boolean): ContainerFormat {
+export function containerOf(record: ImageRecord, isService: boolean): ContainerFormat {
   if (isXenserverFormat(record)) return 'xenserver'
   const { container_format: format } = record
   if (format === 'compressed') return format

@@ -196,10 +196,17 @@ class IncomingDisk {
   }
 }
 
+/** What is known of an image when its envelopes are opened. */
+type WrappedJob = Pick<Job, 'imageId' | 'container' | 'claimedFormat'> & {
+  readonly record: Pick<Job['record'], 'size'>
+  readonly request: Pick<Job['request'], 'volumeSizeGiB'>
+  readonly call: Pick<Job['call'], 'signal'>
+}
+
 /** What every envelope of an image is opened with. */
-function unwrapperOptions(
+export function unwrapperOptions(
   services: Services,
-  job: Job,
+  job: WrappedJob,
 ): Pick<UnwrapperOptions, 'imageId' | 'maxBytes' | 'openWithTool' | 'onTrailer'> {
   const { imageId } = job
   return {
@@ -284,7 +291,7 @@ function intoFile({ path, volume }: SpoolFile): Arrival {
  * A compressed raw image may decode to the volume's size, any other format to a little more than that.
  * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too.
  */
-function mostBytesInside(job: Job): number {
+function mostBytesInside(job: WrappedJob): number {
   // What an archive holds is stored as it is; the volume's size is that of a disk inside of it.
   const volumeSizeGiB = job.container === 'archive' ? undefined : job.request.volumeSizeGiB
   const volumeBytes =

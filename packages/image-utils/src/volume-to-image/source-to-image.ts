@@ -1,7 +1,9 @@
 import {
+  type ByteSink,
   type CallOptions,
   type Checksum,
   type DownloadHash,
+  type ImageMetadata,
   type ImageRecord,
   type ImageService,
   InvalidError,
@@ -12,11 +14,16 @@ import {
   type UploadSource,
   type VerifyPolicy,
 } from '@disk-image/core'
+import { Unwrapper } from '@disk-image/disk'
 import { createInspector, type InspectionResult } from '@disk-image/format-policy/inspector'
 import { Channel } from '@disk-image/io'
-import { downloadInto } from '../image-to-volume/download-into.ts'
+import { type Downloaded, downloadInto } from '../image-to-volume/download-into.ts'
 import { InspectingSink } from '../image-to-volume/inspecting-sink.ts'
-import { hasSignature } from '../image-to-volume/job.ts'
+import { checkCompression, containerOf, hasSignature } from '../image-to-volume/job.ts'
+import { unwrapperOptions } from '../image-to-volume/receive.ts'
+import { DiskChoice, expectedOf, type Unwrapped } from '../image-to-volume/unwrap.ts'
+import { imagePropertiesOf } from '../ovf/image-properties.ts'
+import type { ContainerFormat } from '../route/route.ts'
 import type { DescribedSource } from '../sources/sources.ts'
 import { checkContent } from '../judge/judge.ts'
 import { headBytes } from '../route/formats.ts'
@@ -36,11 +43,16 @@ export interface SourceToImageRequest extends CallOptions {
    * An image without data, or what makes one: it is called when the first bytes have been judged, with what the image
    * is by Glance's names, and before the first of them is sent.
    */
-  readonly image: TargetImage | ((format: FoundFormat) => Promise<TargetImage>)
+  readonly image: TargetImage | ((found: FoundImage) => Promise<TargetImage>)
   /** What the bytes are claimed to be, by any name of a format. @default what the source, or else the inspector says */
   readonly diskFormat?: string | undefined
-  /** What is sent is wrapped in it, and is sent as it is. @default 'bare' */
+  /**
+   * What is sent is wrapped in it, and is sent as it is. For `bare` what the source is wrapped in is opened, unless
+   * `inspect` is false or `allowArchivesAsRaw` says that it is the disk. @default 'bare'
+   */
   readonly containerFormat?: string | undefined
+  /** Of an archive with several disks the one to send: its file's name, its name or its id in the descriptor. */
+  readonly disk?: string | undefined
   /** Judge what is sent. @default true for `bare` */
   readonly inspect?: boolean | undefined
   /** What the bytes must be: each is compared before the image has its last byte. */
@@ -61,15 +73,24 @@ export interface FoundFormat {
   readonly containerFormat: string
 }
 
+/** What is told of an image before it is made. */
+export interface FoundImage extends FoundFormat {
+  /** What the descriptor of an OVA says of it, see {@link imagePropertiesOf}; undefined without one. */
+  readonly suggested: ImageMetadata | undefined
+}
+
 /** What {@link ImageUtils.sourceToImage} did. */
 export interface SourceToImageReport extends FoundFormat {
   readonly imageId: string
   /** The source's name. */
   readonly source: string
   readonly bytesUploaded: number
+  /** Of the source's bytes, in their envelopes. */
   readonly hash: DownloadHash | undefined
-  /** Everything that the bytes were compared with. */
+  /** Everything that the source's bytes were compared with. */
   readonly verified: readonly Checksum[]
+  /** Absent where it was in no envelope. */
+  readonly unwrapped?: Unwrapped | undefined
   /** The image's record afterwards. */
   readonly image: ImageRecord
   /** Above all: that nothing but the size could be verified. */
@@ -80,7 +101,8 @@ export interface SourceToImageReport extends FoundFormat {
 /**
  * Bytes from anywhere into an image that has no data yet, in one pass, without a temporary file. The head is judged
  * before the first byte is sent, all of it and its hashes before the last one: the image never becomes active with
- * anything else. Where it fails the image is left without data.
+ * anything else. Where it fails the image is left without data. What the source is wrapped in is opened on the way, and
+ * nothing of it reaches the image.
  *
  * @throws {ImageUnacceptableError | ImageDownloadFailedError | InvalidError}
  */
@@ -110,6 +132,7 @@ async function transfer(
   const { stored } = source
   const imageService = chooseImageService(services, request.imageService)
   const channel = new Channel()
+  const envelopes = openEnvelopes(services, request)
   let sent:
     | { readonly id: string; readonly format: FoundFormat; readonly upload: Promise<ImageRecord> }
     | undefined
@@ -117,9 +140,12 @@ async function transfer(
   const sink = new InspectingSink(createInspector(), judge.headBytes, async (head) => {
     const format = { diskFormat: judge.head(head), containerFormat }
     const { image } = request
-    const { id } = typeof image === 'function' ? await image(format) : image
+    const found = { ...format, suggested: envelopes?.suggested() }
+    const { id } = typeof image === 'function' ? await image(found) : image
     signal?.throwIfAborted()
-    const upload = imageService.upload(context, id, readOnce(stored.name, stored.sizeBytes, channel), {
+    // How much is inside shows its end.
+    const size = envelopes === undefined ? stored.sizeBytes : undefined
+    const upload = imageService.upload(context, id, readOnce(stored.name, size, channel), {
       storeId: request.storeId,
       baseImageRef: request.baseImageRef,
       verify: request.verifyUpload,
@@ -139,7 +165,9 @@ async function transfer(
       const { throttle = services.throttle } = request
       // In order: the image is sent as it is read.
       const inOrder = { write: (chunk: Uint8Array) => sink.write(chunk) }
-      const result = await downloadInto(services, { ...job, throttle, call: { signal } }, inOrder)
+      const download = (target: ByteSink): Promise<Downloaded> =>
+        downloadInto(services, { ...job, throttle, call: { signal } }, target)
+      const result = await (envelopes?.open(inOrder, download) ?? download(inOrder))
       judge.whole(await sink.end())
       channel.end()
       return result
@@ -154,6 +182,7 @@ async function transfer(
       bytesUploaded: sink.bytes,
       hash: downloaded.report.hash,
       verified: downloaded.report.verified,
+      unwrapped: envelopes?.unwrapped(),
       image,
       warnings: downloaded.warnings,
       durationSeconds: { total: stopwatch.total() },
@@ -163,6 +192,81 @@ async function transfer(
     // It has ended before anybody takes the image back; where it was the first to fail, it says why.
     await sent?.upload.catch(() => undefined)
     throw error
+  }
+}
+
+/** What a source is wrapped in, and shall be taken out of. */
+function containerToOpen(
+  services: Services,
+  { source, containerFormat = 'bare', inspect = true }: OpenedRequest,
+): ContainerFormat {
+  const { record, stored, diskFormat, containerFormat: wrapping } = source
+  if (containerFormat !== 'bare' || !inspect) return 'none'
+  // A registry's layer is no disk by anybody's word.
+  if (services.options.allowArchivesAsRaw && wrapping !== 'containerdisk') return 'none'
+  const { id, properties } = record ?? { id: stored.name, properties: {} }
+  const described = { id, properties, disk_format: diskFormat, container_format: wrapping ?? 'bare' }
+  const container = containerOf(described, record !== undefined)
+  if (record !== undefined && container === 'compressed') checkCompression(services, record)
+  return container === 'xenserver' ? 'none' : container
+}
+
+/** What takes the one disk out of the source's envelopes; undefined where it is in none. */
+function openEnvelopes(
+  services: Services,
+  request: OpenedRequest,
+):
+  | {
+      /** Resolves when the whole source has come, and all that was in it was taken. */
+      readonly open: (
+        sink: ByteSink,
+        download: (target: ByteSink) => Promise<Downloaded>,
+      ) => Promise<Downloaded>
+      readonly suggested: () => ImageMetadata | undefined
+      readonly unwrapped: () => Unwrapped
+    }
+  | undefined {
+  const { disk, signal } = request
+  const { name: imageId, sizeBytes: size } = request.source.stored
+  const container = containerToOpen(services, request)
+  if (container === 'none') {
+    if (disk === undefined) return undefined
+    throw new InvalidError({ reason: `${imageId} is no archive of which a disk could be taken.` })
+  }
+  let inside: ByteSink | undefined
+  const wish = { disk, sink: { write: (chunk: Uint8Array) => inside?.write(chunk) } }
+  const choice = new DiskChoice(imageId, [wish])
+  const job = {
+    imageId,
+    container,
+    claimedFormat: undefined,
+    record: { size },
+    request: {},
+    call: { signal },
+  }
+  const unwrapper: Unwrapper = new Unwrapper({
+    ...unwrapperOptions(services, job),
+    expected: expectedOf(container),
+    open: (image) => choice.open(image, unwrapper.ovf),
+  })
+  const memberOf = (): string | undefined => choice.memberOf(wish) || undefined
+  return {
+    open: async (sink, download) => {
+      inside = sink
+      try {
+        const downloaded = await download(unwrapper)
+        await unwrapper.end()
+        choice.end()
+        return downloaded
+      } finally {
+        await unwrapper.close()
+      }
+    },
+    suggested: () => unwrapper.ovf && imagePropertiesOf(unwrapper.ovf, memberOf()),
+    unwrapped: () => {
+      const { opened, ovf: machine, hasManifest } = unwrapper
+      return { opened, disk: memberOf(), machine, hasManifest }
+    },
   }
 }
 

@@ -1,11 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { open, readFile, truncate, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { mkdir, open, readFile, truncate, writeFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import type { ImageService } from '@disk-image/core'
-import { type RunningGlance, startGlance } from '@disk-image/testing'
+import { requireTool, type RunningGlance, startGlance } from '@disk-image/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   createGlanceImageService,
   createImageUtils,
+  type FoundImage,
   type ImageUtils,
   type SourceToImageRequest,
 } from '../../src/index.ts'
@@ -172,4 +176,134 @@ test('a file is read as it was when it was opened, whatever has its name later',
     hash: { algorithm: 'sha256', value, verified: false },
     warnings: [{ rule: 'unverified' }],
   })
+})
+
+async function toolBytes(name: string, ...args: string[]): Promise<Buffer> {
+  const options = { encoding: 'buffer', maxBuffer: 64 * MiB } as const
+  return (await promisify(execFile)(requireTool(name), args, options)).stdout
+}
+
+function changed(bytes: Buffer): Buffer {
+  bytes[bytes.length - 6] = (bytes.at(-6) ?? 0) ^ 1
+  return bytes
+}
+
+async function layerHash(): Promise<string> {
+  return createHash('sha256')
+    .update(gzipSync(await readFile(work.file('layer.tar'))))
+    .digest('hex')
+}
+
+/** Packs files into an archive, in this order. */
+async function pack(name: string, ...members: string[]): Promise<string> {
+  await tool('tar', '-C', work.directory, '-cf', work.file(name), ...members)
+  return work.file(name)
+}
+
+/** An OCI image layout with one layer. */
+async function writeLayout(name: string, layer: Uint8Array): Promise<string> {
+  await mkdir(work.file(`${name}/blobs/sha256`), { recursive: true })
+  const blob = async (mediaType: string, bytes: Uint8Array): Promise<object> => {
+    const digest = createHash('sha256').update(bytes).digest('hex')
+    await writeFile(work.file(`${name}/blobs/sha256/${digest}`), bytes)
+    return { mediaType, digest: `sha256:${digest}`, size: bytes.length }
+  }
+  const oci = 'application/vnd.oci.image'
+  const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
+  const config = await blob(`${oci}.config.v1+json`, json({ architecture: 'amd64', os: 'linux' }))
+  const layers = [await blob(`${oci}.layer.v1.tar+gzip`, layer)]
+  const mediaType = `${oci}.manifest.v1+json`
+  const manifest = await blob(mediaType, json({ schemaVersion: 2, mediaType, config, layers }))
+  await writeFile(work.file(`${name}/oci-layout`), json({ imageLayoutVersion: '1.0.0' }))
+  await writeFile(work.file(`${name}/index.json`), json({ schemaVersion: 2, manifests: [manifest] }))
+  return `oci:${work.file(name)}`
+}
+
+const descriptor = `<Envelope xmlns:ovf="o"><References><File ovf:id="a" ovf:href="disk.qcow2"/></References>
+  <DiskSection><Disk ovf:diskId="a" ovf:fileRef="a" ovf:capacity="25165824"/></DiskSection>
+  <VirtualSystem ovf:id="m"><Name>box</Name><OperatingSystemSection ovf:id="96"/></VirtualSystem></Envelope>`
+
+async function wrap(as: string): Promise<string> {
+  switch (as) {
+    case 'xz':
+    case 'bzip2':
+    case 'gzip':
+      await writeFile(work.file(as), await toolBytes(as, '-1', '-c', work.file('disk.qcow2')))
+      return work.file(as)
+    case 'zstd':
+      await writeFile(work.file(as), zstdCompressSync(await readFile(work.file('disk.qcow2'))))
+      return work.file(as)
+    case 'ova':
+      await writeFile(work.file('m.ovf'), descriptor)
+      return pack('m.ova', 'm.ovf', 'disk.qcow2')
+    default: {
+      await mkdir(work.file('disk'), { recursive: true })
+      await tool('cp', work.file('disk.qcow2'), work.file('disk/disk.qcow2'))
+      return writeLayout('layout', gzipSync(await readFile(await pack('layer.tar', 'disk/disk.qcow2'))))
+    }
+  }
+}
+
+test.each([
+  ['gzip', ['gzip'], undefined],
+  ['zstd', ['zstd'], undefined],
+  ['xz', ['xz'], undefined],
+  ['bzip2', ['bzip2'], undefined],
+  ['ova', ['tar'], 'disk.qcow2'],
+  ['containerdisk', ['gzip', 'tar'], expect.stringContaining('disk.qcow2')],
+])('what is wrapped as %s goes in as the disk that it holds', async (as, opened, disk) => {
+  const word = await wrap(as)
+  const checksums = [
+    { algorithm: 'sha256', value: as === 'containerdisk' ? await layerHash() : await sha256(word) },
+  ]
+  let told: FoundImage | undefined
+  const { imageId, ...report } = await imageUtils.sourceToImage({
+    source: word,
+    checksums,
+    image: (found) => {
+      told = found
+      return service.create({}, { disk_format: found.diskFormat, container_format: found.containerFormat })
+    },
+  })
+  expect(report).toMatchObject({ diskFormat: 'qcow2', containerFormat: 'bare', unwrapped: { opened, disk } })
+  expect(report.verified).toEqual(expect.arrayContaining(checksums))
+  expect(await service.show({}, imageId)).toMatchObject({ status: 'active', disk_format: 'qcow2' })
+  expect(await hashOf(imageId)).toBe(await sha256(work.file('disk.qcow2')))
+  expect(told?.suggested).toEqual(
+    as === 'ova'
+      ? { name: 'box', min_disk: 1, properties: { os_type: 'linux', os_distro: 'debian' } }
+      : undefined,
+  )
+})
+
+test('of an archive with several disks one is named, and what is wrapped is kept where that is asked for', async () => {
+  const archive = await pack('two.tar', 'disk.raw', 'disk.qcow2')
+  const [id = ''] = await send(archive, { disk: 'disk.qcow2' })
+  expect(await hashOf(id)).toBe(await sha256(work.file('disk.qcow2')))
+  const failed = await send(archive, { diskFormat: 'raw' }).catch((error: unknown) => error)
+  expect(failed).toMatchObject({ rule: 'archive-disks', found: 'disk.raw, disk.qcow2' })
+  await expectNoData((failed as { made: string[] }).made[0])
+  await expect(send(archive, { disk: 'other' })).rejects.toMatchObject({ rule: 'archive-disks', made: [] })
+  await expect(send(work.file('disk.raw'), { disk: 'disk.raw' })).rejects.toThrow('no archive')
+  const options = { imageConversionDir: work.conversionDir, allowArchivesAsRaw: true }
+  const keeping = createImageUtils({ imageService: service }, options)
+  const { id: kept } = await service.create({}, { disk_format: 'raw', container_format: 'bare' })
+  await keeping.sourceToImage({ source: archive, diskFormat: 'raw', image: { id: kept } })
+  expect(await hashOf(kept)).toBe(await sha256(archive))
+})
+
+test.each([
+  ['a bomb', () => zstdCompressSync(Buffer.alloc(256 * MiB)), { rule: 'decompressed-size' }],
+  ['a cut one', () => gzipSync(randomBytes(3 * MiB)).subarray(0, -20), { rule: 'compressed-container' }],
+  ['a cut one for the tool', async () => (await readFile(await wrap('xz'))).subarray(0, -20), {}],
+  ['a changed one', () => changed(gzipSync(randomBytes(3 * MiB))), { rule: 'compressed-container' }],
+  ['another', () => gzipSync(randomBytes(3 * MiB)), { code: 'IMAGE_DOWNLOAD_FAILED' }, 'ab'.repeat(32)],
+] as const)('%s never makes an active image', async (_what, make, expected, wrong?: string) => {
+  await writeFile(work.file('bad'), await make())
+  const value = wrong ?? (await sha256(work.file('bad')))
+  const failed = await send(work.file('bad'), { checksums: [{ algorithm: 'sha256', value }] }).catch(
+    (error: unknown) => error,
+  )
+  expect(failed).toMatchObject({ ...expected, code: expect.any(String) })
+  for (const id of (failed as { made: string[] }).made.slice(0, 1)) await expectNoData(id)
 })
