@@ -364,6 +364,7 @@ declare abstract class RefusedImageError extends ImageError {
 
 interface Spool {
   readonly file: string | FileHandle;
+  readonly memoryBytes?: number | undefined;
   write(chunk: Uint8Array, offset: number): Promise<void>;
 }
 

@@ -52,7 +52,7 @@ export async function feedStream(feeding: Feeding): Promise<Fed> {
     const options = {
       ...others,
       target: { zero, write: (chunk: Uint8Array, offset: number) => target.write(chunk, offset) },
-      spool: { file: handle, write: put },
+      spool: { file: handle, memoryBytes: 100_000, write: put },
       spooledBytes: fileBytes,
     }
     await using stream = await opened(bytes, options)

@@ -52,6 +52,7 @@ export async function streamInto(
     },
     spool: {
       file: spool,
+      memoryBytes: 64 * 1024,
       write: async (chunk, offset) => {
         if (offset + chunk.length > reader.size) throw new Error('more is spooled than has come')
         spooledBytes += chunk.length

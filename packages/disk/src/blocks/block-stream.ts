@@ -1,7 +1,7 @@
 import { InvalidError, type Layout, MiB } from '@disk-image/core'
 import { allocateBuffer } from '@disk-image/io'
 import { ImageFile } from '../image-file.ts'
-import { GrowingFile, SpoolFile } from '../stream/spool-file.ts'
+import { GrowingFile, SpooledBytes } from '../stream/spool-file.ts'
 import type { StreamDecoder, StreamDecoderOptions, StreamDecoderResult } from '../stream/stream-decoder.ts'
 import { createBlockDisk } from './block-disk.ts'
 import type { BlockMap } from './block-map.ts'
@@ -27,14 +27,14 @@ export async function openBlockStream(
   openBlocks: OpenBlocks,
   options: StreamDecoderOptions,
 ): Promise<StreamDecoder> {
-  return new BlockStream(format, openBlocks, options, await SpoolFile.open(options.spool.file))
+  return new BlockStream(format, openBlocks, options, await SpooledBytes.open(options.spool))
 }
 
 class BlockStream implements StreamDecoder {
   readonly #format: string
   readonly #openBlocks: OpenBlocks
   readonly #options: StreamDecoderOptions
-  readonly #spool: SpoolFile
+  readonly #spool: SpooledBytes
   readonly #growing: GrowingFile
   readonly #abort = new AbortController()
   readonly #signal: AbortSignal
@@ -56,7 +56,7 @@ class BlockStream implements StreamDecoder {
   #failure: { readonly error: unknown } | undefined
   #isClosed = false
 
-  constructor(format: string, openBlocks: OpenBlocks, options: StreamDecoderOptions, spool: SpoolFile) {
+  constructor(format: string, openBlocks: OpenBlocks, options: StreamDecoderOptions, spool: SpooledBytes) {
     this.#format = format
     this.#openBlocks = openBlocks
     this.#options = options
@@ -90,7 +90,7 @@ class BlockStream implements StreamDecoder {
   async #decide(chunk: Uint8Array, offset: number): Promise<{ readonly placed: Promise<void> }> {
     this.#throwIfStopped()
     if (this.#stored === undefined) {
-      await this.#options.spool.write(chunk, offset)
+      await this.#spool.write(chunk, offset)
       this.#spooledBytes = offset + chunk.length
       this.#growing.advance(this.#spooledBytes)
       if (!this.#isPrepared) await Promise.race([this.#preparing, this.#growing.starving()])
@@ -112,9 +112,7 @@ class BlockStream implements StreamDecoder {
       const end = isBlock ? place + stored.length(this.#cursor) : place
       const part = chunk.subarray(done, Math.min(chunk.length, end - offset))
       underWay.push(
-        isBlock
-          ? this.#write(part, stored.offset(this.#cursor) + at - place)
-          : this.#options.spool.write(part, at),
+        isBlock ? this.#write(part, stored.offset(this.#cursor) + at - place) : this.#spool.write(part, at),
       )
       done += part.length
     }

@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import { InvalidError, type RandomAccessReader } from '@disk-image/core'
+import { InvalidError, MiB, type RandomAccessReader } from '@disk-image/core'
 import { readFully } from '@disk-image/io'
+import type { Spool } from './stream-decoder.ts'
 
 /** The file of a spool, or a whole image, read at any place from any thread. */
 export class SpoolFile implements AsyncDisposable {
@@ -45,6 +46,71 @@ export class SpoolFile implements AsyncDisposable {
   }
 }
 
+/** As a rule header and tables are all that waits. */
+const usualMemoryBytes = 4 * MiB
+
+/** A spool that takes the bytes of a stream in their order, and reads what it took. */
+export class SpooledBytes implements AsyncDisposable {
+  readonly #spool: Spool
+  readonly #file: SpoolFile
+  readonly #kept: { readonly offset: number; readonly bytes: Uint8Array }[] = []
+  #keptBytes = 0
+  /** Bytes from here on are in the file. */
+  #fileStart = 0
+  #isFull = false
+
+  private constructor(spool: Spool, file: SpoolFile) {
+    this.#spool = spool
+    this.#file = file
+  }
+
+  static async open(spool: Spool): Promise<SpooledBytes> {
+    return new SpooledBytes(spool, await SpoolFile.open(spool.file))
+  }
+
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    const { memoryBytes = usualMemoryBytes } = this.#spool
+    this.#isFull ||= this.#keptBytes + bytes.length > memoryBytes
+    if (this.#isFull) return this.#spool.write(bytes, offset)
+    this.#kept.push({ offset, bytes: Uint8Array.from(bytes) })
+    this.#keptBytes += bytes.length
+    this.#fileStart = offset + bytes.length
+  }
+
+  /** Fills memory with bytes that were all written before. */
+  async readFully(bytes: Uint8Array, offset: number): Promise<void> {
+    const end = Math.min(offset + bytes.length, this.#fileStart)
+    let at = offset
+    for (let index = this.#find(offset); at < end; index += 1) {
+      const kept = this.#kept[index]
+      // What nobody spooled reads as zero, as it does of the file.
+      const start = Math.min(end, Math.max(at, kept?.offset ?? end))
+      bytes.fill(0, at - offset, start - offset)
+      const part =
+        kept?.bytes.subarray(start - kept.offset, Math.max(start, end) - kept.offset) ?? new Uint8Array(0)
+      bytes.set(part, start - offset)
+      at = start + part.length
+    }
+    if (at < offset + bytes.length) await this.#file.readFully(bytes.subarray(at - offset), at)
+  }
+
+  /** The first kept part that ends behind an offset. */
+  #find(offset: number): number {
+    let [low, high] = [0, this.#kept.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const { offset: start = 0, bytes } = this.#kept[middle] ?? {}
+      if (start + (bytes?.length ?? 0) > offset) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]()
+  }
+}
+
 const mostRanges = 2 ** 18
 
 /** Which bytes of an image are in the spool, added in the order of the image. */
@@ -67,14 +133,14 @@ export class SpooledRanges {
   }
 
   /** The image as far as it is spooled; `refuse` ends a read of anything else. */
-  readerOf(file: SpoolFile, sizeBytes: number, refuse: (offset: number) => never): RandomAccessReader {
+  readerOf(spool: SpooledBytes, sizeBytes: number, refuse: (offset: number) => never): RandomAccessReader {
     return {
       size: sizeBytes,
       read: async (offset, length, into) => {
         const count = Math.max(0, Math.min(length, sizeBytes - offset))
         const bytes = (into ?? new Uint8Array(count)).subarray(0, count)
         if (count > 0 && !this.#has(offset, offset + count)) refuse(offset)
-        await file.readFully(bytes, offset)
+        await spool.readFully(bytes, offset)
         return bytes
       },
     }
@@ -99,15 +165,15 @@ interface Waiter {
 
 /** A spooled image that still comes, from its start to its end: a read waits until its bytes are there. */
 export class GrowingFile implements RandomAccessReader {
-  readonly #file: SpoolFile
+  readonly #spool: SpooledBytes
   #available = 0
   #hasEnded = false
   #failure: { readonly error: unknown } | undefined
   #waiting: Waiter[] = []
   #listeners: (() => void)[] = []
 
-  constructor(file: SpoolFile) {
-    this.#file = file
+  constructor(spool: SpooledBytes) {
+    this.#spool = spool
   }
 
   /** Without a bound until the end is known. */
@@ -119,7 +185,7 @@ export class GrowingFile implements RandomAccessReader {
     await this.#waitFor(offset + length)
     const count = Math.max(0, Math.min(length, this.#available - offset))
     const bytes = (into ?? new Uint8Array(count)).subarray(0, count)
-    await this.#file.readFully(bytes, offset)
+    await this.#spool.readFully(bytes, offset)
     return bytes
   }
 

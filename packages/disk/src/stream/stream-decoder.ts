@@ -9,6 +9,8 @@ import type { DecodeWorkers } from './decode-workers.ts'
 export interface Spool {
   /** Path or handle of the file, which the decoder and its threads read. A handle stays open. */
   readonly file: string | FileHandle
+  /** So much waits in memory before the file is written to, where the format allows it. @default 4 MiB */
+  readonly memoryBytes?: number | undefined
   /** Writes all of the chunk, which is lent until the promise settles. Several calls may be under way at once. */
   write(chunk: Uint8Array, offset: number): Promise<void>
 }

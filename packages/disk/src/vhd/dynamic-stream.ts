@@ -1,5 +1,5 @@
 import { InvalidError, type Layout, type Refusal } from '@disk-image/core'
-import { SpoolFile } from '../stream/spool-file.ts'
+import { SpooledBytes } from '../stream/spool-file.ts'
 import type { StreamDecoder, StreamDecoderOptions, StreamDecoderResult } from '../stream/stream-decoder.ts'
 import { cutExtents, diskOf } from './chain-disk.ts'
 import {
@@ -31,13 +31,13 @@ export async function openDynamicVhdStream(
   head: DynamicHead,
   options: StreamDecoderOptions,
 ): Promise<StreamDecoder> {
-  return new DynamicVhdStream(head, options, await SpoolFile.open(options.spool.file))
+  return new DynamicVhdStream(head, options, await SpooledBytes.open(options.spool))
 }
 
 class DynamicVhdStream implements StreamDecoder {
   readonly #head: DynamicHead
   readonly #options: StreamDecoderOptions
-  readonly #spool: SpoolFile
+  readonly #spool: SpooledBytes
   readonly #tableEnd: number
   readonly #blockBytes: number
   /** The table, as much of it as has come. */
@@ -61,7 +61,7 @@ class DynamicVhdStream implements StreamDecoder {
   #failure: { readonly error: unknown } | undefined
   #isClosed = false
 
-  constructor(head: DynamicHead, options: StreamDecoderOptions, spool: SpoolFile) {
+  constructor(head: DynamicHead, options: StreamDecoderOptions, spool: SpooledBytes) {
     const { header, blockCount, bitmapBytes } = head
     this.#head = head
     this.#options = options
@@ -114,7 +114,7 @@ class DynamicVhdStream implements StreamDecoder {
   #takePart(bytes: Uint8Array, at: number, writes: Promise<void>[]): number {
     const spool = (end: number): number => {
       const part = bytes.subarray(0, end - at)
-      writes.push(this.#options.spool.write(part, at))
+      writes.push(this.#spool.write(part, at))
       return part.length
     }
     if (this.#table === undefined) {
@@ -138,7 +138,7 @@ class DynamicVhdStream implements StreamDecoder {
   #spoolBatmapHeader(part: Uint8Array, at: number, writes: Promise<void>[]): void {
     const start = Math.max(at, this.#batmapOffset)
     const end = Math.min(at + part.length, this.#batmapOffset + sectorBytes)
-    if (start < end) writes.push(this.#options.spool.write(part.subarray(start - at, end - at), start))
+    if (start < end) writes.push(this.#spool.write(part.subarray(start - at, end - at), start))
   }
 
   #keepTable(bytes: Uint8Array, at: number): void {
@@ -198,7 +198,7 @@ class DynamicVhdStream implements StreamDecoder {
     try {
       await this.#placed
       this.#throwIfStopped()
-      await this.#options.spool.write(this.#tail, this.#nextOffset - this.#tail.length)
+      await this.#spool.write(this.#tail, this.#nextOffset - this.#tail.length)
       const layout = await this.#judgeWhole()
       await this.#copyEarly(layout)
       if (this.#options.writeZeros === true) await this.#zeroOthers(layout)

@@ -5,7 +5,7 @@ import { DiskFormatError, refuse } from '../errors.ts'
 import { ImageFile } from '../image-file.ts'
 import { viewOf } from '../layouts/fields.ts'
 import { shareWorkers } from '../stream/decode-workers.ts'
-import { SpoolFile, SpooledRanges } from '../stream/spool-file.ts'
+import { SpooledBytes, SpooledRanges } from '../stream/spool-file.ts'
 import type { StreamDecoder, StreamDecoderOptions, StreamDecoderResult } from '../stream/stream-decoder.ts'
 import type { OpenBlocks } from '../blocks/block-stream.ts'
 import { GrainBatches } from './grain-batches.ts'
@@ -28,14 +28,14 @@ export async function openGrainStream(
   openBlocks: OpenBlocks,
   options: StreamDecoderOptions,
 ): Promise<StreamDecoder> {
-  return new GrainStream(layout, openBlocks, options, await SpoolFile.open(options.spool.file))
+  return new GrainStream(layout, openBlocks, options, await SpooledBytes.open(options.spool))
 }
 
 class GrainStream implements StreamDecoder {
   readonly #layout: VmdkLayout
   readonly #openBlocks: OpenBlocks
   readonly #options: StreamDecoderOptions
-  readonly #spool: SpoolFile
+  readonly #spool: SpooledBytes
   readonly #spooled = new SpooledRanges()
   readonly #places: GrainPlaces
   readonly #batches: GrainBatches
@@ -52,7 +52,12 @@ class GrainStream implements StreamDecoder {
   #failure: { readonly error: unknown } | undefined
   #isClosed = false
 
-  constructor(layout: VmdkLayout, openBlocks: OpenBlocks, options: StreamDecoderOptions, spool: SpoolFile) {
+  constructor(
+    layout: VmdkLayout,
+    openBlocks: OpenBlocks,
+    options: StreamDecoderOptions,
+    spool: SpooledBytes,
+  ) {
     const { header, grainBytes, sizeBytes, metadataEnd } = layout
     this.#layout = layout
     this.#openBlocks = openBlocks
@@ -151,7 +156,7 @@ class GrainStream implements StreamDecoder {
 
   async #toSpool(bytes: Uint8Array, offset: number): Promise<void> {
     this.#spooled.add(offset, bytes.length)
-    await this.#options.spool.write(bytes, offset)
+    await this.#spool.write(bytes, offset)
   }
 
   async end(): Promise<StreamDecoderResult> {

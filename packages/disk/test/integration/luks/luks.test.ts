@@ -327,7 +327,7 @@ test('parts of the disk, at any place and of any length', async () => {
     expect(Buffer.from(bytes).equals(disk.subarray(offset, offset + length))).toBe(true)
   }
   expect(await opened.read(opened.size, 10)).toHaveLength(0)
-  await expect(opened.read(-1, 10)).rejects.toThrow('no part of a disk')
+  await expect(opened.read(-1, 10)).rejects.toThrow('no number of bytes')
 })
 
 describe('a changed header is refused, or the disk is the same', () => {

@@ -233,7 +233,7 @@ describe('what fails ends the decoding, and is passed on as it is', () => {
 
   test('the spool', async () => {
     const target = { ...noZero, write: () => Promise.resolve() }
-    const full = { file: spool, write: () => Promise.reject(new Error('disk full')) }
+    const full = { file: spool, memoryBytes: 0, write: () => Promise.reject(new Error('disk full')) }
     const decoder = await decoderOf('vdi', image, { target, spool: full })
     await expect(feed(decoder, image)).rejects.toThrow('disk full')
     await decoder.close()
