@@ -179,7 +179,11 @@ async function fetchImage(
     disk: disks[0],
   }
   if (destinations.length > 1) {
-    return fetchDisks(session, imageUtils, request, { destinations, disks, dryRun: flags.dryRun === true })
+    return await fetchDisks(session, imageUtils, request, {
+      destinations,
+      disks,
+      dryRun: flags.dryRun === true,
+    })
   }
   if (flags.dryRun === true) {
     const plan = await imageUtils.planImageToVolume(request)

@@ -317,3 +317,42 @@ test('a raw disk is known by its two ends, and needs no temporary space', async 
   expect(temporaryBytes).toBeGreaterThan(0)
   expect(await bench.json(['fetch', './fixed', 'volume', '--no-sandbox'])).toMatchObject({ format: 'vhd' })
 })
+
+test('the disks of a local archive come out in one pass, without temporary space', async () => {
+  await using bench = await openWorkbench()
+  const disk = await makeDisk(bench)
+  for (const name of ['one', 'two']) {
+    await writeFile(bench.path('disk.raw'), disk.fill(name, 0, 4096))
+    const made = ['convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized']
+    await run(requireTool('qemu-img'), [...made, bench.path('disk.raw'), bench.path(`${name}.vmdk`)])
+  }
+  await run('tar', ['-cf', bench.path('machine.ova'), '-C', bench.folder, 'one.vmdk', 'two.vmdk'])
+  let mostBytes = 0
+  const look = async (): Promise<void> => {
+    for (const name of await readdir(bench.path('conversion')).catch(() => [])) {
+      const found = await stat(bench.path(`conversion/${name}`)).catch(() => undefined)
+      if (found?.isFile() === true) mostBytes = Math.max(mostBytes, found.size)
+    }
+  }
+  const watch = setInterval(() => void look(), 1)
+  const reports = await bench.json<{ length: number }>([
+    'fetch',
+    './machine.ova',
+    'a',
+    'b',
+    '--disk',
+    'two.vmdk',
+    '--disk',
+    'one.vmdk',
+    '--no-sandbox',
+  ])
+  clearInterval(watch)
+  expect(reports).toMatchObject({ exitCode: 0 })
+  expect(mostBytes).toBe(0)
+  for (const [volume, name] of [
+    ['a', 'two'],
+    ['b', 'one'],
+  ] as const) {
+    expect((await readFile(bench.path(volume))).equals(disk.fill(name, 0, 4096))).toBe(true)
+  }
+})
