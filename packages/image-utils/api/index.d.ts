@@ -62,7 +62,11 @@ import {
 
 import {
   EnvelopeName,
+  OvaController,
+  OvaMachine,
+  OvaMachine as OvaMachine$1,
   Ovf,
+  machineOfProperties,
 } from "@disk-image/disk";
 
 import {
@@ -336,6 +340,7 @@ interface ImageUtils extends CinderImageUtils {
   planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>;
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
@@ -554,6 +559,30 @@ interface VolumeToImageRequest extends CallOptions$1 {
   readonly throttle?: Throttle | undefined;
 }
 
+interface VolumesToArchiveReport {
+  readonly destination: string;
+  readonly bytesWritten: number;
+  readonly disks: readonly {
+    readonly volume: string;
+    readonly name: string;
+    readonly format: string;
+    readonly virtualSizeBytes: number;
+  }[];
+}
+
+interface VolumesToArchiveRequest extends CallOptions$1 {
+  readonly disks: readonly {
+    readonly volume: string;
+    readonly volumeFormat: string;
+    readonly name?: string | undefined;
+  }[];
+  readonly machine: OvaMachine$1;
+  readonly destination: string;
+  readonly target?: Target | undefined;
+  readonly durable?: boolean | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
 type Word = {
   readonly kind: "image";
   readonly name: string;
@@ -639,6 +668,8 @@ export {
   type Operation,
   type OperationFacts,
   type OperationName,
+  type OvaController,
+  type OvaMachine,
   ProcessExecutionError,
   type ProcessRunner,
   type Progress,
@@ -672,7 +703,10 @@ export {
   VolumeBackendError,
   type VolumeToImageReport,
   type VolumeToImageRequest,
+  type VolumesToArchiveReport,
+  type VolumesToArchiveRequest,
   type Word,
   XenserverArchiveError,
   createGlanceImageService,
+  machineOfProperties,
 };

@@ -22,6 +22,7 @@ import {
 
 import {
   EnvelopeName,
+  OvaMachine,
   Ovf,
 } from "@disk-image/disk";
 
@@ -259,6 +260,7 @@ interface ImageUtils extends CinderImageUtils {
   planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>;
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
@@ -486,6 +488,30 @@ interface VolumeToImageRequest extends CallOptions {
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
   readonly verify?: VerifyPolicy | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+interface VolumesToArchiveReport {
+  readonly destination: string;
+  readonly bytesWritten: number;
+  readonly disks: readonly {
+    readonly volume: string;
+    readonly name: string;
+    readonly format: string;
+    readonly virtualSizeBytes: number;
+  }[];
+}
+
+interface VolumesToArchiveRequest extends CallOptions {
+  readonly disks: readonly {
+    readonly volume: string;
+    readonly volumeFormat: string;
+    readonly name?: string | undefined;
+  }[];
+  readonly machine: OvaMachine;
+  readonly destination: string;
+  readonly target?: Target | undefined;
+  readonly durable?: boolean | undefined;
   readonly throttle?: Throttle | undefined;
 }
 

@@ -1,6 +1,7 @@
 import { removeLeftovers } from '@disk-image/host'
 import { cinderImageUtilsOf, openServices } from './cinder/create-cinder-image-utils.ts'
 import { convertImage } from './convert/convert-image.ts'
+import { volumesToArchive } from './convert/volumes-to-archive.ts'
 import { archiveToVolumes, imageToVolume } from './image-to-volume/image-to-volume.ts'
 import { planArchiveToVolumes, planImageToVolume } from './image-to-volume/plan.ts'
 import type { ImageUtils } from './image-utils.ts'
@@ -32,6 +33,7 @@ export function createImageUtils(
     planImageToVolume: (request) => planImageToVolume(services, request),
     planArchiveToVolumes: (request) => planArchiveToVolumes(services, request),
     openSource: (word, keywords) => openSource(services, word, keywords),
+    volumesToArchive: (request) => volumesToArchive(services, request),
     volumeToImage: (request) => volumeToImage(services, request),
     sourceToImage: (request) => sourceToImage(services, request),
     checkImageFile: (path, keywords) => checkImageFile(services, path, keywords),

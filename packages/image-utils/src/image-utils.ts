@@ -1,5 +1,6 @@
 import type { ImageService } from '@disk-image/core'
 import type { CinderImageUtils } from './cinder/cinder-image-utils.ts'
+import type { VolumesToArchiveReport, VolumesToArchiveRequest } from './convert/volumes-to-archive.ts'
 import type { ImageToVolumePlan } from './image-to-volume/plan.ts'
 import type {
   ArchiveToVolumesRequest,
@@ -36,6 +37,8 @@ export interface ImageUtils extends CinderImageUtils {
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>
   /** A volume into an image that has no data yet. */
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>
+  /** Disks into an archive (OVA), with the description of their machine. */
+  volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>
   /** Bytes from anywhere into an image that has no data yet, in one pass, judged on the way. */
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>
   /** Judges a file that is to become an image; resolves with its `disk_format`. */

@@ -45,6 +45,8 @@ export {
   InvalidSignatureImageError,
 } from '@disk-image/glance-client/signature'
 export { VolumeAccessError } from '@disk-image/host'
+export { machineOfProperties } from '@disk-image/disk'
+export type { OvaController, OvaMachine } from '@disk-image/disk'
 export { InvalidVolumeTypeError, VolumeBackendError } from '@disk-image/qemu-img'
 export type { Cipher } from '@disk-image/qemu-img'
 export { VhdError, XenserverArchiveError } from '@disk-image/vhd'
@@ -62,6 +64,7 @@ export type {
   ResizeImageOptions,
   UploadVolumeOptions,
 } from './cinder/index.ts'
+export type { VolumesToArchiveReport, VolumesToArchiveRequest } from './convert/volumes-to-archive.ts'
 export { createDirectoryImageService } from './directory/directory-image-service.ts'
 export type { DirectoryImageServiceOptions } from './directory/directory-image-service.ts'
 export type { ImageUtils } from './image-utils.ts'

@@ -6,6 +6,7 @@ import type { ImageUtils, Word } from '@disk-image/image-utils'
 import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import type { MachineFlags } from './convert-to-ova.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import {
   holdOperand,
@@ -25,9 +26,9 @@ import {
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
-import { collect, knownFormat, operand, wholeNumber } from './values.ts'
+import { collect, collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
-interface ConvertFlags extends EncryptionFlags, SourceFlags {
+interface ConvertFlags extends EncryptionFlags, MachineFlags, SourceFlags {
   readonly from?: string
   readonly to?: string
   readonly subformat?: string
@@ -47,14 +48,19 @@ Examples:
   $ disk-image convert disk.raw - --from raw --to qcow2 --compress zstd | ssh host 'cat > disk.qcow2'
   $ disk-image convert disk.raw.xz disk.raw --from raw --to raw
   $ disk-image convert machine.ova system.raw data.raw --from vmdk --to raw
+  $ disk-image convert system.qcow2 data.qcow2 machine.ova --from qcow2 --to ova --firmware efi
   $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw --from vmdk --to raw`
 
-/** `disk-image convert`: one disk file into another. */
+const writtenFormat = knownFormat('--to', 'write')
+
+/** `disk-image convert`: one disk file into another, or several into an OVA. */
 export function addConvertCommand(program: Command, perform: Perform): void {
   withSourceOptions(withArchiveOption(program.command('convert')))
     .summary('a disk into another format')
     .description('Converts a disk into another format. No format is ever guessed.')
-    .usage('[options] <source> [<part>…] <dest>')
+    .usage(
+      '[options] <source> [<part>…] <dest>\n       disk-image convert [options] <source>… <dest> --to ova',
+    )
     .argument(
       '<source>',
       'a file or block device; of a VMDK in several files its descriptor, or its folder; image:NAME, - or another source',
@@ -70,8 +76,8 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     )
     .option(
       '--to <format>',
-      "the destination's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …",
-      knownFormat('--to', 'write'),
+      "the destination's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …; ova packs all sources",
+      (text) => (text === 'ova' ? text : writtenFormat(text)),
     )
     .option('--subformat <name>', 'a variant of the format, for example fixed or streamOptimized')
     .addOption(
@@ -92,6 +98,18 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     .option('--key-size <bits>', 'bits of the key', wholeNumber('--key-size', 1))
     .option('--source-passphrase-file <file>', "a file with an encrypted source's passphrase")
     .option('--decrypt', 'write what is inside an encrypted source as a raw disk, which is not encrypted')
+    .option('--name <name>', "for --to ova: the machine's name (default: that of the file)")
+    .addOption(
+      new Option('--controller <kind>', "for --to ova: what the disks hang on (default: 'lsilogic')").choices(
+        ['buslogic', 'ide', 'lsilogic', 'lsilogicsas', 'nvme', 'pvscsi', 'sata'],
+      ),
+    )
+    .addOption(new Option('--firmware <kind>', "for --to ova (default: 'bios')").choices(['bios', 'efi']))
+    .option(
+      '--property <key=value>',
+      'for --to ova: a property of an image that tells of the machine, such as vmware_ostype; may be repeated',
+      collectProperty,
+    )
     .addHelpText('after', notes)
     .action(perform<ConvertFlags>(convert))
 }
@@ -114,6 +132,17 @@ async function convert(
   if (compress !== 'none' && to !== 'qcow2') throw new UsageError('--compress is for --to qcow2.')
   const imageUtils = await session.imageUtils()
   const encryption = readEncryption(session, imageUtils, flags, to)
+  if (to === 'ova') {
+    requireNone(
+      flags,
+      ['compress', 'decrypt', 'disableSparse', 'disk', 'sourcePassphraseFile', 'subformat'],
+      'is not for --to ova',
+    )
+    const { convertToOva } = await import('./convert-to-ova.ts')
+    await convertToOva(session, imageUtils, { ...flags, from }, operands)
+    return
+  }
+  requireNone(flags, ['controller', 'firmware', 'name', 'property'], 'is for --to ova')
   const wanted = { ...flags, to }
   if (await convertSource(session, imageUtils, wanted, word, operands)) return
   const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
@@ -211,6 +240,14 @@ async function convertSource(
     ),
   )
   return true
+}
+
+/** @throws {UsageError} where one of these was given */
+function requireNone(flags: ConvertFlags, keys: readonly (keyof ConvertFlags)[], reason: string): void {
+  for (const key of keys) {
+    if (flags[key] === undefined) continue
+    throw new UsageError(`--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${reason}.`)
+  }
 }
 
 /** @throws {UsageError} where the destination is the file that is read */

@@ -54,6 +54,31 @@ test.each([
   await qemuImg('check', '-f', format, 'made')
 })
 
+test('disks go into an OVA, a file or standard output, and come out of it', async () => {
+  const ova = [
+    '--from',
+    'raw',
+    '--to',
+    'ova',
+    '--name',
+    'm',
+    '--firmware',
+    'efi',
+    '--property',
+    'vmware_ostype=debian12_64Guest',
+  ]
+  const said = await bytesOf('convert', 'disk.raw', 'disk.raw', 'm.ova', ...ova)
+  expect(said.stdout.toString()).toMatch(/disk2\.vmdk: .*raw → vmdk.*\n.*m\.ova: ova, /)
+  const { stdout: descriptor } = await run('tar', ['-xOf', 'm.ova', 'm.ovf'], { cwd: folder })
+  expect(descriptor).toMatch(/debian12_64Guest[^]*vmw:value="efi"/)
+  const { stdout } = await bytesOf('convert', 'disk.raw', 'disk.raw', '-', ...ova)
+  expect(stdout.equals(await readFile(path.join(folder, 'm.ova')))).toBe(true)
+  await bytesOf('convert', 'm.ova', 'a.raw', 'b.raw', '--from', 'vmdk', '--to', 'raw')
+  for (const name of ['a.raw', 'b.raw']) {
+    expect((await readFile(path.join(folder, name))).equals(disk)).toBe(true)
+  }
+})
+
 test('whoever reads it and goes, ends it with an error', async () => {
   const [file = '', ...rest] = commandLine(['convert', 'disk.raw', '-', '--from', 'raw', '--to', 'qcow2'])
   const child = spawn(file, rest, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })

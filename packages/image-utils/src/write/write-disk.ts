@@ -112,7 +112,16 @@ async function encodeOnto(services: Services, job: WriteJob, file: DiskFile): Pr
   }
 }
 
-async function writeEncoded(services: Services, job: WriteJob, encoded: EncodedImage): Promise<number> {
+/**
+ * What an encoder of ours makes, onto its target.
+ *
+ * @returns the bytes that it takes there
+ */
+export async function writeEncoded(
+  services: Services,
+  job: TargetJob & Pick<WriteJob, 'confirm' | 'throttle'>,
+  encoded: EncodedImage,
+): Promise<number> {
   const { request, call, imageId } = job
   const { sizeBytes } = encoded
   const options = { ...volumeOptions(services, job), fileLengthBytes: 0, sizeBytes }
@@ -232,11 +241,13 @@ const copyDisk: Copy = async (services, { call }, file, sink) => {
   return sink.offset
 }
 
+/** What says how a target is opened. */
+interface TargetJob extends Pick<WriteJob, 'call' | 'imageId' | 'request' | 'temporary'> {
+  readonly target: Pick<RouteTarget, 'lengthBytes'>
+}
+
 /** What every volume is opened with. */
-export function volumeOptions(
-  services: Services,
-  job: Pick<WriteJob, 'imageId' | 'request' | 'call' | 'target' | 'temporary'>,
-): OpenVolumeOptions {
+export function volumeOptions(services: Services, job: TargetJob): OpenVolumeOptions {
   const { imageId, request, call, target, temporary } = job
   const { durable } = request
   const { lengthBytes: fileLengthBytes } = target

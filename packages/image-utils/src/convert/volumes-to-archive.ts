@@ -1,0 +1,154 @@
+import { type CallOptions, type Disk, InvalidError, type Target, toQemuFormat } from '@disk-image/core'
+import { encodeOva, type OvaMachine } from '@disk-image/disk'
+import { inspect } from '@disk-image/format-policy/inspector'
+import { type HeldFile, holdFile, renameInError } from '@disk-image/host'
+import { checkUnchanged, openFileReader } from '../files/file-reader.ts'
+import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
+import { driverOf, headBytes, layoutOf } from '../route/formats.ts'
+import { Cleanup } from '../services/cleanup.ts'
+import type { Services, Throttle } from '../services/services.ts'
+import { checkDestination } from '../write/check-target.ts'
+import { identifyDestination } from '../write/destination-identity.ts'
+import { openDiskFile } from '../write/disk-file.ts'
+import { writeEncoded } from '../write/write-disk.ts'
+
+/** What {@link ImageUtils.volumesToArchive} is asked to do. */
+export interface VolumesToArchiveRequest extends CallOptions {
+  /** In the order in which the machine has them. */
+  readonly disks: readonly {
+    /** Path of a file or block device. */
+    readonly volume: string
+    /** What the volume is: its record's word, never a guess. */
+    readonly volumeFormat: string
+    /** Its file's name in the archive, which ends with `.vmdk`. @default disk1.vmdk, disk2.vmdk … */
+    readonly name?: string | undefined
+  }[]
+  /** By an image's properties: `machineOfProperties`. */
+  readonly machine: OvaMachine
+  /** Absolute path of a file, made when missing; with a `target` what it is called in errors and in the report. */
+  readonly destination: string
+  /** What takes the archive in place of a file, from its start to its end: each disk is compressed twice then. */
+  readonly target?: Target | undefined
+  /** False for what needn't outlive a power cut. @default true */
+  readonly durable?: boolean | undefined
+  /** @default the facade's */
+  readonly throttle?: Throttle | undefined
+}
+
+/** What {@link ImageUtils.volumesToArchive} did. */
+export interface VolumesToArchiveReport {
+  readonly destination: string
+  readonly bytesWritten: number
+  readonly disks: readonly {
+    readonly volume: string
+    readonly name: string
+    /** In qemu-img's terms. */
+    readonly format: string
+    readonly virtualSizeBytes: number
+  }[]
+}
+
+/**
+ * Disks as an OVA, each a streamOptimized VMDK. Each is inspected and judged as what it is said to be, and looked at
+ * once more before the archive is complete.
+ *
+ * @throws {ImageUnacceptableError} where a disk is something else, not acceptable, or was changed meanwhile
+ * @throws {InvalidError} for a machine that an OVA can't have, and for a destination that is one of the disks
+ */
+export async function volumesToArchive(
+  services: Services,
+  request: VolumesToArchiveRequest,
+): Promise<VolumesToArchiveReport> {
+  const { destination, target, machine, durable, signal, onProgress } = request
+  signal?.throwIfAborted()
+  if (target === undefined) await checkDestination(destination)
+  return Cleanup.around(services.logger, async (cleanup) => {
+    const disks: OpenedVolume[] = []
+    for (const [index, disk] of request.disks.entries()) {
+      disks.push(await openVolumeDisk(services, request, { name: `disk${index + 1}.vmdk`, ...disk }, cleanup))
+    }
+    const confirm = async (): Promise<void> => {
+      for (const { held, judged } of disks) {
+        await named(held, () => checkUnchanged(held, judged, held.name))
+      }
+    }
+    const archive = await encodeOva({ machine, disks }, { signal, workers: services.encodeWorkers })
+    const bytesWritten = await writeEncoded(
+      services,
+      {
+        imageId: destination,
+        target: { lengthBytes: 0 },
+        throttle: request.throttle ?? services.throttle,
+        call: { signal, onProgress },
+        request: { volume: destination, target, durable },
+        confirm,
+      },
+      archive,
+    )
+    return {
+      destination,
+      bytesWritten,
+      disks: disks.map(({ held, name, format, disk }) => {
+        return { volume: held.name, name, format, virtualSizeBytes: disk.size }
+      }),
+    }
+  })
+}
+
+interface OpenedVolume {
+  readonly held: HeldFile
+  /** Its stamp from before it was looked at. */
+  readonly judged: string
+  readonly name: string
+  readonly format: string
+  readonly disk: Disk
+}
+
+async function openVolumeDisk(
+  services: Services,
+  { destination, target, signal }: VolumesToArchiveRequest,
+  { volume, volumeFormat, name = '' }: VolumesToArchiveRequest['disks'][number],
+  cleanup: Cleanup,
+): Promise<OpenedVolume> {
+  const held = await holdFile(volume)
+  cleanup.always(() => held[Symbol.asyncDispose]())
+  return named(held, async () => {
+    if (target === undefined && (await isSame(destination, held.path))) {
+      throw new InvalidError({ reason: `${volume} can't become the archive that it goes into.` })
+    }
+    const judged = await held.stamp()
+    const reader = await openFileReader(held.path)
+    cleanup.always(() => reader.close())
+    const inspection = await inspect(reader)
+    const claimedFormat = toQemuFormat(volumeFormat)
+    checkContent(services, volume, { claimedFormat, inspection, hasPassphrase: false })
+    checkKey(volume, inspection, claimedFormat)
+    const format = toQemuFormat(driverOf(inspection))
+    if (!layoutOf(format, inspection, await reader.read(0, headBytes)).reads) {
+      throw new InvalidError({
+        reason: `A ${format} is not read into an archive: convert it to qcow2 first.`,
+      })
+    }
+    const virtualSizeBytes = inspection.virtualSizeBytes ?? reader.size
+    const file = { path: held.path, reader, format, virtualSizeBytes }
+    const opened = await openDiskFile(services, file, { signal })
+    cleanup.always(() => opened[Symbol.asyncDispose]())
+    checkSameSize(volume, opened.disk.size, virtualSizeBytes)
+    return { held, judged, name, format, disk: opened.disk }
+  })
+}
+
+/** Whether both are one file, or one device, whatever they are called. */
+async function isSame(one: string, other: string): Promise<boolean> {
+  const [first, second] = await Promise.all([identifyDestination(one), identifyDestination(other)])
+  return first.keys.some((key) => second.keys.includes(key))
+}
+
+async function named<Result>(held: HeldFile, act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act()
+  } catch (error) {
+    renameInError(error, held)
+    throw error
+  }
+}
