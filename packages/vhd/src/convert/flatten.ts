@@ -1,8 +1,8 @@
 import { type CallOptions, type Disk, InvalidError, MiB } from '@disk-image/core'
+import { encodeDisk } from '@disk-image/disk'
 import {
   type ChainRules,
   DynamicVhdWriter,
-  fixedVhd,
   maximumDiskBytes,
   roundUp,
   sectorBytes,
@@ -49,13 +49,15 @@ async function writeAs(chain: Disk, target: FileTarget, options: FlattenOptions)
     await writer.end(() => target.sync())
     return
   }
-  const data = (offset: number, bytes: Uint8Array): Promise<void> => writeWithHoles(target, bytes, offset)
-  await chain.copyTo({ data, zero: () => undefined }, { signal, onProgress })
-  if (format === 'raw') await target.truncate(chain.size)
-  else {
-    const { sizeBytes, footer } = fixedVhd(chain.size, { alignBytes, ...newIdentity(undefined) })
-    await target.write(footer, sizeBytes)
-  }
+  const image = await encodeDisk(chain, {
+    ...(format === 'raw' ? { format } : { format: 'vpc', subformat: format }),
+    vpc: { alignBytes, ...newIdentity(undefined) },
+    signal,
+  })
+  // A new file reads as zero wherever nothing is written.
+  const zero = (): Promise<void> => Promise.resolve()
+  const write = (bytes: Uint8Array, offset: number): Promise<void> => writeWithHoles(target, bytes, offset)
+  await target.truncate(await image.writeTo({ write, zero }, { signal, onProgress }))
   await target.sync()
 }
 
