@@ -65,6 +65,12 @@ interface HoldOptions {
   readonly regularOnly?: boolean | undefined;
 }
 
+interface KeptPart {
+  readonly name: string;
+  readonly handle: FileHandle;
+  readonly bytes: number;
+}
+
 interface Leftover {
   readonly path: string;
   readonly kind: "file" | "directory";
@@ -92,15 +98,26 @@ interface OpenVolumeOptions {
   readonly temporary?: boolean | undefined;
   readonly runner?: ProcessRunner | undefined;
   readonly asRoot?: boolean | undefined;
+  readonly partial?: {
+    readonly prepared: Partial;
+    readonly whole: () => PartOf | undefined;
+  } | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+interface PartOf {
+  readonly identity: string;
+  readonly sizeBytes: number;
 }
 
 interface Partial {
   readonly path: string;
+  readonly kept: Pick<KeptPart, "bytes" | "handle"> | undefined;
   create(): Promise<FileHandle>;
   publish(options: {
     readonly durable: boolean;
   }): Promise<void>;
+  record(whole: PartOf, bytes: number): Promise<void>;
   discard(): Promise<void>;
   close(): Promise<void>;
 }
@@ -137,6 +154,7 @@ interface Volume extends Target {
   readonly sizeBytes: number;
   readonly created: boolean;
   readonly touched: boolean;
+  reached(bytes: number): void;
   close(): Promise<void>;
 }
 
@@ -187,7 +205,7 @@ export declare function openVolume(name: string, options?: OpenVolumeOptions): P
 
 export declare const pathOnly = 2097152;
 
-export declare function preparePartial(file: string, runner?: ProcessRunner): Promise<Partial>;
+export declare function preparePartial(file: string, runner?: ProcessRunner, find?: () => Promise<PartOf | undefined>): Promise<Partial>;
 
 export declare function preparePrivateFolder(directory: string, role: string): Promise<void>;
 
@@ -209,10 +227,12 @@ export type {
   FileOwnership,
   HeldFile,
   HoldOptions,
+  KeptPart,
   Leftover,
   LeftoverOptions,
   OpenSource,
   OpenVolumeOptions,
+  PartOf,
   Partial,
   Place,
   ProcessRunnerOptions,

@@ -234,6 +234,7 @@ interface ImageToVolumeReport {
   readonly format: string;
   readonly volumeFormat: string;
   readonly bytesDownloaded: number;
+  readonly resumedBytes: number;
   readonly bytesWritten: number;
   readonly virtualSizeBytes: number;
   readonly hash: DownloadHash | undefined;

@@ -2,7 +2,7 @@ import type { ImageToVolumeReport } from '@disk-image/image-utils'
 
 /** The fixed shape of `fetch --json`. */
 export function jsonOfReport(report: ImageToVolumeReport): object {
-  const { imageId, volume, format, bytesDownloaded, bytesWritten, virtualSizeBytes } = report
+  const { imageId, volume, format, bytesDownloaded, resumedBytes, bytesWritten, virtualSizeBytes } = report
   const { hash, verified, warnings, resumes, durationSeconds, unwrapped } = report
   return {
     imageId,
@@ -10,6 +10,7 @@ export function jsonOfReport(report: ImageToVolumeReport): object {
     format,
     ...(unwrapped === undefined ? {} : { unwrapped }),
     bytesDownloaded,
+    resumedBytes,
     bytesWritten,
     virtualSizeBytes,
     hash: hash ?? null,

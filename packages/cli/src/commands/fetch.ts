@@ -257,6 +257,7 @@ function describeReport({ style }: Session, report: ImageToVolumeReport): string
     ],
     ['Disk', exactBytes(report.virtualSizeBytes)],
     ['Downloaded', exactBytes(report.bytesDownloaded)],
+    ['Kept', report.resumedBytes === 0 ? undefined : exactBytes(report.resumedBytes)],
     ['Written', exactBytes(report.bytesWritten)],
     ['Hash', hashText],
     ['Signature', report.signatureVerified ? { text: 'verified', paint: style.good } : undefined],

@@ -109,6 +109,7 @@ test('an image is fetched into a file, and the report has its fixed shape', asyn
     volume: bench.path('volume.raw'),
     format: 'raw',
     bytesDownloaded: data.length,
+    resumedBytes: 0,
     bytesWritten: data.length,
     virtualSizeBytes: data.length,
     hash: { algorithm: 'sha512', value: expect.stringMatching(/^[\da-f]{128}$/), verified: true },

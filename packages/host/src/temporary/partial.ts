@@ -6,6 +6,7 @@ import { InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
 import { newTemporaryName } from './create-temporary-files.ts'
 import { removeLeftovers } from './leftovers.ts'
+import { type KeptPart, type PartOf, recordNameOf, recordOf, takePart } from './part-record.ts'
 import { parseTemporaryName } from './temporary-name.ts'
 
 const suffix = '.partial'
@@ -16,7 +17,9 @@ const mostNameBytes = 150
 export interface Partial {
   /** The temporary name, for tools. Nothing is there until somebody makes it. */
   readonly path: string
-  /** Makes it, mode 0600. */
+  /** What a killed process left of it, from the start; absent where it is begun anew. */
+  readonly kept: Pick<KeptPart, 'bytes' | 'handle'> | undefined
+  /** Makes it, mode 0600, or hands out what was kept. */
   create(): Promise<FileHandle>
   /**
    * Gives it its name, and returns when the folder has it on the disk. What has come to be there meanwhile stays.
@@ -24,6 +27,11 @@ export interface Partial {
    * @throws {InvalidError} where something of that name is there
    */
   publish(options: { readonly durable: boolean }): Promise<void>
+  /**
+   * Writes down beside it that so many bytes of it are on the disk, for whoever goes on after a kill. Never throws: what
+   * can't be written down is fetched again.
+   */
+  record(whole: PartOf, bytes: number): Promise<void>
   /** Removes it. Never throws. */
   discard(): Promise<void>
   /** Ends the use of the folder. */
@@ -42,22 +50,50 @@ export function isPartialName(name: string): boolean {
  *
  * @param file absolute; nothing is there yet
  * @param runner names and removes with its root helper what this user may not: `ln`, `rm` and `sync`
+ * @param find asked where a killed process left the beginning of something: of this the beginning is kept
  */
-export async function preparePartial(file: string, runner?: ProcessRunner): Promise<Partial> {
+export async function preparePartial(
+  file: string,
+  runner?: ProcessRunner,
+  find?: () => Promise<PartOf | undefined>,
+): Promise<Partial> {
   const folder = path.dirname(file)
   const name = path.basename(file)
   const prefix = `.${beginningOf(name)}.`
   const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined)
   const base = (await usable(handle)) ?? folder
+  let kept: KeptPart | undefined
+  try {
+    if (find !== undefined) kept = await takePart(base, prefix, find)
+  } catch (error) {
+    await handle?.close()
+    throw error
+  }
   await removeLeftovers({ directory: base, prefix, suffix }).catch(() => [])
-  const temporaryBase = newTemporaryName({ prefix, suffix })
+  const temporaryBase = kept?.name ?? newTemporaryName({ prefix, suffix })
   const temporary = path.join(base, temporaryBase)
+  const record = path.join(base, recordNameOf(temporaryBase))
+  let recording: Promise<void> | undefined = Promise.resolve()
+  let isClosed = false
+  /** Nothing is written down from now on. */
+  const forget = async (): Promise<void> => {
+    const last = recording
+    recording = undefined
+    await last
+    if (find !== undefined) await rm(record, { force: true })
+  }
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   const partial: Partial = {
     path: path.join(folder, temporaryBase),
-    create: () => open(temporary, flags, 0o600),
+    kept,
+    create: async () => kept?.handle ?? open(temporary, flags, 0o600),
+    async record(whole, bytes) {
+      recording = recording?.then(() => writeRecord(record, recordOf(whole, bytes)).catch(() => undefined))
+      await recording
+    },
     async publish({ durable }) {
       try {
+        await forget()
         await giveName(temporary, path.join(base, name), file)
         if (durable) await handle?.sync()
       } catch (error) {
@@ -66,15 +102,32 @@ export async function preparePartial(file: string, runner?: ProcessRunner): Prom
       }
     },
     async discard() {
+      if (isClosed) return
       try {
+        await forget().catch(() => undefined)
         await rm(temporary, { force: true })
       } catch {
         await runAsRoot(runner, 'rm', ['-f', '--', partial.path]).catch(() => undefined)
       }
     },
-    close: async () => handle?.close(),
+    async close() {
+      isClosed = true
+      await kept?.handle.close()
+      await handle?.close()
+    },
   }
   return Object.freeze(partial)
+}
+
+async function writeRecord(file: string, record: Buffer): Promise<void> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW
+  const handle = await open(file, flags, 0o600)
+  try {
+    await handle.write(record, 0, record.length, 0)
+    await handle.datasync()
+  } finally {
+    await handle.close()
+  }
 }
 
 function beginningOf(name: string): string {

@@ -13,13 +13,16 @@ const quickSyncBytesPerMs = 200_000
  */
 export class BackgroundSync {
   readonly #handle: Pick<FileHandle, 'datasync'>
+  readonly #begins: (() => (() => Promise<void>) | undefined) | undefined
   #stepBytes = shortStepBytes
   #pendingBytes = 0
   #running: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
 
-  constructor(handle: Pick<FileHandle, 'datasync'>) {
+  /** @param begins called before each time; what it returns is called when that has succeeded */
+  constructor(handle: Pick<FileHandle, 'datasync'>, begins?: () => (() => Promise<void>) | undefined) {
     this.#handle = handle
+    this.#begins = begins
   }
 
   /** Says how much was written. */
@@ -33,9 +36,11 @@ export class BackgroundSync {
   async #sync(bytes: number): Promise<void> {
     const begun = performance.now()
     try {
+      const done = this.#begins?.()
       await this.#handle.datasync()
       const isQuick = bytes >= quickSyncBytesPerMs * (performance.now() - begun)
       this.#stepBytes = isQuick ? shortStepBytes : longStepBytes
+      await done?.()
     } catch (error) {
       this.#failure ??= { error }
     } finally {

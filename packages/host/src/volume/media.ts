@@ -30,8 +30,14 @@ const growthBytes = 64 * MiB
  * end; one that was there is longer until then.
  *
  * @param isOpenToAll whether others may look at it before it is committed
+ * @param keptBytes of a new one: what stays, from the start
  */
-export function fileMedium(handle: VolumeHandle, sizeBytes: number, isOpenToAll: boolean): Medium {
+export function fileMedium(
+  handle: VolumeHandle,
+  sizeBytes: number,
+  isOpenToAll: boolean,
+  keptBytes = 0,
+): Medium {
   let length = 0
   let growing: Promise<void> = Promise.resolve()
   const grow = async (end: number): Promise<void> => {
@@ -45,11 +51,11 @@ export function fileMedium(handle: VolumeHandle, sizeBytes: number, isOpenToAll:
     held: isOpenToAll ? heldRangesOf(Infinity) : [],
     async prepare() {
       // ext4 writes a file that was cut to the disk when it is closed, even one that was empty and is removed next.
-      if ((await handle.stat()).size > 0) await handle.truncate(0)
+      if ((await handle.stat()).size > 0) await handle.truncate(keptBytes)
       // Writes past the end take turns; those before it don't.
       if (isOpenToAll) length = sizeBytes + marginBytes
       else if (sizeBytes > pageBytes) length = sizeBytes - pageBytes
-      if (length > 0) await handle.truncate(length)
+      if (length > keptBytes) await handle.truncate(length)
     },
     zeroed: () => true,
     reach(end) {

@@ -9,6 +9,7 @@ import { VolumeAccessError } from '../errors.ts'
 import { blockDeviceSize } from '../files/block-device.ts'
 import { fileKind, isHeldPath } from '../files/hold-file.ts'
 import { type Partial, preparePartial } from '../temporary/partial.ts'
+import type { PartOf } from '../temporary/part-record.ts'
 import { type Place, resolvePlace } from './place.ts'
 import { createRootHandle, type VolumeHandle, deviceMedium, fileMedium, type Medium } from './media.ts'
 import { OpenedVolume, type Volume } from './volume.ts'
@@ -35,6 +36,11 @@ export interface OpenVolumeOptions {
    * ends of a disk of which a tool writes the rest. @default false
    */
   readonly asRoot?: boolean | undefined
+  /**
+   * For a new file: where it is until it is committed, prepared before and the volume's from now on, and what it is the
+   * beginning of, asked while it is written. What is said to have been {@link Volume.reached} is kept after a kill.
+   */
+  readonly partial?: { readonly prepared: Partial; readonly whole: () => PartOf | undefined } | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -58,7 +64,8 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
     throw new InvalidError({ reason: `${name} is ${fileKind(found)}, not a file or block device` })
   }
   const { temporary = false, sizeBytes, imageId = 'internal image' } = options
-  const partial = found === undefined ? await preparePartial(place.path) : undefined
+  const partial =
+    found === undefined ? (options.partial?.prepared ?? (await preparePartial(place.path))) : undefined
   const opened = await openHandle(name, place, partial, options)
   const { handle } = opened
   try {
@@ -71,8 +78,10 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
         durable,
         imageId,
         isNew: partial !== undefined,
+        keptBytes: partial?.kept?.bytes ?? 0,
       }),
       partial,
+      whole: options.partial?.whole,
       boundBytes: sizeBytes === undefined ? Infinity : Math.ceil(sizeBytes / 512) * 512,
       fileLengthBytes: options.fileLengthBytes ?? 0,
       imageId,
@@ -119,6 +128,7 @@ async function chooseMedium(
     readonly durable: boolean
     readonly imageId: string
     readonly isNew: boolean
+    readonly keptBytes: number
   },
 ): Promise<Medium> {
   const { found } = place
@@ -129,7 +139,10 @@ async function chooseMedium(
   if (!isSame || (!opened.isFile() && !opened.isBlockDevice())) {
     throw new InvalidError({ reason: `${name} was replaced while it was opened` })
   }
-  if (opened.isFile()) return fileMedium(handle, sizeBytes ?? 0, !options.isNew && options.temporary !== true)
+  if (opened.isFile()) {
+    const isOpenToAll = !options.isNew && options.temporary !== true
+    return fileMedium(handle, sizeBytes ?? 0, isOpenToAll, options.keptBytes)
+  }
   // The open device itself, whatever its path leads to by now.
   const device = own === undefined ? place.path : `/proc/${process.pid}/fd/${own.fd}`
   const capacity = await blockDeviceSize(device, { runner: options.runner, asRoot: options.asRoot })

@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { open, statfs, type FileHandle } from 'node:fs/promises'
 import { formatBytes, ImageTooBigError, InvalidError, type Target, KiB } from '@disk-image/core'
 import { writeFully, isPageAligned, pageBytes } from '@disk-image/io'
+import type { PartOf } from '../temporary/part-record.ts'
 import type { Partial } from '../temporary/partial.ts'
 import { BackgroundSync, DirectIoGovernor } from './disk-speed.ts'
 import { type HeldRange, HeldRanges, WrittenBlocks } from './ranges.ts'
@@ -27,6 +28,8 @@ export interface Volume extends Target {
   readonly created: boolean
   /** Whether anything of the old content may be gone. */
   readonly touched: boolean
+  /** Says that everything before this offset is written: of a new file it may be kept after a kill. */
+  reached(bytes: number): void
   /** Closes it; abandons it first where it was touched and not committed. */
   close(): Promise<void>
 }
@@ -38,6 +41,8 @@ export interface VolumeInit {
   readonly medium: Medium
   /** Of a new file: where it is until it is committed. */
   readonly partial: Partial | undefined
+  /** What it is the beginning of, as soon as that is known; absent where nothing is kept of it. */
+  readonly whole?: (() => PartOf | undefined) | undefined
   /** Nothing is written beyond it. */
   readonly boundBytes: number
   /** Of a file, at least. */
@@ -63,6 +68,9 @@ export class OpenedVolume implements Volume {
   #closed: Promise<void> | undefined
   /** Behind the last byte that was written or is zero. */
   #end = 0
+  #reached = 0
+  /** What is there already: it is not written again. */
+  readonly #keptBytes: number
 
   constructor(init: VolumeInit) {
     const { handle, medium, durable, temporary } = init
@@ -70,7 +78,8 @@ export class OpenedVolume implements Volume {
     this.#handle = handle
     this.#medium = medium
     this.#held = new HeldRanges(medium.held)
-    this.#background = durable ? new BackgroundSync(handle) : undefined
+    this.#keptBytes = init.partial?.kept?.bytes ?? 0
+    this.#background = durable ? new BackgroundSync(handle, () => this.#recordLater()) : undefined
     // What is read next is best in the cache.
     this.#direct = temporary || handle.fd < 0 ? undefined : new DirectWrites(handle, medium.kind, durable)
   }
@@ -99,6 +108,9 @@ export class OpenedVolume implements Volume {
     this.#claim(offset, bytes.byteLength)
     await this.#withSpace(offset + bytes.byteLength, async () => {
       await this.#prepare()
+      const isKept = Math.min(Math.max(0, this.#keptBytes - offset), bytes.byteLength)
+      if (isKept === bytes.byteLength) return
+      if (isKept > 0) return this.#writePart(bytes.subarray(isKept), offset + isKept)
       for (const part of this.#held.take(offset, bytes.byteLength, bytes)) {
         await this.#writePart(bytes.subarray(part.start, part.end), offset + part.start)
       }
@@ -118,6 +130,10 @@ export class OpenedVolume implements Volume {
         if (!isZero) await writeZeros(this.#handle, start, bytes)
       }
     })
+  }
+
+  reached(bytes: number): void {
+    this.#reached = bytes
   }
 
   async commit(sizeBytes: number, check?: (path: string) => Promise<void>): Promise<void> {
@@ -159,6 +175,14 @@ export class OpenedVolume implements Volume {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  /** What is written by now is on the disk after the next sync, and can be written down then. */
+  #recordLater(): (() => Promise<void>) | undefined {
+    const { partial, whole } = this.#init
+    const bytes = this.#reached - (this.#reached % pageBytes)
+    const known = partial === undefined || bytes <= this.#keptBytes ? undefined : whole?.()
+    return known === undefined ? undefined : async () => partial?.record(known, bytes)
   }
 
   #prepare(): Promise<void> {

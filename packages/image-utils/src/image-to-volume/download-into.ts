@@ -11,10 +11,13 @@ import { RateLimiter } from '@disk-image/io'
 import { openSignatureVerification } from '../judge/verify-signature.ts'
 import type { Services } from '../services/services.ts'
 import type { Job } from './job.ts'
+import { resumePointOf, type Unfinished } from './kept-part.ts'
 
 /** A download that is whole and verified. */
 export interface Downloaded {
   readonly report: DownloadReport
+  /** What a killed process had fetched already. */
+  readonly resumedBytes: number
   readonly signatureVerified: boolean
   /** What could not be verified. */
   readonly warnings: readonly Refusal[]
@@ -47,6 +50,7 @@ export async function downloadInto(
   services: Services,
   job: DownloadJob,
   target: ByteSink | OverlappedSink,
+  unfinished?: Unfinished,
 ): Promise<Downloaded> {
   const { rateBytesPerSecond } = job.throttle
   const sink =
@@ -59,17 +63,15 @@ export async function downloadInto(
     : undefined
   try {
     const { checksums, connections, preferStores, verify } = job.request
-    const report = await job.stored.download(signature === undefined ? sink : both(signature, sink), {
-      ...job.call,
-      checksums,
-      connections,
-      preferStores,
-      verify,
-    })
+    const options = { ...job.call, checksums, connections, preferStores, verify }
+    const whole = signature === undefined ? sink : both(signature, sink)
+    const kept = unfinished === undefined ? undefined : resumePointOf(unfinished, whole, job.call.signal)
+    const report = await job.stored.download(whole, { ...options, resumeFrom: kept })
+    kept?.checkUsed(job.imageId)
     checkCompared(job.imageId, report, checksums)
     await signature?.verify()
     const warnings = signature === undefined ? warnIfUnverified(services, job.imageId, report, verify) : []
-    return { report, signatureVerified: signature !== undefined, warnings }
+    return { report, resumedBytes: kept?.bytes ?? 0, signatureVerified: signature !== undefined, warnings }
   } finally {
     await signature?.close()
   }

@@ -137,7 +137,7 @@ async function transferAll(
 
 function reportOf(
   { imageId, request }: Job,
-  { inspection, report, signatureVerified, warnings, unwrapped }: Received,
+  { inspection, report, resumedBytes = 0, signatureVerified, warnings, unwrapped }: Received,
   { bytesWritten, virtualSizeBytes }: OnVolume,
   stopwatch: Stopwatch,
 ): ImageToVolumeReport {
@@ -147,6 +147,7 @@ function reportOf(
     format: inspection.format,
     volumeFormat: request.volumeFormat ?? 'raw',
     bytesDownloaded: report?.bytes ?? 0,
+    resumedBytes,
     bytesWritten,
     virtualSizeBytes,
     hash: report?.hash,

@@ -10,6 +10,7 @@ import { withFileReader } from '../files/file-reader.ts'
 import { driverOf, headBytes, type RouteLayout } from '../route/formats.ts'
 import type { Route } from '../route/route.ts'
 import { InspectingSink } from './inspecting-sink.ts'
+import { prepareUnfinished, tellingReached, type Unfinished } from './kept-part.ts'
 import { fileNamePart, type Job, layoutOfHead, routeOf } from './job.ts'
 import { checkInspection } from './check-inspection.ts'
 import { type Downloaded, downloadInto } from './download-into.ts'
@@ -39,6 +40,7 @@ export interface Received {
   readonly head?: Uint8Array | undefined
   /** Absent where the image came from a file that was there already. */
   readonly report: DownloadReport | undefined
+  readonly resumedBytes?: number | undefined
   readonly signatureVerified: boolean
   /** What could not be verified. */
   readonly warnings: readonly Refusal[]
@@ -67,9 +69,10 @@ export async function receiveImage(
   const file = mayNeedNone ? undefined : openSpool(services, job, cleanup)
   file?.catch(() => undefined)
   try {
-    return await receiveInto(services, job, cleanup, (known) =>
-      openArrival(services, job, cleanup, { ...known, file }),
-    )
+    const unfinished = await prepareUnfinished(job, cleanup)
+    const open = (known: Known): Promise<Arrival> =>
+      openArrival(services, job, cleanup, { ...known, file, unfinished })
+    return await receiveInto(services, job, cleanup, open, unfinished)
   } finally {
     // Nothing may be made behind the cleanup's back.
     await file?.catch(() => undefined)
@@ -99,6 +102,7 @@ async function receiveInto(
   job: Job,
   cleanup: Cleanup,
   open: (known: Known) => Promise<Arrival>,
+  unfinished: Unfinished | undefined,
 ): Promise<Received> {
   if (job.container !== 'none') {
     const [received] = await receiveUnwrapped(services, [job], cleanup, () => open)
@@ -106,7 +110,7 @@ async function receiveInto(
     return received
   }
   const disk = new IncomingDisk(services, job, open)
-  const downloaded = await downloadInto(services, job, disk.sink)
+  const downloaded = await downloadInto(services, job, disk.sink, unfinished)
   await disk.judge()
   return { ...downloaded, ...(await disk.finish()) }
 }
@@ -230,9 +234,18 @@ async function openArrival(
   services: Services,
   job: Job,
   cleanup: Cleanup,
-  { route, layout, head, file }: Known & { readonly file?: Promise<SpoolFile> | undefined },
+  {
+    route,
+    layout,
+    head,
+    file,
+    unfinished,
+  }: Known & {
+    readonly file?: Promise<SpoolFile> | undefined
+    readonly unfinished?: Unfinished | undefined
+  },
 ): Promise<Arrival> {
-  if (route.kind === 'stream') return streamToVolume(services, job, cleanup)
+  if (route.kind === 'stream') return streamToVolume(services, job, cleanup, unfinished)
   const plan = route.kind === 'decode' ? layout.stream : undefined
   const spool = plan?.spools === false ? undefined : await (file ?? openSpool(services, job, cleanup))
   if (plan !== undefined) return decodeOntoVolume(services, job, cleanup, { spool, plan, judged: head })
@@ -240,16 +253,22 @@ async function openArrival(
 }
 
 /** Raw bytes, straight onto the volume. */
-async function streamToVolume(services: Services, job: Job, cleanup: Cleanup): Promise<Arrival> {
+async function streamToVolume(
+  services: Services,
+  job: Job,
+  cleanup: Cleanup,
+  unfinished: Unfinished | undefined,
+): Promise<Arrival> {
   const volume = await openTarget(job.request.target, job.request.volume, {
     // The size of what is compressed says nothing of the disk.
     sizeBytes: job.container === 'none' ? (job.record.size ?? undefined) : undefined,
     ...volumeOptions(services, job),
+    partial: unfinished,
   })
   cleanup.always(() => volume.close())
   const sink = sinkOnto(job, volume)
   return {
-    sink,
+    sink: unfinished === undefined ? sink : tellingReached(sink, volume),
     finish: async () => {
       // A disk consists of whole sectors: an odd end is filled up with zeroes, as qemu-img does.
       const virtualSizeBytes = Math.ceil(sink.offset / 512) * 512

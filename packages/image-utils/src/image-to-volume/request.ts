@@ -117,6 +117,8 @@ export interface ImageToVolumeReport {
   readonly format: string
   readonly volumeFormat: string
   readonly bytesDownloaded: number
+  /** What a killed process had fetched of it, and was not fetched again. */
+  readonly resumedBytes: number
   /** Bytes put onto the volume, without holes. */
   readonly bytesWritten: number
   readonly virtualSizeBytes: number

@@ -67,7 +67,7 @@ async function download(
   sink: ByteSink | OverlappedSink,
   options: DownloadOptions,
 ): Promise<DownloadReport> {
-  const identity = options.resumeFrom === undefined ? await identityOf(stored, options) : undefined
+  const identity = options.resumeFrom === undefined ? await describeIdentity(stored, options) : undefined
   if (identity === undefined || (stored.sizeBytes ?? 0) > cache.maxBytes)
     return stored.download(sink, options)
   const key = process
@@ -96,16 +96,27 @@ interface Identified {
 }
 
 /** What is the same for the same bytes only; undefined where nothing is known that is. */
-async function identityOf(stored: Source, options: DownloadOptions): Promise<string | undefined> {
-  const isStrong = ({ algorithm }: Checksum): boolean => strong.has(algorithm)
-  const demanded = options.checksums?.find(isStrong)
+export async function describeIdentity(
+  stored: Source,
+  options: Pick<DownloadOptions, 'checksums' | 'signal'>,
+): Promise<string | undefined> {
   const source: Source & Identified = stored
-  if (demanded === undefined) await source.describe?.({ signal: options.signal })
-  const digest = demanded ?? stored.promises?.find(isStrong)
+  const isKnown = options.checksums?.some(({ algorithm }) => strong.has(algorithm)) === true
+  if (!isKnown) await source.describe?.({ signal: options.signal })
+  return knownIdentity(stored, options.checksums)
+}
+
+/** The same by what is known already. */
+export function knownIdentity(
+  source: Source & Identified,
+  checksums: readonly Checksum[] = [],
+): string | undefined {
+  const isStrong = ({ algorithm }: Checksum): boolean => strong.has(algorithm)
+  const digest = checksums.find(isStrong) ?? source.promises?.find(isStrong)
   if (digest !== undefined) return `${digest.algorithm}:${digest.value.toLowerCase()}`
   const tag = source.identity ?? source.etag
   // A weak ETag, or a date, may be the same for other bytes.
-  return tag?.startsWith('"') === true ? `${stored.name} ${tag}` : undefined
+  return tag?.startsWith('"') === true ? `${source.name} ${tag}` : undefined
 }
 
 interface Entry {

@@ -1,8 +1,8 @@
 import type { Target } from '@disk-image/core'
-import { openVolume, type OpenVolumeOptions } from '@disk-image/host'
+import { openVolume, type OpenVolumeOptions, type Volume } from '@disk-image/host'
 
 /** A target that is opened, and abandoned where it is closed before it is committed. */
-export interface OpenedTarget extends Target {
+export interface OpenedTarget extends Target, Pick<Volume, 'reached'> {
   close(): Promise<void>
 }
 
@@ -45,6 +45,10 @@ class InOrder implements OpenedTarget {
     if (this.#failure !== undefined) throw this.#failure.error
     await this.#target.commit(Math.max(sizeBytes, this.#lengthBytes))
     this.#isCommitted = true
+  }
+
+  reached(): void {
+    // Nothing is kept of it.
   }
 
   abandon(): Promise<void> {

@@ -1,13 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import path from 'node:path'
-import {
-  ImageNotFoundError,
-  ImageUnacceptableError,
-  MiB,
-  NotSupportedOperationError,
-  type Source,
-} from '@disk-image/core'
+import { ImageNotFoundError, ImageUnacceptableError, MiB, type Source } from '@disk-image/core'
 import { allocateBuffer, type ExpectedImage, readFully, transferVerified } from '@disk-image/io'
 import { choosePlatform, longestManifestBytes, type OciDescriptor, parseManifest } from './manifest.ts'
 import type { OciLayoutReference } from './reference.ts'
@@ -68,10 +62,9 @@ export class LayoutFolder {
       throw this.#refuse('oci-digest', reason, 'a whole copy of the image')
     }
     return {
-      download: (sink, { resumeFrom, ...options } = {}) => {
-        if (resumeFrom !== undefined)
-          throw new NotSupportedOperationError({ operation: 'resume a local file' })
-        return transferVerified(chunksOf(handle, options.signal), sink, { ...options, image: expected })
+      download: (sink, options = {}) => {
+        const chunks = chunksOf(handle, options.resumeFrom?.bytes ?? 0, options.signal)
+        return transferVerified(chunks, sink, { ...options, image: expected })
       },
       readRange: async (offset, length) => {
         const bytes = allocateBuffer(Math.min(length, Math.max(0, size - offset)))
@@ -126,9 +119,13 @@ function blobPath(digest: string): string {
   return path.join('blobs', ...digest.split(':'))
 }
 
-async function* chunksOf(handle: FileHandle, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+async function* chunksOf(
+  handle: FileHandle,
+  start: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const buffer = allocateBuffer(MiB)
-  for (let position = 0; ;) {
+  for (let position = start; ;) {
     signal?.throwIfAborted()
     const length = await readFully(handle, buffer, position)
     if (length === 0) return

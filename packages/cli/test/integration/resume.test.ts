@@ -1,0 +1,137 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { link, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startCommand } from '../helpers/command.ts'
+import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
+
+const MiB = 1024 * 1024
+const stopsAt = 44 * MiB
+const disk = Buffer.concat([
+  Buffer.alloc(3 * MiB),
+  randomBytes(20 * MiB),
+  Buffer.alloc(4 * MiB),
+  randomBytes(33 * MiB),
+])
+const sum = createHash('sha256').update(disk).digest('hex')
+
+/** A server that stops in the middle, and says what it was asked for: no real one stops where it is told. */
+const web = { stops: true, etag: '"one"', data: disk, asked: [] as (string | undefined)[], url: '' }
+const server = createServer((request, response) => {
+  const { range } = request.headers
+  web.asked.push(range)
+  const isSame = (request.headers['if-range'] ?? web.etag) === web.etag
+  const [, first, last] = (isSame ? /^bytes=(\d+)-(\d*)$/.exec(range ?? '') : null) ?? []
+  const start = Number(first ?? 0)
+  const end = last === undefined || last === '' ? web.data.length : Number(last) + 1
+  response.writeHead(first === undefined ? 200 : 206, {
+    ETag: web.etag,
+    'Accept-Ranges': 'bytes',
+    'Content-Length': end - start,
+    ...(first === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${web.data.length}` }),
+  })
+  if (web.stops && end > stopsAt) response.write(web.data.subarray(start, stopsAt))
+  else response.end(web.data.subarray(start, end))
+})
+
+beforeAll(async () => {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  web.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.raw?secret=word`
+})
+afterAll(() => {
+  server.closeAllConnections()
+  server.close()
+})
+
+const unfinished = async (bench: Workbench): Promise<string[]> =>
+  (await readdir(bench.folder)).filter((name) => name.endsWith('.partial'))
+
+/** Fetches until a part is on the disk, and is killed. @returns the part's name */
+async function killInTheMiddle(bench: Workbench, words: readonly string[]): Promise<string> {
+  Object.assign(web, { stops: true, etag: '"one"', data: disk })
+  const { child, ended } = startCommand(['fetch', web.url, 'out.raw', ...words], { cwd: bench.folder })
+  const isRecorded = async (): Promise<boolean> =>
+    (await unfinished(bench)).some((name) => name.includes('part-record'))
+  for (let tries = 0; tries < 200 && !(await isRecorded()); tries += 1) await delay(50)
+  child.kill('SIGKILL')
+  await ended
+  const names = await unfinished(bench)
+  expect(names).toHaveLength(2)
+  const record = names.find((name) => name.includes('part-record')) ?? ''
+  expect(await readFile(bench.path(record), 'utf8')).not.toMatch(/secret|127\.0/)
+  Object.assign(web, { stops: false, asked: [] })
+  return names.find((name) => name !== record) ?? ''
+}
+
+const words = ['--as', 'raw']
+interface Report {
+  readonly resumedBytes: number
+  readonly bytesDownloaded: number
+}
+
+test.each([[['--checksum', `sha256:${sum}`]], [[]]])(
+  'what a killed fetch has on the disk is not fetched again: %j',
+  async (checksum) => {
+    await using bench = await openWorkbench()
+    await killInTheMiddle(bench, [...words, ...checksum])
+    const report = await bench.json<Report>(['fetch', web.url, 'out.raw', ...words, ...checksum])
+    expect(report.exitCode).toBe(0)
+    expect(report.resumedBytes).toBeGreaterThanOrEqual(8 * MiB)
+    expect(report.resumedBytes + report.bytesDownloaded).toBe(disk.length)
+    // A look at the first bytes tells what they are.
+    const asked = web.asked.filter((range) => range !== 'bytes=0-511')
+    expect(asked).toEqual([`bytes=${report.resumedBytes}-`])
+    expect((await readFile(bench.path('out.raw'))).equals(disk)).toBe(true)
+    const { blocks, nlink } = await stat(bench.path('out.raw'))
+    expect(nlink).toBe(1)
+    expect(blocks * 512).toBeLessThan(disk.length - 4 * MiB)
+    expect(await unfinished(bench)).toEqual([])
+  },
+  60_000,
+)
+
+test('a part that was changed is refused as a whole, and the next fetch begins anew', async () => {
+  await using bench = await openWorkbench()
+  const checksum = ['--checksum', `sha256:${sum}`]
+  const part = await killInTheMiddle(bench, [...words, ...checksum])
+  const handle = await open(bench.path(part), 'r+')
+  await handle.write(Buffer.from('changed'), 0, 7, 4 * MiB)
+  await handle.close()
+  const refused = await bench.run(['fetch', web.url, 'out.raw', ...words, ...checksum])
+  expect(refused.exitCode).not.toBe(0)
+  expect(refused.stderr).toMatch(/sha256/)
+  expect((await readdir(bench.folder)).filter((name) => name.includes('out.raw'))).toEqual([])
+  const report = await bench.json<Report>(['fetch', web.url, 'out.raw', ...words, ...checksum])
+  expect(report).toMatchObject({ exitCode: 0, resumedBytes: 0, bytesDownloaded: disk.length })
+}, 60_000)
+
+test('other bytes at the same URL, a damaged record, or a second name of the part: it begins anew', async () => {
+  await using bench = await openWorkbench()
+  const again = async (data: Buffer): Promise<void> => {
+    const report = await bench.json<Report>(['fetch', web.url, 'out.raw', ...words])
+    expect(report).toMatchObject({ exitCode: 0, resumedBytes: 0, bytesDownloaded: disk.length })
+    expect((await readFile(bench.path('out.raw'))).equals(data)).toBe(true)
+    expect(await unfinished(bench)).toEqual([])
+    await rm(bench.path('out.raw'))
+  }
+  await killInTheMiddle(bench, words)
+  const other = randomBytes(disk.length)
+  Object.assign(web, { etag: '"two"', data: other })
+  await again(other)
+
+  const damaged = await killInTheMiddle(bench, words)
+  const record = await open(bench.path(damaged.replace(/\.partial$/, '.part-record.partial')), 'r+')
+  await record.write(Buffer.from('0'), 0, 1, 40)
+  await record.close()
+  await again(disk)
+
+  const linked = await killInTheMiddle(bench, words)
+  await link(bench.path(linked), bench.path('second'))
+  const before = await readFile(bench.path('second'))
+  await again(disk)
+  expect((await readFile(bench.path('second'))).equals(before)).toBe(true)
+}, 90_000)
