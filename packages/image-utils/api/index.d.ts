@@ -45,6 +45,7 @@ import {
   Source,
   Target,
   TemporaryFileOptions,
+  TemporaryFiles,
   TemporaryPath,
   TemporaryPath as TemporaryPath$1,
   UploadOptions,
@@ -57,10 +58,13 @@ import {
   Cipher,
   Cipher as Cipher$1,
   InvalidVolumeTypeError,
+  QemuImg,
   VolumeBackendError,
 } from "@disk-image/qemu-img";
 
 import {
+  DecodeWorkers,
+  EncodeWorkers,
   EnvelopeName,
   OvaController,
   OvaMachine,
@@ -74,6 +78,7 @@ import {
 } from "node:fs/promises";
 
 import {
+  FormatPolicy,
   FormatPolicyOptions,
   ImageConversionNotAllowedError,
 } from "@disk-image/format-policy";
@@ -98,6 +103,10 @@ import {
   ImageSignatureVerificationError,
   InvalidSignatureImageError,
 } from "@disk-image/glance-client/signature";
+
+import {
+  InspectionResult,
+} from "@disk-image/format-policy/inspector";
 
 import {
   VhdError,
@@ -340,6 +349,7 @@ interface ImageUtils extends CinderImageUtils {
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
   planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>;
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
+  inspectInside(source: DescribedSource): InsideInspector | undefined;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
@@ -379,6 +389,25 @@ interface ImageUtilsOptions {
   readonly formatRules?: FormatRules | undefined;
   readonly rootHelper?: readonly string[] | undefined;
   readonly sandbox?: SandboxMode | undefined;
+}
+
+declare class InsideInspector implements AsyncDisposable {
+  #private;
+  constructor(services: Services, imageId: string, container: "compressed" | "archive" | "containerdisk");
+  get isDone(): boolean;
+  write(chunk: Uint8Array): Promise<void>;
+  end(isWhole: boolean): Promise<InsideReport>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface InsideReport {
+  readonly opened: readonly EnvelopeName[];
+  readonly disks: readonly {
+    readonly name: string | undefined;
+    readonly inspection: InspectionResult | undefined;
+    readonly isWhole: boolean;
+  }[];
+  readonly problem: Pick<Refusal$1, "rule" | "reason"> | undefined;
 }
 
 interface NetworkOptions {
@@ -452,6 +481,24 @@ type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullab
 
 type SandboxMode = "auto" | "require" | "off";
 
+interface Services {
+  readonly options: ResolvedOptions;
+  readonly runner: ProcessRunner$1;
+  readonly logger: Logger$1;
+  readonly clock: Clock$1;
+  readonly imageService: ImageService$1 | undefined;
+  readonly certificates: CertificateSource$1 | undefined;
+  readonly throttle: Throttle;
+  readonly network: ImageUtilsDependencies["network"];
+  readonly telemetry: Telemetry;
+  readonly temporaryFiles: TemporaryFiles;
+  readonly qemuImg: QemuImg;
+  readonly decodeWorkers: DecodeWorkers;
+  readonly encodeWorkers: EncodeWorkers;
+  readonly policy: FormatPolicy;
+  readonly temporaryImages: TemporaryImagesByService;
+}
+
 interface SourceCacheOptions {
   readonly directory: string;
   readonly maxBytes: number;
@@ -506,6 +553,12 @@ declare class TemporaryImages {
   constructor(fetch: FetchTemporary);
   get(context: RequestContext$1, imageId: string): string | undefined;
   fetch(imageService: ImageService$1, context: RequestContext$1, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath$1>;
+}
+
+declare class TemporaryImagesByService {
+  #private;
+  constructor(fetch: FetchTemporary);
+  forImageService(imageService: ImageService$1): TemporaryImages;
 }
 
 interface Throttle {
@@ -658,6 +711,8 @@ export {
   type ImageUtils,
   type ImageUtilsDependencies,
   type ImageUtilsOptions,
+  type InsideInspector,
+  type InsideReport,
   InvalidError,
   InvalidSignatureImageError,
   InvalidVolumeTypeError,

@@ -1,26 +1,35 @@
 import {
   CallOptions,
+  CertificateSource,
   Checksum,
+  Clock,
   DownloadHash,
   DownloadReport,
   ImageMetadata,
   ImageRecord,
   ImageService,
+  Logger,
+  ProcessRunner,
+  Progress,
   QemuImgInfo,
   Refusal,
   RequestContext,
   Source,
   Target,
   TemporaryFileOptions,
+  TemporaryFiles,
   TemporaryPath,
   VerifyPolicy,
 } from "@disk-image/core";
 
 import {
   Cipher,
+  QemuImg,
 } from "@disk-image/qemu-img";
 
 import {
+  DecodeWorkers,
+  EncodeWorkers,
   EnvelopeName,
   OvaMachine,
   Ovf,
@@ -31,14 +40,24 @@ import {
 } from "node:fs/promises";
 
 import {
+  FormatPolicy,
   FormatPolicyOptions,
 } from "@disk-image/format-policy";
+
+import {
+  GlanceClientOptions,
+  GlanceImageServiceOptions,
+} from "@disk-image/glance-client";
 
 import {
   HttpSourceOptions,
   OciSourceOptions,
   S3SourceOptions,
 } from "@disk-image/sources";
+
+import {
+  InspectionResult,
+} from "@disk-image/format-policy/inspector";
 
 type ArchiveToVolumesRequest = RequestedImage & Omit<ImageToVolumeOptions, "disk" | "target" | "volume" | "volumeSizeGiB"> & {
   readonly volumes: readonly Pick<ImageToVolumeOptions, "disk" | "target" | "volume" | "volumeSizeGiB">[];
@@ -186,6 +205,8 @@ interface FoundImage extends FoundFormat {
   readonly suggested: ImageMetadata | undefined;
 }
 
+interface GlanceSettings extends Omit<GlanceClientOptions, "retries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
+
 interface ImageToVolumeOptions extends CallOptions {
   readonly sourceFormat?: string | undefined;
   readonly cache?: SourceCacheOptions | undefined;
@@ -260,6 +281,7 @@ interface ImageUtils extends CinderImageUtils {
   planImageToVolume(request: ImageToVolumeRequest): Promise<ImageToVolumePlan>;
   planArchiveToVolumes(request: ArchiveToVolumesRequest): Promise<ImageToVolumePlan[]>;
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
+  inspectInside(source: DescribedSource): InsideInspector | undefined;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
@@ -268,6 +290,18 @@ interface ImageUtils extends CinderImageUtils {
     readonly path: string;
     readonly sizeBytes: number;
   }[]>;
+}
+
+interface ImageUtilsDependencies {
+  readonly runner?: ProcessRunner | undefined;
+  readonly logger?: Logger | undefined;
+  readonly clock?: Clock | undefined;
+  readonly imageService?: ImageService | undefined;
+  readonly glance?: GlanceSettings | undefined;
+  readonly certificates?: CertificateSource | undefined;
+  readonly throttle?: Throttle | undefined;
+  readonly network?: NetworkOptions | ((word: string) => NetworkOptions | Promise<NetworkOptions>) | undefined;
+  readonly telemetry?: Telemetry | undefined;
 }
 
 interface ImageUtilsOptions {
@@ -287,6 +321,25 @@ interface ImageUtilsOptions {
   readonly formatRules?: FormatRules | undefined;
   readonly rootHelper?: readonly string[] | undefined;
   readonly sandbox?: SandboxMode | undefined;
+}
+
+declare class InsideInspector implements AsyncDisposable {
+  #private;
+  constructor(services: Services, imageId: string, container: "compressed" | "archive" | "containerdisk");
+  get isDone(): boolean;
+  write(chunk: Uint8Array): Promise<void>;
+  end(isWhole: boolean): Promise<InsideReport>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface InsideReport {
+  readonly opened: readonly EnvelopeName[];
+  readonly disks: readonly {
+    readonly name: string | undefined;
+    readonly inspection: InspectionResult | undefined;
+    readonly isWhole: boolean;
+  }[];
+  readonly problem: Pick<Refusal, "rule" | "reason"> | undefined;
 }
 
 interface NetworkOptions {
@@ -310,6 +363,25 @@ interface OpenedSource extends DescribedSource, AsyncDisposable {
   readonly kind: Word["kind"];
   close(): Promise<void>;
 }
+
+interface Operation {
+  stage<Result>(stage: string, run: () => Promise<Result>): Promise<Result>;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  note(facts: OperationFacts): void;
+}
+
+interface OperationFacts {
+  readonly format?: string | undefined;
+  readonly volumeFormat?: string | undefined;
+  readonly bytesDownloaded?: number | undefined;
+  readonly bytesWritten?: number | undefined;
+  readonly bytesUploaded?: number | undefined;
+  readonly virtualSizeBytes?: number | undefined;
+  readonly resumes?: number | undefined;
+  readonly signatureVerified?: boolean | undefined;
+}
+
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch";
 
 interface QemuDataOptions extends CallOptions {
   readonly forceShare?: boolean | undefined;
@@ -335,6 +407,24 @@ type RequestedImage = {
 type ResolvedOptions = { readonly [Name in keyof ImageUtilsOptions]-?: NonNullable<ImageUtilsOptions[Name]>; };
 
 type SandboxMode = "auto" | "require" | "off";
+
+interface Services {
+  readonly options: ResolvedOptions;
+  readonly runner: ProcessRunner;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly imageService: ImageService | undefined;
+  readonly certificates: CertificateSource | undefined;
+  readonly throttle: Throttle;
+  readonly network: ImageUtilsDependencies["network"];
+  readonly telemetry: Telemetry;
+  readonly temporaryFiles: TemporaryFiles;
+  readonly qemuImg: QemuImg;
+  readonly decodeWorkers: DecodeWorkers;
+  readonly encodeWorkers: EncodeWorkers;
+  readonly policy: FormatPolicy;
+  readonly temporaryImages: TemporaryImagesByService;
+}
 
 interface SourceCacheOptions {
   readonly directory: string;
@@ -377,6 +467,10 @@ type TargetImage = Partial<Omit<ImageRecord, "id">> & {
   readonly id: string;
 };
 
+interface Telemetry {
+  operation<Result>(name: OperationName, signal: AbortSignal | undefined, run: (operation: Operation) => Promise<Result>): Promise<Result>;
+}
+
 interface TemporaryImageOptions extends CallOptions {
   readonly suffix?: string | undefined;
 }
@@ -386,6 +480,12 @@ declare class TemporaryImages {
   constructor(fetch: FetchTemporary);
   get(context: RequestContext, imageId: string): string | undefined;
   fetch(imageService: ImageService, context: RequestContext, imageId: string, options?: TemporaryImageOptions): Promise<TemporaryPath>;
+}
+
+declare class TemporaryImagesByService {
+  #private;
+  constructor(fetch: FetchTemporary);
+  forImageService(imageService: ImageService): TemporaryImages;
 }
 
 interface Throttle {

@@ -3,6 +3,7 @@ import { cinderImageUtilsOf, openServices } from './cinder/create-cinder-image-u
 import { convertImage } from './convert/convert-image.ts'
 import { volumesToArchive } from './convert/volumes-to-archive.ts'
 import { archiveToVolumes, imageToVolume } from './image-to-volume/image-to-volume.ts'
+import { inspectInside } from './image-to-volume/inspect-inside.ts'
 import { planArchiveToVolumes, planImageToVolume } from './image-to-volume/plan.ts'
 import type { ImageUtils } from './image-utils.ts'
 import type { ImageUtilsOptions } from './services/options.ts'
@@ -34,6 +35,7 @@ export function createImageUtils(
     planArchiveToVolumes: (request) => planArchiveToVolumes(services, request),
     openSource: (word, keywords) => openSource(services, word, keywords),
     volumesToArchive: (request) => volumesToArchive(services, request),
+    inspectInside: (source) => inspectInside(services, source),
     volumeToImage: (request) => volumeToImage(services, request),
     sourceToImage: (request) => sourceToImage(services, request),
     checkImageFile: (path, keywords) => checkImageFile(services, path, keywords),

@@ -1,6 +1,7 @@
 import type { ImageService } from '@disk-image/core'
 import type { CinderImageUtils } from './cinder/cinder-image-utils.ts'
 import type { VolumesToArchiveReport, VolumesToArchiveRequest } from './convert/volumes-to-archive.ts'
+import type { InsideInspector } from './image-to-volume/inspect-inside.ts'
 import type { ImageToVolumePlan } from './image-to-volume/plan.ts'
 import type {
   ArchiveToVolumesRequest,
@@ -10,6 +11,7 @@ import type {
 import type { ResolvedOptions } from './services/options.ts'
 import type { CheckImageFileOptions } from './volume-to-image/judge-upload.ts'
 import type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
+import type { DescribedSource } from './sources/sources.ts'
 import type { SourceToImageReport, SourceToImageRequest } from './volume-to-image/source-to-image.ts'
 import type { VolumeToImageReport, VolumeToImageRequest } from './volume-to-image/volume-to-image.ts'
 
@@ -35,6 +37,8 @@ export interface ImageUtils extends CinderImageUtils {
    * each word means is told by `readWord`. Close it.
    */
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>
+  /** What looks into a source that is wrapped: give it the first bytes. Undefined where it is wrapped in nothing. */
+  inspectInside(source: DescribedSource): InsideInspector | undefined
   /** A volume into an image that has no data yet. */
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>
   /** Disks into an archive (OVA), with the description of their machine. */

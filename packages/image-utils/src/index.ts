@@ -78,6 +78,7 @@ export type {
   RequestedImage,
 } from './image-to-volume/request.ts'
 export { imagePropertiesOf, readMachine } from './ovf/image-properties.ts'
+export type { InsideInspector, InsideReport } from './image-to-volume/inspect-inside.ts'
 export type { Unwrapped } from './image-to-volume/unwrap.ts'
 export { AmbiguousImageNameError } from './errors.ts'
 export type { ImageCandidate } from './errors.ts'

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { HeldFile } from '@disk-image/host'
 import { formatBytes, printable, type RandomAccessReader } from '@disk-image/core'
 import type { Check, ImageDetails, InspectionResult } from '@disk-image/image-utils/inspector'
+import type { DescribedSource, ImageUtils, InsideInspector, InsideReport } from '@disk-image/image-utils'
 import { readFully, writeFully } from '@disk-image/io'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { formatName } from './values.ts'
@@ -29,7 +30,7 @@ interface InspectFlags extends SourceFlags {
 }
 
 const notes = `
-Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image but an archive or\ncompressed data: then it is no danger, and the reason says how to unpack it.
+Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image but an archive or\ncompressed data: then it is no danger, and the reason says how to unpack it. What is inside is inspected, too,\nwhere the first 8 MiB show it.
 
 Examples:
   $ disk-image inspect ubuntu.qcow2
@@ -70,9 +71,10 @@ async function inspect(
   const [only] = found
   session.answer(
     found.length === 1 && only !== undefined ? jsonOf(only) : found.map(jsonOf),
-    found.flatMap(({ file, judged }, index) => [
+    found.flatMap(({ file, judged, inside }, index) => [
       ...(index === 0 ? [] : ['']),
       ...describeInspection(session.style, file, judged, given.as),
+      ...describeInside(inside),
     ]),
   )
   return found.every(({ judged }) => judged.safe) ? exitCodes.done : exitCodes.refused
@@ -82,11 +84,32 @@ async function inspect(
 interface Inspected {
   readonly file: string
   readonly judged: JudgedFile
+  /** Absent where it is wrapped in nothing. */
+  readonly inside?: JudgedInside | undefined
 }
 
-function jsonOf({ file, judged: { inspection, safe, verdict, matches, checks } }: Inspected): object {
+/** What an envelope holds, each disk judged by itself. */
+interface JudgedInside extends Pick<InsideReport, 'opened' | 'problem'> {
+  readonly disks: readonly {
+    readonly name: string | undefined
+    readonly isWhole: boolean
+    readonly judged: JudgedFile | undefined
+  }[]
+}
+
+function jsonOf({ file, judged, inside }: Inspected): object {
+  if (inside === undefined) return { file, ...jsonOfDisk(judged) }
+  const { opened, problem = null, disks } = inside
+  const found = disks.map(({ name = null, isWhole, judged: disk }) => ({
+    disk: name,
+    isWhole,
+    ...(disk === undefined ? {} : jsonOfDisk(disk)),
+  }))
+  return { file, ...jsonOfDisk(judged), inside: { opened, problem, disks: found } }
+}
+
+function jsonOfDisk({ inspection, safe, verdict, matches, checks }: JudgedFile): object {
   return {
-    file,
     format: inspection.format,
     virtualSizeBytes: inspection.virtualSizeBytes ?? null,
     safe,
@@ -99,7 +122,12 @@ function jsonOf({ file, judged: { inspection, safe, verdict, matches, checks } }
 /** A file is read where it is looked at only. */
 async function inspectFile(session: Session, flags: InspectFlags, name: string): Promise<Inspected> {
   await using source = await holdOperand(session, name)
-  return { file: source.name, judged: await judge(session, source, flags) }
+  const judged = await judge(session, source, flags)
+  if (judged.verdict !== 'not-a-disk-image') return { file: source.name, judged }
+  const imageUtils = await session.imageUtils()
+  await using opened = await imageUtils.openSource(source.path, { bare: 'file' })
+  const named = { ...opened, stored: { ...opened.stored, name: source.name } }
+  return { file: source.name, judged, inside: await lookInside(imageUtils, named, flags.as) }
 }
 
 /** What comes from elsewhere: read where it is looked at, where it can be, and otherwise from its start to its end. */
@@ -118,18 +146,56 @@ async function inspectSource(session: Session, flags: InspectFlags, name: string
       size: stored.sizeBytes,
       read: (offset: number, length: number) => read(offset, length, { signal }),
     }
-    return { file: source.name, judged: await judgeReader(reader, flags.as) }
+    const judged = await judgeReader(reader, flags.as)
+    return { file: source.name, judged, inside: await lookInside(imageUtils, source, flags.as) }
   }
   const { createInspector } = await import('@disk-image/image-utils/inspector')
   const { RateLimiter } = await import('@disk-image/io')
   const inspector = createInspector()
   const limiter = throttle && new RateLimiter(throttle.rateBytesPerSecond, signal)
+  await using inside = imageUtils.inspectInside(source)
   const write = async (chunk: Uint8Array): Promise<void> => {
     await limiter?.take(chunk.length)
     inspector.write(chunk)
+    await inside?.write(chunk)
   }
   await stored.download({ write }, { ...session.call, checksums, verify: checksums && 'none' })
-  return { file: source.name, judged: await judgeInspection(inspector.end(), flags.as) }
+  const judged = await judgeInspection(inspector.end(), flags.as)
+  return { file: source.name, judged, inside: inside && (await judgeInside(inside, true, flags.as)) }
+}
+
+/** Reads no more than is looked at. */
+async function lookInside(
+  imageUtils: ImageUtils,
+  source: DescribedSource,
+  claimed: string | undefined,
+): Promise<JudgedInside | undefined> {
+  const { stored } = source
+  const { sizeBytes = 0 } = stored
+  await using inside = imageUtils.inspectInside(source)
+  if (inside === undefined || stored.readRange === undefined) return undefined
+  let at = 0
+  while (at < sizeBytes && !inside.isDone) {
+    const chunk = await stored.readRange(at, Math.min(1024 * 1024, sizeBytes - at))
+    if (chunk.length === 0) break
+    await inside.write(chunk)
+    at += chunk.length
+  }
+  // Awaited here: it is closed when this returns.
+  return await judgeInside(inside, at === sizeBytes, claimed)
+}
+
+async function judgeInside(
+  inside: InsideInspector,
+  isWhole: boolean,
+  claimed: string | undefined,
+): Promise<JudgedInside> {
+  const { disks, ...report } = await inside.end(isWhole)
+  const judged = disks.map(async ({ inspection, ...disk }) => ({
+    ...disk,
+    judged: inspection && (await judgeInspection(inspection, claimed)),
+  }))
+  return { ...report, disks: await Promise.all(judged) }
 }
 
 async function judge(session: Session, source: HeldFile, flags: InspectFlags): Promise<JudgedFile> {
@@ -177,6 +243,28 @@ function describeInspection(
     ),
     ...describeChecks(style, checks),
   ]
+}
+
+function describeInside(inside: JudgedInside | undefined): string[] {
+  if (inside === undefined) return []
+  const { opened, disks, problem } = inside
+  return alignFields(
+    [
+      ['Opened', opened.join(', ')],
+      ...disks.map(({ name, isWhole, judged }): [string, string] => {
+        const { format, virtualSizeBytes } = judged?.inspection ?? {}
+        const words = [
+          format ?? 'too little of it was seen',
+          virtualSizeBytes === undefined ? '' : exactBytes(virtualSizeBytes),
+          judged?.verdict.replaceAll('-', ' ') ?? '',
+          isWhole ? '' : 'by its head',
+        ].filter((word) => word !== '')
+        return ['Inside', `${name === undefined ? '' : `${printable(name)}: `}${words.join(', ')}`]
+      }),
+      ['Not opened', problem?.reason],
+    ],
+    '  ',
+  )
 }
 
 function describeVerdict(style: Style, verdict: JudgedFile['verdict']): { text: string; paint: Paint } {

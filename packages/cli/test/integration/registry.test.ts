@@ -88,7 +88,7 @@ test.each([
   },
 )
 
-test('what skopeo copied into a folder is fetched, inspected and converted', async () => {
+test('what skopeo copied into a folder is fetched, inspected and made an image of', async () => {
   const source = `docker://${registry.host}/disks/containerdisk:1`
   const words = [
     'copy',
@@ -102,6 +102,17 @@ test('what skopeo copied into a folder is fetched, inspected and converted', asy
   const fetched = await command('fetch', 'oci:layout:disk', 'layout.raw')
   expect(fetched.exitCode).toBe(0)
   expect(await isDisk('layout.raw')).toBe(true)
+  const inspected = await command('inspect', 'oci:layout:disk', '--json')
+  expect(JSON.parse(inspected.stdout)).toMatchObject({
+    inside: {
+      opened: ['gzip', 'tar'],
+      problem: null,
+      disks: [{ format: 'qcow2', isWhole: true, safe: true }],
+    },
+  })
+  const create = ['image', 'create', '--name', 'a', '--store', 'images']
+  const made = await command(...create, '--file', 'oci:layout:disk', '--json')
+  expect(JSON.parse(made.stdout)).toMatchObject({ status: 'active', disk_format: 'qcow2' })
 })
 
 test('what is at one place in a registry is pushed to another, with its checksum compared', async () => {

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
-import { gzipSync } from 'node:zlib'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
 
@@ -204,6 +205,38 @@ test('what comes in an envelope goes into an image as what is inside, and is kep
     expect(await bench.json(argv, stdin(packed))).toMatchObject({ size: packed.length })
   }
   expect(await bench.json([...upload, ...keep])).toMatchObject({ bytesUploaded: packed.length })
+})
+
+test('inspect tells what is around a disk, and what the disk is', async () => {
+  await using bench = await openWorkbench()
+  const packed = gzipSync(data)
+  const inside = (file: string, bytes = packed): Promise<object> =>
+    bench.json(['inspect', file], stdin(bytes))
+  const whole = { disk: null, isWhole: true, format: 'raw', virtualSizeBytes: data.length, safe: true }
+  await writeFile(bench.path('disk'), packed)
+  for (const word of ['disk', '-']) {
+    expect(await inside(word)).toMatchObject({
+      exitCode: 3,
+      format: 'gzip',
+      inside: { opened: ['gzip'], problem: null, disks: [whole] },
+    })
+  }
+  expect(await inside('-', packed.subarray(0, -9))).toMatchObject({
+    inside: { problem: { rule: 'compressed-container' }, disks: [{ isWhole: false, format: 'raw' }] },
+  })
+  expect(await inside('-', zstdCompressSync(Buffer.alloc(300 * 1024 ** 2)))).toMatchObject({
+    inside: { problem: { rule: 'decompressed-size' } },
+  })
+  expect(await inside('-', gzipSync(randomBytes(9 * 1024 ** 2), { level: 1 }))).toMatchObject({
+    inside: { problem: null, disks: [{ isWhole: false, format: 'raw' }] },
+  })
+  await writeFile(bench.path('a.raw'), data)
+  execFileSync('tar', ['-C', bench.folder, '-cf', bench.path('a.tar'), 'a.raw', 'disk'])
+  execFileSync('xz', ['-1', '-k', bench.path('a.tar')])
+  const { stdout } = await bench.run(['inspect', 'a.tar.xz'])
+  expect(stdout).toMatch(
+    /Opened +xz, tar.*\n +Inside +a\.raw: raw, .*safe\n +Inside +disk: gzip, not a disk image/,
+  )
 })
 
 test('a source is read no faster than --limit-rate says', async () => {
