@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { appendFileSync, existsSync } from 'node:fs'
 import { copyFile, mkdir, readFile, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { createProcessRunner } from '@disk-image/host'
@@ -51,7 +52,11 @@ describe.each(['off', 'auto'] as const)('sandbox %s', (sandbox) => {
     const imageUtils = make(before('convert', swap, sandbox))
     // Whether the swap is noticed or has no effect: the secret is nowhere.
     const failure = await failureOf(
-      imageUtils.convertImage(source ?? '', target ?? '', 'raw', { srcFormat: 'qcow2', runAsRoot: false }),
+      imageUtils.convertImage(source ?? '', target ?? '', 'raw', {
+        srcFormat: 'qcow2',
+        runAsRoot: false,
+        throttle: { prefix: ['nice'] },
+      }),
     )
     expect(failure === undefined || ImageError.is(failure)).toBe(true)
     const written = await readFile(target ?? '').catch(() => Buffer.alloc(0))
@@ -68,6 +73,8 @@ describe.each(['off', 'auto'] as const)('sandbox %s', (sandbox) => {
     const converting = imageUtils.convertImage(source, target, 'raw', {
       srcFormat: 'qcow2',
       runAsRoot: false,
+      // Before a tool comes a tool.
+      throttle: { prefix: ['nice'] },
     })
     expect(ImageError.is(await failureOf(converting))).toBe(true)
     expect(await readFile(target).catch(() => Buffer.alloc(0))).not.toContain('SECRET')
@@ -81,11 +88,32 @@ describe.each(['off', 'auto'] as const)('sandbox %s', (sandbox) => {
     await makeBackedQcow2(work.file('trap'), work.file('secret'))
     const imageUtils = make(before('convert', () => rename(work.file('trap'), volume), sandbox))
     const image = await work.store.create({}, { disk_format: 'raw', container_format: 'bare' })
-    const failure = await failureOf(imageUtils.volumeToImage({ image, volume, volumeFormat: 'qcow2' }))
+    const failure = await failureOf(
+      imageUtils.volumeToImage({ image, volume, volumeFormat: 'qcow2', throttle: { prefix: ['nice'] } }),
+    )
     expect(failure === undefined || ImageError.is(failure)).toBe(true)
     const stored = await readFile(`${work.directory}/store/${image.id}.data`).catch(() => Buffer.alloc(0))
     expect(stored.includes('SECRET')).toBe(false)
   })
+})
+
+test('a source that is written to while it is read in process is refused', async () => {
+  const [source, target] = [work.file('source.qcow2'), work.file('target.raw')]
+  await makeRawDisk(work.file('disk'), 4 * MiB)
+  for (const format of ['raw', 'vmdk']) {
+    await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', work.file('disk'), source)
+    let isOld = true
+    const converting = make().convertImage(source, target, format, {
+      srcFormat: 'qcow2',
+      runAsRoot: false,
+      onProgress: () => {
+        if (isOld) appendFileSync(source, 'more')
+        isOld = false
+      },
+    })
+    expect(ImageError.is(await failureOf(converting))).toBe(true)
+    expect(existsSync(target)).toBe(false)
+  }
 })
 
 describe('what is no source', () => {
