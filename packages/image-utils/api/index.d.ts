@@ -220,6 +220,7 @@ interface ConvertImageOptions extends CallOptions$1 {
 interface DescribedSource {
   readonly stored: Source;
   readonly diskFormat?: string | undefined;
+  readonly looksRaw?: boolean | undefined;
   readonly containerFormat?: string | undefined;
   readonly record?: ImageRecord$1 | undefined;
 }

@@ -155,6 +155,7 @@ interface ConvertImageOptions extends CallOptions {
 interface DescribedSource {
   readonly stored: Source;
   readonly diskFormat?: string | undefined;
+  readonly looksRaw?: boolean | undefined;
   readonly containerFormat?: string | undefined;
   readonly record?: ImageRecord | undefined;
 }

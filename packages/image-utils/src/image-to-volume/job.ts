@@ -163,7 +163,8 @@ async function openStored(
 ): Promise<Pick<Job, 'heldPath' | 'imageId' | 'record' | 'stored'>> {
   const { context = {}, source, signal } = request
   if (source !== undefined) {
-    const { stored, record: recorded, diskFormat, containerFormat } = source
+    const { stored, record: recorded, looksRaw = false, containerFormat } = source
+    const diskFormat = source.diskFormat ?? (looksRaw ? 'raw' : undefined)
     const imageId = request.imageId ?? recorded?.id ?? stored.name
     if (recorded !== undefined) return { stored, record: recorded, heldPath: undefined, imageId }
     const formats = { disk_format: diskFormat, container_format: containerFormat ?? 'bare' }

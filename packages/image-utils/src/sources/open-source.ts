@@ -92,11 +92,9 @@ export async function openSource(
     const head = await headOf(found, options)
     const containerFormat = found.containerFormat ?? wrapping(services, found, head)
     const isBare = record === undefined && containerFormat === undefined
-    const diskFormat =
-      options.diskFormat ??
-      found.diskFormat ??
-      (isBare ? await rawByItsEnds(stored, head, options) : undefined)
-    const described = { stored, record, diskFormat, containerFormat }
+    const diskFormat = options.diskFormat ?? found.diskFormat
+    const looksRaw = isBare && diskFormat === undefined && (await isRawAtItsEnds(stored, head, options))
+    const described = { stored, record, diskFormat, looksRaw, containerFormat }
     return Object.freeze({
       ...described,
       name: stored.name,
@@ -168,23 +166,23 @@ function wrapping(services: Services, { record }: Found, head: Uint8Array | unde
 const tailBytes = 1024
 
 /**
- * `raw` where neither the start nor the end of the bytes has the mark of a format, so that they may go onto a volume
- * while they arrive. It is a claim like that of a record: the whole is judged all the same.
+ * Whether neither the start nor the end of the bytes has the mark of a format, so that they may go onto a volume while
+ * they arrive. That is a claim like that of a record: the whole is judged all the same.
  */
-async function rawByItsEnds(
+async function isRawAtItsEnds(
   stored: Source,
   head: Uint8Array | undefined,
   { signal }: OpenSourceOptions,
-): Promise<'raw' | undefined> {
+): Promise<boolean> {
   const { sizeBytes } = stored
-  if (stored.readRange === undefined || head === undefined || sizeBytes === undefined) return undefined
+  if (stored.readRange === undefined || head === undefined || sizeBytes === undefined) return false
   const start = Math.max(head.length, sizeBytes - tailBytes)
   const tail = await stored.readRange(start, sizeBytes - start, { signal })
   const inspector = createInspector()
   inspector.write(head)
   inspector.write(tail)
   const inspection = inspector.end()
-  return hasDriver(inspection) || inspection.format === 'luks' ? undefined : 'raw'
+  return !hasDriver(inspection) && inspection.format !== 'luks'
 }
 
 /** A regular file or block device: the one that has the name now, whatever has it later. */

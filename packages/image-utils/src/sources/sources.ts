@@ -18,6 +18,8 @@ export interface DescribedSource {
   readonly stored: Source
   /** Any name of the format; what is found must be it. @default whatever is found */
   readonly diskFormat?: string | undefined
+  /** Neither its start nor its end has the mark of a format: onto a volume it counts as raw. @default false */
+  readonly looksRaw?: boolean | undefined
   /**
    * As an image's `container_format`: `compressed` and `ova` are opened; `containerdisk`: a layer with the disk below
    * `disk/`. @default 'bare'

@@ -27,6 +27,11 @@ beforeAll(async () => {
   work = await createWorkspace()
   imageUtils = createImageUtils({ imageService: service }, { imageConversionDir: work.conversionDir })
   await makeRawDisk(work.file('disk.raw'), 24 * MiB)
+  const volumeDescriptor = Buffer.alloc(2048)
+  volumeDescriptor.write('\u0001CD001\u0001')
+  const end = Buffer.concat([Buffer.alloc(2048 - 1, 255), Buffer.alloc(1)])
+  end.write('CD001\u0001', 1)
+  await writeFile(work.file('disk.iso'), Buffer.concat([Buffer.alloc(32_768), volumeDescriptor, end]))
   await tool('qemu-img', 'convert', '-O', 'qcow2', work.file('disk.raw'), work.file('disk.qcow2'))
   await tool(
     'qemu-img',
@@ -80,6 +85,8 @@ async function hashOf(id: string): Promise<string> {
 
 test.each([
   ['disk.raw', 'raw', undefined],
+  // Of which its ends say nothing.
+  ['disk.iso', 'iso', undefined],
   ['disk.qcow2', 'qcow2', undefined],
   ['disk.qcow2', 'qcow2', 'qcow2'],
   ['fixed', 'vhd', 'vhd'],
