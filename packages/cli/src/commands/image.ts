@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { createImage, type CreateFlags } from './image-create.ts'
 import { importImage, type ImportFlags } from './image-import.ts'
+import { saveImage } from './image-save.ts'
 import {
   listImages,
   type ListFlags,
@@ -13,7 +14,7 @@ import {
   showImage,
 } from './image-show.ts'
 import { withJudgeOptions } from './judge-upload.ts'
-import { withDiskOption, withSourceOptions } from './open-word.ts'
+import { type SourceFlags, withDiskOption, withSourceOptions } from './open-word.ts'
 import type { Perform } from './perform.ts'
 import { collect, collectProperty, diskFormat, formatName, size, wholeNumber } from './values.ts'
 
@@ -37,7 +38,7 @@ Examples:
 export function addImageCommands(program: Command, perform: Perform): void {
   const image = program
     .command('image')
-    .summary('list, show, create, change, delete and import images')
+    .summary('list, show, save, create, change, delete and import images')
     .description('The images themselves.')
   addReadingCommands(image, perform)
   addChangingCommands(image, perform)
@@ -142,6 +143,14 @@ function addReadingCommands(image: Command, perform: Perform): void {
     .description('Shows everything that is recorded about an image.')
     .argument('<image>', "the image's id")
     .action(perform<object>(showImage))
+  withSourceOptions(image.command('save'))
+    .summary('the data of an image, as they are stored')
+    .description(
+      'Saves the data of an image as they are stored, whatever they are: compared with its record, not inspected.',
+    )
+    .argument('<image>', "an image's id or name; ./file, a URL, or another source")
+    .argument('<file>', 'a file, made when missing, or - for standard output')
+    .action(perform<SourceFlags>(saveImage))
   image
     .command('delete')
     .summary('delete images')

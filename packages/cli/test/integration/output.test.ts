@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -88,4 +88,19 @@ test('whoever reads it and goes, ends it with an error', async () => {
   const exitCode = await new Promise((resolve) => child.on('close', resolve))
   expect(exitCode).not.toBe(0)
   expect(said).toContain('Whoever read standard output has gone')
+})
+
+test('the data of an image are saved as they are stored, into a file or on standard output', async () => {
+  await qemuImg('convert', '-f', 'raw', '-O', 'qcow2', 'disk.raw', 'disk.qcow2')
+  const stored = await readFile(path.join(folder, 'disk.qcow2'))
+  const store = ['--store', 'store']
+  await bytesOf('image', 'create', '--name', 'disk', '--file', 'disk.qcow2', ...store)
+  const { stdout } = await bytesOf('image', 'save', 'disk', 'saved', ...store)
+  expect(stdout.toString()).toContain('sha512 verified')
+  expect((await readFile(path.join(folder, 'saved'))).equals(stored)).toBe(true)
+  const piped = await bytesOf('image', 'save', 'disk', '-', ...store)
+  expect(piped.stdout.equals(stored)).toBe(true)
+  const wrong = bytesOf('image', 'save', 'disk', 'other', '--checksum', `sha256:${'0'.repeat(64)}`, ...store)
+  await expect(wrong).rejects.toThrow('the checksum that was given is 000')
+  expect(await readdir(folder)).not.toContain('other')
 })
