@@ -79,6 +79,16 @@ test('disks go into an OVA, a file or standard output, and come out of it', asyn
   }
 })
 
+test('what only qemu-img writes goes through a temporary file, whatever the source was', async () => {
+  await qemuImg('convert', '-f', 'raw', '-O', 'vmdk', 'disk.raw', 'disk.vmdk')
+  for (const from of ['raw', 'vmdk']) {
+    const { stdout } = await bytesOf('convert', `disk.${from}`, '-', '--from', from, '--to', 'qed')
+    await writeFile(path.join(folder, 'made'), stdout)
+    await qemuImg('compare', '-f', 'raw', '-F', 'qed', 'disk.raw', 'made')
+    expect(await readdir(folder)).not.toContain('standard output')
+  }
+})
+
 test('whoever reads it and goes, ends it with an error', async () => {
   const [file = '', ...rest] = commandLine(['convert', 'disk.raw', '-', '--from', 'raw', '--to', 'qcow2'])
   const child = spawn(file, rest, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })

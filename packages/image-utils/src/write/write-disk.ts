@@ -66,7 +66,7 @@ export async function writeDisk(
     case 'lay-out': {
       const raw = await makeTemporary(services, job, cleanup)
       await readOnto(services, job, disk, { path: raw, sparse: true, temporary: true })
-      return convertDisk(services, job, await rawDisk(raw))
+      return writeDisk(services, { ...job, route: { kind: 'convert' } }, await rawDisk(raw), cleanup)
     }
     case 'convert':
     default: {
