@@ -72,7 +72,7 @@ export default defineConfig({
         test: {
           name: 'tools:unit',
           root: 'tools',
-          include: ['build/**/*.test.ts', 'checks/**/*.test.ts'],
+          include: ['build/**/*.test.ts', 'checks/**/*.test.ts', 'testing/**/*.test.ts'],
         },
       },
       {

@@ -1,6 +1,8 @@
 export { startCeph } from './ceph.ts'
 export type { RunningCeph } from './ceph.ts'
 export { makeEncryptedImage } from './encrypted-image.ts'
+export { unwatched, watchFileCalls } from './file-calls.ts'
+export type { Fate, FileCall, FileWatch, Outcome, WatchOptions } from './file-calls.ts'
 export { makeSignedImage, startGlance } from './glance.ts'
 export type { GlanceOptions, RunningGlance, SigningKey } from './glance.ts'
 export { freePort } from './server.ts'
