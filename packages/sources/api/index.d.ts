@@ -13,6 +13,12 @@ import {
   HttpClientOptions,
 } from "@disk-image/http";
 
+export declare class ChecksumList {
+  #private;
+  constructor(text: string, name?: string);
+  find(file: string): Checksum;
+}
+
 type CredentialSource = (host: string, repository: string) => Promise<RegistryCredentials | undefined>;
 
 interface HttpSource extends Source {
@@ -159,6 +165,7 @@ interface S3Source extends Source {
   readonly sizeBytes: number;
   readonly promises: readonly Checksum[];
   readonly etag: string;
+  readonly identity: string | undefined;
   readonly region: string;
   close(): Promise<void>;
 }
@@ -198,9 +205,7 @@ interface UrlOptions extends HttpClientOptions {
   readonly client?: HttpClient | undefined;
 }
 
-export declare function checksumFromUrl(url: string | URL, file: string, options?: UrlOptions & CallOptions): Promise<Checksum>;
-
-export declare function findChecksum(text: string, file: string, listName?: string): Checksum;
+export declare function fetchChecksumList(url: string | URL, options?: UrlOptions & CallOptions): Promise<ChecksumList>;
 
 export declare function httpSource(url: string | URL, options?: HttpSourceOptions): HttpSource;
 

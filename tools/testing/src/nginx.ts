@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { chmod, copyFile, link, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, link, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -27,6 +27,8 @@ export interface NginxImage {
 export interface RunningNginx extends AsyncDisposable {
   readonly url: string
   readonly directory: string
+  /** Each request so far: `GET /path 206 bytes=0-`. */
+  requests(): Promise<string[]>
   /** In the order of the images given. */
   readonly images: readonly { readonly id: string; readonly size: number; readonly sha512: string }[]
   stop(): Promise<void>
@@ -78,7 +80,9 @@ export async function startNginx(options: NginxOptions): Promise<RunningNginx> {
     const stop = await run(nginx, configuration, directory, () =>
       options.tls === undefined ? answers(`${url}/v2/schemas/image`) : listens(port),
     )
-    return { url, directory, images, stop, [Symbol.asyncDispose]: stop }
+    const requests = async (): Promise<string[]> =>
+      (await readFile(path.join(directory, 'requests.log'), 'utf8')).trimEnd().split('\n')
+    return { url, directory, requests, images, stop, [Symbol.asyncDispose]: stop }
   } catch (error) {
     await rm(directory, { recursive: true, force: true })
     throw error
@@ -201,7 +205,8 @@ pid ${directory}/nginx.pid;
 error_log ${directory}/error.log warn;
 events { worker_connections 256; }
 http {
-  access_log off;
+  log_format asked '$request_method $request_uri $status $http_range';
+  access_log ${directory}/requests.log asked;
   sendfile on;
   default_type application/octet-stream;
   ${temporary}

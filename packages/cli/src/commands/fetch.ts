@@ -30,7 +30,8 @@ or anything breaks, nothing temporary is left, and nothing on DEST can be taken 
 
 A list has one image on each line: IMAGE DEST [KEY=VALUE …], where a key is an option without its dashes
 (format, subformat, size, disable-sparse, verify-before-write, no-sync, connections, prefer-store, passphrase-file, cipher,
-key-size, source-passphrase-file, decrypt, as, checksum, limit-rate); what a line doesn't say, the command line does. A word that begins with # begins a remark.
+key-size, source-passphrase-file, decrypt, as, checksum, limit-rate); what a line doesn't say, the command line does.
+IMAGE is whatever fetch takes, but for -; checksum is HASH or the URL of a list of checksums, several with commas between. A word that begins with # begins a remark.
 A line may be a JSON object instead: {"image": "…", "volume": "…", "size": 20}. The whole list is checked
 before anything is fetched. What several lines want is downloaded once. Each line fails for itself; the exit code
 is that of the failures where they are all alike, and 1 otherwise.

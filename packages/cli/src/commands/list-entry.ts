@@ -45,7 +45,8 @@ const options: ReadonlyMap<string, readonly [key: Key, parse: (text: string) => 
   ['source-passphrase-file', ['sourcePassphraseFile', (text: string) => text]],
   ['decrypt', ['decrypt', yesOrNo('decrypt')]],
   ['as', ['as', formatName('as')]],
-  ['checksum', ['checksum', (text: string) => text.split(',')]],
+  // A URL may have commas, too.
+  ['checksum', ['checksum', (text: string) => text.split(/,(?=[\w-]+:)/)]],
   ['limit-rate', ['limitRate', size('limit-rate', { plain: 'B' })]],
 ] as const)
 

@@ -109,7 +109,8 @@ export async function readNetworkOptions(
   const flags = session.flags as GlobalFlags & NetworkFlags
   if (/^oci:/i.test(reference)) {
     const { platform, layer } = flags
-    return { oci: { ...(await readRegistryOptions(session, flags)), platform, layer } }
+    const { workingDirectory } = session.io
+    return { oci: { ...(await readRegistryOptions(session, flags)), workingDirectory, platform, layer } }
   }
   if (/^s3:/i.test(reference)) {
     const { endpointUrl, region, profile } = flags

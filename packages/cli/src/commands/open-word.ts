@@ -2,6 +2,7 @@ import path from 'node:path'
 import { isatty } from 'node:tty'
 import { type Checksum, InvalidError } from '@disk-image/core'
 import type { ImageUtils, OpenedSource, Word } from '@disk-image/image-utils'
+import type { ChecksumList } from '@disk-image/sources'
 import type { Command } from 'commander'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -92,19 +93,23 @@ function asUsageError(error: unknown): unknown {
   return error instanceof InvalidError ? new UsageError(error.message) : error
 }
 
+/** Lists of checksums at URLs, each fetched once. */
+export type ChecksumLists = Map<string, Promise<ChecksumList>>
+
 /**
  * `--checksum` with the URL of a list becomes the checksum that the list has.
  *
  * @param word what is read; its file's name is looked up, unless the URL ends with another (`#disk.qcow2`)
+ * @param lists those that are there already
  */
 export async function lookUpChecksums<Flags extends SourceFlags>(
   session: Session,
   flags: Flags,
   word: string,
+  lists: ChecksumLists = new Map(),
 ): Promise<Flags> {
   const { checksum: texts = [] } = flags
   if (!texts.some(isUrl)) return flags
-  const { checksumFromUrl } = await import('@disk-image/sources')
   const checksum: string[] = []
   for (const text of texts) {
     const url = isUrl(text) ? URL.parse(text) : null
@@ -114,11 +119,21 @@ export async function lookUpChecksums<Flags extends SourceFlags>(
     }
     const named = isUrl(word) ? (URL.parse(word)?.pathname ?? '') : word
     const file = path.posix.basename(decode(url.hash === '' ? named : url.hash.slice(1)))
-    const options = { ...(await readUrlOptions(session, url.href)), signal: session.io.signal }
-    const { algorithm, value } = await checksumFromUrl(url, file, options)
+    url.hash = ''
+    const list = lists.get(url.href) ?? fetchList(session, url)
+    lists.set(url.href, list)
+    const { algorithm, value } = (await list).find(file)
     checksum.push(`${algorithm}:${value}`)
   }
   return { ...flags, checksum }
+}
+
+async function fetchList(session: Session, url: URL): Promise<ChecksumList> {
+  const { fetchChecksumList } = await import('@disk-image/sources')
+  return fetchChecksumList(url, {
+    ...(await readUrlOptions(session, url.href)),
+    signal: session.io.signal,
+  })
 }
 
 function isUrl(text: string): boolean {

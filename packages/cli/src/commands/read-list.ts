@@ -1,8 +1,9 @@
-import { formatBytes, MiB, printable } from '@disk-image/core'
+import { formatBytes, InvalidError, MiB, printable } from '@disk-image/core'
 import { type ImageToVolumeOptions, nameOfWord, readWord, type Word } from '@disk-image/image-utils'
 import { createDestinationIdentifier } from '@disk-image/image-utils/queue'
 import { type NamedImage, readTransfer } from './fetch-request.ts'
 import { readInput } from './file-source.ts'
+import { type ChecksumLists, lookUpChecksums } from './open-word.ts'
 import { type ListDefaults, type ListEntry, parseEntry } from './list-entry.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
@@ -82,15 +83,32 @@ async function toTransfers(
   )
   const isInStore = [...words.values()].some((word) => word?.kind === 'image')
   const store = isInStore ? await session.store() : undefined
-  return entries.flatMap(({ line, imageId, volume, flags }) => {
+  const lists: ChecksumLists = new Map()
+  const lookUp = async (
+    line: number,
+    given: ListDefaults,
+    word: string,
+  ): Promise<ListDefaults | undefined> => {
+    session.io.signal.throwIfAborted()
+    try {
+      return await lookUpChecksums(session, given, word, lists)
+    } catch (error) {
+      if (!(error instanceof InvalidError)) throw error
+      problems.add(line, error.message)
+      return undefined
+    }
+  }
+  const transfers: ListedTransfer[] = []
+  for (const { line, imageId, volume, flags } of entries) {
     const word = words.get(line)
-    if (word === undefined) return []
+    if (word === undefined) continue
     const wish = { ...imageOf(session, word, imageId), volume }
-    const request = problems.around(line, () =>
-      readTransfer(session, imageUtils, { ...defaults, ...flags }, store, wish),
-    )
-    return request === undefined ? [] : [{ line, request }]
-  })
+    const manner = await lookUp(line, { ...defaults, ...flags }, imageId)
+    if (manner === undefined) continue
+    const request = problems.around(line, () => readTransfer(session, imageUtils, manner, store, wish))
+    if (request !== undefined) transfers.push({ line, request })
+  }
+  return transfers
 }
 
 /** @throws {UsageError} for a word that is no source of a list */

@@ -40,7 +40,7 @@ const server = createServer((request, response) => {
 beforeAll(async () => {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  web.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.raw?secret=word`
+  web.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.raw?secret=word&id=1`
 })
 afterAll(() => {
   server.closeAllConnections()
@@ -51,9 +51,9 @@ const unfinished = async (bench: Workbench): Promise<string[]> =>
   (await readdir(bench.folder)).filter((name) => name.endsWith('.partial'))
 
 /** Fetches until a part is on the disk, and is killed. @returns the part's name */
-async function killInTheMiddle(bench: Workbench, words: readonly string[]): Promise<string> {
+async function killInTheMiddle(bench: Workbench, words: readonly string[], url = web.url): Promise<string> {
   Object.assign(web, { stops: true, etag: '"one"', data: disk })
-  const { child, ended } = startCommand(['fetch', web.url, 'out.raw', ...words], { cwd: bench.folder })
+  const { child, ended } = startCommand(['fetch', url, 'out.raw', ...words], { cwd: bench.folder })
   const isRecorded = async (): Promise<boolean> =>
     (await unfinished(bench)).some((name) => name.includes('part-record'))
   for (let tries = 0; tries < 200 && !(await isRecorded()); tries += 1) await delay(50)
@@ -77,8 +77,10 @@ test.each([[['--checksum', `sha256:${sum}`]], [[]]])(
   'what a killed fetch has on the disk is not fetched again: %j',
   async (checksum) => {
     await using bench = await openWorkbench()
-    await killInTheMiddle(bench, [...words, ...checksum])
-    const report = await bench.json<Report>(['fetch', web.url, 'out.raw', ...words, ...checksum])
+    const signed = (signature: string): string =>
+      `${web.url}&X-Amz-Date=${signature}&X-Amz-Signature=${signature}`
+    await killInTheMiddle(bench, [...words, ...checksum], signed('1'))
+    const report = await bench.json<Report>(['fetch', signed('2'), 'out.raw', ...words, ...checksum])
     expect(report.exitCode).toBe(0)
     expect(report.resumedBytes).toBeGreaterThanOrEqual(8 * MiB)
     expect(report.resumedBytes + report.bytesDownloaded).toBe(disk.length)
@@ -109,10 +111,10 @@ test('a part that was changed is refused as a whole, and the next fetch begins a
   expect(report).toMatchObject({ exitCode: 0, resumedBytes: 0, bytesDownloaded: disk.length })
 }, 60_000)
 
-test('other bytes at the same URL, a damaged record, or a second name of the part: it begins anew', async () => {
+test('other bytes at the same URL, the same ETag at another, a damaged record, or a second name of the part: it begins anew', async () => {
   await using bench = await openWorkbench()
-  const again = async (data: Buffer): Promise<void> => {
-    const report = await bench.json<Report>(['fetch', web.url, 'out.raw', ...words])
+  const again = async (data: Buffer, url = web.url): Promise<void> => {
+    const report = await bench.json<Report>(['fetch', url, 'out.raw', ...words])
     expect(report).toMatchObject({ exitCode: 0, resumedBytes: 0, bytesDownloaded: disk.length })
     expect((await readFile(bench.path('out.raw'))).equals(data)).toBe(true)
     expect(await unfinished(bench)).toEqual([])
@@ -122,6 +124,9 @@ test('other bytes at the same URL, a damaged record, or a second name of the par
   const other = randomBytes(disk.length)
   Object.assign(web, { etag: '"two"', data: other })
   await again(other)
+
+  await killInTheMiddle(bench, words)
+  await again(disk, web.url.replace('id=1', 'id=2'))
 
   const damaged = await killInTheMiddle(bench, words)
   const record = await open(bench.path(damaged.replace(/\.partial$/, '.part-record.partial')), 'r+')

@@ -120,7 +120,8 @@ async function openS3(location: string, { network, signal }: OpenSourceOptions):
 
 async function openOci(reference: string, options: OpenSourceOptions): Promise<Found> {
   const { ociSource } = await import('@disk-image/sources')
-  const { network, signal, workingDirectory } = options
+  const { network, signal } = options
+  const workingDirectory = options.workingDirectory ?? network?.oci?.workingDirectory
   const stored = await ociSource(reference, { ...network?.oci, signal, workingDirectory })
   const { diskFormat, containerFormat } = stored
   return { stored, diskFormat, containerFormat }

@@ -41,7 +41,7 @@ const givenUpMs = 10 * 60_000
 
 /**
  * The same source, whose bytes are kept: read from the folder where they are there already, by a digest that the caller
- * or the source gives, or by the source's name and strong ETag; and compared with the digest that they had.
+ * or the source gives, or by the source's identity (address and strong ETag); and compared with the digest that they had.
  *
  * An entry is a file `KEY.ALGORITHM-DIGEST.data`, which has its name when it is whole. The key is a hash: no URL is in it.
  */
@@ -91,7 +91,6 @@ async function download(
 /** What some sources say of themselves beyond a digest. */
 interface Identified {
   readonly identity?: string | undefined
-  readonly etag?: string | undefined
   describe?(options?: CallOptions): Promise<void>
 }
 
@@ -114,9 +113,7 @@ export function knownIdentity(
   const isStrong = ({ algorithm }: Checksum): boolean => strong.has(algorithm)
   const digest = checksums.find(isStrong) ?? source.promises?.find(isStrong)
   if (digest !== undefined) return `${digest.algorithm}:${digest.value.toLowerCase()}`
-  const tag = source.identity ?? source.etag
-  // A weak ETag, or a date, may be the same for other bytes.
-  return tag?.startsWith('"') === true ? `${source.name} ${tag}` : undefined
+  return source.identity
 }
 
 interface Entry {

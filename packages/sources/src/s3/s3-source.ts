@@ -18,6 +18,7 @@ import {
   isPassing,
   ReplacedError,
 } from '@disk-image/http'
+import { identityToKeep } from '../url/identity.ts'
 import { promisesOf } from '../url/promises.ts'
 import { parseS3Location, type S3Location } from './location.ts'
 import { s3Settings, type S3Settings, type S3SettingsOptions } from './settings.ts'
@@ -39,6 +40,8 @@ export interface S3Source extends Source {
   readonly promises: readonly Checksum[]
   /** With its quotes. */
   readonly etag: string
+  /** The same for the same bytes only: a hash of where the object is, and of its ETag. */
+  readonly identity: string | undefined
   /** Where the bucket turned out to be. */
   readonly region: string
   close(): Promise<void>
@@ -96,6 +99,7 @@ export async function s3Source(location: string, options: S3SourceOptions = {}):
       sizeBytes: Number(size),
       promises,
       etag,
+      identity: identityToKeep(bucket.url, etag, Number(size)),
       region: bucket.region,
       download: (sink, how) => client.download(origin, sink, how),
       readRange: (offset, length, how) => client.readRange(origin, offset, length, how),

@@ -1,9 +1,11 @@
+import type { Checksum } from '@disk-image/core'
 import { describe, expect, it } from 'vitest'
-import { findChecksum } from './checksum-file.ts'
+import { ChecksumList } from './checksum-file.ts'
 
 const a = 'a'.repeat(64)
 const b = 'b'.repeat(64)
 const long = 'c'.repeat(128)
+const findChecksum = (text: string, file: string): Checksum => new ChecksumList(text).find(file)
 
 describe('finds', () => {
   it.each([

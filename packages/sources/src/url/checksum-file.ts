@@ -45,54 +45,65 @@ function parseChecksums(text: string): Entry[] {
   })
 }
 
-/**
- * The checksum that a list has of a file: of the strongest algorithm, where it has several.
- *
- * @param file name of the file, without folders
- * @throws {InvalidError} where the list has none of it, or several that differ
- */
-export function findChecksum(text: string, file: string, listName = 'the list'): Checksum {
-  const entries = parseChecksums(text)
-  const [only] = entries
-  const alone = entries.length === 1 && only?.file === undefined ? entries : []
-  const named = entries.filter((entry) => entry.file?.split('/').at(-1) === file)
-  const found = (named.length > 0 ? named : alone).toSorted(
-    (a, b) => strength.indexOf(b.algorithm) - strength.indexOf(a.algorithm),
-  )
-  const [best] = found
-  const shown = printableAscii(file, 200)
-  if (best === undefined) {
-    const others = [...new Set(entries.flatMap((entry) => entry.file ?? []))].slice(0, 5)
-    const what =
-      entries.length === 0
-        ? 'it has no line that is a checksum'
-        : `it has ${entries.length} of others: ${others.map((name) => printableAscii(name, 80)).join(', ')}`
-    throw new InvalidError({ reason: `No checksum of ${shown} is in ${listName}: ${what}` })
+/** A list of checksums, read once for any number of files. */
+export class ChecksumList {
+  readonly #name: string
+  readonly #entries: readonly Entry[]
+  /** By the name of the file, without folders. */
+  readonly #byFile: ReadonlyMap<string | undefined, readonly Entry[]>
+
+  /** @param name what a person calls the list */
+  constructor(text: string, name = 'the list') {
+    this.#name = name
+    this.#entries = parseChecksums(text)
+    this.#byFile = Map.groupBy(this.#entries, ({ file }) => file?.split('/').at(-1))
   }
-  const other = found.find(({ algorithm, value }) => algorithm === best.algorithm && value !== best.value)
-  if (other !== undefined) {
+
+  /**
+   * The checksum of a file: of the strongest algorithm, where the list has several.
+   *
+   * @param file its name, without folders
+   * @throws {InvalidError} where the list has none of it, or several that differ
+   */
+  find(file: string): Checksum {
+    const alone = this.#entries.length === 1 ? this.#byFile.get(undefined) : undefined
+    const [best, ...others] = (this.#byFile.get(file) ?? alone ?? []).toSorted(
+      (a, b) => strength.indexOf(b.algorithm) - strength.indexOf(a.algorithm),
+    )
+    if (best === undefined) throw this.#missing(file)
+    const { algorithm, value } = best
+    const other = others.find((one) => one.algorithm === algorithm && one.value !== value)
+    if (other === undefined) return { algorithm, value }
     throw new InvalidError({
-      reason: `Several checksums of ${shown} are in ${listName}, and they differ: ${best.algorithm}:${best.value} and ${other.value}`,
+      reason: `Several checksums of ${printableAscii(file, 200)} are in ${this.#name}, and they differ: ${algorithm}:${value} and ${other.value}`,
     })
   }
-  return { algorithm: best.algorithm, value: best.value }
+
+  #missing(file: string): InvalidError {
+    const names = [...this.#byFile.keys()].filter((name) => name !== undefined).slice(0, 5)
+    const what =
+      this.#entries.length === 0
+        ? 'it has no line that is a checksum'
+        : `it has ${this.#entries.length} of others: ${names.map((name) => printableAscii(name, 80)).join(', ')}`
+    return new InvalidError({
+      reason: `No checksum of ${printableAscii(file, 200)} is in ${this.#name}: ${what}`,
+    })
+  }
 }
 
 /** No list is as long. */
 const longestListBytes = 4 * 1024 * 1024
 
 /**
- * Fetches a list of checksums (`SHA256SUMS`, `SHA512SUMS`, `disk.qcow2.sha256`), and finds that of a file in it. The list
- * is worth as much as its server and the way to it: take https.
+ * Fetches a list of checksums (`SHA256SUMS`, `SHA512SUMS`, `disk.qcow2.sha256`). It is worth as much as its server and the
+ * way to it: take https.
  *
- * @param file name of the file, without folders
- * @throws {InvalidError} where the list has none of it, or several that differ; what reading an answer throws
+ * @throws {InvalidError} where it is no URL; what reading an answer throws
  */
-export async function checksumFromUrl(
+export async function fetchChecksumList(
   url: string | URL,
-  file: string,
   options: UrlOptions & CallOptions = {},
-): Promise<Checksum> {
+): Promise<ChecksumList> {
   const target = parseUrl(url)
   const client = options.client ?? createHttpClient(options)
   try {
@@ -102,7 +113,7 @@ export async function checksumFromUrl(
       maximumBytes: longestListBytes,
       signal: options.signal,
     })
-    return findChecksum(text, file, `${target.origin}${target.pathname}`)
+    return new ChecksumList(text, `${target.origin}${target.pathname}`)
   } finally {
     if (options.client === undefined) await client.close()
   }

@@ -2,7 +2,7 @@ import { ImageDownloadFailedError, InvalidError } from '@disk-image/core'
 import type { CallOptions, Checksum, DownloadOptions, Source } from '@disk-image/core'
 import { createHttpClient } from '@disk-image/http'
 import type { BodyTaker, DownloadOrigin, HttpClient, HttpClientOptions } from '@disk-image/http'
-import { identityOf, sameIdentity } from './identity.ts'
+import { identityOf, identityToKeep, sameIdentity } from './identity.ts'
 import type { UrlIdentity } from './identity.ts'
 import { promisesOf } from './promises.ts'
 
@@ -27,8 +27,8 @@ export interface HttpSourceOptions extends UrlOptions {
 /** An image at a URL. Close it. */
 export interface HttpSource extends Source {
   /**
-   * By what the server knows the bytes, for who keeps some of them: its strong ETag, or date and length. Undefined until
-   * the first answer, and where it says nothing of the kind.
+   * The same for the same bytes only, for who keeps some of them: a hash of the URL, without the parameters that sign it,
+   * and of the server's strong ETag. Undefined until the first answer, and where there is no such ETag.
    */
   readonly identity: string | undefined
   readonly promises: readonly Checksum[]
@@ -131,8 +131,7 @@ export function httpSource(url: string | URL, options: HttpSourceOptions = {}): 
       return promises
     },
     get identity() {
-      const { validator, sizeBytes } = identity ?? {}
-      return validator === undefined ? undefined : `${validator} ${sizeBytes ?? ''}`.trim()
+      return identityToKeep(target, identity?.etag, identity?.sizeBytes)
     },
     describe: async (call) => {
       if (identity === undefined) await client.readRange(originOf({}), 0, 1, call)

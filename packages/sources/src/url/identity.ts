@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { ReplacedError } from '@disk-image/http'
 import type { ResponseHead } from '@disk-image/http'
 
@@ -36,12 +37,16 @@ export function identityOf(
   const lastModified = headers.get('last-modified')
   const length = headers.has('transfer-encoding') ? undefined : headers.get('content-length')
   const size = status === 206 ? total : length
-  const isStrong = etag !== undefined && /^"[^"]*"$/.test(etag)
   return {
     etag,
     lastModified,
     sizeBytes: size !== undefined && /^\d{1,15}$/.test(size) ? Number(size) : undefined,
-    validator: isStrong ? etag : isSettled(lastModified, headers.get('date')) ? lastModified : undefined,
+    validator:
+      etag !== undefined && isStrong(etag)
+        ? etag
+        : isSettled(lastModified, headers.get('date'))
+          ? lastModified
+          : undefined,
     hasRanges: status === 206 || /(?:^|,)\s*bytes\s*(?:,|$)/i.test(headers.get('accept-ranges') ?? ''),
   }
 }
@@ -75,4 +80,62 @@ export function sameIdentity(known: UrlIdentity, now: UrlIdentity): UrlIdentity 
     validator: known.validator,
     hasRanges: known.hasRanges || now.hasRanges,
   }
+}
+
+/**
+ * What signs a URL, by who signs: parameters that say that it is signed so, and all that come with them. They change with
+ * each call; every other parameter may choose another image.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+ * @see https://cloud.google.com/storage/docs/authentication/canonical-requests
+ * @see https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-signed-urls.html
+ * @see https://learn.microsoft.com/en-us/rest/api/storageservices/create-service-sas
+ * @see https://docs.openstack.org/swift/latest/api/temporary_url_middleware.html
+ */
+const signatures: readonly { readonly by: readonly string[]; readonly all: RegExp }[] = [
+  { by: ['x-amz-signature'], all: /^x-amz-/ },
+  { by: ['x-goog-signature'], all: /^x-goog-/ },
+  { by: ['x-oss-signature'], all: /^x-oss-/ },
+  ...['awsaccesskeyid', 'googleaccessid', 'ossaccesskeyid', 'key-pair-id'].map((who) => ({
+    by: ['signature', who],
+    all: /^(?:signature|expires|policy|hash-algorithm|(?:aws|oss)accesskeyid|googleaccessid|key-pair-id|x-amz-security-token|security-token)$/,
+  })),
+  {
+    by: ['sig', 'sv'],
+    all: /^(?:s[eiprstv]|sig|sip|spr|srt|sdd|ses|ske|sks|skt|skv|skoid|sktid|saoid|suoid|scid)$/,
+  },
+  { by: ['temp_url_sig'], all: /^temp_url_(?:sig|expires|ip_range|prefix)$/ },
+]
+
+/** The address of a thing, whoever may read it: its URL without the parameters that sign it. It may hold secrets. */
+export function addressOf({ origin, pathname, search }: URL): string {
+  const parameters = search.slice(1).split('&')
+  const names = parameters.map((one) => nameOfParameter(one))
+  const found = signatures.filter(({ by }) => by.every((name) => names.includes(name)))
+  const rest = parameters.filter((_, index) => !found.some(({ all }) => all.test(names[index] ?? '')))
+  return `${origin}${pathname}?${rest.join('&')}`
+}
+
+function nameOfParameter(parameter: string): string {
+  const [name = ''] = new URLSearchParams(parameter).keys()
+  return name.toLowerCase()
+}
+
+/**
+ * By what a thing is known to who keeps its bytes: its address and its strong ETag, as a hash. Undefined where there is
+ * none: a weak one, or a date, may be the same for other bytes.
+ */
+export function identityToKeep(
+  url: URL,
+  etag: string | undefined,
+  sizeBytes: number | undefined,
+): string | undefined {
+  if (etag === undefined || !isStrong(etag)) return undefined
+  return createHash('sha256')
+    .update(JSON.stringify([addressOf(url), etag, sizeBytes ?? null]))
+    .digest('hex')
+}
+
+function isStrong(etag: string): boolean {
+  return /^"[^"]*"$/.test(etag)
 }

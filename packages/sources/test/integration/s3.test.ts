@@ -8,7 +8,7 @@ import path from 'node:path'
 import { requireTool } from '@disk-image/testing'
 import S3rver from 's3rver'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { presignS3Url, s3Source, type S3SourceOptions } from '../../src/index.ts'
+import { httpSource, presignS3Url, s3Source, type S3SourceOptions } from '../../src/index.ts'
 import { authorizationOf, encodeKey, signS3Request } from '../../src/s3/sign.ts'
 import { download } from '../helpers/bytes.ts'
 
@@ -70,11 +70,20 @@ describe('s3rver', () => {
     await source.close()
   })
 
-  test('a presigned URL is taken', async () => {
-    const scope = { credentials, region: 'us-east-1', date: new Date() }
-    const url = presignS3Url(new URL(`${endpointUrl}/images/${encodeKey(key)}`), 60, scope)
-    const answer = await fetch(url)
-    expect(Buffer.from(await answer.arrayBuffer()).equals(disk)).toBe(true)
+  test('a presigned URL is taken, and is the same object whenever it was signed', async () => {
+    const identities: (string | undefined)[] = []
+    for (const date of [new Date(), new Date(Date.now() - 10_000)]) {
+      const scope = { credentials, region: 'us-east-1', date }
+      const url = presignS3Url(new URL(`${endpointUrl}/images/${encodeKey(key)}`), 60, scope)
+      const source = httpSource(url, { allow })
+      expect((await download(source)).bytes.equals(disk)).toBe(true)
+      identities.push(source.identity)
+      await source.close()
+    }
+    const source = await s3Source(location, { endpointUrl, credentials, allow })
+    expect(new Set([source.identity, ...identities]).size).toBe(1)
+    expect(source.identity).toBeDefined()
+    await source.close()
   })
 
   test.each<[string, string, Partial<S3SourceOptions>, object]>([
