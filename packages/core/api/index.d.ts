@@ -369,7 +369,9 @@ interface Progress {
   readonly completed: number;
   readonly total?: number | undefined;
   readonly unit: "bytes" | "percent";
-  readonly resumes?: number;
+  readonly resumes?: number | undefined;
+  readonly fraction?: number | undefined;
+  readonly bytesPerSecond?: number | undefined;
 }
 
 type ProgressListener = (progress: Progress) => void;

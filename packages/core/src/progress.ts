@@ -9,7 +9,7 @@ export type ProgressStage =
   | 'coalesce'
   | 'extract'
 
-/** One report of progress. `completed` and `total` are bytes, or percent where `unit` says so. */
+/** One report of progress. `completed` and `total` are of the stage: bytes, or percent where `unit` says so. */
 export interface Progress {
   readonly stage: ProgressStage
   readonly completed: number
@@ -17,10 +17,17 @@ export interface Progress {
   readonly total?: number | undefined
   readonly unit: 'bytes' | 'percent'
   /** How often a broken transfer was continued so far. */
-  readonly resumes?: number
+  readonly resumes?: number | undefined
+  /** Of the whole call, from 0 to 1, never less than before. Absent where its end is not known; the facade's calls say it. */
+  readonly fraction?: number | undefined
+  /** Of the stage, over the last seconds. The facade's calls say it. */
+  readonly bytesPerSecond?: number | undefined
 }
 
-/** Called synchronously and often: it must be quick, and what it throws ends the operation. */
+/**
+ * Called synchronously: it must be quick, and what it throws ends the operation. By the facade ten times a second at
+ * most, by other packages often.
+ */
 export type ProgressListener = (progress: Progress) => void
 
 /** What every call that does I/O takes in its last argument. */

@@ -382,7 +382,7 @@ interface OperationFacts {
   readonly signatureVerified?: boolean | undefined;
 }
 
-type OperationName = "image_to_volume" | "volume_to_image" | "fetch";
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert";
 
 interface QemuDataOptions extends CallOptions {
   readonly forceShare?: boolean | undefined;

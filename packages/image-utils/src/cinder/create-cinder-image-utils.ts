@@ -65,7 +65,7 @@ export function openServices(dependencies: ImageUtilsDependencies, options: Imag
     resolveOptions(options),
     new TemporaryImagesByService(fetchTemporary),
   )
-  const { temporaryFiles, telemetry } = services
+  const { temporaryFiles } = services
 
   async function fetchTemporary(
     imageService: ImageService,
@@ -83,7 +83,7 @@ export function openServices(dependencies: ImageUtilsDependencies, options: Imag
       }
     }
     try {
-      await observeFetch(telemetry, call, (observed) =>
+      await observeFetch(services, call, (observed) =>
         fetchVerifyImage(services, context, imageService, imageId, file.path, {
           ...observed,
           temporary: true,
@@ -101,7 +101,7 @@ export function openServices(dependencies: ImageUtilsDependencies, options: Imag
 
 /** The functions, over services that are there. */
 export function cinderImageUtilsOf(services: Services): CinderImageUtils {
-  const { options: resolved, temporaryFiles, temporaryImages, qemuImg, policy, telemetry } = services
+  const { options: resolved, temporaryFiles, temporaryImages, qemuImg, policy } = services
   return {
     fixupDiskFormat,
     fromQemuImgDiskFormat: fromQemuFormat,
@@ -134,11 +134,11 @@ export function cinderImageUtilsOf(services: Services): CinderImageUtils {
       withoutReservedNamespaces(metadata, { reservedNamespaces: resolved.reservedImageNamespaces }),
 
     fetch: (context, imageService, imageId, path, keywords = {}) =>
-      observeFetch(telemetry, keywords, (observed) =>
+      observeFetch(services, keywords, (observed) =>
         fetchImage(services, context, imageService, imageId, path, observed),
       ),
     fetchVerifyImage: (context, imageService, imageId, dest, keywords = {}) =>
-      observeFetch(telemetry, keywords, (observed) =>
+      observeFetch(services, keywords, (observed) =>
         fetchVerifyImage(services, context, imageService, imageId, dest, observed),
       ),
     fetchToRaw: (context, imageService, imageId, dest, _blocksize, keywords) =>

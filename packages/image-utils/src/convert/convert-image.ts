@@ -22,7 +22,8 @@ import {
   layoutOf,
   type RouteLayout,
 } from '../route/formats.ts'
-import { chooseRoute, type Route, type RouteTarget } from '../route/route.ts'
+import { chooseRoute, passesOf, type Route, type RouteTarget } from '../route/route.ts'
+import { observe, Stopwatch } from '../telemetry/telemetry.ts'
 
 /** Keywords of {@link convertImage}. */
 export interface ConvertImageOptions extends CallOptions {
@@ -69,13 +70,33 @@ export interface ConvertImageOptions extends CallOptions {
  * @throws {ProcessExecutionError}
  * @see cinder.image.image_utils.convert_image
  */
-export async function convertImage(
+export function convertImage(
   services: Services,
   source: string,
   destination: string,
   outFormat: string,
   options: ConvertImageOptions = {},
   asCinder = false,
+): Promise<void> {
+  return observe(services, 'convert', options, async (observed, operation) => {
+    const stopwatch = new Stopwatch(services.clock, operation)
+    await convert(services, { source, destination, outFormat, asCinder, stopwatch }, observed)
+    operation.note({ volumeFormat: toQemuFormat(outFormat) })
+  })
+}
+
+interface Conversion {
+  readonly source: string
+  readonly destination: string
+  readonly outFormat: string
+  readonly asCinder: boolean
+  readonly stopwatch: Stopwatch
+}
+
+async function convert(
+  services: Services,
+  { source, destination, outFormat, asCinder, stopwatch }: Conversion,
+  options: ConvertImageOptions,
 ): Promise<void> {
   const runAsRoot = options.runAsRoot ?? true
   const imageId = options.imageId ?? 'internal image'
@@ -144,7 +165,8 @@ export async function convertImage(
           if (disk.format !== 'raw') await checkUnchanged(held, judged, imageId)
           await confirmSet?.()
         }
-        await writeDisk(services, { ...job, route, confirm }, disk, cleanup)
+        stopwatch.expect(destination, passesOf(route))
+        await stopwatch.time('convert', () => writeDisk(services, { ...job, route, confirm }, disk, cleanup))
       } catch (error) {
         throw withImageId(imageId, error)
       }

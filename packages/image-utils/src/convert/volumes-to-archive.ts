@@ -7,6 +7,7 @@ import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
 import { driverOf, headBytes, layoutOf } from '../route/formats.ts'
 import { Cleanup } from '../services/cleanup.ts'
 import type { Services, Throttle } from '../services/services.ts'
+import { observe, Stopwatch } from '../telemetry/telemetry.ts'
 import { checkDestination } from '../write/check-target.ts'
 import { identifyDestination } from '../write/destination-identity.ts'
 import { openDiskFile } from '../write/disk-file.ts'
@@ -55,10 +56,20 @@ export interface VolumesToArchiveReport {
  * @throws {ImageUnacceptableError} where a disk is something else, not acceptable, or was changed meanwhile
  * @throws {InvalidError} for a machine that an OVA can't have, and for a destination that is one of the disks
  */
-export async function volumesToArchive(
+export function volumesToArchive(
   services: Services,
   request: VolumesToArchiveRequest,
 ): Promise<VolumesToArchiveReport> {
+  return observe(services, 'convert', request, async (observed, operation) => {
+    const stopwatch = new Stopwatch(services.clock, operation)
+    stopwatch.expect(request.destination, 1)
+    const report = await stopwatch.time('convert', () => pack(services, observed))
+    operation.note({ volumeFormat: 'ova', bytesWritten: report.bytesWritten })
+    return report
+  })
+}
+
+async function pack(services: Services, request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport> {
   const { destination, target, machine, durable, signal, onProgress } = request
   signal?.throwIfAborted()
   if (target === undefined) await checkDestination(destination)

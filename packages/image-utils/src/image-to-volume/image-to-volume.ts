@@ -6,10 +6,11 @@ import { checkQemuImg, crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { withFileReader } from '../files/file-reader.ts'
 import { checkEncrypted, type Encrypted, isLeftToTool, openEncrypted } from '../judge/decrypt.ts'
 import { type Job, type OpenedRequest, prepareJob, routeOf } from './job.ts'
+import { passesOf, type Route } from '../route/route.ts'
 import { receiveHeldImage, receiveImage, receiveUnwrapped, type Received } from './receive.ts'
 import { receiveXenserverImage } from './receive-xenserver-image.ts'
 import type { ArchiveToVolumesRequest, ImageToVolumeReport, ImageToVolumeRequest } from './request.ts'
-import { Stopwatch, observe, type Operation } from '../telemetry/telemetry.ts'
+import { Stopwatch, observe, type ObservedOperation } from '../telemetry/telemetry.ts'
 import { withOpenedSource } from '../sources/open-source.ts'
 import { identifyDestination } from '../write/destination-identity.ts'
 import { writeDisk } from '../write/write-disk.ts'
@@ -31,7 +32,7 @@ export function imageToVolume(
   request: ImageToVolumeRequest,
   asCinder = false,
 ): Promise<ImageToVolumeReport> {
-  return observe(services.telemetry, 'image_to_volume', request, async (observed, operation) => {
+  return observe(services, 'image_to_volume', request, async (observed, operation) => {
     const report = await withOpenedSource(services, observed, (opened) =>
       transfer(services, opened, asCinder, operation),
     )
@@ -53,7 +54,7 @@ export function archiveToVolumes(
   services: Services,
   { volumes, ...request }: ArchiveToVolumesRequest,
 ): Promise<ImageToVolumeReport[]> {
-  return observe(services.telemetry, 'image_to_volume', { ...request }, async (observed, operation) => {
+  return observe(services, 'image_to_volume', { ...request }, async (observed, operation) => {
     const stopwatch = new Stopwatch(services.clock, operation)
     return withOpenedSource(services, observed, async (opened) =>
       transferAll(services, await prepareVolumes(services, opened, volumes), stopwatch),
@@ -105,7 +106,7 @@ async function transfer(
   services: Services,
   request: OpenedRequest,
   asCinder: boolean,
-  operation: Operation,
+  operation: ObservedOperation,
 ): Promise<ImageToVolumeReport> {
   const stopwatch = new Stopwatch(services.clock, operation)
   const job = await prepareJob(services, request, 'volume', asCinder)
@@ -116,9 +117,14 @@ async function transfer(
 
 async function transferAll(
   services: Services,
-  jobs: readonly Job[],
+  prepared: readonly Job[],
   stopwatch: Stopwatch,
 ): Promise<ImageToVolumeReport[]> {
+  const jobs = prepared.map((job, index): Job => {
+    // They have their first pass in common.
+    const follow = (route: Route): void => stopwatch.expect(index, passesOf(route) - (index > 0 ? 1 : 0))
+    return { ...job, follow }
+  })
   return Cleanup.around(services.logger, async (cleanup) => {
     const received = await stopwatch.time('download', () => receive(services, jobs, cleanup))
     const reports: ImageToVolumeReport[] = []
@@ -191,6 +197,7 @@ async function receive(services: Services, jobs: readonly Job[], cleanup: Cleanu
   if (job === undefined) return []
   try {
     const expected = routeOf(job, layoutOf(job.claimedFormat))
+    if (job.heldPath !== undefined) job.follow?.(expected)
     if (expected.needsQemuImg) await checkQemuImg(services, job.call.signal)
     if (job.container === 'archive') return await receiveUnwrapped(services, jobs, cleanup)
     if (job.heldPath !== undefined) return [await receiveHeldImage(services, job, job.heldPath)]

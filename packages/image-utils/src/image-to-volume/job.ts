@@ -48,6 +48,8 @@ export interface Job {
   /** Where the image was put before, by `TemporaryImages`. */
   readonly heldPath: string | undefined
   readonly call: CallOptions
+  /** Told the route, as it becomes known. */
+  readonly follow?: ((route: Route) => void) | undefined
 }
 
 /** A request whose source is open. */

@@ -178,6 +178,7 @@ class IncomingDisk {
       this.#head = bytes
       const layout = layoutOfHead(job, head, bytes)
       const route = routeOf(job, layout)
+      job.follow?.(route)
       if (route.needsQemuImg) await checkQemuImg(services, job.call.signal)
       this.#arrival = await open({ route, layout, head })
       return this.#arrival.sink

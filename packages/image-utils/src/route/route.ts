@@ -76,6 +76,11 @@ export interface Route {
   readonly temporaryBytes: number
 }
 
+/** How often the data are passed over: to look at them is no pass. */
+export function passesOf({ steps }: Route): number {
+  return steps.filter(({ kind }) => kind !== 'verify' && kind !== 'ask').length
+}
+
 /** What a tool puts beside a disk whose ends are written last. */
 const endBytes = 4 * MiB + 64 * 1024
 

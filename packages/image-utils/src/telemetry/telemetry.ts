@@ -1,7 +1,8 @@
-import type { Progress, CallOptions, Clock, DownloadReport } from '@disk-image/core'
+import type { Progress, CallOptions, Clock, DownloadReport, ProgressListener } from '@disk-image/core'
+import { CallProgress } from './call-progress.ts'
 
 /** The operations that are measured. Every fetch of Cinder's is the first or the last, every upload the second. */
-export type OperationName = 'image_to_volume' | 'volume_to_image' | 'fetch'
+export type OperationName = 'image_to_volume' | 'volume_to_image' | 'fetch' | 'convert'
 
 /** What is known at the end. Numbers and formats only: no ids, no paths, no names. */
 export interface OperationFacts {
@@ -48,30 +49,52 @@ export const silentTelemetry: Telemetry = Object.freeze<Telemetry>({
   operation: (_name, _signal, run) => run(silentOperation),
 })
 
-/** Runs an operation under telemetry, which also hears of its progress where it wants to. */
+/** An operation that says how often it passes over the data, so that its progress is that of the whole. */
+export interface ObservedOperation extends Operation {
+  /** @param part what the passes belong to: what is said later of the same counts */
+  expect(part: unknown, passes: number): void
+}
+
+/**
+ * Runs an operation under telemetry, which hears of all of its progress where it wants to. The caller hears of the
+ * whole's, see {@link CallProgress}.
+ */
 export function observe<Request extends CallOptions, Result>(
-  telemetry: Telemetry,
+  { telemetry, clock }: { readonly telemetry: Telemetry; readonly clock: Clock },
   name: OperationName,
   request: Request,
-  run: (request: Request, operation: Operation) => Promise<Result>,
+  run: (request: Request, operation: ObservedOperation) => Promise<Result>,
 ): Promise<Result> {
-  return telemetry.operation(name, request.signal, (operation) => {
-    if (operation.onProgress === undefined) return run(request, operation)
-    const onProgress: CallOptions['onProgress'] = (progress) => {
-      operation.onProgress?.(progress)
-      request.onProgress?.(progress)
+  return telemetry.operation(name, request.signal, async (operation) => {
+    const listener = request.onProgress
+    const progress = listener === undefined ? undefined : new CallProgress(listener, clock)
+    const isHeard = progress !== undefined || operation.onProgress !== undefined
+    const onProgress: ProgressListener = (one) => {
+      operation.onProgress?.(one)
+      progress?.report(one)
     }
-    return run({ ...request, onProgress }, operation)
+    const result = await run(isHeard ? { ...request, onProgress } : request, {
+      onProgress: operation.onProgress,
+      note: (facts) => operation.note(facts),
+      stage: (stage, act) => {
+        progress?.enter(stage)
+        return operation.stage(stage, act)
+      },
+      expect: (part, passes) => progress?.expect(part, passes),
+    })
+    progress?.end()
+    return result
   })
 }
 
 /** The same for a fetch, which is one stage. */
 export function observeFetch<Keywords extends CallOptions>(
-  telemetry: Telemetry,
+  services: { readonly telemetry: Telemetry; readonly clock: Clock },
   keywords: Keywords,
   run: (keywords: Keywords) => Promise<DownloadReport>,
 ): Promise<DownloadReport> {
-  return observe(telemetry, 'fetch', keywords, async (observed, operation) => {
+  return observe(services, 'fetch', keywords, async (observed, operation) => {
+    operation.expect('fetch', 1)
     const report = await operation.stage('download', () => run(observed))
     operation.note({ bytesDownloaded: report.bytes, resumes: report.resumes })
     return report
@@ -81,14 +104,19 @@ export function observeFetch<Keywords extends CallOptions>(
 /** Seconds by stage, for the report; telemetry hears of the stages, too. */
 export class Stopwatch {
   readonly #clock: Clock
-  readonly #operation: Operation
+  readonly #operation: ObservedOperation
   readonly #started: number
   readonly #stages = new Map<string, number>()
 
-  constructor(clock: Clock, operation: Operation) {
+  constructor(clock: Clock, operation: ObservedOperation) {
     this.#clock = clock
     this.#operation = operation
     this.#started = clock.monotonicMs()
+  }
+
+  /** Says how often a part of the operation passes over the data. */
+  expect(part: unknown, passes: number): void {
+    this.#operation.expect(part, passes)
   }
 
   /** Runs a stage and adds its time. */

@@ -29,7 +29,7 @@ import { checkContent } from '../judge/judge.ts'
 import { headBytes } from '../route/formats.ts'
 import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
 import { withOpenedSource } from '../sources/open-source.ts'
-import { Stopwatch, observe, type Operation } from '../telemetry/telemetry.ts'
+import { Stopwatch, observe, type ObservedOperation } from '../telemetry/telemetry.ts'
 import type { TargetImage } from './volume-to-image.ts'
 
 /** What {@link ImageUtils.sourceToImage} is asked to do. */
@@ -110,7 +110,7 @@ export function sourceToImage(
   services: Services,
   request: SourceToImageRequest,
 ): Promise<SourceToImageReport> {
-  return observe(services.telemetry, 'volume_to_image', request, async (observed, operation) => {
+  return observe(services, 'volume_to_image', request, async (observed, operation) => {
     const report = await withOpenedSource(services, observed, ({ source, ...opened }) => {
       if (source === undefined) throw new InvalidError({ reason: 'A source is needed.' })
       return transfer(services, { ...opened, source }, operation)
@@ -125,9 +125,10 @@ type OpenedRequest = SourceToImageRequest & { readonly source: DescribedSource }
 async function transfer(
   services: Services,
   request: OpenedRequest,
-  operation: Operation,
+  operation: ObservedOperation,
 ): Promise<SourceToImageReport> {
   const stopwatch = new Stopwatch(services.clock, operation)
+  operation.expect(request.source.stored, 1)
   const { source, containerFormat = 'bare', signal, context = {}, onProgress } = request
   const { stored } = source
   const imageService = chooseImageService(services, request.imageService)
@@ -166,7 +167,7 @@ async function transfer(
       // In order: the image is sent as it is read.
       const inOrder = { write: (chunk: Uint8Array) => sink.write(chunk) }
       const download = (target: ByteSink): Promise<Downloaded> =>
-        downloadInto(services, { ...job, throttle, call: { signal } }, target)
+        downloadInto(services, { ...job, throttle, call: { signal, onProgress } }, target)
       const result = await (envelopes?.open(inOrder, download) ?? download(inOrder))
       judge.whole(await sink.end())
       channel.end()

@@ -19,12 +19,12 @@ import { checkSubformat } from '@disk-image/qemu-img'
 import { Cleanup } from '../services/cleanup.ts'
 import { type Services, type Throttle, chooseImageService } from '../services/services.ts'
 import { driverOf, headBytes, isWrittenByUs, layoutOf } from '../route/formats.ts'
-import { chooseRoute, type Route, type RouteTarget } from '../route/route.ts'
+import { chooseRoute, passesOf, type Route, type RouteTarget } from '../route/route.ts'
 import { inspectFile, withFileReader, checkUnchanged, withSource } from '../files/file-reader.ts'
 import { encodedSource, fileSource, gzipSource, handleSource } from './upload-source.ts'
 import { checkContent, checkKey } from '../judge/judge.ts'
 import { crossCheck } from '../judge/ask-qemu-img.ts'
-import { Stopwatch, observe, type Operation } from '../telemetry/telemetry.ts'
+import { Stopwatch, observe, type ObservedOperation } from '../telemetry/telemetry.ts'
 import { uploadWarnings } from './judge-upload.ts'
 import { type DiskFile, openDiskFile } from '../write/disk-file.ts'
 import { encodeFor } from '../write/encode.ts'
@@ -88,7 +88,7 @@ export function volumeToImage(
   services: Services,
   request: VolumeToImageRequest,
 ): Promise<VolumeToImageReport> {
-  return observe(services.telemetry, 'volume_to_image', request, async (observed, operation) => {
+  return observe(services, 'volume_to_image', request, async (observed, operation) => {
     const report = await transferHeld(services, observed, operation)
     const { bytesUploaded, diskFormat } = report
     operation.note({ bytesUploaded, format: diskFormat, volumeFormat: request.volumeFormat ?? 'raw' })
@@ -100,7 +100,7 @@ export function volumeToImage(
 async function transferHeld(
   services: Services,
   request: VolumeToImageRequest,
-  operation: Operation,
+  operation: ObservedOperation,
 ): Promise<VolumeToImageReport> {
   const { volume, volumeFd } = request
   request.signal?.throwIfAborted()
@@ -118,7 +118,7 @@ async function transferHeld(
 async function transfer(
   services: Services,
   request: VolumeToImageRequest,
-  operation: Operation,
+  operation: ObservedOperation,
   held: HeldFile,
 ): Promise<VolumeToImageReport> {
   const stopwatch = new Stopwatch(services.clock, operation)
@@ -144,14 +144,9 @@ async function transfer(
     const checkVolumeUnchanged = async (): Promise<void> => {
       if (toQemuFormat(volumeFormat) !== 'raw') await checkUnchanged(held, judged, image.id)
     }
-    const source = await stopwatch.time('convert', () =>
-      prepareSource(
-        services,
-        request,
-        { volumeFormat, diskFormat, containerFormat, confirm: checkVolumeUnchanged },
-        cleanup,
-      ),
-    )
+    const expect = (route: Route): void => stopwatch.expect(image.id, passesOf(route))
+    const formats = { volumeFormat, diskFormat, containerFormat, confirm: checkVolumeUnchanged, expect }
+    const source = await stopwatch.time('convert', () => prepareSource(services, request, formats, cleanup))
     await checkVolumeUnchanged()
     const warnings = await uploadWarnings(services, { image, volume, volumeFormat, containerFormat })
     const updated = await stopwatch.time('upload', () =>
@@ -219,6 +214,7 @@ interface Formats {
   readonly containerFormat: string
   /** The last look at the volume, before the image's last byte. */
   readonly confirm: () => Promise<void>
+  readonly expect: (route: Route) => void
 }
 
 async function prepareSource(
@@ -228,6 +224,7 @@ async function prepareSource(
   cleanup: Cleanup,
 ): Promise<UploadSource> {
   const judged = await judgeVolume(services, request, formats)
+  formats.expect(judged.route)
   const source = await openData(services, request, { ...judged, confirm: formats.confirm }, cleanup)
   return judged.target.compressed ? gzipSource(services, source, request.signal) : source
 }

@@ -87,7 +87,15 @@ describe('onto a raw volume', () => {
     expect(report.bytesWritten).toBeLessThan(2 * MiB)
     const { blocks } = await stat(volume)
     expect(blocks * 512).toBeLessThan(4 * MiB)
-    expect(seen.at(-1)).toMatchObject({ stage: 'download', completed: 40 * MiB, total: 40 * MiB })
+    expect(seen.at(-1)).toMatchObject({
+      stage: 'download',
+      completed: 40 * MiB,
+      total: 40 * MiB,
+      fraction: 1,
+    })
+    expect(seen.map(({ fraction = -1 }) => fraction)).toEqual(
+      seen.map(({ fraction = -1 }) => fraction).toSorted((a, b) => a - b),
+    )
   })
 
   test('disableSparse writes every byte', async () => {
