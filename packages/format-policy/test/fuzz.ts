@@ -2,14 +2,14 @@
  * Changes images for as long as you like and looks at what the inspector makes of them, led by coverage: what
  * reaches code that nothing reached before, or gets a verdict that nothing got before, is changed further.
  *
- *     pnpm fuzz [--seconds 60] [--format qcow2] [--seed 1] [--qemu] [--corpus FOLDER] [--findings FOLDER]
+ *     pnpm fuzz inspector [--format qcow2] [--corpus FOLDER] [--findings FOLDER] [--image FILE]
  *
  * Findings: an exception, a verdict that contradicts itself or depends on how the bytes arrive, a slow one,
- * too many reads. With `--qemu` every fiftieth image that is called safe is opened by qemu-img under strace, and
- * must open no other file and have the same size. Each kind of finding is kept once, as an image, and the
- * program ends with code 1. A corpus folder takes what led further, for the next time.
+ * too many reads. Every tenth image that is called safe is opened by qemu-img under strace, and must open no other
+ * file and have the same size; and OpenStack's own inspector must not refuse it. Each kind of finding is kept once, as an image, which `--image` judges again.
+ * A corpus folder takes what led further, for the next time.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -19,6 +19,7 @@ import { mutateInPlace } from './build/mutate.ts'
 import { Random } from './build/random.ts'
 import { Coverage } from './fuzz/coverage.ts'
 import { apply, load, save, type Variant } from './fuzz/pool.ts'
+import { Peer } from './fuzz/peer.ts'
 import { judge } from './judge.ts'
 import { checkSoundness } from './soundness.ts'
 import { failed, temporaryDirectory } from './support.ts'
@@ -28,8 +29,9 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     format: { type: 'string' },
-    qemu: { type: 'boolean', default: false },
     corpus: { type: 'string' },
+    image: { type: 'string' },
+    'go-on': { type: 'boolean', default: false },
     findings: { type: 'string', default: path.join(tmpdir(), 'disk-image-findings') },
   },
 })
@@ -49,6 +51,7 @@ const verdicts = new Set<string>()
 const findings = new Map<string, string>()
 await using directory = await temporaryDirectory()
 using coverage = new Coverage()
+using peer = new Peer()
 const totals = { images: 0, safe: 0, opened: 0, slowestMs: 0 }
 
 async function finding(what: string, bytes: Uint8Array): Promise<void> {
@@ -60,6 +63,7 @@ async function finding(what: string, bytes: Uint8Array): Promise<void> {
   await writeFile(file, bytes)
   findings.set(kind, file)
   console.error(`${what}\n  ${file}`)
+  process.send?.({ failed: `--image ${file}` })
 }
 
 /** Judges what the image holds. True if the verdict is one that was not there before. */
@@ -73,10 +77,12 @@ async function look(bytes: Uint8Array): Promise<boolean> {
     if (took > slowMs) await finding(`took ${took.toFixed(0)} ms`, bytes)
     for (const problem of found) await finding(problem, bytes)
     if (result.safe) totals.safe += 1
-    if (values.qemu && result.safe && result.format !== 'raw' && random.below(50) === 0) {
+    if (result.safe && result.format !== 'raw' && (values.image !== undefined || random.below(10) === 0)) {
       totals.opened += 1
       const problem = await checkSoundness(directory.path, bytes, result)
       if (problem !== undefined) await finding(`${result.format}: ${problem}`, bytes)
+      const difference = await peer.compare(path.join(directory.path, 'image'), result)
+      if (difference !== undefined) await finding(difference, bytes)
     }
     const verdict = [result.format, result.contentName, ...result.matches, ...failed(result)].join('|')
     if (verdicts.has(verdict)) return false
@@ -119,31 +125,42 @@ async function keepNew(variants: readonly Variant[]): Promise<void> {
   }
 }
 
-const end = Date.now() + Number(values.seconds) * 1000
-for (const variant of pool.slice()) await judgeAgain(variant)
-coverage.hasNew(true)
-while (Date.now() < end) {
-  const tried: Variant[] = []
-  coverage.skip()
-  for (let count = 0; count < batch; count += 1) {
-    // What was found last is tried more often: it has had the fewest chances.
-    const recent = random.below(2) === 0 ? Math.min(pool.length, 200) : pool.length
-    const variant = pool[pool.length - 1 - random.below(recent)]
-    const image = variant === undefined ? undefined : images.get(variant.seed.name)
-    if (variant === undefined || image === undefined) continue
-    apply(image, variant)
-    mutateInPlace(image, variant.seed, all, random)
-    totals.images += 1
-    const made = { seed: variant.seed, patches: image.changes(), size: image.size }
-    if (await look(image.bytes)) await keep(made)
-    tried.push(made)
-    image.restore()
-  }
-  if (coverage.hasNew()) await keepNew(tried)
+if (values.image === undefined) await goOn(Date.now() + Number(values.seconds) * 1000)
+else await look(await readFile(values.image))
+
+/** One batch at least. */
+async function goOn(end: number): Promise<void> {
+  for (const variant of pool.slice()) await judgeAgain(variant)
+  coverage.hasNew(true)
+  do {
+    const tried: Variant[] = []
+    coverage.skip()
+    for (let count = 0; count < batch; count += 1) {
+      // What was found last is tried more often: it has had the fewest chances.
+      const recent = random.below(2) === 0 ? Math.min(pool.length, 200) : pool.length
+      const variant = pool[pool.length - 1 - random.below(recent)]
+      const image = variant === undefined ? undefined : images.get(variant.seed.name)
+      if (variant === undefined || image === undefined) continue
+      apply(image, variant)
+      mutateInPlace(image, variant.seed, all, random)
+      totals.images += 1
+      const made = { seed: variant.seed, patches: image.changes(), size: image.size }
+      if (await look(image.bytes)) await keep(made)
+      tried.push(made)
+      image.restore()
+    }
+    if (coverage.hasNew()) await keepNew(tried)
+    if (findings.size > 0 && !values['go-on']) return
+  } while (Date.now() < end)
 }
-console.log(
-  `${totals.images} images, ${coverage.size} characters of code, ${verdicts.size} kinds of verdict, ` +
-    `${pool.length} in the pool, ${totals.safe} safe, ${totals.opened} opened by qemu-img, ` +
-    `slowest ${totals.slowestMs.toFixed(1)} ms, ${findings.size} findings, seed ${values.seed}`,
-)
+
+const counts = {
+  ...totals,
+  slowestMs: Math.round(totals.slowestMs),
+  mostCode: coverage.size,
+  verdicts: verdicts.size,
+  failures: findings.size,
+}
+console.log(JSON.stringify(counts))
 process.exitCode = findings.size > 0 ? 1 : 0
+process.disconnect?.()

@@ -1,25 +1,22 @@
 /**
  * Downloads from a server that answers at random: cut, with wrong ranges, wrong lengths, wrong bytes, or not in HTTP.
- * What is compared with a checksum must be right, or an error with a code.
- *
- *     node --conditions=@disk-image/source packages/sources/test/fuzz.ts [RUNS [SEED]]
+ * What is compared with a checksum must be right, or an error with a code. This is `pnpm fuzz url`.
  */
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { ImageError } from '@disk-image/core'
 import { httpSource } from '@disk-image/sources'
+import { fuzz } from '@disk-image/testing'
 import { keeper, random, sha256 } from './helpers/keeper.ts'
 
-/* oxlint-disable no-console -- a script whose output is its result */
-const [runs = 2000, seed = 1] = process.argv.slice(2).map(Number)
-const data = randomBytes(200_000)
+let next = random(1)
+const noise = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, () => below(256)))
+const below = (limit: number): number => Math.floor(next() * limit)
+const data = noise(200_000)
 const size = data.length
-let next = random(seed)
 let validators = ''
 
-const below = (limit: number): number => Math.floor(next() * limit)
 const pick = (texts: readonly string[]): string => texts[below(texts.length)] ?? ''
 const cut = (bytes: Buffer): Buffer => bytes.subarray(0, below(bytes.length))
 const head = (status: string, headers: string): string =>
@@ -63,10 +60,10 @@ const faults: readonly ((first: number, last: number) => Buffer | string)[] = [
     part(first, last, undefined, pick(['bytes */5', 'items 0-1/2', '', `bytes ${last}-${first}/9`])),
   () =>
     `HTTP/1.1 ${pick('400 404 416 429 500 503 204 206 304 301'.split(' '))} X\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n`,
-  () => randomBytes(below(300)),
+  () => noise(below(300)),
   () => '',
   () => 'HTTP/1.1 302 X\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n',
-  () => Buffer.concat([whole(data), randomBytes(50)]),
+  () => Buffer.concat([whole(data), noise(50)]),
   () => Buffer.concat([Buffer.from(head('200 OK', '')), cut(data)]),
   () => flipped(whole(data)),
   () => 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n',
@@ -93,33 +90,33 @@ const server = createServer((socket) => {
 })
 await once(server.listen(0, '127.0.0.1'), 'listening')
 const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk`
-const outcomes: Record<string, number> = {}
-for (let run = 0; run < runs; run += 1) {
-  next = random(seed * 100_003 + run)
-  validators = `${pick(['ETag: "a"\r\n', 'ETag: W/"a"\r\n', ''])}${pick(['', 'Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nDate: Tue, 02 Jan 2024 00:00:00 GMT\r\n'])}`
-  const source = httpSource(url, {
-    allow: { privateAddresses: true },
-    retryDelayMs: 1,
-    maximumRetryDelayMs: 2,
-    retries: 6,
-    idleTimeoutMs: 1000,
-  })
-  const sink = keeper()
-  const checksums = [{ algorithm: 'sha256', value: sha256(data) }]
-  let outcome: string
-  try {
-    if (next() < 0.2) await source.readRange(0, 4096).catch(() => undefined)
-    await source.download(sink, { checksums, connections: next() < 0.3 ? 3 : 1 })
-    outcome = sink.bytes().equals(data) ? 'right' : 'WRONG'
-  } catch (error) {
-    outcome = ImageError.is(error) ? error.code : `WITHOUT A CODE: ${String(error)}`
-  }
-  await source.close()
-  outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
-  if (outcome.startsWith('W')) {
-    process.exitCode = 1
-    console.error(`run ${run} of seed ${seed}: ${outcome}`)
-  }
-}
-console.log(outcomes)
+
+await fuzz(
+  async (seed, counts) => {
+    next = random(seed)
+    validators = `${pick(['ETag: "a"\r\n', 'ETag: W/"a"\r\n', ''])}${pick(['', 'Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nDate: Tue, 02 Jan 2024 00:00:00 GMT\r\n'])}`
+    const source = httpSource(url, {
+      allow: { privateAddresses: true },
+      retryDelayMs: 1,
+      maximumRetryDelayMs: 2,
+      retries: 6,
+      idleTimeoutMs: 1000,
+    })
+    const sink = keeper()
+    const checksums = [{ algorithm: 'sha256', value: sha256(data) }]
+    let outcome = 'right'
+    try {
+      if (next() < 0.2) await source.readRange(0, 4096).catch(() => undefined)
+      await source.download(sink, { checksums, connections: next() < 0.3 ? 3 : 1 })
+      if (!sink.bytes().equals(data)) throw new Error('The bytes are others.')
+    } catch (error) {
+      if (!ImageError.is(error)) throw error
+      outcome = error.code
+    } finally {
+      await source.close()
+    }
+    counts[outcome] = (counts[outcome] ?? 0) + 1
+  },
+  { mostMiB: 500 },
+)
 server.close()

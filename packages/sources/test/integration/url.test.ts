@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type ChecksumList, fetchChecksumList, httpSource, urlCredentials } from '@disk-image/sources'
 import type { HttpSource, HttpSourceOptions } from '@disk-image/sources'
-import { freePort, requireTool, startNginx } from '@disk-image/testing'
+import { campaign, freePort, requireTool, startNginx } from '@disk-image/testing'
 import type { RunningNginx } from '@disk-image/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { failure, keeper, random, sha256 } from '../helpers/keeper.ts'
@@ -67,9 +67,9 @@ function sourceAt(url: string, options: HttpSourceOptions = {}): HttpSource & As
 
 describe('nginx, with connections that are cut', () => {
   test.each(['end', 'reset'] as const)('by an %s, at random', async (how) => {
-    const cuts = Number(process.env['URL_CUTS'] ?? 50)
+    const { seed, runs: cuts } = campaign(50, 200)
     await using relay = await startRelay(nginx.url)
-    const next = random(how.length)
+    const next = random(how.length * seed)
     // Cuts are anywhere: also behind no byte, and in the middle of a read.
     const places = Array.from({ length: cuts }, () => Math.floor(((next() * 2) / (cuts + 2)) * data.length))
     relay.cut = (request) => {

@@ -1,6 +1,7 @@
 import { readFileSync, rmSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { campaign } from '@disk-image/testing'
 import {
   coalesceChain,
   coalesceVhd,
@@ -21,7 +22,7 @@ import { arbitraryChain, plansFrom } from '../helpers/arbitrary-chain.ts'
 import type { DiskPlan } from '../helpers/build-vhd.ts'
 import { chainView, writeChain } from '../helpers/model.ts'
 
-const numRuns = Number(process.env['VHD_PROPERTY_RUNS'] ?? 30)
+const { seed, runs: numRuns } = campaign(30)
 
 async function withChain(
   plans: readonly DiskPlan[],
@@ -104,7 +105,7 @@ test(
           })
         },
       ),
-      { numRuns },
+      { numRuns, seed },
     )
   },
 )
@@ -142,7 +143,7 @@ test('streams and files made of a chain show the chain', { timeout: 120_000 }, a
         })
       },
     ),
-    { numRuns: Math.ceil(numRuns / 2) },
+    { numRuns: Math.ceil(numRuns / 2), seed },
   )
 })
 
@@ -165,7 +166,7 @@ test('a disk that was made larger shows what it showed, and zeros behind', { tim
         })
       },
     ),
-    { numRuns: Math.ceil(numRuns / 2) },
+    { numRuns: Math.ceil(numRuns / 2), seed },
   )
 })
 
@@ -182,6 +183,6 @@ test('merging from the leaf step by step gives the same as one pass', { timeout:
         expect(Buffer.compare(await show(chain.slice(-1)), view)).toBe(0)
       })
     }),
-    { numRuns: Math.ceil(numRuns / 2) },
+    { numRuns: Math.ceil(numRuns / 2), seed },
   )
 })

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { campaign } from '@disk-image/testing'
 import { examineVhd, openVhdChain } from '@disk-image/vhd'
 import { describe, expect, test } from 'vitest'
 import { openTarget } from '../../src/files/vhd-file.ts'
@@ -9,8 +10,8 @@ import { crashingOpen, seededRandom, type CrashKind } from '../helpers/crashing-
 import { chainView, writeChain } from '../helpers/model.ts'
 import { temporaryDirectory } from '../helpers/temporary.ts'
 
-/** One of so many writes is the last one, where it may be half of one or lost; `VHD_CRASH_STEP=1` takes each. */
-const crashStep = Number(process.env['VHD_CRASH_STEP'] ?? 2)
+/** One of so many writes is the last one, where it may be half of one or lost; a campaign takes each. */
+const { seed, runs: crashStep } = campaign(2, 1)
 
 /** What a killed coalesce leaves may have footers that differ; then it is read only by who says so. */
 async function show(files: readonly string[], trustEndFooter = false): Promise<Buffer> {
@@ -33,7 +34,7 @@ describe.each(Object.entries(crashChains))('%s', (_name, plans) => {
       for (let at = 0; ; at += step) {
         writeDisk(basePath, disks.at(-1)!)
         const counted = { operations: 0 }
-        const open = crashingOpen({ at, kind, random: seededRandom(at * 7919 + 1) }, counted)
+        const open = crashingOpen({ at, kind, random: seededRandom(at * 7919 + seed) }, counted)
         const error: unknown = await coalesceFiles(paths, {}, true, open).catch((reason: unknown) => reason)
         // Reads that were under way may see the file as the crash leaves it.
         if (counted.operations <= at) {

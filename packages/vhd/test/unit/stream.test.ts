@@ -1,5 +1,6 @@
 import { ImageError, type RandomAccessReader } from '@disk-image/core'
 import { openDisk } from '@disk-image/disk'
+import { campaign } from '@disk-image/testing'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { arbitraryChain, plansFrom } from '../helpers/arbitrary-chain.ts'
@@ -7,7 +8,7 @@ import { buildDisk, diskBytes, type DiskPlan, pattern, sum } from '../helpers/bu
 import { chainView } from '../helpers/model.ts'
 import { type Feeding, NotStreamed, streamInto } from '../helpers/stream-into.ts'
 
-const numRuns = Number(process.env['VHD_STREAM_RUNS'] ?? 150)
+const { seed, runs: numRuns } = campaign(150)
 const MiB = 1024 ** 2
 
 const feedings: fc.Arbitrary<Feeding> = fc.record({
@@ -74,7 +75,7 @@ test('as a stream it is what its sectors are', { timeout: 120_000 }, async () =>
         expect(Buffer.compare(await streamInto(image, feeding), chainView([plan]))).toBe(0)
       },
     ),
-    { numRuns },
+    { numRuns, seed },
   )
 })
 
@@ -142,7 +143,7 @@ test(
           return true
         },
       ),
-      { numRuns: numRuns * 4 },
+      { numRuns: numRuns * 4, seed },
     )
     expect(outcomes.read).toBeGreaterThan(numRuns / 10)
     expect(outcomes.refused).toBeGreaterThan(numRuns / 10)

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { decodeQcow2, openQcow2, planQcow2, Qcow2DecodeError } from '@disk-image/disk/qcow2'
-import { requireTool } from '@disk-image/testing'
+import { campaign, requireTool } from '@disk-image/testing'
 import { expect, test } from 'vitest'
 import { feedStream } from '../../feed-stream.ts'
 import { MemoryTarget } from '../../memory-target.ts'
@@ -11,9 +11,8 @@ import { mutateImage } from './mutate-image.ts'
 import { Random } from '../../random.ts'
 import { convertToRaw, temporaryDirectory } from './tools.ts'
 
-/** Images in all; `QCOW2_DIFFERENTIAL=2000` is the long run, `QCOW2_DIFFERENTIAL_SEED` starts it elsewhere. */
-const imageCount = Number(process.env['QCOW2_DIFFERENTIAL'] ?? 200)
-const firstSeed = Number(process.env['QCOW2_DIFFERENTIAL_SEED'] ?? 1)
+/** Images in all. */
+const { seed: firstSeed, runs: imageCount } = campaign(200, 200)
 const damagedPerImage = 3
 const largestDiskBytes = 64 * 1024 ** 2
 
