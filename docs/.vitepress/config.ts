@@ -26,6 +26,7 @@ const guide: Item[] = [
       { text: 'Many images at once', link: '/guide/many-images' },
       { text: 'LUKS volumes', link: '/guide/luks' },
       { text: 'XenServer images', link: '/guide/xenserver' },
+      { text: 'The command in terminals and scripts', link: '/guide/command' },
       { text: 'An image service of your own', link: '/guide/own-image-service' },
       { text: 'A policy of your own', link: '/guide/own-policy' },
       { text: 'Examples', link: '/guide/examples' },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { addCleanCommand } from './commands/clean.ts'
+import { addConfigCommands } from './config/config-commands.ts'
 import { addConvertCommand } from './commands/convert.ts'
 import { addFetchCommand } from './commands/fetch.ts'
 import { addImageCommands } from './commands/image.ts'
@@ -12,9 +13,11 @@ import { addUploadCommand } from './commands/upload.ts'
 import { addVhdCommands } from './commands/vhd.ts'
 import { addWorkerCommand } from './commands/worker.ts'
 import type { Perform } from './commands/perform.ts'
+import { applySettings, refuseSecrets, type Sources } from './config/settings.ts'
 import { type ExitCode, exitCodes } from './exit-code.ts'
 import type { Io } from './io.ts'
 import { type GlobalFlags, Session } from './session.ts'
+import { checkUrl } from './store.ts'
 
 /** Where help and the exit code go. */
 export interface ProgramOutcome {
@@ -25,6 +28,8 @@ export interface ProgramOutcome {
 }
 
 const notes = `
+Every option can be set in a file or by a variable, too: disk-image config --help.
+
 Where the images are, the first that is given: --store DIR, --glance URL, --cloud NAME or OS_CLOUD,
 the OS_* variables, and last $XDG_DATA_HOME/disk-image/images (~/.local/share/disk-image/images).
 They are reached through http_proxy, https_proxy, all_proxy and no_proxy; OS_CACERT, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or
@@ -49,6 +54,7 @@ const commands: ReadonlyMap<string, (program: Command, perform: Perform) => void
   ['image', addImageCommands],
   ['vhd', addVhdCommands],
   ['clean', addCleanCommand],
+  ['config', addConfigCommands],
   ['worker', addWorkerCommand],
   ['submit', addSubmitCommands],
   ['jobs', addJobsCommand],
@@ -60,8 +66,13 @@ const commands: ReadonlyMap<string, (program: Command, perform: Perform) => void
  */
 function commandsIn(argv: readonly string[]): Iterable<(program: Command, perform: Perform) => void> {
   const named = [...commands].filter(([name]) => argv.includes(name)).map(([, add]) => add)
-  const asksForHelp = ['help', '-h', '--help'].some((word) => argv.includes(word))
-  return named.length === 0 || asksForHelp ? commands.values() : named
+  const needsAll = asksForHelp(argv) || argv.includes('config')
+  return named.length === 0 || needsAll ? commands.values() : named
+}
+
+/** Whether help is asked for, or may be: nothing that is set elsewhere stands in its way. */
+export function asksForHelp(argv: readonly string[]): boolean {
+  return ['help', '-h', '--help'].some((word) => argv.includes(word))
 }
 
 /**
@@ -82,7 +93,7 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
     .helpOption('-h, --help', 'print help')
     .optionsGroup('Where the images are:')
     .option('--store <dir>', 'a folder, made when missing')
-    .option('--glance <url>', 'a Glance without authentication')
+    .option('--glance <url>', 'a Glance without authentication', checkUrl)
     .option('--cloud <name>', 'a cloud of clouds.yaml')
     .optionsGroup('Output:')
     .option('--json', 'one JSON object on standard output, errors too')
@@ -104,17 +115,28 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
     async (...parameters) => {
       const command = parameters.at(-1) as Command
       const flags = command.optsWithGlobals<GlobalFlags>()
-      const session = new Session(io, flags)
+      refuseSecrets(command)
+      const session = new Session(io, flags, (name) => command.getOptionValueSourceWithGlobals(name))
       try {
         // Ctrl-C before the first step counts, too.
         io.signal.throwIfAborted()
-        outcome.end((await action(session, flags as never, command.args)) ?? exitCodes.done)
+        outcome.end((await action(session, session.flags as never, command.args)) ?? exitCodes.done)
       } finally {
         await session.close()
       }
     }
   for (const add of commandsIn(argv)) add(program, perform)
   return program
+}
+
+/** Sets what the command line leaves open: of all commands now, of the one that is run when it is known. */
+export function configure(program: Command, sources: Sources): void {
+  applySettings(program, sources)
+  const onEach = (command: Command): void => {
+    command.hook('preSubcommand', (_, below) => applySettings(below, sources))
+    for (const below of command.commands) if (below.commands.length > 0) onEach(below)
+  }
+  onEach(program)
 }
 
 function readVersion(): string {

@@ -5,7 +5,9 @@ import { type Failure, toFailure } from './failure.ts'
 import type { Io } from './io.ts'
 import { styleFor } from './output/style.ts'
 import { alignFields } from './output/table.ts'
-import { buildProgram, type ProgramOutcome } from './program.ts'
+import { configPath, parseConfig, readConfigText } from './config/config-file.ts'
+import { asksForHelp, buildProgram, configure, type ProgramOutcome } from './program.ts'
+import type { GlobalFlags } from './session.ts'
 import { UsageError } from './usage-error.ts'
 
 /**
@@ -17,20 +19,30 @@ import { UsageError } from './usage-error.ts'
 export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
   const end = argv.indexOf('--')
   const words = end === -1 ? argv : argv.slice(0, end)
-  const json = words.includes('--json')
-  const verbose = words.some((word) => /^(--verbose|-[a-z]*v[a-z]*)$/.test(word))
+  let json = words.includes('--json')
+  let verbose = words.some((word) => /^(--verbose|-[a-z]*v[a-z]*)$/.test(word))
   const outcome: { exitCode: ExitCode } = { exitCode: exitCodes.done }
   const shown: string[] = []
-  const help: string[] = []
+  const helpShown: string[] = []
   try {
     const output: ProgramOutcome = {
       write: (text) => shown.push(text),
-      writeHelp: (text) => help.push(text),
+      writeHelp: (text) => helpShown.push(text),
       end: (exitCode) => {
         outcome.exitCode = exitCode
       },
     }
-    const program = buildProgram(io, output, argv)
+    const isHelp = asksForHelp(argv)
+    const text = isHelp ? undefined : readConfigText(io)
+    // Whether a file's keys are right is only known with all commands.
+    const program = buildProgram(io, output, text === undefined ? argv : [...argv, 'config'])
+    if (!isHelp) {
+      const { environment } = io
+      const file = text && (await parseConfig(text, configPath(io) ?? '', program, environment['HOME']))
+      configure(program, { environment, file: file === '' ? undefined : file })
+      json ||= program.opts<GlobalFlags>().json === true
+      verbose ||= program.opts<GlobalFlags>().verbose === true
+    }
     await program.parseAsync(argv, { from: 'user' })
     return outcome.exitCode
   } catch (error) {
@@ -41,7 +53,7 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
       return exitCodes.done
     }
     if (error instanceof CommanderError && error.code === 'commander.help' && !json) {
-      io.stderr.write(help.join(''))
+      io.stderr.write(helpShown.join(''))
       return exitCodes.usage
     }
     const told = error instanceof CommanderError ? usageOf(error) : error

@@ -6,7 +6,7 @@ import { both, createDebugLogger, debugWanted, createLogger } from './output/log
 import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
 import { type Style, styleFor } from './output/style.ts'
 import type { Opening } from './glance-store.ts'
-import { type Choice, chooseStore, type Store, type PlaceFlags } from './store.ts'
+import { type Choice, chooseStore, type PlaceFlags, type Store, withoutWeakerPlaces } from './store.ts'
 
 /** Options that every command takes. */
 export interface GlobalFlags extends PlaceFlags {
@@ -31,9 +31,13 @@ export class Session {
   #progress: ProgressDisplay
   #store: Promise<Store> | undefined
 
-  constructor(io: Io, flags: GlobalFlags) {
+  readonly #sourceOf: (name: string) => string | undefined
+
+  /** @param sourceOf where a flag's value comes from, in commander's words */
+  constructor(io: Io, flags: GlobalFlags, sourceOf: (name: string) => string | undefined = () => 'cli') {
     this.io = io
-    this.flags = flags
+    this.flags = withoutWeakerPlaces(flags, io.environment, sourceOf)
+    this.#sourceOf = sourceOf
     this.style = styleFor(io.stdout, io.environment)
     const silent = flags.quiet === true || (flags.json === true && io.stderr.isTTY !== true)
     this.#progress = silent ? silentProgress : createProgressDisplay(io.stderr)
@@ -43,6 +47,11 @@ export class Session {
     const logger = createLogger(toStderr, { quiet, verbose })
     const clock = { processId: process.pid, now: () => performance.now() }
     this.logger = debug ? both(logger, createDebugLogger(toStderr, clock)) : logger
+  }
+
+  /** Whether the command line itself has an option: what is set elsewhere is for the commands that can use it. */
+  isGiven(name: string): boolean {
+    return this.#sourceOf(name) === 'cli'
   }
 
   get progress(): ProgressDisplay {

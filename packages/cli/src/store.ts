@@ -32,6 +32,27 @@ export type Choice =
 /** Variables that say where a cloud is; others (names, passwords) say nothing alone. */
 const decisiveVariables = ['OS_AUTH_URL', 'OS_AUTH_TYPE', 'OS_ENDPOINT', 'OS_IMAGE_ENDPOINT_OVERRIDE']
 
+/**
+ * Of the flags that say where images are only those of the strongest source: `--cloud` on the command line goes before
+ * a folder in the file, and so do the `OS_*` variables.
+ *
+ * @param sourceOf where a flag's value comes from: cli, env or config
+ */
+export function withoutWeakerPlaces<Flags extends PlaceFlags>(
+  flags: Flags,
+  environment: Io['environment'],
+  sourceOf: (name: string) => string | undefined,
+): Flags {
+  const ranks = ['config', 'env', 'cli']
+  const names = (['store', 'glance', 'cloud'] as const).filter((name) => flags[name] !== undefined)
+  if (names.length === 0) return flags
+  const rankOf = (name: string): number => ranks.indexOf(sourceOf(name) ?? 'cli')
+  const isCloudSet = ['OS_CLOUD', ...decisiveVariables].some((name) => (environment[name] ?? '') !== '')
+  const best = Math.max(...names.map(rankOf), isCloudSet ? ranks.indexOf('env') : 0)
+  const weaker = names.filter((name) => rankOf(name) < best).map((name) => [name, undefined])
+  return weaker.length === 0 ? flags : { ...flags, ...Object.fromEntries(weaker) }
+}
+
 /** `--store`, `--glance`, `--cloud` or `OS_CLOUD`, the `OS_*` variables, the user's own folder. */
 export function chooseStore(
   flags: PlaceFlags,
@@ -41,14 +62,15 @@ export function chooseStore(
     if (flags.store === '') throw new UsageError('--store needs a folder.')
     return { kind: 'folder', folder: path.resolve(workingDirectory, flags.store) }
   }
-  if (flags.glance !== undefined) return { kind: 'endpoint', url: checkUrl(flags.glance) }
+  if (flags.glance !== undefined) return { kind: 'endpoint', url: flags.glance }
   const cloud = flags.cloud ?? environment['OS_CLOUD']
   if (cloud !== undefined && cloud !== '') return { kind: 'cloud', name: cloud }
   if (decisiveVariables.some((name) => (environment[name] ?? '') !== '')) return { kind: 'environment' }
   return { kind: 'folder', folder: defaultFolder(environment) }
 }
 
-function checkUrl(text: string): string {
+/** @throws {UsageError} for what is no URL of a service, or signs in */
+export function checkUrl(text: string): string {
   const url = URL.parse(text)
   if (url === null || !['http:', 'https:'].includes(url.protocol)) {
     throw new UsageError(`--glance needs a URL such as http://127.0.0.1:9292; it is ${JSON.stringify(text)}.`)

@@ -134,7 +134,7 @@ async function convert(
   const encryption = readEncryption(session, imageUtils, flags, to)
   if (to === 'ova') {
     requireNone(
-      flags,
+      session,
       ['compress', 'decrypt', 'disableSparse', 'disk', 'sourcePassphraseFile', 'subformat'],
       'is not for --to ova',
     )
@@ -142,7 +142,7 @@ async function convert(
     await convertToOva(session, imageUtils, { ...flags, from }, operands)
     return
   }
-  requireNone(flags, ['controller', 'firmware', 'name', 'property'], 'is for --to ova')
+  requireNone(session, ['controller', 'firmware', 'name', 'property'], 'is for --to ova')
   const wanted = { ...flags, to }
   if (await convertSource(session, imageUtils, wanted, word, operands)) return
   const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
@@ -243,9 +243,9 @@ async function convertSource(
 }
 
 /** @throws {UsageError} where one of these was given */
-function requireNone(flags: ConvertFlags, keys: readonly (keyof ConvertFlags)[], reason: string): void {
+function requireNone(session: Session, keys: readonly (keyof ConvertFlags)[], reason: string): void {
   for (const key of keys) {
-    if (flags[key] === undefined) continue
+    if (!session.isGiven(key)) continue
     throw new UsageError(`--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${reason}.`)
   }
 }

@@ -135,8 +135,8 @@ async function fetchAny(
     return fetchList(session, flags, flags.list)
   }
   if (operands.length < 2) throw new UsageError('Give IMAGE and DEST, or --list FILE.')
-  const only = (['jobs', 'jobsPerDevice', 'byteBudget', 'stopOnFailure'] as const).find(
-    (name) => flags[name] !== undefined,
+  const only = (['jobs', 'jobsPerDevice', 'byteBudget', 'stopOnFailure'] as const).find((name) =>
+    session.isGiven(name),
   )
   if (only !== undefined) {
     const name = only.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)

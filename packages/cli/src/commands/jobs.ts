@@ -125,7 +125,10 @@ export interface FleetFlags {
 /** Adds them. */
 export function withFleetOptions(command: Command): Command {
   return command
-    .option('--redis <url>', 'where the queue is; better DISK_IMAGE_REDIS, which no list of processes shows')
+    .option(
+      '--redis <url>',
+      'where the queue is; with a password only as DISK_IMAGE_REDIS, which no list of processes shows',
+    )
     .option('--prefix <name>', "of every key in Redis (default: 'disk-image')")
 }
 
@@ -143,15 +146,10 @@ export async function loadFleet(): Promise<typeof FleetPackage> {
   }
 }
 
-/** Where Redis is: the option, or the environment. */
-export function redisOf(session: Session, flags: FleetFlags): string {
-  const url = flags.redis ?? session.io.environment['DISK_IMAGE_REDIS'] ?? ''
-  if (url === '') {
-    throw new UsageError(
-      'Say where the queue is: --redis redis://HOST:6379, or set DISK_IMAGE_REDIS to that.',
-    )
-  }
-  return url
+/** Where Redis is. */
+export function redisOf({ redis = '' }: FleetFlags): string {
+  if (redis !== '') return redis
+  throw new UsageError('Say where the queue is: --redis redis://HOST:6379, or set DISK_IMAGE_REDIS to that.')
 }
 
 /** Runs something with the fleet, which is closed afterwards. A Redis that doesn't answer is told at once. */
@@ -161,7 +159,7 @@ export async function withFleet<Result>(
   use: (fleet: FleetPackage.Fleet) => Promise<Result>,
 ): Promise<Result> {
   const { createFleet } = await loadFleet()
-  const fleet = createFleet({ connection: redisOf(session, flags), prefix: flags.prefix })
+  const fleet = createFleet({ connection: redisOf(flags), prefix: flags.prefix })
   try {
     await fleet.check()
     return await use(fleet)

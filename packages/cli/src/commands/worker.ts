@@ -92,7 +92,7 @@ async function start(session: Session, flags: WorkerFlags): Promise<FleetWorker>
   if (folder.length === 0 && pool.length === 0) {
     throw new UsageError('Say where the volumes are: --folder DIR or --pool NAME.')
   }
-  const connection = redisOf(session, flags)
+  const connection = redisOf(flags)
   const { createWorker, createRbdDriver, globalMeter } = await loadFleet()
   const { createProcessRunner } = await import('@disk-image/host')
   return createWorker({

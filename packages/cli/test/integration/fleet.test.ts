@@ -127,7 +127,9 @@ test('what is missing is said', async () => {
   await using bench = await openWorkbench()
   const nowhere = await bench.run(['jobs'])
   expect([nowhere.exitCode, nowhere.stderr]).toEqual([2, expect.stringContaining('DISK_IMAGE_REDIS')])
-  const silent = await bench.run(['jobs', '--redis', 'redis://user:secret@127.0.0.1:1'])
+  const silent = await bench.run(['jobs'], {
+    environment: { DISK_IMAGE_REDIS: 'redis://user:secret@127.0.0.1:1' },
+  })
   expect([silent.exitCode, silent.stderr]).toEqual([1, expect.stringContaining('Redis at 127.0.0.1:1')])
   expect(silent.stderr).not.toContain('secret')
   const nothing = await bench.run(['worker', '--redis', redis.url])
