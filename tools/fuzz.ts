@@ -19,6 +19,8 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   descriptors: 'packages/disk/test/fuzz-descriptors.ts',
   http: 'packages/glance-client/test/fuzz.ts',
   url: 'packages/sources/test/fuzz.ts',
+  glance: 'packages/glance-client/test/fuzz-simulation.ts',
+  fleet: 'packages/fleet/test/fuzz-simulation.ts',
   qcow2: ['disk:integration', 'qcow2/differential'],
   mutations: ['format-policy:unit', 'unit/mutations'],
   corpus: ['format-policy:integration', 'integration/corpus'],

@@ -174,15 +174,16 @@ async function fillNew(target: Target, fill: () => Promise<Report>): Promise<Rep
   }
 }
 
-/** Asks once more whose the volume is, before it becomes one. */
+/** Asks whose the volume is before each change: a process that was stopped goes on where it was. */
 function checkedBefore(target: Target, execution: Execution): Target {
+  const checked = async (act: () => Promise<void>): Promise<void> => {
+    execution.check()
+    await act()
+  }
   return {
-    write: (bytes, offset) => target.write(bytes, offset),
-    zero: (offset, length) => target.zero(offset, length),
-    commit: (sizeBytes) => {
-      execution.check()
-      return target.commit(sizeBytes)
-    },
+    write: (bytes, offset) => checked(() => target.write(bytes, offset)),
+    zero: (offset, length) => checked(() => target.zero(offset, length)),
+    commit: (sizeBytes) => checked(() => target.commit(sizeBytes)),
     abandon: () => target.abandon(),
     [Symbol.asyncDispose]: () => target.abandon(),
   }

@@ -1,0 +1,8 @@
+export { SimulatedDiskError, SimulatedFile } from './disk.ts'
+export { serveHttp } from './http-server.ts'
+export type { SimulatedAnswer, SimulatedRequest } from './http-server.ts'
+export { Network } from './network.ts'
+export { Random } from './random.ts'
+export { asPart, demand, runSeeds } from './scenario.ts'
+export type { ScenarioResult } from './scenario.ts'
+export { Process, Simulation } from './simulation.ts'
