@@ -431,6 +431,7 @@ interface UnwrapperOptions {
   readonly imageId: string;
   readonly expected: "compressed" | "archive" | "containerdisk" | "any";
   readonly maxBytes: number;
+  readonly maxRatio?: number | undefined;
   readonly open: (image: UnwrappedImage) => Promise<MemberSink | undefined> | MemberSink | undefined;
   readonly openWithTool?: ((name: "xz" | "bzip2", sink: MemberSink) => Envelope) | undefined;
   readonly onTrailer?: ((trailer: GzipTrailer) => void) | undefined;

@@ -212,6 +212,7 @@ interface HttpClient extends AsyncDisposable {
 
 interface HttpClientOptions extends Partial<Timeouts> {
   readonly tls?: TlsOptions | undefined;
+  readonly insecureHosts?: readonly string[] | undefined;
   readonly proxy?: ProxyOptions | undefined;
   readonly allow?: AddressPolicy | undefined;
   readonly resolver?: Resolver | undefined;

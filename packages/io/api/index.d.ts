@@ -241,7 +241,15 @@ export declare function allocatePagePieces(count: number, bytes: number): Uint8A
 
 export declare function allocateSharedBuffer(bytes: number): Uint8Array;
 
+declare const crcs: {
+  readonly crc32: 8;
+  readonly crc32c: 8;
+  readonly crc64nvme: 16;
+};
+
 export declare function hasHash({ os_hash_value, checksum }: Pick<ExpectedImage, "os_hash_value" | "checksum">): boolean;
+
+export declare function isCrc(algorithm: string): algorithm is keyof typeof crcs;
 
 export declare function isPageAligned(bytes: Uint8Array): boolean;
 

@@ -123,6 +123,8 @@ interface RegistryCredentialOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly file?: string | undefined;
   readonly runner?: ProcessRunner | undefined;
+  readonly helpers?: Readonly<Record<string, string>> | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 type RegistryCredentials = {

@@ -7,12 +7,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { requireTool } from './require-tool.ts'
-import { freePort, startServer } from './server.ts'
+import { freePort, listens, startServer } from './server.ts'
 
 /** How a registry is started. */
 export interface RegistryOptions {
   /** `token`: by tokens of a server beside it; `basic`: by user and password; `none`: everybody may. @default 'none' */
   readonly auth?: 'token' | 'basic' | 'none'
+  /** Speak TLS, with a certificate that nobody trusts. @default false */
+  readonly tls?: boolean
 }
 
 /** A registry that runs. */
@@ -32,13 +34,17 @@ export interface RunningRegistry extends AsyncDisposable {
 }
 
 /** Starts Debian's docker-registry on loopback, with its data in a temporary directory. It ends with this process. */
-export async function startRegistry({ auth = 'none' }: RegistryOptions = {}): Promise<RunningRegistry> {
+export async function startRegistry({
+  auth = 'none',
+  tls = false,
+}: RegistryOptions = {}): Promise<RunningRegistry> {
   const program = requireTool('docker-registry')
   const directory = await mkdtemp(path.join(tmpdir(), 'disk-image-registry-'))
   const port = await freePort('127.0.0.1')
   const host = `127.0.0.1:${port}`
   const [username, password] = ['tester', `pw-${randomUUID()}`]
   const scopes: string[] = []
+  if (tls) makeCertificate(directory)
   const tokens =
     auth === 'token' ? await startTokenServer(directory, { username, password }, scopes) : undefined
   const login = { auth: Buffer.from(`${username}:${password}`).toString('base64') }
@@ -54,7 +60,7 @@ export async function startRegistry({ auth = 'none' }: RegistryOptions = {}): Pr
     'version: 0.1',
     'log: {level: error}',
     `storage: {filesystem: {rootdirectory: ${directory}/storage}, delete: {enabled: true}}`,
-    `http: {addr: "${host}", secret: testing}`,
+    `http: {addr: "${host}", secret: testing${tls ? `, tls: {certificate: ${directory}/cert.pem, key: ${directory}/key.pem}` : ''}}`,
     ...(auth === 'basic' ? [`auth: {htpasswd: {realm: testing, path: ${directory}/htpasswd}}`] : []),
     ...(tokens === undefined
       ? []
@@ -63,7 +69,9 @@ export async function startRegistry({ auth = 'none' }: RegistryOptions = {}): Pr
         ]),
   ]
   await writeFile(path.join(directory, 'config.yml'), `${lines.join('\n')}\n`)
-  const kill = await startServer([program, 'serve', path.join(directory, 'config.yml')], () => answers(host))
+  const kill = await startServer([program, 'serve', path.join(directory, 'config.yml')], () =>
+    tls ? listens(port) : answers(host),
+  )
   return {
     host,
     tokenHost: tokens?.host,
@@ -85,17 +93,22 @@ async function answers(host: string): Promise<boolean> {
   return status === 200 || status === 401
 }
 
+function makeCertificate(directory: string): { readonly keyFile: string; readonly certificateFile: string } {
+  const [keyFile, certificateFile] = [path.join(directory, 'key.pem'), path.join(directory, 'cert.pem')]
+  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=testing', '-days', '2']
+  execFileSync(requireTool('openssl'), [...request, '-keyout', keyFile, '-out', certificateFile], {
+    stdio: 'ignore',
+  })
+  return { keyFile, certificateFile }
+}
+
 /** Signs what it is asked for, by a key that the registry trusts. */
 async function startTokenServer(
   directory: string,
   login: { readonly username: string; readonly password: string },
   scopes: string[],
 ): Promise<{ readonly host: string; stop(): Promise<void> }> {
-  const [keyFile, certificateFile] = [path.join(directory, 'key.pem'), path.join(directory, 'cert.pem')]
-  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=testing', '-days', '2']
-  execFileSync(requireTool('openssl'), [...request, '-keyout', keyFile, '-out', certificateFile], {
-    stdio: 'ignore',
-  })
+  const { keyFile, certificateFile } = makeCertificate(directory)
   const key = await readFile(keyFile, 'utf8')
   const x5c = [(await readFile(certificateFile, 'utf8')).replaceAll(/-----[^-]+-----|\s/g, '')]
   const server = createServer((request, response) => {

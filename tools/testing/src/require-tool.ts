@@ -5,6 +5,8 @@ import path from 'node:path'
 const packages: Readonly<Record<string, string>> = {
   bwrap: 'bubblewrap',
   cryptsetup: 'cryptsetup-bin',
+  'docker-credential-pass': 'golang-docker-credential-helpers',
+  gpg: 'gnupg',
   'glance-api': 'glance-api',
   'keystone-manage': 'keystone',
   htpasswd: 'apache2-utils',

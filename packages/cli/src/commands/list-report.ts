@@ -63,8 +63,9 @@ export class ListReport {
       const cells = [{ text: 'FAILED', paint: style.bad }, ...names, '', '', firstLine(failure)]
       this.#rows.push({ failed: true, line, cells })
     } else if (outcome.state === 'done' && this.#rows.length <= wholeTable + maximumFailures) {
-      const { virtualSizeBytes, durationSeconds, hash } = outcome.report
-      const verified = hash?.verified === true ? `${hash.algorithm} verified` : 'unverified'
+      const { virtualSizeBytes, durationSeconds, hash, verified: compared } = outcome.report
+      const name = hash?.verified === true ? hash.algorithm : compared[0]?.algorithm
+      const verified = name === undefined ? 'unverified' : `${name} verified`
       const cells = [
         { text: 'done', paint: style.good },
         ...names,

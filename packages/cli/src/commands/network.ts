@@ -1,13 +1,18 @@
+import type { ProcessRunner } from '@disk-image/core'
 import type { NetworkOptions } from '@disk-image/image-utils'
 import type { HttpSourceOptions, RegistryOptions } from '@disk-image/sources'
 import type { Command } from 'commander'
 import type { GlobalFlags, Session } from '../session.ts'
+import { UsageError } from '../usage-error.ts'
 import { collect } from './values.ts'
 
 /** Flags of a command that speaks to registries. */
 export interface RegistryFlags {
   readonly authFile?: string
   readonly plainHttp?: readonly string[]
+  readonly insecureRegistry?: readonly string[]
+  readonly mirror?: readonly string[]
+  readonly credentialHelper?: readonly string[]
 }
 
 /** Flags of a command that reads from registries and from S3. */
@@ -29,6 +34,21 @@ export function withRegistryOptions(command: Command): Command {
     .option(
       '--plain-http <host:port>',
       'speak to this registry, or its token server, without TLS; may be repeated',
+      collect,
+    )
+    .option(
+      '--insecure-registry <host:port>',
+      'take whatever certificate this registry, or its token server, shows; may be repeated',
+      collect,
+    )
+    .option(
+      '--mirror <host=mirror>',
+      'ask this mirror before the registry HOST, for example docker.io=mirror.example:5000; may be repeated, in order',
+      collect,
+    )
+    .option(
+      '--credential-helper <name>',
+      'ask docker-credential-NAME for users and passwords of registries; HOST=NAME for one registry; may be repeated',
       collect,
     )
 }
@@ -86,18 +106,47 @@ export async function readUrlOptions(
   }
 }
 
-/** How a registry is spoken to. */
-export async function readRegistryOptions(
-  session: Session,
-  { authFile, plainHttp }: RegistryFlags,
-): Promise<RegistryOptions> {
+/** How a registry is spoken to: by the options, and by variables that say the same. */
+export async function readRegistryOptions(session: Session, flags: RegistryFlags): Promise<RegistryOptions> {
   const { registryCredentials } = await import('@disk-image/sources')
+  const { environment, signal } = session.io
+  const { authFile } = flags
   const file = authFile === undefined ? undefined : session.resolve(authFile)
+  const wordsOf = (given: readonly string[] = [], variable: string): readonly string[] => [
+    ...given,
+    ...(environment[variable] ?? '').split(/[\s,]+/).filter((word) => word !== ''),
+  ]
+  const mirrors = wordsOf(flags.mirror, 'DISK_IMAGE_REGISTRY_MIRRORS').map((word) =>
+    readPair('--mirror', word, 'HOST=MIRROR'),
+  )
+  const helpers = wordsOf(flags.credentialHelper, 'DISK_IMAGE_REGISTRY_HELPERS').map((word) =>
+    readPair('--credential-helper', word.includes('=') ? word : `*=${word}`, 'NAME or HOST=NAME'),
+  )
+  // What the command line says, counts more than a variable.
+  const credentialHelpers = Object.fromEntries(helpers.toReversed())
+  const runner = helpers.length === 0 ? undefined : await createHelperRunner(session)
   return {
     ...(await readConnection(session)),
-    credentials: registryCredentials({ environment: session.io.environment, file }),
-    plainHttp,
+    credentials: registryCredentials({ environment, file, runner, helpers: credentialHelpers, signal }),
+    plainHttp: wordsOf(flags.plainHttp, 'DISK_IMAGE_REGISTRY_PLAIN_HTTP'),
+    insecureHosts: wordsOf(flags.insecureRegistry, 'DISK_IMAGE_REGISTRY_INSECURE'),
+    mirrors: Object.fromEntries(
+      [...Map.groupBy(mirrors, ([host]) => host)].map(([host, of]) => [host, of.map(([, mirror]) => mirror)]),
+    ),
   }
+}
+
+function readPair(option: string, text: string, form: string): readonly [host: string, value: string] {
+  const [, host = '', value = ''] = /^([\w.:[\]*-]+)=([\w.:[\]-]+)$/.exec(text) ?? []
+  if (value === '') throw new UsageError(`${option} must be ${form}; it is ${JSON.stringify(text)}.`)
+  return [host.toLowerCase(), value]
+}
+
+/** Runs what the user named, from where the user's own programs are. */
+async function createHelperRunner({ io: { environment }, logger }: Session): Promise<ProcessRunner> {
+  const { createProcessRunner } = await import('@disk-image/host')
+  const { PATH } = environment
+  return createProcessRunner({ logger, environment: PATH === undefined ? {} : { PATH } })
 }
 
 /** How what a word names is reached. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -156,3 +156,67 @@ test('what is not safe, or not what it is said to be, is not pushed', async () =
   const wrong = await command('push', 'disk.qcow2', reference, '--auth-file', file)
   expect(wrong).toMatchObject({ exitCode: 5, stderr: expect.not.stringContaining('geheim') as string })
 })
+
+test('a credential helper is asked where it is named, and what it says is in no log', async () => {
+  const home = await mkdtemp(path.join(tmpdir(), 'pass-'))
+  const environment = {
+    ...process.env,
+    HOME: home,
+    GNUPGHOME: home,
+    PASSWORD_STORE_DIR: path.join(home, 'store'),
+  }
+  const shell = (script: string): Promise<unknown> => run('sh', ['-euc', script], { env: environment })
+  try {
+    for (const tool of ['gpg', 'pass', 'docker-credential-pass']) requireTool(tool)
+    await shell(
+      'gpg --batch --quiet --passphrase "" --quick-gen-key tester default default; pass init tester',
+    )
+    const login = { ServerURL: registry.host, Username: registry.username, Secret: registry.password }
+    await writeFile(path.join(home, 'login'), JSON.stringify(login))
+    await shell('docker-credential-pass store < "$HOME/login"')
+    await mkdir(path.join(home, '.docker'))
+    await writeFile(path.join(home, '.docker', 'config.json'), JSON.stringify({ credsStore: 'pass' }))
+    const plain = `${registry.host},${registry.tokenHost}`
+    const fetch = (words: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<Ended> =>
+      startCommand(['fetch', `oci://${registry.host}/disks/containerdisk:1`, 'helped.raw', ...words], {
+        cwd: folder,
+        environment: {
+          HOME: home,
+          GNUPGHOME: home,
+          PASSWORD_STORE_DIR: path.join(home, 'store'),
+          NODE_DEBUG: 'disk-image',
+          DISK_IMAGE_REGISTRY_PLAIN_HTTP: plain,
+          ...more,
+        },
+      }).ended
+    const refused = await fetch([])
+    expect(refused).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('--credential-helper pass') as string,
+    })
+    const helped = await fetch(['--credential-helper', 'pass'])
+    expect(helped.exitCode).toBe(0)
+    expect(helped.stderr).toContain('docker-credential-pass')
+    expect(helped.stderr).not.toContain(registry.password)
+    expect(await isDisk('helped.raw')).toBe(true)
+    const missing = await fetch([], { DISK_IMAGE_REGISTRY_HELPERS: 'absent' })
+    expect(missing.stderr).toContain('docker-credential-absent gave no credentials')
+  } finally {
+    await shell('gpgconf --kill gpg-agent').catch(() => undefined)
+    await rm(home, { recursive: true, force: true })
+  }
+}, 60_000)
+
+test('a mirror is asked first, with whatever certificate where that is allowed, and only where it is named', async () => {
+  await using mirror = await startRegistry({ tls: true })
+  const insecure = ['--insecure-registry', mirror.host]
+  const pushed = await command('push', 'disk.qcow2', `oci://${mirror.host}/mirrored/a:1`, ...insecure)
+  expect(pushed).toMatchObject({ exitCode: 0 })
+  const fetch = ['fetch', `oci://${registry.host}/mirrored/a:1`, 'mirrored.raw']
+  const named = ['--mirror', `${registry.host}=${mirror.host}`]
+  expect(await command(...fetch, ...insecure)).toMatchObject({ exitCode: 4 })
+  expect(await command(...fetch, ...named)).toMatchObject({ exitCode: 4 })
+  expect(await command(...fetch, ...named, ...insecure)).toMatchObject({ exitCode: 0 })
+  expect(await isDisk('mirrored.raw')).toBe(true)
+  expect(await command(...fetch, '--mirror', 'a')).toMatchObject({ exitCode: 2 })
+}, 60_000)

@@ -173,6 +173,8 @@ test('an upload from a stream is judged before the image has all of it, and leav
     [[...upload, '--checksum', wrong], data, 1],
     [upload, gzipSync(data).subarray(0, -9), 3],
     [[...upload, '--volume-format', 'qcow2'], gzipSync(data), 3],
+    [upload, zstdCompressSync(Buffer.alloc(192 * 1024 ** 2)), 3],
+    [['fetch', '-', 'bomb.raw'], zstdCompressSync(Buffer.alloc(192 * 1024 ** 2)), 3],
     [[...upload, '--disk', 'another'], gzipSync(data), 3],
     [[...upload, '--disk', 'another'], data, 1],
     [[...upload, '--disk-format', 'qcow2'], data, 3],

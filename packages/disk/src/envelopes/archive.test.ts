@@ -228,6 +228,12 @@ describe('layers', () => {
       { maxBytes: 2 ** 20 },
       'decompressed-size',
     ],
+    [
+      'a bomb of zstd whose length nobody knows',
+      () => zstdCompressSync(Buffer.alloc(2 ** 27)),
+      { maxRatio: 1100 },
+      'decompressed-size',
+    ],
     ['xz without its tool', () => execFileSync('xz', ['-c'], { input: first }), {}, 'compressed-container'],
     [
       'an image where compressed data is expected',
@@ -244,6 +250,11 @@ describe('layers', () => {
     ['a member that is too large', () => tar('a.vmdk'), { maxBytes: 1000 }, 'decompressed-size'],
   ])('%s is refused', async (_what, make, options, rule) => {
     await expect(unpack(make(), 65_536, options)).rejects.toMatchObject({ rule })
+  })
+
+  test('zeros that gzip packs are no bomb', async () => {
+    const bytes = gzipSync(Buffer.alloc(2 ** 27))
+    expect((await unpack(bytes, 65_536, { maxRatio: 1100 })).disks['-']).toHaveLength(2 ** 27)
   })
 
   test('hostile bytes of every kind end in images or a refusal', async () => {

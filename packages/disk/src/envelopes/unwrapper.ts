@@ -31,6 +31,11 @@ export interface UnwrapperOptions {
   readonly expected: 'compressed' | 'archive' | 'containerdisk' | 'any'
   /** Most bytes that may come out, of all images together. */
   readonly maxBytes: number
+  /**
+   * Most bytes that may come out for each that has come in so far, beside 64 MiB: a bound where nobody knows how much
+   * comes. @default none
+   */
+  readonly maxRatio?: number | undefined
   /** Called for each image before its bytes. Without a sink it is passed over: not unpacked, and of any size. */
   readonly open: (image: UnwrappedImage) => Promise<MemberSink | undefined> | MemberSink | undefined
   /** Opens what is not unpacked here. Without it that is refused. */
@@ -49,6 +54,8 @@ const headBytes = 512
 const mostLayers = 2
 /** What an archive may have beside the disks in it: headers, descriptions, and the maps of sparse files. */
 const archiveBytes = 16 * 1024 ** 2
+/** What may come out whatever came in: a disk's first zeros are packed into nearly nothing. */
+const ratioFreeBytes = 64 * 1024 ** 2
 const compressors: ReadonlySet<EnvelopeName> = new Set(['gzip', 'zstd', 'xz', 'bzip2'])
 
 const magics: readonly (readonly [EnvelopeName, readonly number[]])[] = [
@@ -81,7 +88,7 @@ export function envelopeOf(head: Uint8Array): EnvelopeName | undefined {
 export class Unwrapper implements Envelope {
   readonly #options: UnwrapperOptions
   readonly #layer: number
-  readonly #sum: { bytes: number }
+  readonly #sum: { bytes: number; read: number }
   /** The image itself, inside an archive. */
   readonly #member: UnwrappedImage | undefined
   /** Who takes it, where that was asked before it was unpacked. */
@@ -102,7 +109,7 @@ export class Unwrapper implements Envelope {
   ) {
     this.#options = options
     this.#layer = outer === undefined ? 0 : outer.unwrapper.#layer + 1
-    this.#sum = outer === undefined ? { bytes: 0 } : outer.unwrapper.#sum
+    this.#sum = outer === undefined ? { bytes: 0, read: 0 } : outer.unwrapper.#sum
     this.#member = outer?.member
     this.#sink = outer?.sink
   }
@@ -128,6 +135,7 @@ export class Unwrapper implements Envelope {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    if (this.#layer === 0) this.#sum.read += chunk.length
     if (this.#inner !== undefined) return this.#inner.write(chunk)
     const head = new Uint8Array(this.#head.length + chunk.length)
     head.set(this.#head)
@@ -192,7 +200,8 @@ export class Unwrapper implements Envelope {
     const image = this.#member ?? { name: undefined, sizeBytes: undefined, described: undefined }
     const sink = this.#sink ?? (await this.#options.open(image))
     if (sink === undefined) return passOver
-    if (this.#sink === undefined && (image.sizeBytes ?? 0) > this.#options.maxBytes) throw this.#tooLarge()
+    if (this.#sink === undefined && (image.sizeBytes ?? 0) > this.#options.maxBytes)
+      throw this.#tooLarge(this.#options.maxBytes)
     return {
       write: async (chunk) => {
         this.#count(chunk.length)
@@ -212,7 +221,7 @@ export class Unwrapper implements Envelope {
       isLayer: this.#options.expected === 'containerdisk',
       open: (member) => {
         // Holes cost time, even where nobody takes them.
-        if (member.holeBytes > this.#options.maxBytes) throw this.#tooLarge()
+        if (member.holeBytes > this.#options.maxBytes) throw this.#tooLarge(this.#options.maxBytes)
         const nested = new Unwrapper(this.#options, { unwrapper: this, member })
         this.#nested = nested
         return {
@@ -237,7 +246,7 @@ export class Unwrapper implements Envelope {
     let bytes = 0
     const write = async (chunk: Uint8Array): Promise<void> => {
       bytes += chunk.length
-      if (bytes > this.#options.maxBytes + archiveBytes) throw this.#tooLarge()
+      if (bytes > this.#most + archiveBytes) throw this.#tooLarge(this.#most)
       await nested.write(chunk)
     }
     if (name === 'gzip') return this.#gunzip(write)
@@ -313,17 +322,25 @@ export class Unwrapper implements Envelope {
   #count(bytes: number): void {
     this.#sum.bytes += bytes
     // What is not wrapped has its own length, and no more.
-    if (this.#layer > 0 && this.#sum.bytes > this.#options.maxBytes) throw this.#tooLarge()
+    if (this.#layer > 0 && this.#sum.bytes > this.#most) throw this.#tooLarge(this.#most)
   }
 
-  #tooLarge(): ImageUnacceptableError {
-    const { maxBytes } = this.#options
+  /** Bytes that may have come out by now. */
+  get #most(): number {
+    const { maxBytes, maxRatio } = this.#options
+    return maxRatio === undefined ? maxBytes : Math.min(maxBytes, maxRatio * this.#sum.read + ratioFreeBytes)
+  }
+
+  #tooLarge(maxBytes: number): ImageUnacceptableError {
     return this.#refuse(
       'decompressed-size',
       `Unpacked, the image is larger than the ${formatBytes(maxBytes)} it may have`,
       {
         found: `more than ${formatBytes(maxBytes)}`,
-        accepted: 'an image that fits, or a larger volume',
+        accepted:
+          maxBytes < this.#options.maxBytes
+            ? `at most ${this.#options.maxRatio} times the bytes that came; a file, or a volume's size, which say how much it may be`
+            : 'an image that fits, or a larger volume',
         reference: 'CVE-2013-4463',
       },
     )

@@ -32,6 +32,8 @@ import type { Timeouts } from '../transport/timeouts.ts'
 /** Settings of an {@link HttpClient}. */
 export interface HttpClientOptions extends Partial<Timeouts> {
   readonly tls?: TlsOptions | undefined
+  /** Servers (`host`, or `host:port`) whose certificates are taken unseen. @default none */
+  readonly insecureHosts?: readonly string[] | undefined
   /** @default none: servers are reached directly. Behind a proxy names are checked here, and resolved once more there. */
   readonly proxy?: ProxyOptions | undefined
   /** Where requests and redirects may lead. @default http and https on the public internet, as for strangers' URLs */
@@ -124,7 +126,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const timeouts = resolveTimeouts(options)
   const logger = adaptLogger(options.logger)
   const { tls, proxy, allow = {}, retries = 3, retryDelayMs = 1000, maximumRetryDelayMs = 30_000 } = options
-  const { maximumRedirects = 10 } = options
+  const { maximumRedirects = 10, insecureHosts = [] } = options
   const guard = guardAddresses(allow, options.resolver)
   const connections = createConnectionPool()
   const hashPool = new HashPool()
@@ -150,7 +152,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
         url,
         headers,
         timeouts: limits,
-        tls,
+        tls: insecureHosts.includes(url.host) ? { ...tls, insecure: true } : tls,
         proxy,
         guard,
         connections,

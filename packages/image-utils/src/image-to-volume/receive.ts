@@ -212,11 +212,11 @@ type WrappedJob = Pick<Job, 'imageId' | 'container' | 'claimedFormat'> & {
 export function unwrapperOptions(
   services: Services,
   job: WrappedJob,
-): Pick<UnwrapperOptions, 'imageId' | 'maxBytes' | 'openWithTool' | 'onTrailer'> {
+): Pick<UnwrapperOptions, 'imageId' | 'maxBytes' | 'maxRatio' | 'openWithTool' | 'onTrailer'> {
   const { imageId } = job
   return {
     imageId,
-    maxBytes: mostBytesInside(job),
+    ...boundsInside(job),
     openWithTool: (name, sink) =>
       openToolEnvelope(services.runner, name, sink, { imageId, signal: job.call.signal }),
     onTrailer: ({ kind, offset, bytes }) =>
@@ -309,14 +309,23 @@ function intoFile({ path, volume }: SpoolFile): Arrival {
 
 /**
  * A compressed raw image may decode to the volume's size, any other format to a little more than that.
- * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too.
+ * Without a volume size, deflate's own limit of about 1032 : 1 holds, for the holes of a sparse file too: of the whole
+ * where its length is known, else of what has come so far.
  */
-function mostBytesInside(job: WrappedJob): number {
+function boundsInside({
+  container,
+  request,
+  record,
+  claimedFormat,
+}: WrappedJob): Pick<UnwrapperOptions, 'maxBytes' | 'maxRatio'> {
   // What an archive holds is stored as it is; the volume's size is that of a disk inside of it.
-  const volumeSizeGiB = job.container === 'archive' ? undefined : job.request.volumeSizeGiB
-  const volumeBytes =
+  const volumeSizeGiB = container === 'archive' ? undefined : request.volumeSizeGiB
+  const knownBytes =
     volumeSizeGiB === undefined
-      ? 1100 * (job.record.size ?? Number.MAX_SAFE_INTEGER / 2000) + 64 * MiB
+      ? record.size && mostRatio * record.size + 64 * MiB
       : volumeSizeGiB * 1024 * MiB
-  return job.claimedFormat === 'raw' ? volumeBytes : volumeBytes * 1.1 + 64 * MiB
+  if (typeof knownBytes !== 'number') return { maxBytes: Number.MAX_SAFE_INTEGER / 2, maxRatio: mostRatio }
+  return { maxBytes: claimedFormat === 'raw' ? knownBytes : knownBytes * 1.1 + 64 * MiB }
 }
+
+const mostRatio = 1100

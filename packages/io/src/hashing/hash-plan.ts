@@ -1,4 +1,5 @@
 import { ImageDownloadFailedError, InvalidError, printableAscii } from '@disk-image/core'
+import { crcs } from './hash-task.ts'
 import type { Checksum, ImageRecord, VerifyPolicy } from '@disk-image/core'
 
 /** Names that Python's hashlib and OpenSSL spell differently. */
@@ -48,9 +49,14 @@ export function toNodeHashName(name: string): string | undefined {
   return process.getBuiltinModule('node:crypto').getHashes().includes(nodeName) ? nodeName : undefined
 }
 
+/** Whether it is a sum by which damage is found, and no hash: only a source may promise one. */
+export function isCrc(algorithm: string): algorithm is keyof typeof crcs {
+  return Object.hasOwn(crcs, algorithm)
+}
+
 /** Whether a value can be the hex digest of the hash that Python calls `name`. */
 function isHexDigest(name: string, value: string): boolean {
-  return value.length === hexDigits[name] && /^[0-9a-fA-F]+$/.test(value)
+  return value.length === (isCrc(name) ? crcs[name] : hexDigits[name]) && /^[0-9a-fA-F]+$/.test(value)
 }
 
 /** The fields of an image's record that say what its bytes must be. */
@@ -95,7 +101,7 @@ export function planChecksums(checksums: readonly Checksum[]): HashPlan[] {
  */
 export function planPromises(image: Pick<ExpectedImage, 'id'>, promises: readonly Checksum[]): HashPlan[] {
   return promises.flatMap(({ algorithm, value }) => {
-    const nodeAlgorithm = toNodeHashName(algorithm)
+    const nodeAlgorithm = isCrc(algorithm) ? algorithm : toNodeHashName(algorithm)
     if (nodeAlgorithm === undefined) return []
     if (!isHexDigest(algorithm, value)) {
       throw unverifiable(image, `what its source promises, ${quote(value)}, is not a ${algorithm} hash`)

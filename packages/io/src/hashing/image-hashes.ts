@@ -2,6 +2,7 @@ import type { Checksum, VerifyPolicy } from '@disk-image/core'
 import {
   type ExpectedImage,
   type HashPlan,
+  isCrc,
   planChecksums,
   planHash,
   planPromises,
@@ -100,7 +101,7 @@ export class ImageHashes {
   #beginJobs(): void {
     const { additionalHashes = [] } = this.#options
     const compared = this.#plans.map(({ nodeAlgorithm }) => nodeAlgorithm)
-    const forReport = compared.length === 0 ? this.#nameForReport : undefined
+    const forReport = compared.every((name) => isCrc(name)) ? this.#nameForReport : undefined
     for (const algorithm of [...additionalHashes, ...compared, forReport]) {
       if (algorithm === undefined || this.#jobs.has(algorithm)) continue
       const task = { kind: 'hash', algorithm } as const
@@ -126,7 +127,8 @@ export class ImageHashes {
     return [...verified.values()]
   }
 
-  #report([best]: readonly Checksum[], values: ReadonlyMap<string, string>): ImageHashesResult['hash'] {
+  #report(verified: readonly Checksum[], values: ReadonlyMap<string, string>): ImageHashesResult['hash'] {
+    const best = verified.find(({ algorithm }) => !isCrc(algorithm))
     if (best !== undefined) return { ...best, verified: true }
     const { hashForReport: algorithm } = this.#options
     const value = values.get(this.#nameForReport ?? '')
@@ -143,7 +145,11 @@ function planAll({
 }: ImageHashesOptions): HashPlan[] {
   const demanded = planChecksums(checksums)
   const promised = verify === 'none' ? [] : planPromises(image, promises)
-  const isStrong = demanded.length > 0 || promised.some(({ algorithm }) => algorithm !== 'md5')
+  const isStrong =
+    demanded.length > 0 || promised.some(({ algorithm }) => algorithm !== 'md5' && !isCrc(algorithm))
   const ofRecord = planHash(image, verify === 'strict' && isStrong ? 'fallback' : verify)
-  return [...(ofRecord === undefined ? [] : [ofRecord]), ...demanded, ...promised]
+  const all = [...(ofRecord === undefined ? [] : [ofRecord]), ...demanded, ...promised]
+  const hashes = all.filter(({ algorithm }) => !isCrc(algorithm))
+  // Beside a hash a sum tells nothing more.
+  return hashes.length > 0 ? hashes : all
 }

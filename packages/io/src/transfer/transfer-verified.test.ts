@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import { ImageDownloadFailedError } from '@disk-image/core'
+import { crc32c, crc64nvme } from '../hashing/crc.ts'
 import { describe, expect, it } from 'vitest'
 import { HashStream, toNodeHashName, transferVerified } from '../index.ts'
 
@@ -119,11 +121,42 @@ describe('transferVerified', () => {
 describe('checksums', () => {
   const hashOf = (algorithm: string): string => createHash(algorithm).update(data).digest('hex')
   const plain = { id: 'a file', size: data.length }
+  const sums = {
+    crc32: crc32(data).toString(16).padStart(8, '0'),
+    crc32c: crc32c(data).toString(16).padStart(8, '0'),
+    crc64nvme: crc64nvme(data).toString(16).padStart(16, '0'),
+  }
+
+  it.each(Object.entries(sums))('a promised %s is compared, and is no hash', async (algorithm, value) => {
+    const options = { image: plain, hashForReport: 'sha256', threadFromBytes: 1 }
+    const promises = [{ algorithm, value }]
+    const report = await transferVerified(pieces(data), collect(), { ...options, promises })
+    expect(report.verified).toEqual(promises)
+    expect(report.hash).toEqual({ algorithm: 'sha256', value: hashOf('sha256'), verified: false })
+    const wrong = [{ algorithm, value: value.replace(/./g, (digit) => (digit === '0' ? '1' : '0')) }]
+    await expect(transferVerified(pieces(data), collect(), { ...options, promises: wrong })).rejects.toThrow(
+      `the ${algorithm} hash of the data is ${value}, its source promises`,
+    )
+    // Beside a hash it tells nothing, and nothing that is demanded.
+    const md5 = { algorithm: 'md5', value: hashOf('md5') }
+    const both = { ...options, promises: [...wrong, md5] }
+    expect((await transferVerified(pieces(data), collect(), both)).verified).toEqual([md5])
+    const strict = { ...options, promises, verify: 'strict' as const }
+    await expect(transferVerified(pieces(data), collect(), strict)).rejects.toThrow('cannot be verified')
+    const demanded = { ...options, checksums: promises }
+    await expect(transferVerified(pieces(data), collect(), demanded)).rejects.toThrow('not known here')
+    const nonsense = { ...options, promises: [{ algorithm, value: 'nonsense' }] }
+    await expect(transferVerified(pieces(data), collect(), nonsense)).rejects.toThrow('is not a')
+  })
 
   it('compares every one that was given or promised, each algorithm once, whatever the record says', async () => {
     const md5 = { algorithm: 'md5', value: hashOf('md5') }
     const checksums = [md5, { algorithm: 'sha256', value: hashOf('sha256').toUpperCase() }]
-    const promises = [md5, { algorithm: 'sha1', value: hashOf('sha1') }, { algorithm: 'crc32c', value: '00' }]
+    const promises = [
+      md5,
+      { algorithm: 'sha1', value: hashOf('sha1') },
+      { algorithm: 'unixsum', value: '00' },
+    ]
     const report = await transferVerified(pieces(data), collect(), { image, checksums, promises })
     expect(report.verified).toEqual([
       { algorithm: 'sha512', value: sha512 },

@@ -89,8 +89,34 @@ test('a helper is asked through the runner that is given, with the registry as i
     [{ file: 'docker-credential-secretservice', args: ['get'] }, 'b.example'],
   ])
   await expect(find(settings, 'ecr.example')).rejects.toThrow(
-    /docker-credential-ecr-login, which is not started here/,
+    /docker-credential-ecr-login, which is only started where it is named/,
   )
+})
+
+test('helpers that are given are asked before any file, and the files name no further ones', async () => {
+  const asked: (string | undefined)[] = []
+  const runner: ProcessRunner = {
+    run: ({ file }, options) => {
+      const { input } = options ?? {}
+      asked.push(`${file} ${JSON.stringify(input)} ${options?.environment?.['HOME']} ${options?.timeoutMs}`)
+      if (file === 'docker-credential-none')
+        return Promise.reject(Object.assign(new Error(), { stdout: 'credentials not found' }))
+      return Promise.resolve({ stdout: '{"Username":"u","Secret":"s"}', stderr: '', durationMs: 0 })
+    },
+  }
+  const file = fileOf({ credsStore: 'evil', auths: { 'a.example': { auth: base64('f:f') } } })
+  const helpers = { 'docker.io': 'hub', 'b.example': 'b', '*': 'none' }
+  const credentials = registryCredentials({ environment: { HOME: '/home/me' }, file, runner, helpers })
+  expect(await credentials('registry-1.docker.io', 'x')).toEqual({ username: 'u', password: 's' })
+  expect(await credentials('b.example', 'x')).toEqual({ username: 'u', password: 's' })
+  expect(await credentials('a.example', 'x')).toEqual({ username: 'f', password: 'f' })
+  await expect(credentials('c.example', 'x')).rejects.toThrow(/docker-credential-evil, which is only started/)
+  expect(asked).toEqual([
+    'docker-credential-hub "https://index.docker.io/v1/" /home/me 30000',
+    'docker-credential-b "b.example" /home/me 30000',
+    'docker-credential-none "a.example" /home/me 30000',
+    'docker-credential-none "c.example" /home/me 30000',
+  ])
 })
 
 test('what a helper says when it fails stays out of the error', async () => {

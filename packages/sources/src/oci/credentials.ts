@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { InvalidError, jsonDepth, type ProcessRunner } from '@disk-image/core'
 import { readSettingsFile } from '../read-file.ts'
+import { apiHost } from './reference.ts'
 
 /** What a registry knows its user by. */
 export type RegistryCredentials =
@@ -23,6 +24,13 @@ export interface RegistryCredentialOptions {
   readonly file?: string | undefined
   /** Runs credential helpers. Without one, a registry that has a helper is refused. */
   readonly runner?: ProcessRunner | undefined
+  /**
+   * Helpers, `NAME` of `docker-credential-NAME`, by the registry that they are for, `*` for all others: asked before any
+   * file is read. Where some are given, the files may name no further ones. @default those that the files name
+   */
+  readonly helpers?: Readonly<Record<string, string>> | undefined
+  /** Ends a helper that runs. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
@@ -33,9 +41,13 @@ export interface RegistryCredentialOptions {
  */
 export function registryCredentials(options: RegistryCredentialOptions): CredentialSource {
   return async (host, repository) => {
+    const given = Object.entries(options.helpers ?? {})
+    const [, helper] = given.find(([of]) => apiHost(of) === host) ?? given.find(([of]) => of === '*') ?? []
+    const helped = helper === undefined ? undefined : await askHelper(helper, 'an option', host, options)
+    if (helped !== undefined) return helped
     for (const file of credentialFiles(options)) {
       const settings = await readSettings(file)
-      const found = settings && (await findCredentials(settings, file, host, repository, options.runner))
+      const found = settings && (await findCredentials(settings, file, host, repository, options))
       if (found !== undefined) return found
     }
     return undefined
@@ -79,12 +91,12 @@ async function findCredentials(
   file: string,
   host: string,
   repository: string,
-  runner: ProcessRunner | undefined,
+  options: RegistryCredentialOptions,
 ): Promise<RegistryCredentials | undefined> {
   const keys = keysFor(host, repository)
   const helpers = fieldsOf(settings['credHelpers'])
   const helped = keys.find((key) => Object.hasOwn(helpers, key))
-  if (helped !== undefined) return askHelper(helpers[helped], file, helped, runner)
+  if (helped !== undefined) return askHelper(helpers[helped], file, helped, options)
   const entries = new Map(
     Object.entries(fieldsOf(settings['auths'])).map(([key, entry]) => [plainKey(key), entry]),
   )
@@ -92,7 +104,9 @@ async function findCredentials(
   const found = key === undefined ? undefined : credentialsOf(fieldsOf(entries.get(key)), file, key)
   if (found !== undefined) return found
   const store = settings['credsStore']
-  return store === undefined || store === '' ? undefined : askHelper(store, file, keys.at(-1) ?? host, runner)
+  return store === undefined || store === ''
+    ? undefined
+    : askHelper(store, file, keys.at(-1) ?? host, options)
 }
 
 /** The registry with more and more of the repository cut off: podman keeps credentials for a part of a registry, too. */
@@ -130,23 +144,26 @@ async function askHelper(
   name: unknown,
   file: string,
   key: string,
-  runner: ProcessRunner | undefined,
+  { runner, helpers, environment, signal }: RegistryCredentialOptions,
 ): Promise<RegistryCredentials | undefined> {
   if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name)) {
     throw new InvalidError({ reason: `The credential helper for ${key} in ${file} has no possible name` })
   }
   const program = `docker-credential-${name}`
-  if (runner === undefined) {
+  const isAllowed = helpers === undefined || Object.values(helpers).includes(name)
+  if (runner === undefined || !isAllowed) {
     throw new InvalidError({
-      reason: `${file} leaves ${key} to the program ${program}, which is not started here; log in to another file, and give that one`,
+      reason: `${file} leaves ${key} to the program ${program}, which is only started where it is named as a credential helper (--credential-helper ${name}); name it, or log in to another file`,
     })
   }
   const server = /(^|\.)docker\.io$/.test(key) ? 'https://index.docker.io/v1/' : key
   let stdout: string
   try {
-    const limits = { timeoutMs: 30_000, maxOutputBytes: 256 * 1024 }
-    stdout = (await runner.run({ file: program, args: ['get'] }, { input: server, ...limits })).stdout
+    const limits = { timeoutMs: 30_000, maxOutputBytes: 256 * 1024, environment: definedIn(environment) }
+    const command = { file: program, args: ['get'] }
+    stdout = (await runner.run(command, { input: server, signal, ...limits })).stdout
   } catch (error) {
+    signal?.throwIfAborted()
     // Its output is not passed on: half of an answer may be a secret.
     const said = (error as { stdout?: unknown }).stdout
     if (typeof said === 'string' && said.includes('credentials not found')) return undefined
@@ -157,6 +174,13 @@ async function askHelper(
     throw new InvalidError({ reason: `The program ${program} gave no user and secret for ${key}` })
   }
   return username === '<token>' ? { identityToken: password } : { username, password }
+}
+
+/** A helper finds its own store by the variables of its user. */
+function definedIn(environment: RegistryCredentialOptions['environment']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  )
 }
 
 function parseAnswer(text: string, program: string): Fields {

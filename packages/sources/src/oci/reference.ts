@@ -36,6 +36,16 @@ export function isDigest(text: string): boolean {
   return /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/.test(text)
 }
 
+/** Whether a text is a registry's host, with or without a port. */
+export function isRegistryHost(text: string): boolean {
+  return hostPattern.test(text)
+}
+
+/** The Docker Hub has its API elsewhere than its name says. */
+export function apiHost(host: string): string {
+  return host === 'docker.io' || host === 'index.docker.io' ? 'registry-1.docker.io' : host
+}
+
 /**
  * Reads `oci://HOST/REPOSITORY[:TAG][@DIGEST]`, or `oci:FOLDER[:TAG][@DIGEST]`.
  *
@@ -72,11 +82,11 @@ function registryReference(text: string, rest: string, digest: string | undefine
     throw wrong(text, 'its repository is not of lower-case letters, digits, and . _ - between them')
   if (tag !== undefined && !tagPattern.test(tag))
     throw wrong(text, 'its tag is not of 1 to 128 letters, digits, and _ . -')
-  // The Docker Hub has its API elsewhere, and its own repositories in a folder.
-  const isHub = host === 'docker.io' || host === 'index.docker.io'
+  // The Docker Hub has its own repositories in a folder.
+  const isHub = apiHost(host) !== host
   return {
     kind: 'registry',
-    host: isHub ? 'registry-1.docker.io' : host,
+    host: apiHost(host),
     repository: isHub && !path.includes('/') ? `library/${path}` : path,
     tag: tag ?? (digest === undefined ? 'latest' : undefined),
     digest,

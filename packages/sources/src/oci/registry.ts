@@ -21,7 +21,7 @@ import {
 import { type AuthorizationRequest, RegistryAuthorization } from './authorization.ts'
 import type { CredentialSource } from './credentials.ts'
 import { acceptedManifests, longestManifestBytes } from './manifest.ts'
-import type { OciRegistryReference } from './reference.ts'
+import { apiHost, isRegistryHost, type OciRegistryReference } from './reference.ts'
 
 /** How registries are reached, and by whom. */
 export interface RegistryOptions extends HttpClientOptions {
@@ -171,7 +171,16 @@ export function openRepositories(
   options: RegistryOptions,
 ): Repository[] {
   const about = { imageId, repository, actions: 'pull' }
-  return [...(options.mirrors?.[host] ?? []), host].map((one) => new Repository(client, one, about, options))
+  const mirrors = Object.entries(options.mirrors ?? {}).flatMap(([of, named]) =>
+    apiHost(of.toLowerCase()) === host ? named : [],
+  )
+  const wrong = mirrors.find((one) => !isRegistryHost(one))
+  if (wrong !== undefined) {
+    throw new InvalidError({
+      reason: `A mirror is HOST or HOST:PORT, not ${JSON.stringify(wrong.slice(0, 80))}`,
+    })
+  }
+  return [...mirrors, host].map((one) => new Repository(client, one, about, options))
 }
 
 /** The digest of bytes. @param like one of the same algorithm @default sha256 */

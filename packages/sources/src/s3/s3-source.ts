@@ -1,4 +1,5 @@
 import {
+  adaptLogger,
   type Checksum,
   ImageNotAuthorizedError,
   ImageNotFoundError,
@@ -19,7 +20,7 @@ import {
   ReplacedError,
 } from '@disk-image/http'
 import { identityToKeep } from '../url/identity.ts'
-import { promisesOf } from '../url/promises.ts'
+import { isComposite, promisesOf } from '../url/promises.ts'
 import { parseS3Location, type S3Location } from './location.ts'
 import { s3Settings, type S3Settings, type S3SettingsOptions } from './settings.ts'
 import { encodeKey, signS3Request } from './sign.ts'
@@ -75,10 +76,16 @@ export async function s3Source(location: string, options: S3SourceOptions = {}):
     }
     // A directory bucket makes its ETags of something else.
     const promises = promisesOf(200, headers, !parsed.bucket.endsWith('--x-s3'))
+    if (promises.length === 0 && isComposite(headers)) {
+      const what =
+        'S3 has only a checksum of the checksums of its parts, which can’t be compared with its bytes'
+      adaptLogger(options.logger).warn(`${location}: ${what}`)
+    }
     const origin: DownloadOrigin = {
       name: location,
       expected: { id: location, size: Number(size) },
       promises,
+      hashForReport: 'sha256',
       fetch: async (request) => {
         const answer = await client.fetchData(bucket.url, bucket.headers('GET', { 'If-Match': etag }), {
           ...request,

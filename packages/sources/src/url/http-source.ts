@@ -1,5 +1,6 @@
 import { ImageDownloadFailedError, InvalidError } from '@disk-image/core'
 import type { CallOptions, Checksum, DownloadOptions, Source } from '@disk-image/core'
+import { isCrc } from '@disk-image/io'
 import { createHttpClient } from '@disk-image/http'
 import type { BodyTaker, DownloadOrigin, HttpClient, HttpClientOptions } from '@disk-image/http'
 import { identityOf, identityToKeep, sameIdentity } from './identity.ts'
@@ -96,7 +97,7 @@ export function httpSource(url: string | URL, options: HttpSourceOptions = {}): 
     },
   })
   const isCompared = (checksums: readonly Checksum[], verify: DownloadOptions['verify']): boolean =>
-    checksums.length > 0 || (verify !== 'none' && promises.length > 0)
+    checksums.length > 0 || (verify !== 'none' && promises.some(({ algorithm }) => !isCrc(algorithm)))
   const refuseLong = (bytes: number | undefined): void => {
     if (bytes === undefined || bytes <= maximumBytes) return
     const reason = `it has more than the ${maximumBytes} bytes that are allowed.`

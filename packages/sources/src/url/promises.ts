@@ -9,7 +9,26 @@ const names: Readonly<Record<string, string>> = {
   sha256: 'sha256',
   'sha-512': 'sha512',
   sha512: 'sha512',
+  crc32: 'crc32',
+  crc32c: 'crc32c',
+  crc64nvme: 'crc64nvme',
 }
+
+/** Google decompresses what is stored compressed, and promises the stored bytes all the same. */
+const isTranscoded = (headers: ReadonlyMap<string, string>): boolean =>
+  !headers.has('content-encoding') &&
+  !['identity', undefined].includes(headers.get('x-goog-stored-content-encoding')?.toLowerCase())
+
+/** Whether a sum of the whole is only made of the sums of its parts, as of an S3 upload in several: nothing to compare with. */
+export function isComposite(headers: ReadonlyMap<string, string>): boolean {
+  const values = s3Sums.map((name) => headers.get(`x-amz-checksum-${name}`))
+  return (
+    headers.get('x-amz-checksum-type')?.toUpperCase() === 'COMPOSITE' ||
+    values.some((value) => value !== undefined && /-\d+$/.test(value))
+  )
+}
+
+const s3Sums = ['sha256', 'sha1', 'crc64nvme', 'crc32c', 'crc32'] as const
 
 /**
  * What a server says of the whole of a thing, in the headers of an answer with it or with a part of it.
@@ -39,18 +58,14 @@ export function promisesOf(
     []) {
     add(name, value)
   }
-  for (const header of ['digest', 'x-goog-hash']) {
+  for (const header of ['digest', ...(isTranscoded(headers) ? [] : ['x-goog-hash'])]) {
     for (const item of (headers.get(header) ?? '').split(',')) {
       const [, name = '', value] = /^([^=]+)=(.*)$/.exec(item) ?? []
       add(name, value)
     }
   }
-  if (headers.get('x-amz-checksum-type')?.toUpperCase() !== 'COMPOSITE') {
-    for (const name of ['sha1', 'sha256']) {
-      const value = headers.get(`x-amz-checksum-${name}`)
-      // `…-3` is made of the checksums of three parts.
-      if (value !== undefined && !/-\d+$/.test(value) && status === 200) add(name, value)
-    }
+  if (status === 200 && !isComposite(headers)) {
+    for (const name of s3Sums) add(name, headers.get(`x-amz-checksum-${name}`))
   }
   add('md5', md5Tag(headers, isS3))
   return found.filter(({ algorithm, value }, index) => {

@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { requireTool } from '@disk-image/testing'
 import S3rver from 's3rver'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { crc32 } from 'node:zlib'
+import { type DownloadReport } from '@disk-image/core'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { httpSource, presignS3Url, s3Source, type S3SourceOptions } from '../../src/index.ts'
 import { authorizationOf, encodeKey, signS3Request } from '../../src/s3/sign.ts'
 import { download } from '../helpers/bytes.ts'
@@ -185,8 +187,8 @@ describe('a server that does what real ones do not', () => {
     server.closeAllConnections()
     server.close()
   })
-  const describes = (response: ServerResponse, headers: Record<string, string> = {}): void => {
-    response.writeHead(200, { 'content-length': disk.length, etag, ...headers }).end()
+  const describes = (response: ServerResponse, headers: Record<string, string> = {}, body?: Buffer): void => {
+    response.writeHead(200, { 'content-length': disk.length, etag, ...headers }).end(body)
   }
 
   test('a cut is continued behind what came, on the condition that it is the same object', async () => {
@@ -284,6 +286,11 @@ describe('a server that does what real ones do not', () => {
       [checksum, [sha256]],
       [{ ...checksum, 'x-amz-checksum-type': 'COMPOSITE' }, []],
       [{ 'x-amz-checksum-sha256': `${value.toString('base64')}-2` }, []],
+      [{ 'x-amz-checksum-crc32c': '4waSgw==' }, [{ algorithm: 'crc32c', value: 'e3069283' }]],
+      [
+        { 'x-amz-checksum-crc64nvme': 'rosUhgp5mIg=', 'x-amz-checksum-type': 'FULL_OBJECT' },
+        [{ algorithm: 'crc64nvme', value: 'ae8b14860a799888' }],
+      ],
       [md5, [{ algorithm: 'md5', value: '0'.repeat(32) }]],
       [{ ...md5, 'x-amz-server-side-encryption': 'AES256' }, [{ algorithm: 'md5', value: '0'.repeat(32) }]],
       [{ ...md5, 'x-amz-server-side-encryption': 'aws:kms' }, []],
@@ -294,5 +301,29 @@ describe('a server that does what real ones do not', () => {
       expect(source.promises).toEqual(promises)
       await source.close()
     }
+  })
+
+  test('a CRC is compared while the object is read; that parts’ sums can’t be, is said', async () => {
+    const warn = vi.fn()
+    const logger = { debug: () => {}, info: () => {}, warn, error: () => {} }
+    const read = async (headers: Record<string, string>): Promise<DownloadReport> => {
+      answer = (request, response) =>
+        describes(response, headers, request.method === 'HEAD' ? undefined : disk)
+      const source = await s3Source('s3://images/disk', { ...options, logger })
+      try {
+        return (await download(source)).report
+      } finally {
+        await source.close()
+      }
+    }
+    const value = crc32(disk).toString(16).padStart(8, '0')
+    const base64 = (hex: string): string => Buffer.from(hex, 'hex').toString('base64')
+    const right = await read({ 'x-amz-checksum-crc32': base64(value) })
+    expect(right.verified).toEqual([{ algorithm: 'crc32', value }])
+    await expect(read({ 'x-amz-checksum-crc32': base64('00000001') })).rejects.toThrow(/the crc32 hash/)
+    expect(warn).not.toHaveBeenCalled()
+    const parts = await read({ 'x-amz-checksum-crc32': 'AAAAAA==-3', 'x-amz-checksum-type': 'COMPOSITE' })
+    expect(parts.verified).toEqual([])
+    expect(String(warn.mock.calls[0])).toContain('can’t be compared')
   })
 })
