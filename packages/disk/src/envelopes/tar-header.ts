@@ -4,10 +4,14 @@ type TarEntryKind = 'file' | 'sparse' | 'pax' | 'global' | 'name' | 'skipped' | 
 /** A header of a tar archive. */
 export interface TarHeader {
   readonly kind: TarEntryKind
+  /** The letter that tells what it is. */
+  readonly type: string
   /** With the folders before it. */
   readonly name: string
   /** Bytes behind the header. */
   readonly storedBytes: number
+  /** What a link leads to. */
+  readonly linkName: string
   /** Whether it is of POSIX's format, in which attributes come before it. */
   readonly isPosix: boolean
 }
@@ -43,7 +47,14 @@ export function readTarHeader(block: Uint8Array): TarHeader | undefined {
   // In another format than GNU's the same letter is a file without holes, or nothing.
   const format = latin1(block, 257, 8)
   const kind = type !== 'S' || format === 'ustar  ' ? kinds.get(type) : undefined
-  return { kind: kind ?? 'other', name: nameOf(block), storedBytes, isPosix: format === 'ustar' }
+  return {
+    kind: kind ?? 'other',
+    type,
+    name: nameOf(block),
+    storedBytes,
+    linkName: text(block, 157, 100),
+    isPosix: format === 'ustar',
+  }
 }
 
 /** In POSIX's format a long name is in two parts; in GNU's there is something else in that place. */

@@ -1,4 +1,5 @@
 import type { ByteSink, Envelope } from '@disk-image/core'
+import { isZero } from '@disk-image/io'
 import {
   readPaxKeys,
   readSparseExtents,
@@ -29,12 +30,33 @@ export interface MemberSink extends ByteSink {
   end?(): Promise<void> | void
 }
 
+/** Anything in an archive that has a name: a file, a folder, a link, a device … */
+export interface TarEntry {
+  /** As it is written there: hostile, and no path to open. */
+  readonly name: string
+  /** The letter that tells what it is: `0` or NUL a file, `5` a folder, `1` and `2` links … */
+  readonly type: string
+  /** Bytes behind its header. */
+  readonly storedBytes: number
+  /** What a link leads to; empty of a file. */
+  readonly linkName: string
+  readonly isSparse: boolean
+}
+
+/** Why an archive can't be taken: `cut` where it stops before its end, `trailing` where something follows it. */
+export type TarProblem = 'damaged' | 'attributes' | 'size' | 'sparse' | 'kind' | 'empty' | 'cut' | 'trailing'
+
 /** What to do with the members of an archive. */
-interface TarHandler {
+export interface TarHandler {
   /** Called for each file before its bytes. Without a sink it is passed over. */
   open(member: TarMember): Promise<MemberSink | undefined> | MemberSink | undefined
   /** The error for an archive that can't be taken. */
-  refuse(reason: string, offset: number): Error
+  refuse(reason: string, offset: number, problem: TarProblem): Error
+  /**
+   * Is shown every entry, before this reader has its say; what it throws ends the reading. With it the archive must be
+   * marked as ended, and only zeros may follow.
+   */
+  judge?(entry: TarEntry, offset: number): void
 }
 
 type Attributes = 'pax' | 'global' | 'name' | 'skipped'
@@ -86,8 +108,9 @@ export class TarReader implements Envelope {
   async end(): Promise<void> {
     // An archive may end without its two empty blocks; tar itself only warns of that.
     const isBetween = this.#step === 'header' && this.#kept.length === 0 && this.#attributes === 'none'
-    if (this.#step !== 'over' && !isBetween) throw this.#refuse('it ends within a file')
-    if (this.#members === 0) throw this.#refuse('it has no file')
+    const isCut = this.#handler.judge === undefined ? !isBetween : true
+    if (this.#step !== 'over' && isCut) throw this.#refuse('it ends within a file', 'cut')
+    if (this.#members === 0) throw this.#refuse('it has no file', 'empty')
   }
 
   close(): Promise<void> {
@@ -95,7 +118,7 @@ export class TarReader implements Envelope {
   }
 
   async #take(rest: Uint8Array): Promise<number> {
-    if (this.#step === 'over') return rest.length
+    if (this.#step === 'over') return this.#passEnd(rest)
     if (this.#step === 'content') return this.#takeContent(rest)
     const wanted = this.#step === 'attributes' ? this.#left : block
     const part = rest.subarray(0, wanted - this.#kept.length)
@@ -105,21 +128,29 @@ export class TarReader implements Envelope {
     this.#kept = all
     if (all.length === wanted) {
       this.#kept = new Uint8Array(0)
-      await this.#takeWhole(all)
+      await this.#takeWhole(all, this.#position + part.length - wanted)
     }
     return part.length
   }
 
-  async #takeWhole(whole: Uint8Array): Promise<void> {
-    if (this.#step === 'header') this.#takeHeader(whole)
+  #passEnd(rest: Uint8Array): number {
+    if (this.#handler.judge !== undefined && !isZero(rest)) {
+      throw this.#refuse('there are bytes behind its end', 'trailing')
+    }
+    return rest.length
+  }
+
+  /** @param offset of these bytes in the archive */
+  async #takeWhole(whole: Uint8Array, offset: number): Promise<void> {
+    if (this.#step === 'header') this.#takeHeader(whole, offset)
     else if (this.#step === 'attributes') this.#takeAttributes(whole)
     else if (this.#step === 'more-extents') this.#takeExtents(whole, 0, 21, 504)
     else this.#takeMap(whole)
     if (this.#step === 'content' && this.#sink === undefined && this.#name !== '') await this.#begin()
   }
 
-  #takeHeader(whole: Uint8Array): void {
-    if (whole.every((byte) => byte === 0)) {
+  #takeHeader(whole: Uint8Array, offset: number): void {
+    if (isZero(whole)) {
       this.#step = 'over'
       return
     }
@@ -140,17 +171,23 @@ export class TarReader implements Envelope {
     this.#longName = undefined
     this.#attributes = 'none'
     this.#attributeBytes = 0
+    const storedBytes = pax.has('size') ? numberOf(pax.get('size')) : header.storedBytes
+    const isSparse = header.type === 'S' || [...pax.keys()].some((key) => key.startsWith('GNU.sparse.'))
+    const linkName = pax.get('linkpath') ?? header.linkName
+    this.#setContent(storedBytes)
+    this.#handler.judge?.({ name, type: header.type, storedBytes, linkName, isSparse }, offset)
     if (header.kind === 'folder') return
-    if (header.kind === 'other') throw this.#refuse('it holds something else than files')
-    this.#setContent(pax.has('size') ? Number(pax.get('size')) : header.storedBytes)
+    if (header.kind === 'other') throw this.#refuse('it holds something else than files', 'kind')
     this.#name = name === '' ? '?' : name
     if (header.kind === 'sparse') {
       this.#sizeBytes = this.#checkSize(readTarNumber(whole, 483))
       this.#takeExtents(whole, 386, 4, 482)
-    } else if ([...pax.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
+    } else if (isSparse) {
       if (!header.isPosix) throw this.#refuse('attributes come before a header of another format')
-      if (pax.get('GNU.sparse.major') !== '1') throw this.#refuse('its file is sparse in an outdated way')
-      this.#sizeBytes = this.#checkSize(Number(pax.get('GNU.sparse.realsize')))
+      if (pax.get('GNU.sparse.major') !== '1') {
+        throw this.#refuse('its file is sparse in an outdated way', 'sparse')
+      }
+      this.#sizeBytes = this.#checkSize(numberOf(pax.get('GNU.sparse.realsize')))
       this.#step = 'map'
     } else {
       this.#sizeBytes = this.#left
@@ -164,7 +201,9 @@ export class TarReader implements Envelope {
     this.#left += this.#padding
     this.#padding = 0
     this.#attributeBytes += this.#left
-    if (this.#attributeBytes > longestAttributes) throw this.#refuse('a header of it is too long')
+    if (this.#attributeBytes > longestAttributes) {
+      throw this.#refuse('a header of it is too long', 'attributes')
+    }
     if (kind === 'name' && storedBytes === 0) throw this.#refuse('a name in it is empty')
     this.#attributes = kind
     this.#step = this.#left === 0 ? 'header' : 'attributes'
@@ -182,7 +221,7 @@ export class TarReader implements Envelope {
 
   #setContent(storedBytes: number): void {
     if (!Number.isSafeInteger(storedBytes) || storedBytes < 0)
-      throw this.#refuse('a file of it has no possible size')
+      throw this.#refuse('a file of it has no possible size', 'size')
     this.#left = storedBytes
     this.#padding = (block - (storedBytes % block)) % block
     this.#extents = []
@@ -191,7 +230,7 @@ export class TarReader implements Envelope {
 
   #checkSize(sizeBytes: number | undefined): number {
     if (sizeBytes !== undefined && Number.isSafeInteger(sizeBytes) && sizeBytes >= 0) return sizeBytes
-    throw this.#refuse('its file has no possible size')
+    throw this.#refuse('its file has no possible size', 'size')
   }
 
   /** Extents of the old sparse format, which has a flag after them for another block of them. */
@@ -199,7 +238,7 @@ export class TarReader implements Envelope {
     const extents = readSparseExtents(whole, at, count)
     if (extents === undefined) throw this.#badMap()
     this.#extents.push(...extents)
-    if (this.#extents.length > mostExtents) throw this.#refuse('its file has too many holes')
+    if (this.#extents.length > mostExtents) throw this.#refuse('its file has too many holes', 'sparse')
     const flag = whole[flagAt] ?? 0
     if (flag > 1) throw this.#badMap()
     if (flag === 0) this.#checkExtents()
@@ -220,7 +259,7 @@ export class TarReader implements Envelope {
       this.#numbers.push(Number(line))
     }
     const count = this.#numbers[0] ?? 0
-    if (count > mostExtents) throw this.#refuse('its file has too many holes')
+    if (count > mostExtents) throw this.#refuse('its file has too many holes', 'sparse')
     if (this.#numbers.length < 2 * count + 1) return
     for (let index = 1; index <= 2 * count; index += 2) {
       this.#extents.push({ offset: this.#numbers[index] ?? 0, length: this.#numbers[index + 1] ?? 0 })
@@ -297,12 +336,17 @@ export class TarReader implements Envelope {
   }
 
   #badMap(): Error {
-    return this.#refuse('the map of its sparse file is damaged')
+    return this.#refuse('the map of its sparse file is damaged', 'sparse')
   }
 
-  #refuse(reason: string): Error {
-    return this.#handler.refuse(reason, this.#position)
+  #refuse(reason: string, problem: TarProblem = 'damaged'): Error {
+    return this.#handler.refuse(reason, this.#position, problem)
   }
+}
+
+/** Decimal digits; everything else is no number to other readers. */
+function numberOf(text = ''): number {
+  return /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
 }
 
 const passOver: MemberSink = { write: () => undefined }

@@ -48,6 +48,7 @@ export {
   type DiskGeometry,
   epochSeconds,
   footerBytes,
+  type FooterFields,
   isUsable,
   maximumDiskBytes,
   parseVhdFooter,

@@ -1,15 +1,17 @@
-import type { ReadEntry } from 'tar'
-import { realpath, stat, statfs } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open, realpath, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CallOptions } from '@disk-image/core'
 import { VhdError } from '@disk-image/disk/vhd'
-import { openDisk } from '../chain/open-chain.ts'
+import { unlessAborted } from '@disk-image/io'
+import { type OpenDisk, openDisk } from '../chain/open-chain.ts'
 import { XenserverArchiveError } from '../errors.ts'
-import { gunzip } from './gunzip.ts'
-import { type ArchiveWarning, judgeMembers, type OpenMember } from './judge-archive.ts'
-import { type ArchiveLimits, ratioFloorBytes, type ResolvedLimits, resolveLimits } from './limits.ts'
-import { judgeName, judgeType, quoted } from './member-name.ts'
+import { type ArchiveWarning, ChainJudge, headOf } from './judge-archive.ts'
+import { type ArchiveLimits, type ResolvedLimits, resolveLimits } from './limits.ts'
 import { MemberWriter } from './member-writer.ts'
+import { ArchiveReader } from './read-archive.ts'
+
+const chunkBytes = 256 * 1024
 
 /** Options of {@link extractXenserverArchive}. */
 export interface ExtractOptions extends ArchiveLimits, CallOptions {
@@ -32,7 +34,7 @@ export interface ExtractedArchive {
 }
 
 /**
- * Unpacks a XenServer archive, a tar.gz of `0.vhd` (leaf), `1.vhd` … (base last), while it arrives. Only these
+ * Unpacks a XenServer archive, a tar.gz (or plain tar) of `0.vhd` (leaf), `1.vhd` … (base last), while it arrives. Only these
  * files leave it, as new files of mode 0600; afterwards every one of them was judged, and so was the chain.
  *
  * On any failure nothing of it is left in the folder. After a kill or a power cut there is the whole chain, or no
@@ -63,128 +65,92 @@ export async function extractXenserverArchive(
   }
 }
 
+/** @returns the files that were taken */
 async function unpack(
   source: string | AsyncIterable<Uint8Array>,
   writer: MemberWriter,
   limits: ResolvedLimits,
   { signal, onProgress }: CallOptions,
 ): Promise<ReadonlySet<string>> {
-  const total = typeof source === 'string' ? (await stat(source)).size : undefined
-  const admission = new Admission(limits)
-  let taken = false
-  // Only who unpacks an archive pays for the tar package.
-  const { TarReader } = await import('./read-tar.ts')
-  const reader = new TarReader({
-    async begin(member, offset) {
-      const fileName = admission.admit(member, offset)
-      taken = fileName !== undefined
-      if (fileName !== undefined) await writer.begin(fileName, member.size)
-    },
-    data: (bytes) => (taken ? writer.data(bytes) : Promise.resolve()),
-    end: () => (taken ? writer.end() : Promise.resolve()),
-  })
-  await gunzip(source, signal, async (bytes, compressedBytes, unpackedBytes) => {
-    if (unpackedBytes > ratioFloorBytes && unpackedBytes > compressedBytes * limits.maxCompressionRatio) {
-      throw new XenserverArchiveError({
-        rule: 'compression-ratio',
-        reason: 'it unpacks to far more than disks do',
-        found: `${unpackedBytes} bytes from ${compressedBytes}`,
-        accepted: `${limits.maxCompressionRatio} times its size`,
-        offset: unpackedBytes,
-      })
+  const file = typeof source === 'string' ? await openArchive(source) : undefined
+  const total = (await file?.stat())?.size
+  const input = file?.createReadStream({ autoClose: false, highWaterMark: chunkBytes }) ?? source
+  const reader = new ArchiveReader(limits, (member) => writer.open(member))
+  const unpacking = (async (): Promise<void> => {
+    let completed = 0
+    for await (const bytes of input as AsyncIterable<Uint8Array>) {
+      signal?.throwIfAborted()
+      completed += bytes.length
+      await reader.write(bytes)
+      onProgress?.({ stage: 'extract', completed, total, unit: 'bytes' })
     }
-    await reader.write(bytes)
-    onProgress?.({ stage: 'extract', completed: compressedBytes, total, unit: 'bytes' })
-  })
-  reader.end()
-  return admission.names
+    await reader.end()
+  })()
+  try {
+    // A source that hangs is left to itself: nobody waits for it.
+    await unlessAborted(unpacking, signal)
+    return reader.names
+  } finally {
+    await reader.close()
+    await file?.close()
+    signal?.throwIfAborted()
+  }
 }
 
-/** Says of each member whether it is taken. */
-class Admission {
-  /** Files that are taken. */
-  readonly names: Set<string> = new Set()
-  readonly #limits: ResolvedLimits
-  #members = 0
-  #leftBytes: number
-
-  constructor(limits: ResolvedLimits) {
-    this.#limits = limits
-    this.#leftBytes = limits.maxBytes
-  }
-
-  /**
-   * @returns the file that it becomes; undefined where it is left out
-   * @throws {XenserverArchiveError} for what no archive of XenServer has
-   */
-  admit({ type, path, size }: Pick<ReadEntry, 'type' | 'path' | 'size'>, offset: number): string | undefined {
-    this.#members += 1
-    const { maxMembers } = this.#limits
-    const refuse = (init: { rule: string; reason: string; found?: string; accepted?: string }): never => {
-      throw new XenserverArchiveError({ member: quoted(path), offset, ...init })
-    }
-    if (this.#members > maxMembers) {
-      refuse({ rule: 'member-count', reason: `the archive has more than ${maxMembers} entries` })
-    }
-    const name = judgeName(path)
-    if (name.action === 'refuse') {
-      throw new XenserverArchiveError({ member: quoted(path), offset, ...name.refusal })
-    }
-    const kind = judgeType(type, name.action === 'take')
-    if (kind !== undefined) throw new XenserverArchiveError({ member: quoted(path), offset, ...kind })
-    if (!Number.isSafeInteger(size) || size < 0) {
-      refuse({ rule: 'member-size', reason: 'its size is no number of bytes', found: String(size) })
-    }
-    if (size > this.#leftBytes) {
-      const found = `${size} bytes, ${this.#leftBytes} are left`
-      refuse({ rule: 'size-limit', reason: 'the archive unpacks to more than it may', found })
-    }
-    this.#leftBytes -= size
-    if (name.action !== 'take') return undefined
-    const fileName = `${name.index}.vhd`
-    if (this.names.has(fileName)) refuse({ rule: 'member-duplicate', reason: 'the archive has it twice' })
-    this.names.add(fileName)
-    return fileName
-  }
+async function openArchive(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if ((await file.stat()).isFile()) return file
+  await file.close()
+  throw new XenserverArchiveError({ rule: 'not-a-file', reason: 'it is not a regular file' })
 }
 
 async function judge(
   directory: string,
-  names: ReadonlySet<string>,
+  { size }: ReadonlySet<string>,
   limits: ResolvedLimits,
   pathOf: (name: string) => string,
 ): Promise<ExtractedArchive> {
-  const expected = [...names].map((_, index) => `${index}.vhd`)
-  const missing = expected.find((name) => !names.has(name))
-  if (names.size === 0 || missing === '0.vhd') {
-    throw new XenserverArchiveError({
-      rule: 'chain-empty',
-      reason: 'it has no 0.vhd',
-      accepted: '0.vhd, 1.vhd …',
+  const names = Array.from({ length: size }, (_, index) => `${index}.vhd`)
+  const chainJudge = new ChainJudge(limits)
+  let sizeBytes = 0
+  let virtualSizeBytes: number | undefined
+  for (const name of names) {
+    await withMember(pathOf(name), name, async (disk) => {
+      chainJudge.add(headOf(name, disk))
+      await chainJudge.judgeWhole(name, disk)
+      virtualSizeBytes ??= disk.sizeBytes
+      sizeBytes += disk.source.size
     })
   }
-  if (missing !== undefined) {
-    const reason = `it has no ${missing}, but a later one`
-    throw new XenserverArchiveError({ rule: 'chain-gap', reason, found: [...names].join(', ').slice(0, 200) })
-  }
-  const members: OpenMember[] = []
-  try {
-    for (const name of expected) members.push({ name, disk: await openMember(pathOf(name), name) })
-    const warnings = await judgeMembers(members, limits)
-    return {
-      chain: expected.map((name) => join(directory, name)),
-      sizeBytes: members.reduce((sum, { disk }) => sum + disk.source.size, 0),
-      virtualSizeBytes: members[0]?.disk.sizeBytes ?? 0,
-      warnings,
-    }
-  } finally {
-    await Promise.all(members.map(({ disk }) => disk.close()))
+  chainJudge.end()
+  return {
+    chain: names.map((name) => join(directory, name)),
+    sizeBytes,
+    virtualSizeBytes: virtualSizeBytes ?? 0,
+    warnings: chainJudge.warnings,
   }
 }
 
-async function openMember(path: string, name: string): Promise<OpenMember['disk']> {
+/** Opens a disk of the archive, and says of what is wrong with it which one it is. */
+export async function withMember(
+  path: string,
+  name: string,
+  act: (disk: OpenDisk) => Promise<void>,
+): Promise<void> {
+  await namingMember(name, async () => {
+    const disk = await openDisk(path)
+    try {
+      await act(disk)
+    } finally {
+      await disk.close()
+    }
+  })
+}
+
+/** @throws {XenserverArchiveError} for a {@link VhdError} */
+export async function namingMember<Result>(name: string, act: () => Promise<Result>): Promise<Result> {
   try {
-    return await openDisk(path)
+    return await act()
   } catch (error) {
     if (!(error instanceof VhdError)) throw error
     const { rule, reason, found, offset, accepted } = error

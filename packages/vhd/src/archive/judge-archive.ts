@@ -1,5 +1,10 @@
-import { maximumLocatorBytes, zeroUuid } from '@disk-image/disk/vhd'
-import type { OpenDisk } from '../chain/open-chain.ts'
+import {
+  type ChainDisk,
+  type DynamicLayout,
+  maximumLocatorBytes,
+  type VhdType,
+  zeroUuid,
+} from '@disk-image/disk/vhd'
 import { readLocators } from '../chain/parents.ts'
 import { XenserverArchiveError, type XenserverArchiveErrorInit } from '../errors.ts'
 import type { ResolvedLimits } from './limits.ts'
@@ -12,107 +17,119 @@ export interface ArchiveWarning {
   readonly found?: string | undefined
 }
 
-/** A member of the chain, open. */
-export interface OpenMember {
+/** What the head of a disk tells, before any of its blocks. */
+export interface MemberHead {
   readonly name: string
-  readonly disk: OpenDisk
+  readonly type: VhdType
+  readonly sizeBytes: number
+  readonly uniqueId: string
+  /** Absent of a fixed disk. */
+  readonly dynamic: Pick<DynamicLayout, 'header' | 'headerOffset'> | undefined
+}
+
+/** What a disk that was read as a whole has at its head. */
+export function headOf(name: string, { type, sizeBytes, layout }: ChainDisk): MemberHead {
+  if (type === 'raw' || layout === undefined) throw new RangeError('an archive has no raw disk')
+  return { name, type, sizeBytes, uniqueId: layout.found.footer.uniqueId, dynamic: layout.dynamic }
 }
 
 /**
- * Judges the disks of an archive, leaf first. Who belongs to whom is said by their names alone: what a disk
- * says about its parent's place is never followed, and where it names another place than the archive, the
+ * Judges the disks of an archive, leaf first, one after the other. Who belongs to whom is said by their names alone:
+ * what a disk says about its parent's place is never followed, and where it names another place than the archive, the
  * archive is refused.
- *
- * @throws {XenserverArchiveError}
  */
-export async function judgeMembers(
-  members: readonly OpenMember[],
-  limits: ResolvedLimits,
-): Promise<ArchiveWarning[]> {
-  const warnings: ArchiveWarning[] = []
-  const uuids = new Map<string, string>()
-  for (const [index, { name, disk }] of members.entries()) {
+export class ChainJudge {
+  /** What is odd, and no reason to refuse. */
+  readonly warnings: ArchiveWarning[] = []
+  readonly #limits: ResolvedLimits
+  readonly #names = new Map<string, string>()
+  #child: MemberHead | undefined
+
+  constructor(limits: ResolvedLimits) {
+    this.#limits = limits
+  }
+
+  /**
+   * Judges the next disk by its head, and whether it is the parent of the one before.
+   *
+   * @throws {XenserverArchiveError}
+   */
+  add(member: MemberHead): void {
+    const { name, uniqueId, sizeBytes, type, dynamic } = member
     const refuse = (init: Omit<XenserverArchiveErrorInit, 'member'>): never => {
       throw new XenserverArchiveError({ member: name, ...init })
     }
-    const footer = disk.layout?.found.footer
-    const uuid = footer?.uniqueId ?? zeroUuid
-    if (disk.sizeBytes > limits.maxVirtualSizeBytes) {
-      const found = `${disk.sizeBytes} bytes`
+    if (sizeBytes > this.#limits.maxVirtualSizeBytes) {
+      const found = `${sizeBytes} bytes`
       refuse({ rule: 'virtual-size', reason: 'its disk is larger than it may be', found, offset: 48 })
     }
-    for (const issue of disk.layout?.problems ?? []) {
-      if (issue.rule === 'footers-differ') refuse(issue)
-      warnings.push({ member: name, rule: issue.rule, reason: issue.reason, found: issue.found })
-    }
-    const twin = uuids.get(uuid)
+    const twin = this.#names.get(uniqueId)
     if (twin !== undefined) {
-      refuse({ rule: 'chain-loop', reason: `it has the same uuid as ${twin}`, found: uuid, offset: 68 })
+      refuse({ rule: 'chain-loop', reason: `it has the same uuid as ${twin}`, found: uniqueId, offset: 68 })
     }
-    uuids.set(uuid, name)
-    if (index > 0 && uuid === zeroUuid) {
-      refuse({
-        rule: 'zero-uuid',
-        reason: 'a parent without a uuid is taken for a raw disk',
-        found: uuid,
-        offset: 68,
-      })
+    this.#names.set(uniqueId, name)
+    if (this.#child !== undefined && uniqueId === zeroUuid) {
+      const reason = 'a parent without a uuid is taken for a raw disk'
+      refuse({ rule: 'zero-uuid', reason, found: uniqueId, offset: 68 })
     }
-    await judgeLocators({ name, disk })
-    const parent = members[index + 1]
-    if (parent === undefined) {
-      if (disk.type === 'differencing') {
-        refuse({ rule: 'chain-incomplete', reason: 'its parent is not in the archive', offset: 60 })
-      }
-      continue
+    if (this.#child !== undefined) this.#judgePair(this.#child, member)
+    const parentId = type === 'differencing' ? dynamic?.header.parentUniqueId : undefined
+    const younger = parentId === undefined ? undefined : this.#names.get(parentId)
+    if (younger !== undefined) {
+      const reason = `it says that its parent is ${younger}, which would be a loop`
+      const offset = (dynamic?.headerOffset ?? 0) + 40
+      refuse({ rule: 'chain-loop', reason, found: parentId, offset })
     }
-    judgePair({ name, disk }, parent, uuids, warnings)
+    this.#child = member
   }
-  return warnings
-}
 
-function judgePair(
-  { name, disk }: OpenMember,
-  parent: OpenMember,
-  uuids: ReadonlyMap<string, string>,
-  warnings: ArchiveWarning[],
-): void {
-  const dynamic = disk.layout?.dynamic
-  if (disk.type !== 'differencing' || dynamic === undefined) {
-    const reason = `it has no parent, but ${parent.name} follows`
+  /**
+   * Judges what else it says, when all of its metadata is there.
+   *
+   * @throws {XenserverArchiveError}
+   */
+  async judgeWhole(name: string, disk: ChainDisk): Promise<void> {
+    for (const { rule, reason, found } of disk.layout?.problems ?? []) {
+      this.warnings.push({ member: name, rule, reason, found })
+    }
+    await judgeLocators(name, disk)
+  }
+
+  /** @throws {XenserverArchiveError} where the last disk has a parent */
+  end(): void {
+    const last = this.#child
+    if (last?.type !== 'differencing') return
     throw new XenserverArchiveError({
-      member: name,
-      rule: 'chain-type',
-      reason,
-      found: disk.type,
+      member: last.name,
+      rule: 'chain-incomplete',
+      reason: 'its parent is not in the archive',
       offset: 60,
     })
   }
-  const expected = dynamic.header.parentUniqueId
-  const offset = dynamic.headerOffset + 40
-  const younger = uuids.get(expected)
-  if (younger !== undefined) {
-    const reason = `it says that its parent is ${younger}, which would be a loop`
-    throw new XenserverArchiveError({ member: name, rule: 'chain-loop', reason, found: expected, offset })
-  }
-  if (disk.sizeBytes < parent.disk.sizeBytes) {
-    throw new XenserverArchiveError({
-      member: name,
-      rule: 'child-smaller',
-      reason: `its disk is smaller than that of its parent ${parent.name}`,
-      found: `${disk.sizeBytes} bytes`,
-      accepted: `${parent.disk.sizeBytes} bytes or more`,
-      offset: 48,
-    })
-  }
-  const actual = parent.disk.layout?.found.footer.uniqueId
-  if (actual !== expected) {
+
+  #judgePair({ name, type, sizeBytes, dynamic }: MemberHead, parent: MemberHead): void {
+    if (type !== 'differencing' || dynamic === undefined) {
+      const reason = `it has no parent, but ${parent.name} follows`
+      throw new XenserverArchiveError({ member: name, rule: 'chain-type', reason, found: type, offset: 60 })
+    }
+    if (sizeBytes < parent.sizeBytes) {
+      throw new XenserverArchiveError({
+        member: name,
+        rule: 'child-smaller',
+        reason: `its disk is smaller than that of its parent ${parent.name}`,
+        found: `${sizeBytes} bytes`,
+        accepted: `${parent.sizeBytes} bytes or more`,
+        offset: 48,
+      })
+    }
+    const found = dynamic.header.parentUniqueId
+    if (parent.uniqueId === found) return
     const reason = `it was made on another disk than ${parent.name}`
-    warnings.push({ member: name, rule: 'parent-uuid', reason, found: expected })
+    this.warnings.push({ member: name, rule: 'parent-uuid', reason, found })
   }
 }
 
-async function judgeLocators({ name, disk }: OpenMember): Promise<void> {
+async function judgeLocators(name: string, disk: ChainDisk): Promise<void> {
   for (const { platform, path, lengthBytes, offset } of await readLocators(disk)) {
     if (lengthBytes === 0) continue
     const outside =

@@ -1,4 +1,5 @@
 import { printable, type Refusal } from '@disk-image/core'
+import type { TarEntry } from '@disk-image/disk'
 
 /** What a member's name says is to be done with it. */
 type NameVerdict =
@@ -22,6 +23,7 @@ export function judgeName(name: string): NameVerdict {
     action: 'refuse',
     refusal: { rule, reason, found: quoted(name), accepted: '0.vhd, 1.vhd …' },
   })
+  if (name === '') return refuse('tar-damaged', 'it has no name')
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\0-\x1f\x7f\\]/.test(name)) return refuse('member-name', 'its name has characters that no file needs')
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name))
@@ -31,24 +33,29 @@ export function judgeName(name: string): NameVerdict {
   return match === null ? { action: 'skip' } : { action: 'take', index: Number(match[1]) }
 }
 
-const refusals: ReadonlyMap<string, readonly [rule: string, reason: string]> = new Map([
-  ['Link', ['member-link', 'it is a hard link']],
-  ['SymbolicLink', ['member-link', 'it is a symbolic link']],
-  ['FIFO', ['member-device', 'it is a pipe']],
-  ['CharacterDevice', ['member-device', 'it is a device']],
-  ['BlockDevice', ['member-device', 'it is a device']],
-  ['SparseFile', ['member-sparse', 'it is a sparse file, which can be any size']],
-])
+const refusals: Readonly<Record<string, readonly [rule: string, reason: string]>> = {
+  1: ['member-link', 'it is a hard link'],
+  2: ['member-link', 'it is a symbolic link'],
+  3: ['member-device', 'it is a device'],
+  4: ['member-device', 'it is a device'],
+  6: ['member-device', 'it is a pipe'],
+}
 
 /** Judges what kind of file a member is: files, and folders that are not taken, are fine. */
-export function judgeType(type: string, taken: boolean): Refusal | undefined {
-  if (type === 'File' || type === 'OldFile') return undefined
-  if (type === 'Directory') {
-    return taken ? { rule: 'member-type', reason: 'it is a folder', accepted: 'a regular file' } : undefined
+export function judgeType(
+  { type, linkName, isSparse }: Pick<TarEntry, 'type' | 'linkName' | 'isSparse'>,
+  isTaken: boolean,
+): Refusal | undefined {
+  const accepted = 'a regular file'
+  if (isSparse) {
+    return { rule: 'member-sparse', reason: 'it is a sparse file, which can be any size', accepted }
   }
-  const [rule, reason] = refusals.get(type) ?? [
-    'member-type',
-    'it is of a kind that no archive of disks needs',
-  ]
-  return { rule, reason, found: type, accepted: 'a regular file' }
+  if (type === '5') {
+    return isTaken ? { rule: 'member-type', reason: 'it is a folder', accepted } : undefined
+  }
+  const isFile = type === '0' || type === '\0'
+  if (isFile && linkName === '') return undefined
+  if (isFile) return { rule: 'tar-damaged', reason: 'it is a file and leads to another one', accepted }
+  const [rule, reason] = refusals[type] ?? ['member-type', 'it is of a kind that no archive of disks needs']
+  return { rule, reason, found: `type ${JSON.stringify(type)}`, accepted }
 }

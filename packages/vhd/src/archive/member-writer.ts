@@ -1,10 +1,11 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { footerBytes, isUsable, parseVhdFooter } from '@disk-image/disk/vhd'
+import { type FooterFields, footerBytes, isUsable, parseVhdFooter } from '@disk-image/disk/vhd'
 import { XenserverArchiveError } from '../errors.ts'
 import { giveName, isThere, syncFolderOf, temporaryPathOf } from '../files/new-file.ts'
 import { createTarget, type FileTarget, writeWithHoles } from '../files/vhd-file.ts'
 import { largestFile, type ResolvedLimits } from './limits.ts'
+import type { ArchiveMember, DiskSink } from './read-archive.ts'
 
 /**
  * Writes one member after the other into a folder, under temporary names until all of them are judged, and takes all of
@@ -16,9 +17,7 @@ export class MemberWriter {
   readonly #durable: boolean
   readonly #temporary = new Map<string, string>()
   readonly #named: string[] = []
-  #current: { readonly name: string; readonly target: FileTarget; readonly size: number } | undefined
-  #written = 0
-  #head: Uint8Array = new Uint8Array()
+  #current: FileTarget | undefined
 
   constructor(directory: string, limits: ResolvedLimits, durable: boolean) {
     this.#directory = directory
@@ -27,35 +26,32 @@ export class MemberWriter {
   }
 
   /** @throws {XenserverArchiveError} rule `target-exists` */
-  async begin(name: string, size: number): Promise<void> {
+  async open(member: ArchiveMember): Promise<DiskSink> {
+    const { name } = member
     const path = join(this.#directory, name)
     if (await isThere(path)) throw existsError(name)
     const temporary = temporaryPathOf(path)
     const target = await createTarget(temporary)
     this.#temporary.set(name, temporary)
-    this.#current = { name, target, size }
-    this.#written = 0
-    this.#head = new Uint8Array()
-  }
-
-  async data(bytes: Uint8Array): Promise<void> {
-    const current = this.#current
-    if (current === undefined) return
-    if (this.#head.length < footerBytes) {
-      this.#head = Buffer.concat([this.#head, bytes.subarray(0, footerBytes - this.#head.length)])
-      if (this.#head.length === footerBytes) this.#judgeHead(current.name, current.size)
+    this.#current = target
+    let written = 0
+    let head: Uint8Array = new Uint8Array()
+    return {
+      write: async (bytes) => {
+        if (head.length < footerBytes) {
+          head = Buffer.concat([head, bytes.subarray(0, footerBytes - head.length)])
+          if (head.length === footerBytes) judgeMemberHead(member, parseVhdFooter(head), this.#limits)
+        }
+        await writeWithHoles(target, bytes, written)
+        written += bytes.length
+      },
+      end: async () => {
+        this.#current = undefined
+        await target.truncate(written)
+        if (this.#durable) await target.sync()
+        await target.close()
+      },
     }
-    await writeWithHoles(current.target, bytes, this.#written)
-    this.#written += bytes.length
-  }
-
-  async end(): Promise<void> {
-    const current = this.#current
-    if (current === undefined) return
-    this.#current = undefined
-    await current.target.truncate(this.#written)
-    if (this.#durable) await current.target.sync()
-    await current.target.close()
   }
 
   /** Where a member is until it has its name. */
@@ -86,36 +82,39 @@ export class MemberWriter {
 
   /** Removes everything that was made. */
   async undo(): Promise<void> {
-    await this.#current?.target.close()
+    await this.#current?.close()
     this.#current = undefined
     for (const path of [...this.#named.toReversed(), ...this.#temporary.values()])
       await rm(path, { force: true })
   }
+}
 
-  // A dynamic disk says at its start how large it is: a bomb is known before it is unpacked.
-  #judgeHead(member: string, size: number): void {
-    const head = parseVhdFooter(this.#head)
-    if (!isUsable(head)) return
-    const { currentSizeBytes } = head
-    if (currentSizeBytes > this.#limits.maxVirtualSizeBytes) {
-      throw new XenserverArchiveError({
-        member,
-        rule: 'virtual-size',
-        reason: 'its disk is larger than it may be',
-        found: `${currentSizeBytes} bytes`,
-        offset: 48,
-        accepted: `${this.#limits.maxVirtualSizeBytes} bytes`,
-      })
-    }
-    if (size > largestFile(currentSizeBytes)) {
-      throw new XenserverArchiveError({
-        member,
-        rule: 'member-size',
-        reason: 'the file is larger than its disk can make it',
-        found: `${size} bytes for a disk of ${currentSizeBytes}`,
-        offset: 48,
-      })
-    }
+/** A dynamic disk says at its start how large it is: a bomb is known before it is unpacked. */
+export function judgeMemberHead(
+  { name: member, sizeBytes }: ArchiveMember,
+  head: FooterFields,
+  { maxVirtualSizeBytes }: ResolvedLimits,
+): void {
+  if (!isUsable(head)) return
+  const { currentSizeBytes } = head
+  if (currentSizeBytes > maxVirtualSizeBytes) {
+    throw new XenserverArchiveError({
+      member,
+      rule: 'virtual-size',
+      reason: 'its disk is larger than it may be',
+      found: `${currentSizeBytes} bytes`,
+      offset: 48,
+      accepted: `${maxVirtualSizeBytes} bytes`,
+    })
+  }
+  if (sizeBytes > largestFile(currentSizeBytes)) {
+    throw new XenserverArchiveError({
+      member,
+      rule: 'member-size',
+      reason: 'the file is larger than its disk can make it',
+      found: `${sizeBytes} bytes for a disk of ${currentSizeBytes}`,
+      offset: 48,
+    })
   }
 }
 

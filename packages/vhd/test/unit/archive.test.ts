@@ -23,6 +23,7 @@ import {
   XenserverArchiveError,
   type ExtractOptions,
 } from '@disk-image/vhd'
+import { create } from 'tar'
 import { describe, expect, test, vi } from 'vitest'
 import { buildDisk, diskBytes, footerOf, pattern, sum, type DiskPlan } from '../helpers/build-vhd.ts'
 import { chainView } from '../helpers/model.ts'
@@ -143,6 +144,7 @@ describe('what is accepted', () => {
           { name: 'manifest', data: Buffer.alloc(0) },
         ]),
     ],
+    ['a plain tar', () => tar(good)],
     ['odd modes and owners', () => targz(good.map((entry) => ({ ...entry, mode: 0o4000 })))],
   ])('%s', async (_name, archive) => {
     const { chain, directory } = await extract(archive())
@@ -155,6 +157,18 @@ describe('what is accepted', () => {
     const hash = createHash('sha256')
     for await (const bytes of streamRaw(opened)) hash.update(bytes)
     expect(hash.digest('hex')).toBe(createHash('sha256').update(chainView(plans)).digest('hex'))
+  })
+
+  test.each([true, false])("what npm's tar packs, gzip %s", async (gzip) => {
+    const folder = temporaryDirectory()
+    for (const [index, disk] of [leaf, middle, base].entries())
+      writeFileSync(path.join(folder, `${index}.vhd`), disk)
+    for (const options of [{}, { portable: true }, { noPax: true }]) {
+      const file = path.join(temporaryDirectory(), 'image')
+      await create({ cwd: folder, file, gzip, ...options }, ['.'])
+      const { chain } = await extract(file)
+      expect(chain.map((one) => readFileSync(one))).toEqual([leaf, middle, base])
+    }
   })
 
   test('one disk, from a file', async () => {
@@ -343,7 +357,7 @@ const attacks: readonly Attack[] = [
     'member-type',
     () => targz([{ name: 'x', type: 'x', data: Buffer.alloc(2 ** 17, 0x41) }, single]),
   ],
-  ['no gzip', 'gzip-damaged', () => tar([single])],
+  ['no gzip', 'gzip-damaged', () => pattern('noise', 4)],
   ['gzip that stops', 'gzip-damaged', () => targz([single]).subarray(0, -100)],
   [
     'gzip with a wrong checksum',
