@@ -403,6 +403,36 @@ interface StreamPlanOptions {
   readonly fileBytes?: number | undefined;
 }
 
+interface TarEntry {
+  readonly name: string;
+  readonly type: string;
+  readonly storedBytes: number;
+  readonly linkName: string;
+  readonly isSparse: boolean;
+}
+
+interface TarHandler {
+  open(member: TarMember): Promise<MemberSink | undefined> | MemberSink | undefined;
+  refuse(reason: string, offset: number, problem: TarProblem): Error;
+  judge?(entry: TarEntry, offset: number): void;
+}
+
+interface TarMember {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly holeBytes: number;
+}
+
+type TarProblem = "damaged" | "attributes" | "size" | "sparse" | "kind" | "empty" | "cut" | "trailing";
+
+export declare class TarReader implements Envelope {
+  #private;
+  constructor(handler: TarHandler);
+  write(chunk: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+  close(): Promise<void>;
+}
+
 type UnpackedReceiver = (bytes: Uint8Array) => Promise<void>;
 
 interface UnwrappedImage {
@@ -680,6 +710,10 @@ export type {
   StreamDecoderResult,
   StreamPlan,
   StreamPlanOptions,
+  TarEntry,
+  TarHandler,
+  TarMember,
+  TarProblem,
   UnwrappedImage,
   UnwrapperOptions,
   VdiDisk,

@@ -9,6 +9,10 @@ import {
   Target,
 } from "@disk-image/core";
 
+import {
+  FileHandle,
+} from "node:fs/promises";
+
 interface Batmap {
   readonly headerOffset: number;
   readonly mapOffset: number;
@@ -47,11 +51,26 @@ export declare class ChainExtent {
   constructor(start: number, end: number, level: number | undefined, fileOffset: number, ended: boolean);
 }
 
+interface ChainPart {
+  readonly covered: CoveredSectors;
+  readonly keeps: boolean;
+  judge(disk: ChainDisk): Promise<void>;
+}
+
 type ChainReader = RandomAccessReader | RawReader;
 
 interface ChainRules {
   readonly checkParentIds?: boolean | undefined;
   readonly trustEndFooter?: boolean | undefined;
+}
+
+export declare class CoveredSectors {
+  #private;
+  readonly sizeBytes: number;
+  constructor(sizeBytes: number);
+  claim(bitmap: Uint8Array, start: number, end: number, keeps: boolean): void;
+  take(start: number, end: number, keeps: boolean): [from: number, to: number][];
+  isFree(start: number, end: number): boolean;
 }
 
 declare class DataMap {
@@ -65,10 +84,23 @@ declare class DataMap {
   runs(start?: number, end?: number): Generator<UnitRun, void, void>;
 }
 
+interface DecodeWorkers extends AsyncDisposable {
+  close(): Promise<void>;
+}
+
 interface DiskGeometry {
   readonly cylinders: number;
   readonly heads: number;
   readonly sectorsPerTrack: number;
+}
+
+interface DynamicHead {
+  readonly footer: VhdFooter;
+  readonly header: VhdHeader;
+  readonly headerOffset: number;
+  readonly headerBytes: Uint8Array;
+  readonly blockCount: number;
+  readonly bitmapBytes: number;
 }
 
 interface DynamicLayout {
@@ -181,6 +213,32 @@ interface SizedImage extends EncodedImage {
   readonly sizeBytes: number;
 }
 
+interface Spool {
+  readonly file: string | FileHandle;
+  readonly memoryBytes?: number | undefined;
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+}
+
+interface StreamDecoder {
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+  end(): Promise<StreamDecoderResult>;
+  close(): Promise<void>;
+}
+
+interface StreamDecoderOptions extends CallOptions {
+  readonly target: Pick<Target, "write" | "zero">;
+  readonly onSize?: ((sizeBytes: number | undefined) => Promise<void>) | undefined;
+  readonly spool: Spool;
+  readonly writeZeros?: boolean | undefined;
+  readonly workers?: number | DecodeWorkers | undefined;
+  readonly passphrase?: Uint8Array | undefined;
+}
+
+interface StreamDecoderResult {
+  readonly virtualSizeBytes: number;
+  readonly bytesWritten: number;
+}
+
 interface UnitRun {
   readonly first: number;
   readonly count: number;
@@ -217,6 +275,12 @@ interface VhdErrorInit extends Refusal {
 interface VhdFooter extends FooterFields {
   readonly problem: undefined;
   readonly type: VhdType;
+}
+
+interface VhdHead extends Layout {
+  readonly format: "vhd";
+  readonly sizeBytes: number;
+  readonly dynamic: DynamicHead | undefined;
 }
 
 interface VhdHeader {
@@ -315,6 +379,8 @@ export declare const maximumDiskBytes: number;
 
 export declare const maximumLocatorBytes = 16384;
 
+export declare function openDynamicVhdStream(head: DynamicHead, options: StreamDecoderOptions, chain?: ChainPart): Promise<StreamDecoder>;
+
 export declare function openVhd(reader: RandomAccessReader, options?: OpenDiskOptions): Promise<VhdDisk>;
 
 export declare function openVhdChain(readers: readonly ChainReader[], options?: OpenDiskOptions & ChainRules): Promise<Disk>;
@@ -322,6 +388,8 @@ export declare function openVhdChain(readers: readonly ChainReader[], options?: 
 export declare function parseUuid(text: string): Uint8Array;
 
 export declare function parseVhdFooter(given: Uint8Array): FooterFields;
+
+export declare function parseVhdHead(head: Uint8Array, mayHaveParent?: boolean): VhdHead;
 
 export declare function rawDisk(source: ByteSource): ChainDisk;
 
@@ -355,6 +423,11 @@ export declare function writeLocatorEntry(header: Uint8Array, entry: LocatorEntr
 
 export declare function writeParentName(header: Uint8Array, name: string): void;
 
+export declare function writeUncovered(disk: ChainDisk, [start, end]: readonly [start: number, end: number], { covered, keeps }: {
+  readonly covered: CoveredSectors;
+  readonly keeps: boolean;
+}, write: (bytes: Uint8Array, offset: number) => Promise<void>): Promise<void>;
+
 export declare const zeroUuid = "00000000-0000-0000-0000-000000000000";
 
 export type {
@@ -362,9 +435,12 @@ export type {
   BlockAllocator,
   ByteSource,
   ChainDisk,
+  ChainPart,
   ChainRules,
   DiskGeometry,
+  DynamicHead,
   DynamicLayout,
+  FooterFields,
   FooterOrigin,
   LocatorEntry,
   NewDisk,
@@ -374,6 +450,7 @@ export type {
   VhdDisk,
   VhdErrorInit,
   VhdFooter,
+  VhdHead,
   VhdIssue,
   VhdIssueSeverity,
   VhdLayout,

@@ -1,9 +1,11 @@
 import {
+  ByteSink,
   CallOptions,
   Disk,
   ImageError,
   RandomAccessReader,
   Refusal,
+  Target,
 } from "@disk-image/core";
 
 import {
@@ -30,6 +32,7 @@ import {
 } from "node:fs/promises";
 
 import {
+  MemberSink,
   VhdEncodeOptions,
 } from "@disk-image/disk";
 
@@ -82,6 +85,15 @@ interface DecodedLocator {
   readonly spaceBytes: number;
   readonly lengthBytes: number;
   readonly path: string | undefined;
+}
+
+interface DecodedXenserverArchive {
+  readonly virtualSizeBytes: number;
+  readonly warnings: readonly ArchiveWarning[];
+}
+
+interface DiskSink extends MemberSink {
+  end(): Promise<void>;
 }
 
 interface DynamicVhdOptions extends CallOptions, Pick<VhdEncodeOptions, "style"> {
@@ -216,6 +228,19 @@ interface XenserverArchiveErrorInit extends Refusal {
   readonly cause?: unknown;
 }
 
+interface XenserverDecoder extends ByteSink {
+  end(): Promise<DecodedXenserverArchive>;
+  close(): Promise<void>;
+}
+
+interface XenserverDecoderOptions extends ArchiveLimits, Pick<CallOptions, "signal"> {
+  readonly target: Pick<Target, "write" | "zero">;
+  readonly onSize: (sizeBytes: number) => Promise<void>;
+  readonly writeZeros?: boolean | undefined;
+  readonly folder: () => Promise<string>;
+  readonly inspect?: ((sink: DiskSink) => DiskSink) | undefined;
+}
+
 export declare function checkVhd(vhd: VhdSource, options?: ExamineOptions): Promise<void>;
 
 export declare function coalesceChain(vhdChain: readonly ChainFile[], options?: CoalesceOptions): Promise<string>;
@@ -249,6 +274,8 @@ export declare function isXenserverFormat(imageMeta: {
 
 export declare function openVhdChain(sources: ChainSource | readonly ChainSource[], rules?: ChainRules$1): Promise<Disk>;
 
+export declare function openXenserverDecoder(options: XenserverDecoderOptions): XenserverDecoder;
+
 export declare function repairVhd(path: string, { dryRun, assignUuid, signal }?: RepairOptions): Promise<RepairReport>;
 
 export declare function resizeVhd(vhdPath: string, sizeMiB: number, { signal, onProgress, exact }?: ResizeOptions): Promise<void>;
@@ -274,7 +301,9 @@ export {
   type CreateSnapshotOptions,
   type CreateVhdOptions,
   type DecodedLocator,
+  type DecodedXenserverArchive,
   type DiskGeometry,
+  type DiskSink,
   type DynamicVhdOptions,
   type ExamineOptions,
   type ExtractOptions,
@@ -302,5 +331,7 @@ export {
   type VhdType,
   type WriteDynamicOptions,
   type XenserverArchiveErrorInit,
+  type XenserverDecoder,
+  type XenserverDecoderOptions,
   geometryOf,
 };

@@ -3,6 +3,13 @@ export { geometryOf, VhdError } from '@disk-image/disk/vhd'
 export type { VhdErrorInit, VhdIssue, VhdIssueSeverity, VhdStyle, VhdType } from '@disk-image/disk/vhd'
 export { extractXenserverArchive, isXenserverFormat } from './archive/extract-xenserver-archive.ts'
 export type { ExtractedArchive, ExtractOptions } from './archive/extract-xenserver-archive.ts'
+export { openXenserverDecoder } from './archive/decode-xenserver-archive.ts'
+export type {
+  DecodedXenserverArchive,
+  XenserverDecoder,
+  XenserverDecoderOptions,
+} from './archive/decode-xenserver-archive.ts'
+export type { DiskSink } from './archive/read-archive.ts'
 export type { ArchiveWarning } from './archive/judge-archive.ts'
 export type { ArchiveLimits } from './archive/limits.ts'
 export { openVhdChain } from './chain/open-chain.ts'

@@ -27,7 +27,7 @@ export async function openBlockStream(
   openBlocks: OpenBlocks,
   options: StreamDecoderOptions,
 ): Promise<StreamDecoder> {
-  return new BlockStream(format, openBlocks, options, await SpooledBytes.open(options.spool))
+  return new BlockStream(format, openBlocks, options, new SpooledBytes(options.spool))
 }
 
 class BlockStream implements StreamDecoder {

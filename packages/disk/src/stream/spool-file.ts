@@ -47,29 +47,25 @@ export class SpoolFile implements AsyncDisposable {
 }
 
 /** As a rule header and tables are all that waits. */
-const usualMemoryBytes = 4 * MiB
+export const spoolMemoryBytes: number = 4 * MiB
 
 /** A spool that takes the bytes of a stream in their order, and reads what it took. */
 export class SpooledBytes implements AsyncDisposable {
   readonly #spool: Spool
-  readonly #file: SpoolFile
+  /** Opened when it is read first: what fits into memory makes none. */
+  #file: Promise<SpoolFile> | undefined
   readonly #kept: { readonly offset: number; readonly bytes: Uint8Array }[] = []
   #keptBytes = 0
   /** Bytes from here on are in the file. */
   #fileStart = 0
   #isFull = false
 
-  private constructor(spool: Spool, file: SpoolFile) {
+  constructor(spool: Spool) {
     this.#spool = spool
-    this.#file = file
-  }
-
-  static async open(spool: Spool): Promise<SpooledBytes> {
-    return new SpooledBytes(spool, await SpoolFile.open(spool.file))
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
-    const { memoryBytes = usualMemoryBytes } = this.#spool
+    const { memoryBytes = spoolMemoryBytes } = this.#spool
     this.#isFull ||= this.#keptBytes + bytes.length > memoryBytes
     if (this.#isFull) return this.#spool.write(bytes, offset)
     this.#kept.push({ offset, bytes: Uint8Array.from(bytes) })
@@ -91,7 +87,9 @@ export class SpooledBytes implements AsyncDisposable {
       bytes.set(part, start - offset)
       at = start + part.length
     }
-    if (at < offset + bytes.length) await this.#file.readFully(bytes.subarray(at - offset), at)
+    if (at >= offset + bytes.length) return
+    this.#file ??= SpoolFile.open(this.#spool.file)
+    await (await this.#file).readFully(bytes.subarray(at - offset), at)
   }
 
   /** The first kept part that ends behind an offset. */
@@ -107,7 +105,8 @@ export class SpooledBytes implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file[Symbol.asyncDispose]()
+    const file = await this.#file?.catch(() => undefined)
+    await file?.[Symbol.asyncDispose]()
   }
 }
 

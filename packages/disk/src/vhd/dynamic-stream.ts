@@ -1,43 +1,48 @@
-import { InvalidError, type Layout, type Refusal } from '@disk-image/core'
+import { InvalidError } from '@disk-image/core'
 import { SpooledBytes } from '../stream/spool-file.ts'
 import type { StreamDecoder, StreamDecoderOptions, StreamDecoderResult } from '../stream/stream-decoder.ts'
-import { cutExtents, diskOf } from './chain-disk.ts'
-import {
-  footerBytes,
-  roundUp,
-  sectorBytes,
-  latin1,
-  judgeVhdFooter,
-  parseVhdFooter,
-  type VhdFooter,
-} from './footer.ts'
+import { type ChainDisk, cutExtents, diskOf } from './chain-disk.ts'
+import { type CoveredSectors, writeExtents, writeUncovered } from './covered-sectors.ts'
+import { footerBytes, sectorBytes } from './footer.ts'
 import type { VhdLayout } from './layout.ts'
 import { createChainDisk, requireWhole } from './open-vhd.ts'
 import { readVhdLayout } from './read-layout.ts'
 import { judgeTable, parseTable, sortedIndexes, unallocated } from './table.ts'
 import { VhdError } from '../errors.ts'
-import { headerBytes, parseVhdHeader, type VhdHeader } from './header.ts'
+import { MetadataRanges } from './metadata-ranges.ts'
+import type { DynamicHead } from './vhd-head.ts'
 
-/** More written extents than these in one part are written together, in a copy that has zeros between them. */
-const mostExtents = 4
+/** What is asked of a disk of a chain, whose disks come leaf first. */
+export interface ChainPart {
+  /** What its children have written. */
+  readonly covered: CoveredSectors
+  /** Whether a parent may follow. */
+  readonly keeps: boolean
+  /** Is shown the disk at its end, of which only the metadata can be read. What it throws ends the decoding. */
+  judge(disk: ChainDisk): Promise<void>
+}
 
 /**
- * Decodes a dynamic VHD while it comes. Everything up to the end of its block table is spooled, and what is no block;
- * blocks behind the table go straight to their places, without the sectors that their bitmaps say are not there.
+ * Decodes a dynamic VHD while it comes. Everything up to the end of its block table is spooled, and the metadata behind
+ * it; blocks behind the table go straight to their places, without the sectors that their bitmaps say are not there.
  *
  * At the end the spool holds the metadata, and the reader of whole files judges it as it would the file's.
+ *
+ * @param chain for a disk of a chain: what its children have stays as it is
  */
 export async function openDynamicVhdStream(
   head: DynamicHead,
   options: StreamDecoderOptions,
+  chain?: ChainPart,
 ): Promise<StreamDecoder> {
-  return new DynamicVhdStream(head, options, await SpooledBytes.open(options.spool))
+  return new DynamicVhdStream(head, options, new SpooledBytes(options.spool), chain)
 }
 
 class DynamicVhdStream implements StreamDecoder {
   readonly #head: DynamicHead
   readonly #options: StreamDecoderOptions
   readonly #spool: SpooledBytes
+  readonly #chain: ChainPart | undefined
   readonly #tableEnd: number
   readonly #blockBytes: number
   /** The table, as much of it as has come. */
@@ -50,8 +55,8 @@ class DynamicVhdStream implements StreamDecoder {
   #cursor = 0
   /** Of the block at the cursor. */
   readonly #bitmap: Uint8Array
-  /** Where the header of a batmap would be, which is looked at in the end even where a block lies over it. */
-  readonly #batmapOffset: number
+  /** What is read of the file in the end, even where a block lies over it: locators, and a batmap. */
+  readonly #metadata: MetadataRanges
   /** The last bytes that came. */
   #tail: Uint8Array = new Uint8Array()
   #nextOffset = 0
@@ -61,15 +66,21 @@ class DynamicVhdStream implements StreamDecoder {
   #failure: { readonly error: unknown } | undefined
   #isClosed = false
 
-  constructor(head: DynamicHead, options: StreamDecoderOptions, spool: SpooledBytes) {
+  constructor(
+    head: DynamicHead,
+    options: StreamDecoderOptions,
+    spool: SpooledBytes,
+    chain: ChainPart | undefined,
+  ) {
     const { header, blockCount, bitmapBytes } = head
+    this.#chain = chain
     this.#head = head
     this.#options = options
     this.#spool = spool
     this.#blockBytes = header.blockSizeBytes
     this.#tableBytes = new Uint8Array(blockCount * 4)
     this.#tableEnd = header.tableOffset + this.#tableBytes.length
-    this.#batmapOffset = roundUp(header.tableOffset + header.maximumEntries * 4, sectorBytes)
+    this.#metadata = new MetadataRanges(head, this.#tableEnd)
     this.#bitmap = new Uint8Array(bitmapBytes)
   }
 
@@ -93,6 +104,9 @@ class DynamicVhdStream implements StreamDecoder {
       for (let done = 0; done < chunk.length;) {
         done += this.#takePart(chunk.subarray(done), offset + done, writes)
       }
+      for (const [start, end] of this.#metadata.take(chunk, offset)) {
+        writes.push(this.#spool.write(chunk.subarray(start - offset, end - offset), start))
+      }
     } catch (error) {
       this.#failure ??= { error }
     }
@@ -112,33 +126,34 @@ class DynamicVhdStream implements StreamDecoder {
 
   /** Takes bytes of one kind. @returns how many */
   #takePart(bytes: Uint8Array, at: number, writes: Promise<void>[]): number {
-    const spool = (end: number): number => {
-      const part = bytes.subarray(0, end - at)
-      writes.push(this.#spool.write(part, at))
-      return part.length
-    }
     if (this.#table === undefined) {
-      const length = spool(Math.max(this.#tableEnd, at + 1))
-      this.#keepTable(bytes.subarray(0, length), at)
-      return length
+      const part = bytes.subarray(0, Math.max(this.#tableEnd, at + 1) - at)
+      writes.push(this.#spool.write(part, at))
+      this.#keepTable(part, at)
+      return part.length
     }
     const block = this.#blocks[this.#cursor]
     const start = block === undefined ? Infinity : (this.#table[block] as number) * sectorBytes
-    if (block === undefined || at < start) return spool(start)
+    // What is no block is metadata, or nothing.
+    if (block === undefined || at < start) return Math.min(bytes.length, start - at)
     const dataStart = start + this.#bitmap.length
     const dataEnd = dataStart + this.#blockBytes
     const part = bytes.subarray(0, (at < dataStart ? dataStart : dataEnd) - at)
-    this.#spoolBatmapHeader(part, at, writes)
-    if (at < dataStart) this.#bitmap.set(part, at - start)
-    else this.#writeData(part, block, at - dataStart, writes)
+    if (at < dataStart) {
+      this.#bitmap.set(part, at - start)
+      if (at + part.length === dataStart) this.#claim(block)
+    } else this.#writeData(part, block, at - dataStart, writes)
     if (at + part.length === dataEnd) this.#cursor += 1
     return part.length
   }
 
-  #spoolBatmapHeader(part: Uint8Array, at: number, writes: Promise<void>[]): void {
-    const start = Math.max(at, this.#batmapOffset)
-    const end = Math.min(at + part.length, this.#batmapOffset + sectorBytes)
-    if (start < end) writes.push(this.#spool.write(part.subarray(start - at, end - at), start))
+  /** Takes those sectors out of the bitmap that a child has. */
+  #claim(block: number): void {
+    if (this.#chain === undefined) return
+    const { covered, keeps } = this.#chain
+    const start = block * this.#blockBytes
+    const end = Math.min(start + this.#blockBytes, this.#head.footer.currentSizeBytes)
+    covered.claim(this.#bitmap, start, end, keeps)
   }
 
   #keepTable(bytes: Uint8Array, at: number): void {
@@ -174,16 +189,15 @@ class DynamicVhdStream implements StreamDecoder {
     cutExtents(this.#bitmap, start, end, blockStart, 0, (from, to, place) => {
       if (place !== undefined) extents.push([from, to])
     })
-    const { writeZeros = false } = this.#options
+    const write = (part: Uint8Array, at: number): Promise<void> => this.#write(part, at)
     const written = extents.reduce((sum, [from, to]) => sum + to - from, 0)
-    const isWhole = written === end - start
-    if (extents.length > mostExtents || (writeZeros && !isWhole)) {
-      const copy = new Uint8Array(end - start)
-      for (const [from, to] of extents) copy.set(bytes.subarray(from - start, to - start), from - start)
-      writes.push(this.#write(copy, start))
+    if (this.#options.writeZeros !== true || written === end - start) {
+      writes.push(...writeExtents(bytes, start, extents, this.#chain?.covered, write))
       return
     }
-    for (const [from, to] of extents) writes.push(this.#write(bytes.subarray(from - start, to - start), from))
+    const copy = new Uint8Array(end - start)
+    for (const [from, to] of extents) copy.set(bytes.subarray(from - start, to - start), from - start)
+    writes.push(write(copy, start))
   }
 
   async #write(bytes: Uint8Array, offset: number): Promise<void> {
@@ -200,6 +214,7 @@ class DynamicVhdStream implements StreamDecoder {
       this.#throwIfStopped()
       await this.#spool.write(this.#tail, this.#nextOffset - this.#tail.length)
       const layout = await this.#judgeWhole()
+      await this.#chain?.judge(diskOf(this.#source, layout))
       await this.#copyEarly(layout)
       if (this.#options.writeZeros === true) await this.#zeroOthers(layout)
       this.#throwIfStopped()
@@ -220,21 +235,27 @@ class DynamicVhdStream implements StreamDecoder {
   async #judgeWhole(): Promise<VhdLayout> {
     const layout = await readVhdLayout(this.#source)
     // A footer at the end of another type has no copy at the start.
-    if (layout.kind !== 'dynamic' || layout.sizeBytes !== this.#head.footer.currentSizeBytes) {
+    const { type, currentSizeBytes } = this.#head.footer
+    if (layout.kind !== type || layout.sizeBytes !== currentSizeBytes) {
       const reason = 'the footer and its copy at the start differ, so readers would see different disks'
       throw new VhdError({ rule: 'footers-differ', reason, offset: this.#nextOffset - footerBytes })
     }
-    requireWhole(layout)
+    if (this.#chain === undefined) requireWhole(layout)
     return layout
   }
 
   /** Blocks that came before the table told whose they are: all of each is in the spool. */
   async #copyEarly(layout: VhdLayout): Promise<void> {
-    const disk = createChainDisk([diskOf(this.#source, layout)], this.#options.signal)
+    const early = diskOf(this.#source, layout)
+    const disk = createChainDisk([early], this.#options.signal)
     for (const block of this.#blocks.subarray(0, this.#earlyBlocks)) {
       this.#throwIfStopped()
       const offset = block * this.#blockBytes
-      await this.#write(await disk.read(offset, this.#blockBytes), offset)
+      if (this.#chain === undefined) await this.#write(await disk.read(offset, this.#blockBytes), offset)
+      else {
+        const range = [offset, offset + this.#blockBytes] as const
+        await writeUncovered(early, range, this.#chain, (bytes, at) => this.#write(bytes, at))
+      }
     }
   }
 
@@ -263,62 +284,4 @@ class DynamicVhdStream implements StreamDecoder {
     await this.#placed
     await this.#spool[Symbol.asyncDispose]()
   }
-}
-
-/** What the head of a VHD tells that comes as a stream. */
-export interface VhdHead extends Layout {
-  readonly format: 'vhd'
-  /** Bytes of the disk; 0 where only the end tells, which is so of a fixed disk. */
-  readonly sizeBytes: number
-  /** Absent of a fixed disk, which has no mark at its head, and where there is a problem. */
-  readonly dynamic: DynamicHead | undefined
-}
-
-/** Where a dynamic disk has its table and blocks. */
-interface DynamicHead {
-  readonly footer: VhdFooter
-  readonly header: VhdHeader
-  readonly headerOffset: number
-  readonly headerBytes: Uint8Array
-  readonly blockCount: number
-  readonly bitmapBytes: number
-}
-
-/**
- * Reads the head of an image that is said to be a VHD. What does not begin with a footer is a fixed disk, or none, which
- * its end tells.
- *
- * @param head the first MiB, or all of a shorter image
- */
-export function parseVhdHead(head: Uint8Array): VhdHead {
-  const base = { format: 'vhd', sizeBytes: 0, dynamic: undefined } as const
-  if (latin1(head, 0, 8) !== 'conectix') return Object.freeze({ ...base, problems: [] })
-  const footer = parseVhdFooter(head)
-  const problems: Refusal[] = judgeVhdFooter(footer, 0)
-  if (footer.type !== 'dynamic') {
-    const reason = 'only a dynamic disk that has no parent begins with a footer and can be read alone'
-    problems.push({ rule: 'footer-type', reason, offset: 60, found: footer.type ?? `${footer.typeNumber}` })
-  }
-  const offset = footer.headerOffset ?? Number.MAX_SAFE_INTEGER
-  if (offset + headerBytes > head.length) {
-    const reason = 'the header of the dynamic disk is not in the first MiB'
-    problems.push({ rule: 'header-offset', reason, offset: 16, found: `${offset}` })
-    return Object.freeze({ ...base, problems })
-  }
-  const bytes = head.slice(offset, offset + headerBytes)
-  const place = { offset: footer.dataOffset, diskBytes: footer.currentSize }
-  const { header, blockCount, bitmapBytes, ...judged } = parseVhdHeader(bytes, place)
-  problems.push(...judged.problems)
-  if (problems.length > 0 || header === undefined || blockCount === undefined) {
-    return Object.freeze({ ...base, problems })
-  }
-  const dynamic = {
-    footer: footer as VhdFooter,
-    header,
-    headerOffset: offset,
-    headerBytes: bytes,
-    blockCount,
-    bitmapBytes,
-  }
-  return Object.freeze({ ...base, sizeBytes: footer.currentSizeBytes, dynamic, problems })
 }

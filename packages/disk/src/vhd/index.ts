@@ -10,6 +10,9 @@ export {
   type ChainDisk,
   type ChainRules,
 } from './chain-disk.ts'
+export { CoveredSectors, writeUncovered } from './covered-sectors.ts'
+export { type ChainPart, openDynamicVhdStream } from './dynamic-stream.ts'
+export { type DynamicHead, parseVhdHead, type VhdHead } from './vhd-head.ts'
 export {
   batmapBytes,
   examineLayout,

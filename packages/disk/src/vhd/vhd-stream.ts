@@ -6,8 +6,11 @@ import {
   type StreamDecoderResult,
   type StreamFormat,
 } from '../stream/stream-decoder.ts'
-import { openDynamicVhdStream, parseVhdHead, type VhdHead } from './dynamic-stream.ts'
+import { spoolMemoryBytes } from '../stream/spool-file.ts'
+import { openDynamicVhdStream } from './dynamic-stream.ts'
+import { parseVhdHead, type VhdHead } from './vhd-head.ts'
 import { footerBytes, judgeFixedSize, judgeSize } from './footer.ts'
+import { mostSpooledBytes } from './metadata-ranges.ts'
 import { findFooter } from './read-layout.ts'
 import { VhdError } from '../errors.ts'
 
@@ -18,9 +21,10 @@ const pageBytes = 4096
 export const vhdStream: StreamFormat<VhdHead> = {
   plan(head, options) {
     const plan = planLayout(parseVhdHead(head), options)
-    return plan.supported && plan.layout.dynamic === undefined
-      ? { ...plan, sizeBytes: undefined, spools: false }
-      : plan
+    if (!plan.supported) return plan
+    const { dynamic } = plan.layout
+    if (dynamic === undefined) return { ...plan, sizeBytes: undefined, spools: false }
+    return { ...plan, spools: mostSpooledBytes(dynamic) > spoolMemoryBytes }
   },
   async open({ problems: [problem], sizeBytes, dynamic }, options) {
     if (problem !== undefined) throw new VhdError(problem)

@@ -28,7 +28,7 @@ export async function openGrainStream(
   openBlocks: OpenBlocks,
   options: StreamDecoderOptions,
 ): Promise<StreamDecoder> {
-  return new GrainStream(layout, openBlocks, options, await SpooledBytes.open(options.spool))
+  return new GrainStream(layout, openBlocks, options, new SpooledBytes(options.spool))
 }
 
 class GrainStream implements StreamDecoder {

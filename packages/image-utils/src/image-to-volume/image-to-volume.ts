@@ -201,7 +201,7 @@ async function receive(services: Services, jobs: readonly Job[], cleanup: Cleanu
     if (expected.needsQemuImg) await checkQemuImg(services, job.call.signal)
     if (job.container === 'archive') return await receiveUnwrapped(services, jobs, cleanup)
     if (job.heldPath !== undefined) return [await receiveHeldImage(services, job, job.heldPath)]
-    if (job.container === 'xenserver') return [await receiveXenserverImage(services, job, cleanup)]
+    if (job.container === 'xenserver') return [await receiveXenserverImage(services, job, expected, cleanup)]
     return [await receiveImage(services, job, expected, cleanup)]
   } catch (error) {
     throw withImageId(job.imageId, error)

@@ -32,6 +32,7 @@ const layouts = {
   vmdk: { format: 'vmdk', sizeBytes: 40 * MiB, streams: false, reads: true },
   streamedVmdk: { format: 'vmdk', sizeBytes: 40 * MiB, streams: true, reads: true },
   vhd: { format: 'vpc', sizeBytes: 40 * MiB, streams: false, reads: true },
+  streamedVhd: { format: 'vpc', sizeBytes: undefined, streams: true, reads: true },
   fixedVhd: { format: 'vpc', sizeBytes: undefined, streams: true, reads: true, spools: false },
   luks: { format: 'luks', sizeBytes: undefined, streams: false, reads: false },
   /** With its passphrase, for a raw volume. */
@@ -86,7 +87,11 @@ const rows: readonly (readonly [keyof typeof layouts, Row])[] = [
   ['qcow2', { target: { writesZeros: true }, takes: 'decode: download verify', temporary: 10 * MiB }],
   ['qcow2', { source: there, takes: 'read: write', temporary: 0 }],
   ['vmdk', { takes: 'read: download verify write', temporary: 10 * MiB }],
-  ['vhd', { container: 'xenserver', takes: 'read: download verify write', temporary: 10 * MiB }],
+  ['streamedVhd', { container: 'xenserver', takes: 'decode: download verify', temporary: 10 * MiB }],
+  [
+    'streamedVhd',
+    { container: 'xenserver', source: first, takes: 'read: download verify write', temporary: 10 * MiB },
+  ],
   ['vmdk', { source: there, target: { lengthBytes: GiB }, takes: 'read: write', temporary: 0 }],
   // Cinder's functions ask qemu-img all the same, about the whole file.
   [

@@ -130,7 +130,7 @@ function chooseKind(
     const isOurs = isReadByUs(layout.format ?? '') || (isLonger(layout, target) && layout.reads)
     return isOurs ? 'lay-out' : 'convert'
   }
-  const mayStream = !source.inFile && !source.verifyFirst && container !== 'xenserver' && layout.streams
+  const mayStream = !source.inFile && !source.verifyFirst && layout.streams
   if (mayStream && layout.format === 'raw') return 'stream'
   // Cinder's functions ask qemu-img about the whole file.
   if (mayStream && target.inOrder !== true && !asksAsCinder(source, layout)) return 'decode'

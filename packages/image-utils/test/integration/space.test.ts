@@ -178,13 +178,22 @@ describe('the conversion folder has no room', () => {
     const imageId = await work.add(archive, { disk_format: 'vhd', container_format: 'ovf' })
     const volume = work.file('volume')
     for (const imageService of [work.store, unsized()]) {
-      await expectNoRoom(imageUtils.imageToVolume({ imageId, volume, imageService }), small, false)
+      const request = { imageId, volume, imageService, verifyBeforeWrite: true }
+      await expectNoRoom(imageUtils.imageToVolume(request), small, false)
     }
     await expectNoRoom(imageUtils.replaceXenserverImageWithCoalescedVhd(archive), small, false)
     await mkdir(`${small}/target`)
     await expectNoRoom(imageUtils.extractTargz(archive, `${small}/target`), small, false)
     await tool('rm', '-r', `${small}/target`)
     await expect(stat(volume)).rejects.toThrow('ENOENT')
+    expect(await readdir(small)).toEqual([])
+    // In one pass nothing waits of a leaf, but a parent that comes before it.
+    await imageUtils.imageToVolume({ imageId, volume })
+    await tool('cmp', raw, volume)
+    await tool('cp', disk, work.file('1.vhd'))
+    await tool('tar', '-czf', archive, '-C', work.directory, '1.vhd', '0.vhd')
+    const other = await work.add(archive, { disk_format: 'vhd', container_format: 'ovf' })
+    await expectNoRoom(imageUtils.imageToVolume({ imageId: other, volume }), small, false)
     expect(await readdir(small)).toEqual([])
   })
 

@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { buildDisk, diskBytes, type DiskPlan, pattern } from '../../../vhd/test/helpers/build-vhd.ts'
 import { chainView } from '../../../vhd/test/helpers/model.ts'
-import { type TarEntry, targz } from '../../../vhd/test/helpers/tar.ts'
+import { tar, type TarEntry, targz } from '../../../vhd/test/helpers/tar.ts'
 import { createImageUtils, ImageError, type ImageUtils, InvalidError } from '../../src/index.ts'
 import { createWorkspace, tool, type Workspace } from './support.ts'
 
@@ -88,6 +88,57 @@ describe('an archive with a chain', () => {
       size: 2,
     })
     await expect(asked).rejects.toThrow("doesn't fit in a volume of size 2GB")
+  })
+})
+
+describe('onto a raw volume', () => {
+  test.each([
+    ['gzip', targz(good)],
+    ['plain', tar(good)],
+  ])('it is decoded while it comes, leaf first, without a temporary file: %s', async (_name, archive) => {
+    const nowhere = createImageUtils(
+      { imageService: work.store },
+      { imageConversionDir: work.file('not-there') },
+    )
+    const request = { imageId: await add(archive), volume: work.file('volume') }
+    expect((await nowhere.imageToVolume(request)).bytesWritten).toBe(3 * 40 * 512)
+    expect((await readFile(request.volume)).equals(view)).toBe(true)
+  })
+
+  test.each([
+    ['in another order', { disableSparse: false }, good.toReversed()],
+    ['with every byte', { disableSparse: true }, good],
+    ['with every byte, in another order', { disableSparse: true }, [2, 0, 1].map((at) => good[at] ?? {})],
+    ['verified before', { verifyBeforeWrite: true }, good],
+  ] as const)('over what was there: %s', async (_name, options, entries) => {
+    const volume = work.file('volume')
+    await writeFile(volume, Buffer.alloc(view.length + 4096, 0x55))
+    const imageId = await add(targz(entries as TarEntry[]))
+    await imageUtils.imageToVolume({ ...options, imageId, volume })
+    const written = await readFile(volume)
+    expect(written.subarray(0, view.length).equals(view)).toBe(true)
+  })
+
+  test('another parent than was noted is in the report', async () => {
+    const stranger = diskBytes(buildDisk(plan('differencing', 'a', 'd')))
+    const imageId = await add(targz([{ name: '0.vhd', data: stranger }, ...good.slice(1)]))
+    for (const verifyBeforeWrite of [false, true]) {
+      const request = { imageId, volume: work.file('volume'), verifyBeforeWrite }
+      const { warnings } = await imageUtils.imageToVolume(request)
+      expect(warnings).toMatchObject([{ rule: 'parent-uuid' }])
+    }
+  })
+
+  test.each([
+    ['a base that is missing', () => targz(good.slice(0, 2)), undefined],
+    ['a cut archive', () => tar(good).subarray(0, -200_000), undefined],
+    ['another digest', () => targz(good), [{ algorithm: 'sha256', value: '0'.repeat(64) }]],
+  ] as const)('nothing is left on it after a failure at the end: %s', async (_name, archive, checksums) => {
+    const volume = work.file('volume')
+    await writeFile(volume, Buffer.alloc(2 ** 20, 0x55))
+    const asked = imageUtils.imageToVolume({ imageId: await add(archive()), volume, checksums })
+    await expect(asked).rejects.toBeInstanceOf(ImageError)
+    expect((await readFile(volume)).every((byte) => byte === 0)).toBe(true)
   })
 })
 

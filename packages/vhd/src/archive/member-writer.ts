@@ -80,6 +80,12 @@ export class MemberWriter {
     if (this.#durable) await syncFolderOf(join(this.#directory, names[0] ?? ''))
   }
 
+  /** Removes a member that has no name yet. */
+  async remove(name: string): Promise<void> {
+    await rm(this.temporaryPathOf(name), { force: true })
+    this.#temporary.delete(name)
+  }
+
   /** Removes everything that was made. */
   async undo(): Promise<void> {
     await this.#current?.close()

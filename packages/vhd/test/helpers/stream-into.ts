@@ -36,6 +36,7 @@ export async function streamInto(image: Uint8Array, { chunks, writeZeros }: Feed
     spool: {
       file: spool,
       write: async (chunk, offset) => {
+        if (plan.spools === false) throw new Error('nothing has to wait')
         if (offset + chunk.length > image.length) throw new Error('more is spooled than has come')
         await spool.write(chunk, 0, chunk.length, offset)
       },
