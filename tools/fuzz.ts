@@ -30,6 +30,8 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   'vhd-damaged': ['vhd:unit', 'unit/damaged'],
   'vhd-crash': ['vhd:unit', 'unit/crash'],
   cuts: ['sources:integration', 'integration/url'],
+  faults: 'packages/image-utils/test/worst-day/faults.ts',
+  soak: 'packages/image-utils/test/worst-day/soak.ts',
 }
 const testPart = 'tools/fuzz-tests.ts'
 const longestTurnSeconds = 60

@@ -67,7 +67,7 @@ export class DiskChangedError extends ImageError {
   readonly code = 'DISK_CHANGED'
   readonly kind = 'failed'
 
-  /** @param offset byte of the disk */
+  /** @param offset byte of the disk, or of its file */
   constructor(reason: string, offset: number) {
     super({ message: `The disk changed while it was read: ${reason} (at byte ${offset}).` })
   }

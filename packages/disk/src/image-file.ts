@@ -1,6 +1,6 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { allocateBuffer, readFullyFrom } from '@disk-image/io'
-import { refuse } from './errors.ts'
+import { DiskChangedError, refuse } from './errors.ts'
 import { viewOf } from './layouts/fields.ts'
 
 /** An image file whose bytes are read only where the file has them. */
@@ -64,7 +64,7 @@ export class ImageFile {
     if (read === bytes.length) return
     // Of a file that still came the end was not known.
     this.requireInside(offset, bytes.length, what)
-    throw new Error('the image file became shorter')
+    throw new DiskChangedError('its file became shorter', offset)
   }
 }
 

@@ -1,3 +1,4 @@
+export { closeAll } from './files/close-all.ts'
 export { readFully, readFullyFrom } from './files/read.ts'
 export { isZero, RateLimiter, SparseSink, splitAtZeros, writeFully, writeSparsely } from './files/write.ts'
 export type { SparseSinkOptions } from './files/write.ts'

@@ -1,3 +1,7 @@
+export { settle, surplus, takeCensus } from './census.ts'
+export type { Census } from './census.ts'
+export { faultKinds, newTally, tryEveryCall } from './every-call.ts'
+export type { FaultKind, Finding, Tally, Tried, TryOptions } from './every-call.ts'
 export { startCeph } from './ceph.ts'
 export type { RunningCeph } from './ceph.ts'
 export { makeEncryptedImage } from './encrypted-image.ts'

@@ -1,7 +1,7 @@
 import type { RandomAccessReader } from '@disk-image/core'
 import { ClusterInflater, inflateSlackBytes } from '../stream/inflate-cluster.ts'
 import type { CipherPool } from '../luks/cipher-pool.ts'
-import { refuseQcow2, Qcow2DecodeError } from '../errors.ts'
+import { DiskChangedError, refuseQcow2, Qcow2DecodeError } from '../errors.ts'
 import { bytesPerL2Table, type Qcow2Layout } from './layout.ts'
 import { type ClusterEntry, lastByteInside, type TableVisitor, visitL2Table } from './tables.ts'
 import { unlockContainer } from '../luks/open-luks.ts'
@@ -185,7 +185,7 @@ export class DiskReader {
   async #readFully(offset: number, length: number): Promise<Uint8Array> {
     if (length === 0) return new Uint8Array(0)
     const bytes = await this.#file.read(offset, length)
-    if (bytes.byteLength !== length) throw new Error('the qcow2 file is shorter than was said')
+    if (bytes.byteLength !== length) throw new DiskChangedError('its file became shorter', offset)
     return bytes
   }
 }

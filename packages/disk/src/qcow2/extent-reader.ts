@@ -1,7 +1,7 @@
 import type { SpoolFile } from '../stream/spool-file.ts'
 import type { WorkerShare } from '../stream/decode-workers.ts'
 import type { CompressedRanges } from './claims.ts'
-import { Qcow2DecodeError } from '../errors.ts'
+import { DiskChangedError, Qcow2DecodeError } from '../errors.ts'
 import type { GuestExtent } from './extents.ts'
 import type { Qcow2Layout } from './layout.ts'
 
@@ -52,6 +52,9 @@ export class ExtentReader {
       throw new Qcow2DecodeError({ rule: 'qcow2-compressed-data', reason, offset })
     }
     if (reply.kind === 'failed') {
+      if (reply.code === 'DISK_CHANGED') {
+        throw new DiskChangedError('its file became shorter', parts[0]?.hostOffset ?? 0)
+      }
       throw Object.assign(new Error(reply.message), reply.code === undefined ? {} : { code: reply.code })
     }
     for (const [index, { hostOffset }] of parts.entries()) {

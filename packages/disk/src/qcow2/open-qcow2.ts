@@ -13,7 +13,7 @@ import { requireReadable } from './plan-qcow2.ts'
 import { layoutHeadBytes } from '../layouts/fields.ts'
 import type { StreamPlanOptions } from '../stream/stream-decoder.ts'
 import { parseQcow2 } from './layout.ts'
-import { refuseQcow2 } from '../errors.ts'
+import { DiskChangedError, refuseQcow2 } from '../errors.ts'
 
 /** Options of {@link openQcow2}. */
 export interface OpenQcow2Options extends StreamPlanOptions {
@@ -96,7 +96,7 @@ function tableReader(reader: RandomAccessReader): TableReader {
   const read = async (offset: number, length: number, table: string): Promise<Uint8Array> => {
     await requireInside(offset, length, table)
     const bytes = await reader.read(offset, length)
-    if (bytes.byteLength !== length) throw new Error('the qcow2 file is shorter than was said')
+    if (bytes.byteLength !== length) throw new DiskChangedError('its file became shorter', offset)
     return bytes
   }
   return { read, requireInside }

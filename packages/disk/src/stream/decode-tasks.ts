@@ -141,7 +141,7 @@ function readFully(descriptor: number, bytes: Uint8Array, offset: number): void 
   let done = 0
   while (done < bytes.byteLength) {
     const count = readSync(descriptor, bytes, done, bytes.byteLength - done, offset + done)
-    if (count === 0) throw new Error('the qcow2 file is shorter than was said')
+    if (count === 0) throw Object.assign(new Error('the file became shorter'), { code: 'DISK_CHANGED' })
     done += count
   }
 }

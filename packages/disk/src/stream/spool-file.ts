@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { InvalidError, MiB, type RandomAccessReader } from '@disk-image/core'
 import { readFully } from '@disk-image/io'
+import { DiskChangedError } from '../errors.ts'
 import type { Spool } from './stream-decoder.ts'
 
 /** The file of a spool, or a whole image, read at any place from any thread. */
@@ -38,7 +39,7 @@ export class SpoolFile implements AsyncDisposable {
   /** Fills memory with bytes that were all written before. */
   async readFully(bytes: Uint8Array, offset: number): Promise<void> {
     const read = await readFully(this.#handle, bytes, offset)
-    if (read < bytes.byteLength) throw new Error('the image file is shorter than was said')
+    if (read < bytes.byteLength) throw new DiskChangedError('its file became shorter', offset)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -80,7 +80,8 @@ export async function heldFile(
     open: (flags = constants.O_RDONLY) => open(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY),
     stamp: () => stamp(path),
     [Symbol.asyncDispose]: () => {
-      closed ??= handle.close()
+      // Nothing was written through it that could be lost.
+      closed ??= handle.close().catch(() => undefined)
       return closed
     },
   }

@@ -67,7 +67,10 @@ export function createTemporaryFiles(options: { readonly directory: string }): T
     const file = newPath(fileOptions)
     await make(async () => {
       const handle = await open(file, 'wx', 0o600)
-      await handle.close()
+      await handle.close().catch(async (error: unknown) => {
+        await rm(file, { force: true })
+        throw error
+      })
     })
     return file
   }

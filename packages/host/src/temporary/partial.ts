@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
+import { closeAll } from '@disk-image/io'
 import { newTemporaryName } from './create-temporary-files.ts'
 import { removeLeftovers } from './leftovers.ts'
 import { type KeptPart, type PartOf, recordNameOf, recordOf, takePart } from './part-record.ts'
@@ -66,7 +67,7 @@ export async function preparePartial(
   try {
     if (find !== undefined) kept = await takePart(base, prefix, find)
   } catch (error) {
-    await handle?.close()
+    await handle?.close().catch(() => undefined)
     throw error
   }
   await removeLeftovers({ directory: base, prefix, suffix }).catch(() => [])
@@ -112,8 +113,7 @@ export async function preparePartial(
     },
     async close() {
       isClosed = true
-      await kept?.handle.close()
-      await handle?.close()
+      await closeAll(kept?.handle, handle)
     },
   }
   return Object.freeze(partial)
@@ -139,8 +139,8 @@ function beginningOf(name: string): string {
 async function usable(handle: FileHandle | undefined): Promise<string | undefined> {
   if (handle === undefined) return undefined
   const name = `/proc/${process.pid}/fd/${handle.fd}`
-  const [same, found] = await Promise.all([handle.stat(), stat(name).catch(() => undefined)])
-  return found?.ino === same.ino && found.dev === same.dev ? name : undefined
+  const [same, found] = await Promise.all([handle.stat(), stat(name)]).catch(() => [])
+  return same !== undefined && found?.ino === same.ino && found.dev === same.dev ? name : undefined
 }
 
 const cannotLink = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES'])

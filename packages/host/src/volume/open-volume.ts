@@ -8,6 +8,7 @@ import { createProcessRunner } from '../process/create-process-runner.ts'
 import { VolumeAccessError } from '../errors.ts'
 import { blockDeviceSize } from '../files/block-device.ts'
 import { fileKind, isHeldPath } from '../files/hold-file.ts'
+import { spaceError } from '../files/space.ts'
 import { type Partial, preparePartial } from '../temporary/partial.ts'
 import type { PartOf } from '../temporary/part-record.ts'
 import { type Place, resolvePlace } from './place.ts'
@@ -89,9 +90,9 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
       temporary,
     })
   } catch (error) {
-    await handle.close()
+    await handle.close().catch(() => undefined)
     await partial?.discard()
-    await partial?.close()
+    await partial?.close().catch(() => undefined)
     throw error
   }
 }
@@ -113,7 +114,7 @@ async function openHandle(
 ): Promise<Opened> {
   const { runner = createProcessRunner(), signal } = options
   try {
-    const own = await openOwn(path.resolve(name), place, partial)
+    const own = await openOwn(path.resolve(name), place, partial, options)
     return { place, handle: own, own, runner }
   } catch (error) {
     if (options.asRoot !== true || place.found === undefined || !isForbidden(error)) throw error
@@ -165,6 +166,7 @@ async function openOwn(
   shown: string,
   { path: file, found }: Place,
   partial: Partial | undefined,
+  options: Pick<OpenVolumeOptions, 'imageId' | 'sizeBytes'>,
 ): Promise<FileHandle> {
   // On a device O_EXCL without O_CREAT is refused while a file system or another volume has it.
   const exclusive = found?.isBlockDevice() === true ? constants.O_EXCL : 0
@@ -173,17 +175,22 @@ async function openOwn(
   try {
     return await (partial === undefined ? open(file, flags) : partial.create())
   } catch (error) {
-    await partial?.close()
-    throw accessError(shown, error)
+    await partial?.close().catch(() => undefined)
+    const need = { path: shown, neededBytes: options.sizeBytes, imageId: options.imageId }
+    throw (await spaceError(error, need)) ?? accessError(shown, error)
   }
 }
+
+/** Another try may succeed: the name is not to blame. */
+const ofTheSystem = new Set(['EAGAIN', 'EINTR', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE', 'ETIMEDOUT'])
 
 function isForbidden(error: unknown): boolean {
   const { cause } = error as { readonly cause?: NodeJS.ErrnoException }
   return cause?.code === 'EACCES' || cause?.code === 'EPERM'
 }
 
-function accessError(file: string, error: unknown): InvalidError | VolumeAccessError {
+/** What is wrong about a name; a fault of the system stays what it is. */
+function accessError(file: string, error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   const reasons: Readonly<Record<string, string>> = {
     EACCES: 'this user may not read and write it',
@@ -197,5 +204,6 @@ function accessError(file: string, error: unknown): InvalidError | VolumeAccessE
   if (code === 'ENOENT') {
     return new InvalidError({ reason: `${file} can't be made: its folder does not exist`, cause: error })
   }
+  if (ofTheSystem.has(code ?? '')) return error
   return new InvalidError({ reason: `${file} can't be opened: ${message}`, cause: error })
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { open, statfs, type FileHandle } from 'node:fs/promises'
 import { formatBytes, ImageTooBigError, InvalidError, type Target, KiB } from '@disk-image/core'
-import { writeFully, isPageAligned, pageBytes } from '@disk-image/io'
+import { closeAll, writeFully, isPageAligned, pageBytes } from '@disk-image/io'
 import type { PartOf } from '../temporary/part-record.ts'
 import type { Partial } from '../temporary/partial.ts'
 import { BackgroundSync, DirectIoGovernor } from './disk-speed.ts'
@@ -153,7 +153,7 @@ export class OpenedVolume implements Volume {
       await this.#writeHeld(sizeBytes)
     })
     await check?.(partial?.path ?? path)
-    await partial?.publish({ durable })
+    await this.#withSpace(sizeBytes, async () => partial?.publish({ durable }))
     this.#isCommitted = true
   }
 
@@ -267,9 +267,7 @@ export class OpenedVolume implements Volume {
   async #close(): Promise<void> {
     await this.abandon()
     await this.#background?.settle().catch(() => undefined)
-    await this.#direct?.close()
-    await this.#handle.close()
-    await this.#init.partial?.close()
+    await closeAll(this.#direct, this.#handle, this.#init.partial)
   }
 }
 

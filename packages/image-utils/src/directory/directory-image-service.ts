@@ -26,6 +26,7 @@ import {
   type UploadOptions,
   type UploadSource,
 } from '@disk-image/core'
+import { spaceError } from '@disk-image/host'
 import { transferVerified } from '@disk-image/io'
 import { readFileInChunks } from '../files/file-chunks.ts'
 import { removePartials, storeData, entryOfStore, Sidecar } from './sidecar.ts'
@@ -121,12 +122,12 @@ export class DirectoryImageService implements ImageService {
       updated_at: now,
       properties: { ...metadata.properties },
     }
-    await this.#sidecar.write(record)
-    if (options.data === undefined) return record
     try {
-      return await this.upload(context, id, options.data, options)
+      await this.#sidecar.write(record)
+      return options.data === undefined ? record : await this.upload(context, id, options.data, options)
     } catch (error) {
-      await this.#sidecar.remove(id)
+      // What failed is what the caller hears of, whether or not something stays.
+      await this.#sidecar.remove(id).catch(() => undefined)
       throw error
     }
   }
@@ -247,10 +248,12 @@ export class DirectoryImageService implements ImageService {
 }
 
 /** Names what is in the folder's place: a file, a pipe, a link to nothing. */
-function noFolder(directory: string): (error: unknown) => never {
-  return (error) => {
+function noFolder(directory: string): (error: unknown) => Promise<never> {
+  return async (error) => {
     const { code = '' } = error as NodeJS.ErrnoException
-    if (!['EEXIST', 'ENOTDIR', 'ENOENT'].includes(code)) throw error
+    if (!['EEXIST', 'ENOTDIR', 'ENOENT'].includes(code)) {
+      throw (await spaceError(error, { path: directory })) ?? error
+    }
     throw new InvalidError({ reason: `The image folder ${directory} is no folder.`, cause: error })
   }
 }

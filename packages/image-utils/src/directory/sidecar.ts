@@ -56,8 +56,9 @@ export class Sidecar {
   /** Replaces the record in one step: a reader sees the old one or the new one. */
   async write(record: ImageRecord): Promise<void> {
     const file = this.recordPath(record.id)
-    const partial = await createPartial(file)
+    let partial: PartialFile | undefined
     try {
+      partial = await createPartial(file)
       try {
         await partial.handle.writeFile(`${JSON.stringify(record, null, 2)}\n`)
         await partial.handle.sync()
@@ -66,8 +67,8 @@ export class Sidecar {
       }
       await replaceWith(partial, file)
     } catch (error) {
-      await rm(partial.path, { force: true })
-      throw error
+      if (partial !== undefined) await rm(partial.path, { force: true }).catch(() => undefined)
+      throw (await spaceError(error, { path: file, imageId: record.id })) ?? error
     }
   }
 
@@ -174,7 +175,7 @@ export async function storeData(
     await replaceWith(partial, file)
     return { size, os_hash_algo: 'sha512', os_hash_value: digest }
   } catch (error) {
-    if (partial !== undefined) await rm(partial.path, { force: true })
+    if (partial !== undefined) await rm(partial.path, { force: true }).catch(() => undefined)
     throw (
       (await spaceError(error, {
         path: file,

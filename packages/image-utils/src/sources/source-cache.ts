@@ -1,4 +1,4 @@
-import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -8,6 +8,7 @@ import {
   type DownloadOptions,
   type DownloadReport,
   ImageDownloadFailedError,
+  ImageError,
   type Logger,
   type OverlappedSink,
   type Source,
@@ -76,15 +77,33 @@ async function download(
     .update(identity)
     .digest('hex')
     .slice(0, 40)
+  const found = await findOrBegin(cache, key, options).catch((error: unknown) => {
+    if (ImageError.is(error) || options.signal?.aborted === true) throw error
+    return { error }
+  })
+  if ('entry' in found) return readEntry(found.entry, stored, sink, options)
+  if ('partial' in found) return keepEntry({ ...found, stored, cache, key, logger }, sink, options)
+  logger.warn(notKept, found)
+  return stored.download(sink, options)
+}
+
+const notKept = 'A download was not kept in the cache'
+
+/** What is kept, open; or else a file to put the bytes into, once nobody else downloads them. */
+async function findOrBegin(
+  cache: SourceCacheOptions,
+  key: string,
+  { signal }: DownloadOptions,
+): Promise<{ readonly entry: Entry } | Begun> {
   await preparePrivateFolder(cache.directory, 'folder of the cache')
   for (;;) {
-    options.signal?.throwIfAborted()
+    signal?.throwIfAborted()
     const entry = await findEntry(cache, key)
-    if (entry !== undefined) return readEntry(entry, stored, sink, options)
-    const partial = await beginEntry(cache, key)
-    if (partial !== undefined) return keepEntry(partial, { stored, cache, key, logger }, sink, options)
+    if (entry !== undefined) return { entry }
+    const begun = await beginEntry(cache, key)
+    if (begun !== undefined) return begun
     // Whoever downloads it has it soon, or gives it up.
-    await delay(200, undefined, { signal: options.signal })
+    await delay(200, undefined, { signal })
   }
 }
 
@@ -118,25 +137,33 @@ export function knownIdentity(
 
 interface Entry {
   readonly path: string
+  readonly handle: FileHandle
   readonly checksum: Checksum
+}
+
+interface Begun {
+  readonly partial: string
+  readonly handle: FileHandle
 }
 
 async function findEntry({ directory }: SourceCacheOptions, key: string): Promise<Entry | undefined> {
   for (const name of await readdir(directory)) {
     const [, found, algorithm = '', value = ''] = /^([\da-f]{40})\.(\w+)-([\da-f]+)\.data$/.exec(name) ?? []
-    if (found === key) return { path: path.join(directory, name), checksum: { algorithm, value } }
+    if (found !== key) continue
+    const file = path.join(directory, name)
+    const handle = await open(file, 'r').catch(undefinedWhereMissing)
+    if (handle !== undefined) return { path: file, handle, checksum: { algorithm, value } }
   }
   return undefined
 }
 
 /** Reads what is kept. It stays readable until its end, also where it is removed meanwhile. */
 async function readEntry(
-  { path: file, checksum }: Entry,
+  { path: file, handle, checksum }: Entry,
   stored: Source,
   sink: ByteSink,
   options: DownloadOptions,
 ): Promise<DownloadReport> {
-  const handle = await open(file, 'r')
   try {
     await utimes(file, new Date(), new Date()).catch(() => undefined)
     const { size } = await handle.stat()
@@ -159,7 +186,7 @@ async function readEntry(
     }
   } catch (error) {
     // It is not what it was: the next one downloads it again. Where only the target is full, it stays.
-    if (error instanceof ImageDownloadFailedError) await rm(file, { force: true })
+    if (error instanceof ImageDownloadFailedError) await rm(file, { force: true }).catch(() => undefined)
     throw error
   } finally {
     await handle.close()
@@ -167,7 +194,7 @@ async function readEntry(
 }
 
 /** @returns where to put the bytes; undefined while somebody else downloads them */
-async function beginEntry({ directory }: SourceCacheOptions, key: string): Promise<string | undefined> {
+async function beginEntry({ directory }: SourceCacheOptions, key: string): Promise<Begun | undefined> {
   const prefix = `${key}.`
   await removeLeftovers({ directory, prefix, suffix: partialSuffix })
   const others = async (): Promise<string[]> => {
@@ -184,14 +211,29 @@ async function beginEntry({ directory }: SourceCacheOptions, key: string): Promi
   if ((await others()).length > 0) return undefined
   const own = newTemporaryName({ prefix, suffix: partialSuffix })
   const file = path.join(directory, own)
-  await (await open(file, 'wx', 0o600)).close()
-  // Of two that began at the same moment one goes on.
-  if ((await others()).every((name) => name >= own)) return file
-  await rm(file, { force: true })
+  const handle = await open(file, 'wx+', 0o600)
+  try {
+    // Of two that began at the same moment one goes on.
+    if ((await others()).every((name) => name >= own)) return { partial: file, handle }
+  } catch (error) {
+    await giveUp(handle, file)
+    throw error
+  }
+  await giveUp(handle, file)
   return undefined
 }
 
-interface Keeping {
+/** Nothing is lost with it. */
+async function giveUp(handle: FileHandle, file: string): Promise<void> {
+  await handle.close().catch(() => undefined)
+  await rm(file, { force: true }).catch(() => undefined)
+}
+
+function undefinedWhereMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+}
+
+interface Keeping extends Begun {
   readonly stored: Source
   readonly cache: SourceCacheOptions
   readonly key: string
@@ -200,12 +242,10 @@ interface Keeping {
 
 /** Downloads, and keeps what was downloaded where all of it was right. That it can't be kept fails nothing. */
 async function keepEntry(
-  partial: string,
-  { stored, cache, key, logger }: Keeping,
+  { partial, handle, stored, cache, key, logger }: Keeping,
   sink: ByteSink | OverlappedSink,
   options: DownloadOptions,
 ): Promise<DownloadReport> {
-  const handle = await open(partial, 'r+')
   try {
     const target = {
       write: (bytes: Uint8Array, offset: number) => writeFully(handle, bytes, offset),
@@ -225,20 +265,21 @@ async function keepEntry(
     }
     const report = await stored.download(both(sink, keep), options)
     const { hash } = report
-    if (failure !== undefined) logger.warn('A download was not kept in the cache', { error: failure })
-    else if (hash !== undefined) {
-      await handle.truncate(copy.offset)
-      await handle.datasync()
-      await rename(
-        partial,
-        path.join(cache.directory, `${key}.${hash.algorithm}-${hash.value}${entrySuffix}`),
-      )
-      await makeRoom(cache, key)
+    try {
+      if (failure !== undefined) throw failure
+      if (hash !== undefined) {
+        await handle.truncate(copy.offset)
+        await handle.datasync()
+        const name = `${key}.${hash.algorithm}-${hash.value}${entrySuffix}`
+        await rename(partial, path.join(cache.directory, name))
+        await makeRoom(cache, key)
+      }
+    } catch (error) {
+      logger.warn(notKept, { error })
     }
     return report
   } finally {
-    await handle.close()
-    await rm(partial, { force: true })
+    await giveUp(handle, partial)
   }
 }
 

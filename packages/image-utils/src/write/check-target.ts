@@ -29,7 +29,8 @@ async function checkFolder(folder: string): Promise<void> {
   if (found === undefined || !found.isDirectory()) {
     throw new InvalidError({ reason: `There is no folder ${folder} to make the destination in.` })
   }
-  await access(folder, constants.W_OK | constants.X_OK).catch((cause: unknown) => {
+  await access(folder, constants.W_OK | constants.X_OK).catch((cause: NodeJS.ErrnoException) => {
+    if (!['EACCES', 'EPERM', 'EROFS'].includes(cause.code ?? '')) throw cause
     throw new InvalidError({ reason: `No file can be made in ${folder}: it is not writable.`, cause })
   })
 }
