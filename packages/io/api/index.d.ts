@@ -67,6 +67,10 @@ interface ChunkExtent {
   readonly zero: boolean;
 }
 
+interface Closable {
+  close(): Promise<unknown>;
+}
+
 type ExpectedImage = Pick<ImageRecord, "id" | "size" | "os_hash_algo" | "os_hash_value" | "checksum">;
 
 interface HashJob {
@@ -240,6 +244,8 @@ export declare function allocatePageMemory(bytes: number): PageMemory;
 export declare function allocatePagePieces(count: number, bytes: number): Uint8Array[];
 
 export declare function allocateSharedBuffer(bytes: number): Uint8Array;
+
+export declare function closeAll(...open: readonly (Closable | undefined)[]): Promise<void>;
 
 declare const crcs: {
   readonly crc32: 8;
