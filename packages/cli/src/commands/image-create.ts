@@ -6,7 +6,7 @@ import { UsageError } from '../usage-error.ts'
 import { openStream, openUploadFile } from './file-source.ts'
 import { lookUpChecksums, openWord, readManner, readSourceWord, type SourceFlags } from './open-word.ts'
 import { sendSource } from './upload.ts'
-import { checkDiskFormat, isInspected, type JudgeFlags, judgeUpload } from './judge-upload.ts'
+import { checkDiskFormat, isInspected, isWrappedFile, type JudgeFlags, judgeUpload } from './judge-upload.ts'
 import { takeBack, takeStoreId, withoutStoreId } from './new-image.ts'
 
 /** Flags of `image create`. */
@@ -42,7 +42,8 @@ export async function createImage(session: Session, flags: CreateFlags & GlobalF
   const isStream = word.kind === 'file' && (await openStream(session, flags.file)) !== undefined
   const { checksum = [], limitRate, disk } = flags
   const isWatched = checksum.length > 0 || limitRate !== undefined || disk !== undefined
-  if (word.kind !== 'file' || isStream || isWatched) {
+  const isElsewhere = word.kind !== 'file' || isStream || isWatched
+  if (isElsewhere || (isInspected(flags) && (await isWrappedFile(session, flags.file, word.path)))) {
     await createFromSource(session, flags, flags.file, storeId)
     return
   }

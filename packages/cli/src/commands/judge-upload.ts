@@ -3,6 +3,8 @@ import { ImageUnacceptableError, toQemuFormat } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
+import { holdOperand } from './file-source.ts'
+import { openWord } from './open-word.ts'
 
 /** Flags of a command that makes an image of a file. */
 export interface JudgeFlags {
@@ -64,6 +66,19 @@ export function checkDiskFormat(flags: JudgeFlags): void {
       ? `Say with --disk-format FORMAT what is inside of the container (${containerFormat}).`
       : 'Without an inspection, say with --disk-format FORMAT what the file is.',
   )
+}
+
+/**
+ * Whether a local file is wrapped in what is opened on the way into an image, as of a source from elsewhere. A block
+ * device is a volume, whatever its guest wrote at its start.
+ */
+export async function isWrappedFile(session: Session, word: string, path: string): Promise<boolean> {
+  await using held = await holdOperand(session, path)
+  if (held.kind !== 'file') return false
+  const imageUtils = await session.imageUtils()
+  // What can't be read here is read through the root helper, or refused by the upload itself.
+  await using source = await openWord(session, imageUtils, word, { bare: 'file' }).catch(() => undefined)
+  return source?.containerFormat !== undefined
 }
 
 /**

@@ -22,7 +22,7 @@ import {
   withDiskOption,
   withSourceOptions,
 } from './open-word.ts'
-import { refuseArchive, withArchiveOption } from './judge-upload.ts'
+import { isWrappedFile, refuseArchive, withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { withoutStoreId, takeStoreId, takeBack } from './new-image.ts'
 import { collectProperty, knownFormat, operand } from './values.ts'
@@ -43,7 +43,7 @@ interface UploadFlags extends SourceFlags {
 
 const notes = `
 With --name an image is made, and removed again if the upload fails; with --image an image without data is
-filled. What comes from elsewhere than a file or block device is unpacked on its way; so is a file with --disk. The id is what is printed. With --glance or --cloud, --store ID names a store of that Glance.
+filled. What is compressed, an archive or an OVA is unpacked on its way; not with --volume-format, and never a block device. The id is what is printed. With --glance or --cloud, --store ID names a store of that Glance.
 
 Examples:
   $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2
@@ -111,7 +111,8 @@ async function upload(
   const word = await readSourceWord(given, 'file')
   const isStream = word.kind === 'file' && (await openStream(session, given)) !== undefined
   const isWatched = (flags.checksum ?? []).length > 0 || flags.disk !== undefined
-  if (word.kind !== 'file' || isStream || isWatched) {
+  const isElsewhere = word.kind !== 'file' || isStream || isWatched
+  if (isElsewhere || (flags.volumeFormat === undefined && (await isWrappedFile(session, given, word.path)))) {
     await uploadSource(session, flags, given, storeId)
     return
   }

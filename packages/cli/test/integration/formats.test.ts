@@ -113,14 +113,18 @@ test.each([
       ['convert', 'file', 'out', '--from', 'iso', '--to', 'raw'],
       ['convert', 'file', 'out', '--from', found, '--to', 'raw'],
     ]
-    const commands = [
-      // What is compressed is opened there.
-      ...(found === 'zip' ? conversions : []),
-      ['upload', 'file', '--name', 'a', '--volume-format', 'qcow2'],
+    const images = [
       ['upload', 'file', '--name', 'a'],
       ['upload', 'file', '--name', 'a', '--disk-format', 'qcow2'],
       ['image', 'create', '--name', 'a', '--file', 'file'],
       ['image', 'create', '--name', 'a', '--file', 'file', '--disk-format', 'raw'],
+    ]
+    const commands = [
+      // What is compressed is opened there.
+      ...(found === 'zip' ? [...conversions, ...images] : []),
+      ['upload', 'file', '--name', 'a', '--volume-format', 'qcow2'],
+      ['upload', 'file', '--name', 'a', '--volume-format', 'raw'],
+      ['upload', 'file', '--name', 'a', '--volume-format', 'raw', '--disk-format', 'qcow2'],
     ]
     for (const argv of commands) {
       const answer = await bench.json<{ error?: Record<string, unknown> }>([

@@ -1,9 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { link, open, readdir, readFile, rm, stat } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { link, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { requireTool, startGlance, startRegistry } from '@disk-image/testing'
+import S3rver from 's3rver'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startCommand } from '../helpers/command.ts'
 import { openWorkbench, type Workbench } from '../helpers/run-command.ts'
@@ -51,9 +55,17 @@ const unfinished = async (bench: Workbench): Promise<string[]> =>
   (await readdir(bench.folder)).filter((name) => name.endsWith('.partial'))
 
 /** Fetches until a part is on the disk, and is killed. @returns the part's name */
-async function killInTheMiddle(bench: Workbench, words: readonly string[], url = web.url): Promise<string> {
+async function killInTheMiddle(
+  bench: Workbench,
+  words: readonly string[],
+  url = web.url,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<string> {
   Object.assign(web, { stops: true, etag: '"one"', data: disk })
-  const { child, ended } = startCommand(['fetch', url, 'out.raw', ...words], { cwd: bench.folder })
+  const { child, ended } = startCommand(['fetch', url, 'out.raw', ...words], {
+    cwd: bench.folder,
+    environment,
+  })
   const isRecorded = async (): Promise<boolean> =>
     (await unfinished(bench)).some((name) => name.includes('part-record'))
   for (let tries = 0; tries < 200 && !(await isRecorded()); tries += 1) await delay(50)
@@ -65,6 +77,57 @@ async function killInTheMiddle(bench: Workbench, words: readonly string[], url =
   expect(await readFile(bench.path(record), 'utf8')).not.toMatch(/secret|127\.0/)
   Object.assign(web, { stops: false, asked: [] })
   return names.find((name) => name !== record) ?? ''
+}
+
+/** A relay before a real server, which stops in the middle of what is long, and says what was asked of that. */
+async function startRelay(target: string): Promise<AsyncDisposable & { readonly url: string }> {
+  const relay = createServer((incoming, outgoing) => {
+    const { method, headers, url = '/' } = incoming
+    const onward = request(new URL(url, target), { method, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
+      const isData = method === 'GET' && Number(answer.headers['content-length']) > MiB
+      if (isData) web.asked.push(headers.range)
+      let left = isData && web.stops ? stopsAt : Number.POSITIVE_INFINITY
+      answer.on('data', (bytes: Buffer) => {
+        if (left > 0) outgoing.write(bytes.subarray(0, Math.min(left, bytes.length)))
+        left -= bytes.length
+      })
+      answer.on('end', () => left > 0 && outgoing.end())
+    })
+    onward.on('error', () => outgoing.destroy())
+    outgoing.on('close', () => onward.destroy())
+    incoming.pipe(onward)
+  })
+  relay.listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  return {
+    url: `http://127.0.0.1:${(relay.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      relay.closeAllConnections()
+      relay.close()
+      await once(relay, 'close')
+    },
+  }
+}
+
+/** Kills a fetch through the relay, and fetches again. */
+async function killAndGoOn(
+  bench: Workbench,
+  words: readonly string[],
+  source: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await killInTheMiddle(bench, words, source, environment)
+  const argv = ['fetch', source, 'out.raw', '--json', ...words]
+  const { exitCode, stdout, stderr } = await startCommand(argv, { cwd: bench.folder, environment }).ended
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+  const report = JSON.parse(stdout) as Report & { readonly verified: readonly unknown[] }
+  expect(report.resumedBytes).toBeGreaterThanOrEqual(8 * MiB)
+  expect(report.resumedBytes + report.bytesDownloaded).toBe(disk.length)
+  expect(report.verified.length).toBeGreaterThan(0)
+  expect(web.asked).toEqual([`bytes=${report.resumedBytes}-`])
+  expect((await readFile(bench.path('out.raw'))).equals(disk)).toBe(true)
+  expect(await unfinished(bench)).toEqual([])
 }
 
 const words = ['--as', 'raw']
@@ -139,4 +202,55 @@ test('other bytes at the same URL, the same ETag at another, a damaged record, o
   const before = await readFile(bench.path('second'))
   await again(disk)
   expect((await readFile(bench.path('second'))).equals(before)).toBe(true)
+}, 90_000)
+
+test('a fetch from a Glance goes on after a kill', async () => {
+  await using bench = await openWorkbench()
+  const glance = await startGlance()
+  try {
+    await writeFile(bench.path('disk.raw'), disk)
+    const upload = ['upload', 'disk.raw', '--name', 'disk', '--quiet', '--glance', glance.url]
+    const { stdout } = await bench.run(upload)
+    await using relay = await startRelay(glance.url)
+    await killAndGoOn(bench, ['--glance', relay.url], stdout.trim())
+  } finally {
+    await glance.stop()
+  }
+}, 90_000)
+
+test('a fetch from a registry goes on after a kill', async () => {
+  await using bench = await openWorkbench()
+  await using registry = await startRegistry()
+  await writeFile(bench.path('disk.raw'), disk)
+  const push = ['push', 'disk.raw', `oci://${registry.host}/disks/a:1`, '--as', 'artifact']
+  expect((await bench.run([...push, '--plain-http', registry.host])).exitCode).toBe(0)
+  await using relay = await startRelay(`http://${registry.host}`)
+  const { host } = new URL(relay.url)
+  await killAndGoOn(bench, [...words, '--plain-http', host], `oci://${host}/disks/a:1`)
+}, 90_000)
+
+test('a fetch from S3 goes on after a kill', async () => {
+  await using bench = await openWorkbench()
+  const directory = bench.path('s3')
+  const configureBuckets = [{ name: 'images', configs: [] }]
+  const server = new S3rver({ port: 0, address: '127.0.0.1', silent: true, directory, configureBuckets })
+  const { port } = await server.run()
+  try {
+    await writeFile(bench.path('disk.raw'), disk)
+    const origin = `http://127.0.0.1:${port}`
+    const signed = ['--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', 'S3RVER:S3RVER']
+    const unsigned = ['--header', 'x-amz-content-sha256: UNSIGNED-PAYLOAD']
+    const words = ['--fail', '--silent', ...signed, ...unsigned, '--upload-file', bench.path('disk.raw')]
+    await promisify(execFile)(requireTool('curl'), [...words, `${origin}/images/disk.raw`])
+    await using relay = await startRelay(origin)
+    const environment = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' }
+    await killAndGoOn(
+      bench,
+      ['--as', 'raw', '--endpoint-url', relay.url],
+      's3://images/disk.raw',
+      environment,
+    )
+  } finally {
+    await server.close()
+  }
 }, 90_000)

@@ -190,11 +190,16 @@ test('what comes in an envelope goes into an image as what is inside, and is kep
   const packed = gzipSync(data)
   await writeFile(bench.path('disk.gz'), packed)
   const sum = ['--checksum', hashOf('sha256', packed)]
-  const upload = ['upload', 'disk.gz', '--name', 'a', ...sum]
+  const upload = ['upload', 'disk.gz', '--name', 'a']
   const create = ['image', 'create', '--name', 'b', '--file', '-', ...sum]
   const keep = ['--disk-format', 'raw', '--allow-archives-as-raw']
   const report = await bench.json(upload)
   expect(report).toMatchObject({ bytesUploaded: data.length, unwrapped: { opened: ['gzip'] } })
+  expect(await bench.json([...upload, ...sum])).toMatchObject({ unwrapped: { opened: ['gzip'] } })
+  expect((await bench.run([...upload, '--volume-format', 'raw'])).exitCode).toBe(3)
+  const local = ['image', 'create', '--name', 'c', '--file', 'disk.gz']
+  expect(await bench.json(local)).toMatchObject({ size: data.length, disk_format: 'raw' })
+  expect((await bench.run([...local, '--disk-format', 'qcow2'])).exitCode).toBe(3)
   expect(await bench.json(create, stdin(packed))).toMatchObject({
     size: data.length,
     container_format: 'bare',
