@@ -176,11 +176,13 @@ export class Download implements AsyncDisposable {
       const { signal } = watch
       const transfer = this.#opened()
       const take = async (bytes: Uint8Array): Promise<void> => {
-        watch.progress(bytes.length)
+        watch.pause()
         await transfer.push(bytes)
+        watch.resume()
       }
-      const from = transfer.received
-      await fetchParallel(this.#origin, { connections, signal, from, size, take }, this.#tools.logger)
+      const arrived = (bytes: number): void => watch.progress(bytes)
+      const fetch = { connections, signal, from: transfer.received, size, arrived, take }
+      await fetchParallel(this.#origin, fetch, this.#tools.logger)
       if (transfer.received === size) return
     }
     await this.#fetchInTurn()

@@ -10,6 +10,8 @@ interface ParallelFetch {
   readonly signal: AbortSignal
   readonly from: number
   readonly size: number
+  /** Told of bytes as they arrive, in whatever order: a part may take longer than a download may stand still. */
+  arrived(bytes: number): void
   /** Takes the data in order. */
   take(bytes: Uint8Array): Promise<void>
 }
@@ -38,7 +40,7 @@ export async function fetchParallel(
     const start = next
     next = Math.min(fetch.size, start + partBytes)
     const memory = (freed.pop() ?? allocateBuffer(partBytes)).subarray(0, next - start)
-    const part = fetchPart(origin, fetch.size, start, memory, signal)
+    const part = fetchPart(origin, { ...fetch, signal }, start, memory)
     part.catch(() => undefined)
     waiting.push(part)
   }
@@ -62,10 +64,9 @@ export async function fetchParallel(
 
 async function fetchPart(
   origin: DownloadOrigin,
-  size: number,
+  { size, signal, arrived }: Pick<ParallelFetch, 'size' | 'signal' | 'arrived'>,
   first: number,
   memory: Uint8Array,
-  signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
   const last = first + memory.length - 1
   let filled = 0
@@ -82,6 +83,7 @@ async function fetchPart(
             }
             if (bytes.buffer !== memory.buffer) memory.set(bytes, filled)
             filled += bytes.length
+            arrived(bytes.length)
             return undefined
           },
         }
