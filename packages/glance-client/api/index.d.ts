@@ -431,7 +431,6 @@ interface SessionOptions extends Partial<Timeouts$1> {
   readonly tls?: TlsOptions$1 | undefined;
   readonly proxy?: ProxyOptions$1 | undefined;
   readonly retries?: number | undefined;
-  readonly wallMs?: (() => number) | undefined;
 }
 
 interface UploadReport {

@@ -29,8 +29,6 @@ export interface SessionOptions extends Partial<Timeouts> {
   readonly proxy?: ProxyOptions | undefined
   /** Retries of a token request. @default 3 */
   readonly retries?: number | undefined
-  /** The time, in milliseconds since 1970. @default Date.now */
-  readonly wallMs?: (() => number) | undefined
 }
 
 /**
@@ -77,6 +75,5 @@ export function createSession(options: SessionOptions): Session {
     endpointOverrides: overrides,
     serviceNames: options.serviceNames ?? {},
     serviceTypes: options.serviceTypes ?? {},
-    wallMs: options.wallMs ?? Date.now,
   })
 }

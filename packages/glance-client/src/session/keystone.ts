@@ -21,8 +21,8 @@ const maximumTokenBytes = 4 * 1024 * 1024
 /** A token and what came with it. */
 export interface KeystoneToken {
   readonly id: string
-  /** Milliseconds since 1970. */
-  readonly expiresAtMs: number
+  /** For how long it is good from when it was asked for, by the service's own clock; ours may be wrong. */
+  readonly lifeMs: number
   readonly catalog: readonly CatalogService[]
 }
 
@@ -115,13 +115,21 @@ function readToken(response: HttpResponse, { auth }: KeystoneOptions, accessToke
     const secrets = secretsOfAccount(auth, accessToken === undefined ? [] : [accessToken])
     throw identityRefusal(response, { who: 'identity service', option: 'auth_url', secrets })
   }
-  const { token } = parse(response.text) as { token?: { expires_at?: unknown; catalog?: unknown } | null }
-  const expires = typeof token?.expires_at === 'string' ? Date.parse(token.expires_at) : Number.NaN
+  const { token } = parse(response.text) as {
+    token?: { issued_at?: unknown; expires_at?: unknown; catalog?: unknown } | null
+  }
+  const issuedMs = [token?.issued_at, response.headers.get('date')].map((time) => timeOf(time))
+  const lifeMs = timeOf(token?.expires_at) - (issuedMs.find((time) => !Number.isNaN(time)) ?? Date.now())
   return {
     id,
-    expiresAtMs: Number.isNaN(expires) ? Number.POSITIVE_INFINITY : expires,
+    lifeMs: Number.isNaN(lifeMs) ? Number.POSITIVE_INFINITY : lifeMs,
     catalog: readCatalog(token?.catalog),
   }
+}
+
+/** Milliseconds since 1970; `NaN` for what is no time. */
+function timeOf(text: unknown): number {
+  return typeof text === 'string' ? Date.parse(text) : Number.NaN
 }
 
 /** The identity service's v3 URL: as it was given, or as the service tells, or with `/v3` behind. */

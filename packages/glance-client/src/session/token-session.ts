@@ -14,7 +14,6 @@ interface TokenSessionOptions extends KeystoneOptions {
   readonly endpointOverrides: Readonly<Record<string, string>>
   readonly serviceNames: Readonly<Record<string, string>>
   readonly serviceTypes: Readonly<Record<string, string>>
-  readonly wallMs: () => number
 }
 
 /** A token is renewed when it has less than this to live. */
@@ -75,7 +74,7 @@ export class TokenSession implements Session {
 
   #token(signal: AbortSignal | undefined): Promise<KeystoneToken> {
     const current = this.#current
-    if (current !== undefined && this.#options.wallMs() < current.renewAtMs) {
+    if (current !== undefined && performance.now() < current.renewAtMs) {
       return Promise.resolve(current.token)
     }
     return unlessAborted(this.#signIn(), signal)
@@ -83,11 +82,12 @@ export class TokenSession implements Session {
 
   /** One request for all who wait. It does not end with the first caller's signal: others wait for it too. */
   #signIn(): Promise<KeystoneToken> {
+    const askedMs = performance.now()
     this.#pending ??= requestToken(this.#options)
       .then((token) => {
         // Short-lived tokens are used for most of their life instead of being renewed for each call.
-        const lifeMs = token.expiresAtMs - this.#options.wallMs()
-        this.#current = { token, renewAtMs: token.expiresAtMs - Math.min(leastLifeMs, lifeMs / 4) }
+        const restMs = Math.min(leastLifeMs, token.lifeMs / 4)
+        this.#current = { token, renewAtMs: askedMs + token.lifeMs - restMs }
         return token
       })
       .finally(() => {

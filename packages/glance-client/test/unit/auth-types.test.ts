@@ -73,6 +73,15 @@ async function tokenOf(session: Session): Promise<string | undefined> {
 const scope = { projectName: 'p', projectDomainId: 'default' }
 const project = { project: { name: 'p', domain: { id: 'default' } } }
 
+it("goes by a token's life, whatever the clock of this machine says", async () => {
+  const token = { issued_at: '2001-01-01T00:00:00.000000Z', expires_at: '2001-01-01T01:00:00.000000Z' }
+  const keystone = await serve(() => [201, { token: { ...token, catalog: [] } }, { 'x-subject-token': 't' }])
+  const account = { userId: 'u', password: 'p', projectId: 'p' }
+  const session = createSession({ auth: { authUrl: `${keystone.url}/v3`, ...account } })
+  for (let call = 0; call < 3; call += 1) expect(await tokenOf(session)).toBe('t')
+  expect(keystone.seen.length).toBe(1)
+})
+
 describe('http_basic', () => {
   it('sends name and password with calls and with data', async () => {
     const expected = `Basic ${Buffer.from('user:pässword:with colon').toString('base64')}`
