@@ -30,6 +30,8 @@ export type SimulatedHandler = (
   answer: (answer: SimulatedAnswer | undefined) => void,
 ) => void
 
+const lastChunk = '0\r\n\r\n'
+
 /** Serves HTTP/1.1 at an address; one request after the other on each connection. */
 export function serveHttp(
   simulation: Simulation,
@@ -41,21 +43,25 @@ export function serveHttp(
     let bytes: Buffer = Buffer.alloc(0)
     let parts: Buffer[] = []
     let missing = 0
+    /** Where a body in chunks is waited for: what came last. Reading from the start each time takes too long. */
+    let tail: string | undefined
     let busy = false
     let continued = false
     const next = (): void => {
-      if (busy || side.closed || missing > 0) return
+      if (busy || side.closed || missing > 0 || (tail ?? lastChunk) !== lastChunk) return
       bytes = Buffer.concat([bytes, ...parts])
       parts = []
       const read = readRequest(bytes)
       if (read === undefined) return
       if ('missing' in read) {
         missing = read.missing
+        if (missing === 0) tail = bytes.toString('latin1', bytes.length - 5)
         if (read.waits && !continued) side.write(Buffer.from('HTTP/1.1 100 Continue\r\n\r\n'))
         continued ||= read.waits
         return
       }
       continued = false
+      tail = undefined
       bytes = read.rest
       busy = true
       handler(read.request, (answer) => {
@@ -69,6 +75,7 @@ export function serveHttp(
       onData: (more) => {
         parts.push(Buffer.from(more))
         missing -= more.length
+        if (tail !== undefined) tail = `${tail}${Buffer.from(more.subarray(-5)).toString('latin1')}`.slice(-5)
         next()
       },
     }
