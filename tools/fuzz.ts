@@ -30,6 +30,7 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   'vhd-stream': ['vhd:unit', 'unit/stream'],
   'vhd-damaged': ['vhd:unit', 'unit/damaged'],
   'vhd-crash': ['vhd:unit', 'unit/crash'],
+  'power-cut': ['image-utils:integration', 'integration/power-cut'],
   cuts: ['sources:integration', 'integration/url'],
   faults: 'packages/image-utils/test/worst-day/faults.ts',
   soak: 'packages/image-utils/test/worst-day/soak.ts',

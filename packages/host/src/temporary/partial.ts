@@ -60,7 +60,7 @@ export async function preparePartial(
 ): Promise<Partial> {
   const folder = path.dirname(file)
   const name = path.basename(file)
-  const prefix = `.${beginningOf(name)}.`
+  const prefix = prefixOf(name)
   const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined)
   const base = (await usable(handle)) ?? folder
   let kept: KeptPart | undefined
@@ -117,6 +117,16 @@ export async function preparePartial(
     },
   }
   return Object.freeze(partial)
+}
+
+function prefixOf(name: string): string {
+  return `.${beginningOf(name)}.`
+}
+
+/** Removes what a process left that was gone before it had removed the temporary name of a file that is whole. */
+export async function removePartialsOf(file: string): Promise<void> {
+  const prefix = prefixOf(path.basename(file))
+  await removeLeftovers({ directory: path.dirname(file), prefix, suffix }).catch(() => [])
 }
 
 async function writeRecord(file: string, record: Buffer): Promise<void> {

@@ -1,9 +1,9 @@
 import { readFile, type FileHandle, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MiB, type ProcessRunner } from '@disk-image/core'
-import { pageBytes, writeFully } from '@disk-image/io'
+import { pageBytes, readFully, writeFully } from '@disk-image/io'
 import { sysfsFolder } from '../files/block-device.ts'
-import { type HeldRange, heldRangesOf } from './ranges.ts'
+import { type HeldRange, heldRangesOf, sectorBytes, signaturesIn } from './ranges.ts'
 
 /** What a kind of volume does differently. Offsets and lengths are checked by then. */
 export interface Medium {
@@ -91,10 +91,16 @@ export function deviceMedium(init: DeviceMediumInit): Medium {
     sizeBytes: capacity,
     held,
     async prepare() {
-      // What was there is not to be found any more, before the first of what comes next is.
+      const { own } = init
+      // What was there is not to be found any more, before anything else of it is gone, and all of that before the
+      // first of what comes next is there. What is found by its first sector may be found by others: they are next.
+      const [first = 0, ...others] = own === undefined ? [] : await signaturesOf(own, held[0])
+      for (const places of [[first], others]) {
+        for (const place of places) await writeZeros(handle, place, Math.min(sectorBytes, capacity))
+        if (durable && places.length > 0) await handle.datasync()
+      }
       for (const { start, end } of held) await writeZeros(handle, start, end - start)
       if (durable) await handle.datasync()
-      const { own } = init
       zeroed = own !== undefined && (await zeroesByItself(init.path)) && (await discardToZeros(own, init))
     },
     zeroed: () => zeroed,
@@ -102,6 +108,12 @@ export function deviceMedium(init: DeviceMediumInit): Medium {
     // A device has the length it has.
     setLength: () => Promise.resolve(),
   }
+}
+
+async function signaturesOf(handle: FileHandle, head: HeldRange | undefined): Promise<readonly number[]> {
+  const bytes = Buffer.alloc(head?.end ?? 0)
+  await readFully(handle, bytes, 0)
+  return signaturesIn(bytes)
 }
 
 /** Whether the device clears ranges by itself. Without that the kernel would write zeros, to all of it. */

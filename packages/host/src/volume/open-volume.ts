@@ -9,7 +9,7 @@ import { VolumeAccessError } from '../errors.ts'
 import { blockDeviceSize } from '../files/block-device.ts'
 import { fileKind, isHeldPath } from '../files/hold-file.ts'
 import { spaceError } from '../files/space.ts'
-import { type Partial, preparePartial } from '../temporary/partial.ts'
+import { type Partial, preparePartial, removePartialsOf } from '../temporary/partial.ts'
 import type { PartOf } from '../temporary/part-record.ts'
 import { type Place, resolvePlace } from './place.ts'
 import { createRootHandle, type VolumeHandle, deviceMedium, fileMedium, type Medium } from './media.ts'
@@ -67,6 +67,7 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
   const { temporary = false, sizeBytes, imageId = 'internal image' } = options
   const partial =
     found === undefined ? (options.partial?.prepared ?? (await preparePartial(place.path))) : undefined
+  if (found?.isFile() === true && !temporary) await removePartialsOf(place.path)
   const opened = await openHandle(name, place, partial, options)
   const { handle } = opened
   try {

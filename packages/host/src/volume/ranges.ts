@@ -1,4 +1,5 @@
 import { KiB, MiB } from '@disk-image/core'
+import { isZero } from '@disk-image/io'
 
 /** Where something lies that tells a reader what a volume is. */
 export interface HeldRange {
@@ -26,6 +27,57 @@ export function heldRangesOf(endBytes: number): readonly HeldRange[] {
     .filter(({ end }) => end <= tailStart)
   const tail = Number.isFinite(endBytes) && tailStart < endBytes ? [{ start: tailStart, end: endBytes }] : []
   return [head, ...further, ...tail]
+}
+
+/** A disk writes a sector whole or not at all. */
+export const sectorBytes = 512
+
+/**
+ * What tells, in the first MiB, what a volume is: where a sector is, what it then has, and where in it. The first sector
+ * has one whatever it holds.
+ */
+const signatures: readonly (readonly [place: number, text: string, offset: number])[] = [
+  // GPT; LVM.
+  [512, 'EFI PART', 0],
+  [512, 'LABELONE', 0],
+  // ext; F2FS; HFS+.
+  [1024, '\x53\xef', 56],
+  [1024, '\x10\x20\xf5\xf2', 0],
+  [1024, 'H+', 0],
+  [3584, 'SWAPSPACE2', 502],
+  // GPT with larger sectors; MD; bcache and bcachefs.
+  [4 * KiB, 'EFI PART', 0],
+  [4 * KiB, '\xfc\x4e\x2b\xa9', 0],
+  [4 * KiB, '\xc6\x85\x73\xf6\x4e\x1a\x45\xca', 24],
+  // Second headers of LUKS2.
+  ...[16, 32, 64, 128, 256, 512, 1024].map((size) => [size * KiB, 'SKUL\xba\xbe', 0] as const),
+  // ISO 9660; UDF.
+  [32 * KiB, 'CD001', 1],
+  [32 * KiB, 'BEA01', 1],
+  // GFS2; btrfs; ReiserFS.
+  [64 * KiB, '\x01\x16\x19\x70', 0],
+  [64 * KiB, '_BHRfS_M', 64],
+  [64 * KiB, 'ReIsEr', 52],
+]
+
+const places = [...new Set([0, ...signatures.map(([place]) => place)])]
+
+/** Where a volume's head has sectors with signatures, in order. */
+export function signaturesIn(head: Uint8Array): readonly number[] {
+  return places.filter(
+    (at) =>
+      at === 0 ||
+      signatures.some(([place, text, offset]) => {
+        const found = head.subarray(at + offset, at + offset + text.length)
+        return place === at && String.fromCharCode(...found) === text
+      }),
+  )
+}
+
+/** Bytes and where they belong. */
+export interface PlacedBytes {
+  readonly start: number
+  readonly bytes: Uint8Array
 }
 
 /** A part of a chunk: offsets into it. */
@@ -77,6 +129,18 @@ export class HeldRanges {
   /** What a range got, up to `end`; undefined where that is nothing but zeros. */
   bytesOf(range: HeldRange, end: number): Uint8Array | undefined {
     return this.#bytes.get(range)?.subarray(0, Math.max(0, end - range.start))
+  }
+
+  /** All of the first range but the sectors that tell what it is: what may be there before these are. */
+  bulk(end: number): readonly PlacedBytes[] {
+    const head = this.#ranges[0] && this.bytesOf(this.#ranges[0], end)
+    if (head === undefined) return []
+    const places = signaturesIn(head)
+    const starts = places.map((place) => place + sectorBytes)
+    const ends = [...places.slice(1), head.length]
+    return starts
+      .map((start, index) => ({ start, bytes: head.subarray(start, ends[index]) }))
+      .filter(({ bytes }) => !isZero(bytes))
   }
 }
 

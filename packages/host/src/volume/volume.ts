@@ -147,6 +147,7 @@ export class OpenedVolume implements Volume {
       await this.#prepare()
       const length = this.kind === 'file' ? Math.max(sizeBytes, fileLengthBytes) : sizeBytes
       if (partial !== undefined) await this.#medium.setLength(length)
+      for (const { start, bytes } of this.#held.bulk(sizeBytes)) await writeFully(this.#handle, bytes, start)
       await this.#background?.settle()
       await this.#sync()
       if (partial === undefined) await this.#medium.setLength(length)
@@ -226,7 +227,10 @@ export class OpenedVolume implements Volume {
     if (done < bytes.byteLength) await writeFully(this.#handle, bytes.subarray(done), offset + done)
   }
 
-  /** The head comes last, in one write: without it nothing else is found. */
+  /**
+   * The head comes last, in one write: without it nothing else is found. All but its signatures is on the disk by then,
+   * so that no part of that write shows what is not whole.
+   */
   async #writeHeld(sizeBytes: number): Promise<void> {
     const [head, ...others] = this.#held.ranges
     if (head === undefined) return
