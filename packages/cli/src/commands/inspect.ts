@@ -30,7 +30,7 @@ interface InspectFlags extends SourceFlags {
 }
 
 const notes = `
-Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image but an archive or\ncompressed data: then it is no danger, and the reason says how to unpack it. What is inside is inspected, too,\nwhere the first 8 MiB show it.
+Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image. Of an archive or\ncompressed data, which a transfer opens, what is inside is inspected and counts: by its head, where the first\n8 MiB don't show all of it.
 
 Examples:
   $ disk-image inspect ubuntu.qcow2
@@ -73,11 +73,11 @@ async function inspect(
     found.length === 1 && only !== undefined ? jsonOf(only) : found.map(jsonOf),
     found.flatMap(({ file, judged, inside }, index) => [
       ...(index === 0 ? [] : ['']),
-      ...describeInspection(session.style, file, judged, given.as),
+      ...describeInspection(session.style, { file, judged, inside }, given.as),
       ...describeInside(inside),
     ]),
   )
-  return found.every(({ judged }) => judged.safe) ? exitCodes.done : exitCodes.refused
+  return found.every((one) => judgeAll(one).safe) ? exitCodes.done : exitCodes.refused
 }
 
 /** What was inspected, and what came of it. */
@@ -89,7 +89,7 @@ interface Inspected {
 }
 
 /** What an envelope holds, each disk judged by itself. */
-interface JudgedInside extends Pick<InsideReport, 'opened' | 'problem'> {
+interface JudgedInside extends Pick<InsideReport, 'opened' | 'problem' | 'unseen'> {
   readonly disks: readonly {
     readonly name: string | undefined
     readonly isWhole: boolean
@@ -97,15 +97,38 @@ interface JudgedInside extends Pick<InsideReport, 'opened' | 'problem'> {
   }[]
 }
 
-function jsonOf({ file, judged, inside }: Inspected): object {
+/**
+ * The verdict on what would be opened: of what a transfer takes out of its envelopes, that on each disk inside. It is no
+ * disk image by itself, and counts as safe where every disk was seen and is.
+ */
+function judgeAll({ judged, inside }: Inspected): JudgedFile {
+  if (inside === undefined || judged.verdict !== 'not-a-disk-image') return judged
+  const { disks, problem, unseen } = inside
+  const isUnsafe = disks.some((disk) => disk.judged?.verdict === 'not-safe')
+  const isOpened = problem === undefined && unseen.length === 0 && disks.length > 0
+  const safe = isOpened && disks.every((disk) => disk.judged?.safe === true)
+  const matched = disks.flatMap((disk) => disk.judged?.matches ?? [])
+  const matches = matched.find(({ ok }) => !ok) ?? matched[0] ?? judged.matches
+  return {
+    ...judged,
+    safe,
+    verdict: safe ? 'safe' : isUnsafe ? 'not-safe' : judged.verdict,
+    matches: isOpened ? matches : judged.matches,
+    checks: safe ? judged.checks.filter(({ name }) => name !== 'disk-image') : judged.checks,
+  }
+}
+
+function jsonOf(inspected: Inspected): object {
+  const { file, inside } = inspected
+  const judged = judgeAll(inspected)
   if (inside === undefined) return { file, ...jsonOfDisk(judged) }
-  const { opened, problem = null, disks } = inside
+  const { opened, problem = null, disks, unseen } = inside
   const found = disks.map(({ name = null, isWhole, judged: disk }) => ({
     disk: name,
     isWhole,
     ...(disk === undefined ? {} : jsonOfDisk(disk)),
   }))
-  return { file, ...jsonOfDisk(judged), inside: { opened, problem, disks: found } }
+  return { file, ...jsonOfDisk(judged), inside: { opened, problem, unseen, disks: found } }
 }
 
 function jsonOfDisk({ inspection, safe, verdict, matches, checks }: JudgedFile): object {
@@ -176,6 +199,7 @@ async function lookInside(
   if (inside === undefined || stored.readRange === undefined) return undefined
   let at = 0
   while (at < sizeBytes && !inside.isDone) {
+    at += inside.passOver()
     const chunk = await stored.readRange(at, Math.min(1024 * 1024, sizeBytes - at))
     if (chunk.length === 0) break
     await inside.write(chunk)
@@ -211,20 +235,29 @@ async function judge(session: Session, source: HeldFile, flags: InspectFlags): P
 }
 
 /** What `inspect` says to a person. */
-function describeInspection(
-  style: Style,
-  file: string,
-  { inspection, checks, verdict, matches }: JudgedFile,
-  claimed: string | undefined,
-): string[] {
-  const { format, virtualSizeBytes, fileSizeBytes, contentName, matches: signatures } = inspection
+function describeInspection(style: Style, inspected: Inspected, claimed: string | undefined): string[] {
+  const { file, inside } = inspected
+  const { inspection, checks, verdict, matches, safe } = judgeAll(inspected)
+  const { format, fileSizeBytes, contentName, matches: signatures } = inspection
+  const opened = inside !== undefined && safe ? inside : undefined
+  const only = opened?.disks.length === 1 ? opened.disks[0]?.judged?.inspection : undefined
+  const virtualSizeBytes = (only ?? inspection).virtualSizeBytes
+  const content = only?.format ?? (opened && `${opened.disks.length} disks`)
+  const name = opened === undefined ? format : [...opened.opened, content].join(' of ')
   const others = signatures.filter((name) => name !== format && name !== contentName)
   return [
     style.bold(printable(file)),
     ...alignFields(
       [
-        ['Format', [format, ...describeDetails(inspection.details)].join(', ')],
-        ['Disk', virtualSizeBytes === undefined ? 'not said by the header' : exactBytes(virtualSizeBytes)],
+        ['Format', [name, ...describeDetails((only ?? inspection).details)].join(', ')],
+        [
+          'Disk',
+          opened !== undefined && only === undefined
+            ? undefined
+            : virtualSizeBytes === undefined
+              ? 'not said by the header'
+              : exactBytes(virtualSizeBytes),
+        ],
         ['File', fileSizeBytes === undefined ? undefined : exactBytes(fileSizeBytes)],
         ['Holds', contentName],
         ['Also found', others.length === 0 ? undefined : others.join(', ')],
@@ -241,13 +274,13 @@ function describeInspection(
       ],
       '  ',
     ),
-    ...describeChecks(style, checks),
+    ...(opened === undefined ? describeChecks(style, checks) : []),
   ]
 }
 
 function describeInside(inside: JudgedInside | undefined): string[] {
   if (inside === undefined) return []
-  const { opened, disks, problem } = inside
+  const { opened, disks, problem, unseen } = inside
   return alignFields(
     [
       ['Opened', opened.join(', ')],
@@ -261,6 +294,7 @@ function describeInside(inside: JudgedInside | undefined): string[] {
         ].filter((word) => word !== '')
         return ['Inside', `${name === undefined ? '' : `${printable(name)}: `}${words.join(', ')}`]
       }),
+      ...unseen.map((name): [string, string] => ['Not seen', printable(name)]),
       ['Not opened', problem?.reason],
     ],
     '  ',

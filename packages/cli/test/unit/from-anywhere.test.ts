@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import path from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
@@ -223,17 +224,27 @@ test('inspect tells what is around a disk, and what the disk is', async () => {
   await writeFile(bench.path('disk'), packed)
   for (const word of ['disk', '-']) {
     expect(await inside(word)).toMatchObject({
-      exitCode: 3,
+      exitCode: 0,
       format: 'gzip',
+      safe: true,
+      verdict: 'safe',
       inside: { opened: ['gzip'], problem: null, disks: [whole] },
     })
   }
+  const said = await bench.run(['inspect', 'disk', '--as', 'raw'])
+  expect(said).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/Format +gzip of raw\n/) })
+  expect(said.stdout).toMatch(/Verdict +safe\n +Claimed +raw, and that is what it is/)
+  expect(await bench.json(['inspect', 'disk', '--as', 'qcow2'])).toMatchObject({ exitCode: 3, safe: false })
   expect(await inside('-', packed.subarray(0, -9))).toMatchObject({
+    exitCode: 3,
     inside: { problem: { rule: 'compressed-container' }, disks: [{ isWhole: false, format: 'raw' }] },
   })
   expect(await inside('-', zstdCompressSync(Buffer.alloc(300 * 1024 ** 2)))).toMatchObject({
-    inside: { problem: { rule: 'decompressed-size' } },
+    exitCode: 0,
+    inside: { problem: null, disks: [{ isWhole: false, format: 'raw' }] },
   })
+  const wrapped = gzipSync(await readFile(await unsafeQcow2(bench)))
+  expect(await inside('-', wrapped)).toMatchObject({ exitCode: 3, safe: false, verdict: 'not-safe' })
   expect(await inside('-', gzipSync(randomBytes(9 * 1024 ** 2), { level: 1 }))).toMatchObject({
     inside: { problem: null, disks: [{ isWhole: false, format: 'raw' }] },
   })
@@ -244,6 +255,41 @@ test('inspect tells what is around a disk, and what the disk is', async () => {
   expect(stdout).toMatch(
     /Opened +xz, tar.*\n +Inside +a\.raw: raw, .*safe\n +Inside +disk: gzip, not a disk image/,
   )
+})
+
+async function unsafeQcow2(bench: Workbench): Promise<string> {
+  const [base, file] = [bench.path('base.raw'), bench.path('unsafe.qcow2')]
+  await writeFile(base, data)
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', file])
+  return file
+}
+
+test('of an OVA each disk is inspected, however large the one before', async () => {
+  await using bench = await openWorkbench()
+  const unsafe = await unsafeQcow2(bench)
+  await writeFile(bench.path('one.raw'), randomBytes(20 * 1024 ** 2))
+  await writeFile(bench.path('two.raw'), data)
+  const ovf = (second: string): string => `<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1">
+    <References><File id="f1" href="one.raw"/><File id="f2" href="${second}"/></References>
+    <DiskSection>
+      <Disk diskId="d1" fileRef="f1" capacity="20971520"/>
+      <Disk diskId="d2" fileRef="f2" capacity="${data.length}"/>
+    </DiskSection></Envelope>`
+  for (const second of ['two.raw', path.basename(unsafe)]) {
+    await writeFile(bench.path('box.ovf'), ovf(second))
+    execFileSync('tar', ['-C', bench.folder, '-cf', bench.path('box.ova'), 'box.ovf', 'one.raw', second])
+    const isSafe = second === 'two.raw'
+    for (const word of ['box.ova', '-']) {
+      const found = await bench.json(['inspect', word], stdin(await readFile(bench.path('box.ova'))))
+      expect(found).toMatchObject({
+        exitCode: isSafe ? 0 : 3,
+        verdict: isSafe ? 'safe' : 'not-safe',
+        inside: { unseen: [], disks: [{ disk: 'one.raw' }, { disk: second, safe: isSafe }] },
+      })
+    }
+  }
+  const { stdout } = await bench.run(['inspect', 'box.ova'])
+  expect(stdout).toMatch(/Verdict +not safe/)
 })
 
 test('a source is read no faster than --limit-rate says', async () => {

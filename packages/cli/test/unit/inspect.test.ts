@@ -108,8 +108,8 @@ function tarHeader(name: string): Buffer {
 }
 
 test.each<[string, Buffer, RegExp]>([
-  ['gzip', gzipSync('disk'), /tar -xzf FILE.*container_format compressed/],
-  ['tar', Buffer.concat([tarHeader('disk.raw'), Buffer.alloc(1024)]), /tar -xf FILE.*disk\.raw/],
+  ['gzip', gzipSync('disk').subarray(0, -1), /tar -xzf FILE.*container_format compressed/],
+  ['tar', tarHeader('disk.raw'), /tar -xf FILE.*disk\.raw/],
   ['ova', Buffer.concat([tarHeader('box.ovf'), Buffer.alloc(1024)]), /tar -xf FILE.*vmdk/],
   ['xz', Buffer.from('fd377a585a000004', 'hex'), /unxz FILE/],
 ])('an archive is no danger and no disk: %s', async (format, bytes, advice) => {

@@ -26,6 +26,8 @@ export interface Archive extends Envelope {
   /** Whether a manifest was there, which holds when `end` has resolved; a certificate of it is never looked at. */
   readonly hasManifest: boolean
   readonly hasCertificate: boolean
+  /** Gives up the file whose bytes come. @returns how many bytes are left out before the next `write` */
+  passOver(): number
 }
 
 /** Files that stand beside a disk: descriptions, settings, variables of a firmware. */
@@ -57,6 +59,7 @@ export function openArchive(options: ArchiveOptions): Archive {
       await reader.end()
     },
     close: () => reader.close(),
+    passOver: () => tar.passOver(),
     get ovf() {
       return reader.ovf
     },

@@ -117,6 +117,21 @@ export class TarReader implements Envelope {
     return Promise.resolve()
   }
 
+  /**
+   * Gives up the file whose bytes come, without its `end`.
+   *
+   * @returns how many bytes of the archive the caller leaves out before the next `write`
+   */
+  passOver(): number {
+    if (this.#step !== 'content' || this.#sink === undefined) return 0
+    const skipped = this.#left
+    this.#sink = undefined
+    this.#left = 0
+    this.#position += skipped
+    if (this.#padding === 0) this.#step = 'header'
+    return skipped
+  }
+
   async #take(rest: Uint8Array): Promise<number> {
     if (this.#step === 'over') return this.#passEnd(rest)
     if (this.#step === 'content') return this.#takeContent(rest)

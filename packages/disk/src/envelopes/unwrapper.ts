@@ -134,6 +134,16 @@ export class Unwrapper implements Envelope {
     return this.#archive?.hasCertificate ?? this.#nested?.hasCertificate ?? false
   }
 
+  /**
+   * Gives up the file of an archive whose bytes come, where the archive itself is not compressed; what the file is
+   * wrapped in is not ended.
+   *
+   * @returns how many bytes the caller leaves out before the next `write`
+   */
+  passOver(): number {
+    return this.#archive?.passOver() ?? 0
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#layer === 0) this.#sum.read += chunk.length
     if (this.#inner !== undefined) return this.#inner.write(chunk)

@@ -18,7 +18,8 @@ export async function holesOf(
   if (!found.isFile() || found.size - found.blocks * 512 < leastMissingBytes) return undefined
   const map = await qemuImg.map(path, { format: 'raw', forceShare: true, signal }).catch(() => undefined)
   signal?.throwIfAborted()
-  return map?.flatMap(({ start, length, data }) =>
-    data || start + length > found.size ? [] : [{ offset: start, length }],
+  // What has nothing stored may still read as something, where it comes from elsewhere.
+  return map?.flatMap(({ start, length, data, zero }) =>
+    data || !zero || start + length > found.size ? [] : [{ offset: start, length }],
   )
 }
