@@ -80,7 +80,7 @@ class DynamicVhdStream implements StreamDecoder {
     this.#blockBytes = header.blockSizeBytes
     this.#tableBytes = new Uint8Array(blockCount * 4)
     this.#tableEnd = header.tableOffset + this.#tableBytes.length
-    this.#metadata = new MetadataRanges(head, this.#tableEnd)
+    this.#metadata = new MetadataRanges(head, this.#tableEnd, chain === undefined)
     this.#bitmap = new Uint8Array(bitmapBytes)
   }
 
@@ -240,7 +240,7 @@ class DynamicVhdStream implements StreamDecoder {
       const reason = 'the footer and its copy at the start differ, so readers would see different disks'
       throw new VhdError({ rule: 'footers-differ', reason, offset: this.#nextOffset - footerBytes })
     }
-    if (this.#chain === undefined) requireWhole(layout)
+    if (this.#chain === undefined) await requireWhole(layout, this.#source)
     return layout
   }
 

@@ -5,10 +5,10 @@ import { batmapBytes } from './read-layout.ts'
 import type { DynamicHead } from './vhd-head.ts'
 
 /** What of a stream has to wait at most: all up to the end of its table, the metadata behind it, and its last sector. */
-export function mostSpooledBytes({ header, blockCount }: DynamicHead): number {
+export function mostSpooledBytes({ header }: DynamicHead): number {
   const { tableOffset, maximumEntries, locators } = header
   const others = headerBytes + locators.length * maximumLocatorBytes + batmapBytes(maximumEntries)
-  return tableOffset + blockCount * 4 + others + 2 * sectorBytes
+  return tableOffset + maximumEntries * 4 + others + 2 * sectorBytes
 }
 
 /** The metadata behind the table, as far as anybody reads it. */
@@ -19,14 +19,18 @@ export class MetadataRanges {
   readonly #batmapOffset: number
   readonly #mapBytes: number
 
-  /** @param start of what is looked at: before it, everything is spooled */
-  constructor({ header, headerOffset }: DynamicHead, start: number) {
+  /**
+   * @param start of what is looked at: before it, everything is spooled
+   * @param hasSpare whether the end of the table counts, which no block of the disk needs
+   */
+  constructor({ header, headerOffset }: DynamicHead, start: number, hasSpare: boolean) {
     const { tableOffset, maximumEntries, locators } = header
     this.#start = start
     this.#batmapOffset = roundUp(tableOffset + Math.max(1, maximumEntries) * 4, sectorBytes)
     this.#ranges = locators
       .filter(({ lengthBytes }) => lengthBytes <= maximumLocatorBytes)
       .map(({ offset, lengthBytes }) => [offset, offset + lengthBytes] as const)
+    if (hasSpare) this.#ranges.push([start, tableOffset + maximumEntries * 4])
     this.#ranges.push([headerOffset, headerOffset + headerBytes])
     this.#ranges.push([this.#batmapOffset, this.#batmapOffset + sectorBytes])
     this.#mapBytes = batmapBytes(maximumEntries)

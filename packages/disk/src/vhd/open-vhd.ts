@@ -4,7 +4,8 @@ import { createDisk, type DiskSource } from '../blocks/create-disk.ts'
 import type { OpenDiskOptions } from '../image-file.ts'
 import { type ChainDisk, type ChainReader, type ChainRules, chainOf } from './chain-disk.ts'
 import type { VhdLayout } from './layout.ts'
-import { judgeBlocksWhole } from './table.ts'
+import { type ByteSource, readBytes } from './read-layout.ts'
+import { TableScan } from './table.ts'
 import { VhdError } from '../errors.ts'
 
 /** Bytes of the disk that are looked at together. */
@@ -25,15 +26,32 @@ export interface VhdDisk extends Disk {
 export async function openVhd(reader: RandomAccessReader, options: OpenDiskOptions = {}): Promise<VhdDisk> {
   options.signal?.throwIfAborted()
   const disks = await chainOf([reader], {})
-  const layout = disks[0]?.layout
-  if (layout === undefined) throw new RangeError('a VHD has a layout')
-  requireWhole(layout)
+  const [{ layout, source } = {}] = disks
+  if (layout === undefined || source === undefined) throw new RangeError('a VHD has a layout')
+  await requireWhole(layout, source)
   return { layout, ...createChainDisk(disks, options.signal) }
 }
 
-/** @throws {VhdError} where the file has not all of each block, as everybody asks for of a disk that is read alone */
-export function requireWhole({ dynamic, fileBytes }: VhdLayout): void {
-  const problem = dynamic === undefined ? undefined : judgeBlocksWhole(dynamic, fileBytes)
+/** Of a table, at once. */
+const pieceBytes = 64 * 1024
+
+/**
+ * What a disk that is read alone must be beside: all of its last block, also behind the end of the disk, and so of what
+ * its table has behind the entries of the disk. Other readers and the verdict on an image ask for it.
+ *
+ * @throws {VhdError}
+ */
+export async function requireWhole({ dynamic, fileBytes }: VhdLayout, source: ByteSource): Promise<void> {
+  if (dynamic === undefined) return
+  const { table, header, bitmapBytes } = dynamic
+  const { tableOffset, maximumEntries: entries, blockSizeBytes: blockBytes } = header
+  const scan = new TableScan()
+  for (const [block, entry] of table.entries()) scan.addEntry(entry, tableOffset + block * 4)
+  const end = tableOffset + entries * 4
+  for (let at = tableOffset + table.length * 4; at < end; at += pieceBytes) {
+    scan.add(await readBytes(source, at, Math.min(pieceBytes, end - at)), at)
+  }
+  const problem = scan.problem ?? scan.judgeEnd({ tableOffset, entries, blockBytes, bitmapBytes }, fileBytes)
   if (problem !== undefined) throw new VhdError(problem)
 }
 

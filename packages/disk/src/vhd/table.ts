@@ -74,20 +74,6 @@ function blockOverHeader(sector: number, offset: number): Refusal {
   }
 }
 
-/**
- * What a disk that is read alone must be beside: all of its last block, also behind the end of the disk. Other readers
- * and the verdict on an image ask for it.
- */
-export function judgeBlocksWhole(
-  { table, header, bitmapBytes }: Pick<DynamicLayout, 'table' | 'header' | 'bitmapBytes'>,
-  fileBytes: number,
-): Refusal | undefined {
-  const scan = new TableScan()
-  for (const [block, entry] of table.entries()) scan.addEntry(entry, header.tableOffset + block * 4)
-  const { tableOffset, blockSizeBytes: blockBytes } = header
-  return scan.judgeEnd({ tableOffset, entries: table.length, blockBytes, bitmapBytes }, fileBytes)
-}
-
 interface Region {
   readonly name: string
   readonly start: number

@@ -177,6 +177,18 @@ describe('what a stream refuses', () => {
     await expect(streamInto(image, plain)).rejects.toMatchObject({ rule: 'block-overlap', offset: 1540 })
   })
 
+  test.each([9999, 1])(
+    "an entry of the table that no block needs: sector %i, as others don't read it",
+    async (sector) => {
+      const spare = { ...(small[1] as DiskPlan), spareEntries: 40 }
+      const image = diskBytes(buildDisk(spare))
+      image.writeUInt32BE(sector, 1536 + 50 * 4)
+      const rule = sector === 1 ? 'block-on-header' : 'block-past-end'
+      await expect(streamInto(image, plain)).rejects.toMatchObject({ rule, kind: 'refused' })
+      await expect(readAnywhere(image)).rejects.toMatchObject({ rule, kind: 'refused' })
+    },
+  )
+
   test('a differencing disk, by its head', async () => {
     const image = diskBytes(buildDisk({ ...(small[0] as DiskPlan), type: 'differencing' }))
     await expect(streamInto(image, plain)).rejects.toThrow('parent')
