@@ -431,6 +431,7 @@ export declare class TarReader implements Envelope {
   write(chunk: Uint8Array): Promise<void>;
   end(): Promise<void>;
   close(): Promise<void>;
+  passOver(): number;
 }
 
 type UnpackedReceiver = (bytes: Uint8Array) => Promise<void>;
@@ -452,6 +453,7 @@ export declare class Unwrapper implements Envelope {
   get ovf(): Ovf | undefined;
   get hasManifest(): boolean;
   get hasCertificate(): boolean;
+  passOver(): number;
   write(chunk: Uint8Array): Promise<void>;
   end(): Promise<void>;
   close(): Promise<void>;

@@ -396,6 +396,7 @@ declare class InsideInspector implements AsyncDisposable {
   #private;
   constructor(services: Services, imageId: string, container: "compressed" | "archive" | "containerdisk");
   get isDone(): boolean;
+  passOver(): number;
   write(chunk: Uint8Array): Promise<void>;
   end(isWhole: boolean): Promise<InsideReport>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -408,6 +409,7 @@ interface InsideReport {
     readonly inspection: InspectionResult | undefined;
     readonly isWhole: boolean;
   }[];
+  readonly unseen: readonly string[];
   readonly problem: Pick<Refusal$1, "rule" | "reason"> | undefined;
 }
 

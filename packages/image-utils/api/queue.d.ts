@@ -328,6 +328,7 @@ declare class InsideInspector implements AsyncDisposable {
   #private;
   constructor(services: Services, imageId: string, container: "compressed" | "archive" | "containerdisk");
   get isDone(): boolean;
+  passOver(): number;
   write(chunk: Uint8Array): Promise<void>;
   end(isWhole: boolean): Promise<InsideReport>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -340,6 +341,7 @@ interface InsideReport {
     readonly inspection: InspectionResult | undefined;
     readonly isWhole: boolean;
   }[];
+  readonly unseen: readonly string[];
   readonly problem: Pick<Refusal, "rule" | "reason"> | undefined;
 }
 
