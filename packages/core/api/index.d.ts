@@ -444,6 +444,7 @@ interface Source {
   readonly promises?: readonly Checksum[] | undefined;
   download(sink: ByteSink, options?: DownloadOptions): Promise<DownloadReport>;
   readRange?(offset: number, length: number, options?: CallOptions): Promise<Uint8Array>;
+  peek?(length: number, options?: CallOptions): Promise<Uint8Array>;
   close?(): Promise<void>;
 }
 

@@ -25,6 +25,7 @@ interface HttpSource extends Source {
   readonly identity: string | undefined;
   readonly promises: readonly Checksum[];
   readRange(offset: number, length: number, options?: CallOptions): Promise<Uint8Array>;
+  peek(length: number, options?: CallOptions): Promise<Uint8Array>;
   describe(options?: CallOptions): Promise<void>;
   close(): Promise<void>;
 }

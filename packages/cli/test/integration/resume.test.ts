@@ -66,8 +66,11 @@ async function killInTheMiddle(
     cwd: bench.folder,
     environment,
   })
-  const isRecorded = async (): Promise<boolean> =>
-    (await unfinished(bench)).some((name) => name.includes('part-record'))
+  const isRecorded = async (): Promise<boolean> => {
+    const name = (await unfinished(bench)).find((one) => one.includes('part-record'))
+    // It is written just after it is made.
+    return name !== undefined && (await stat(bench.path(name))).size > 0
+  }
   for (let tries = 0; tries < 200 && !(await isRecorded()); tries += 1) await delay(50)
   child.kill('SIGKILL')
   await ended
@@ -147,9 +150,8 @@ test.each([[['--checksum', `sha256:${sum}`]], [[]]])(
     expect(report.exitCode).toBe(0)
     expect(report.resumedBytes).toBeGreaterThanOrEqual(8 * MiB)
     expect(report.resumedBytes + report.bytesDownloaded).toBe(disk.length)
-    // A look at the first bytes tells what they are.
-    const asked = web.asked.filter((range) => range !== 'bytes=0-511')
-    expect(asked).toEqual([`bytes=${report.resumedBytes}-`])
+    // A look at the first bytes tells what they are, and is left for what is missing.
+    expect(web.asked).toEqual([undefined, `bytes=${report.resumedBytes}-`])
     expect((await readFile(bench.path('out.raw'))).equals(disk)).toBe(true)
     const { blocks, nlink } = await stat(bench.path('out.raw'))
     expect(nlink).toBe(1)

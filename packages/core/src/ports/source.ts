@@ -19,6 +19,11 @@ export interface Source {
   download(sink: ByteSink, options?: DownloadOptions): Promise<DownloadReport>
   /** Reads a part, at most `length` bytes, fewer only at the end. Absent: the source has only one direction. */
   readRange?(offset: number, length: number, options?: CallOptions): Promise<Uint8Array>
+  /**
+   * Reads the first bytes, fewer where there are no more, with the request that the next download goes on with. Absent:
+   * nothing is saved by that.
+   */
+  peek?(length: number, options?: CallOptions): Promise<Uint8Array>
   /** Frees what it holds. Absent: it holds nothing. */
   close?(): Promise<void>
 }

@@ -153,7 +153,10 @@ async function headOf(
   { signal }: OpenSourceOptions,
 ): Promise<Uint8Array | undefined> {
   if (record !== undefined) return undefined
-  return head ?? stored.readRange?.(0, peekedBytes, { signal })
+  if (head !== undefined) return head
+  return stored.peek === undefined
+    ? stored.readRange?.(0, peekedBytes, { signal })
+    : stored.peek(peekedBytes, { signal })
 }
 
 /** As an image's `container_format`: what the first bytes say. */
@@ -177,13 +180,18 @@ async function isRawAtItsEnds(
 ): Promise<boolean> {
   const { sizeBytes } = stored
   if (stored.readRange === undefined || head === undefined || sizeBytes === undefined) return false
+  if (isMarked(head)) return false
   const start = Math.max(head.length, sizeBytes - tailBytes)
   const tail = await stored.readRange(start, sizeBytes - start, { signal })
+  return !isMarked(head, tail)
+}
+
+/** Whether bytes have the mark of a format. */
+function isMarked(...parts: readonly Uint8Array[]): boolean {
   const inspector = createInspector()
-  inspector.write(head)
-  inspector.write(tail)
+  for (const part of parts) inspector.write(part)
   const inspection = inspector.end()
-  return !hasDriver(inspection) && inspection.format !== 'luks'
+  return hasDriver(inspection) || inspection.format === 'luks'
 }
 
 /** A regular file or block device: the one that has the name now, whatever has it later. */

@@ -1,8 +1,25 @@
 import { ImageDownloadFailedError, InvalidError } from '@disk-image/core'
-import type { CallOptions, Checksum, DownloadOptions, Source } from '@disk-image/core'
+import type {
+  ByteSink,
+  CallOptions,
+  Checksum,
+  DownloadOptions,
+  DownloadReport,
+  OverlappedSink,
+  Source,
+} from '@disk-image/core'
 import { isCrc } from '@disk-image/io'
 import { createHttpClient } from '@disk-image/http'
-import type { BodyTaker, DownloadOrigin, HttpClient, HttpClientOptions } from '@disk-image/http'
+import type {
+  BodyTaker,
+  DataAnswer,
+  DataRequest,
+  DownloadOrigin,
+  HttpClient,
+  HttpClientOptions,
+  ResponseHead,
+} from '@disk-image/http'
+import { HeldAnswer } from './held-answer.ts'
 import { identityOf, identityToKeep, sameIdentity } from './identity.ts'
 import type { UrlIdentity } from './identity.ts'
 import { promisesOf } from './promises.ts'
@@ -34,6 +51,7 @@ export interface HttpSource extends Source {
   readonly identity: string | undefined
   readonly promises: readonly Checksum[]
   readRange(offset: number, length: number, options?: CallOptions): Promise<Uint8Array>
+  peek(length: number, options?: CallOptions): Promise<Uint8Array>
   /** Asks for the first byte, to learn size, identity and promises. Nothing where they are known. */
   describe(options?: CallOptions): Promise<void>
   close(): Promise<void>
@@ -49,106 +67,169 @@ export interface HttpSource extends Source {
  */
 export function httpSource(url: string | URL, options: HttpSourceOptions = {}): HttpSource {
   const target = parseUrl(url)
-  const client = options.client ?? createHttpClient(options)
-  const { name = nameOf(target), maximumBytes = Number.POSITIVE_INFINITY } = options
   const headers = requestHeaders(options)
-  let identity: UrlIdentity | undefined
-  let promises: readonly Checksum[] = []
+  const client = options.client ?? createHttpClient(options)
+  return new UrlSource(target, headers, client, options)
+}
+
+class UrlSource implements HttpSource {
+  readonly name: string
+  readonly #target: URL
+  readonly #headers: Readonly<Record<string, string>>
+  readonly #client: HttpClient
+  readonly #ownsClient: boolean
+  readonly #maximumBytes: number
+  #known: UrlIdentity | undefined
+  #promises: readonly Checksum[] = []
+  /** An answer whose first bytes were looked at, for the next download. */
+  #held: HeldAnswer | undefined
+
+  constructor(
+    target: URL,
+    headers: Readonly<Record<string, string>>,
+    client: HttpClient,
+    { name = nameOf(target), maximumBytes = Number.POSITIVE_INFINITY, client: given }: HttpSourceOptions,
+  ) {
+    this.name = name
+    this.#target = target
+    this.#headers = headers
+    this.#client = client
+    this.#ownsClient = given === undefined
+    this.#maximumBytes = maximumBytes
+  }
+
+  get sizeBytes(): number | undefined {
+    return this.#known?.sizeBytes
+  }
+
+  get promises(): readonly Checksum[] {
+    return this.#promises
+  }
+
+  get identity(): string | undefined {
+    return identityToKeep(this.#target, this.#known?.etag, this.#known?.sizeBytes)
+  }
+
+  async describe(call: CallOptions = {}): Promise<void> {
+    if (this.#known === undefined) await this.readRange(0, 1, call)
+  }
+
+  async peek(length: number, call: CallOptions = {}): Promise<Uint8Array> {
+    this.#held?.drop()
+    const held = new HeldAnswer(length, (request) =>
+      this.#client.fetchData(this.#target, this.#headers, {
+        ...request,
+        takeBody: (head) => {
+          const isWhole = head.status === 200
+          if (isWhole) this.#note(head, undefined)
+          return isWhole ? request.takeBody(head) : undefined
+        },
+      }),
+    )
+    const first = await held.first(call.signal)
+    // Whatever is wrong with it: the usual way says so, after its retries.
+    if (first === undefined) return this.readRange(0, length, call)
+    this.#held = held
+    return first
+  }
+
+  async download(sink: ByteSink | OverlappedSink, call: DownloadOptions = {}): Promise<DownloadReport> {
+    const { resumeFrom, connections = 1, signal } = call
+    if (resumeFrom === undefined && connections === 1) this.#client.warm()
+    else {
+      this.#held?.drop()
+      await this.describe({ signal })
+    }
+    return this.#client.download(this.#originOf(call), sink, call)
+  }
+
+  readRange(offset: number, length: number, call?: CallOptions): Promise<Uint8Array> {
+    return this.#client.readRange(this.#originOf({}), offset, length, call)
+  }
+
+  async close(): Promise<void> {
+    this.#held?.drop()
+    if (this.#ownsClient) await this.#client.close()
+  }
 
   /** @param call the download's options, by which it is known whether the bytes will be compared with a hash */
-  const originOf = ({ checksums = [], verify }: DownloadOptions): DownloadOrigin => ({
-    name,
-    hashForReport: 'sha256',
-    get expected() {
-      return identity === undefined ? undefined : { id: name, size: identity.sizeBytes ?? null }
-    },
-    get promises() {
-      return promises
-    },
-    get comparesAgain() {
-      const isKnownAgain = identity?.validator !== undefined || isCompared(checksums, verify)
-      return identity !== undefined && !(identity.hasRanges && isKnownAgain)
-    },
-    fetch: (request) => {
-      const { range, takeBody } = request
-      const validator = identity?.validator
-      const rest = range !== undefined && range.first > 0 && range.last === undefined
-      // Bytes that nothing knows again are not put together from two answers.
-      const whole = rest && validator === undefined && !isCompared(checksums, verify)
-      const conditional =
-        range === undefined || whole || validator === undefined ? {} : { 'If-Range': validator }
-      return client.fetchData(
-        target,
-        { ...headers, ...conditional },
-        {
-          ...request,
-          range: whole ? undefined : range,
-          takeBody: (head) => {
-            const now = identityOf(head, whole ? undefined : range?.first)
-            if (now !== undefined) {
-              identity = identity === undefined ? now : sameIdentity(identity, now)
-              if (promises.length === 0) promises = promisesOf(head.status, head.headers)
-              refuseLong(identity.sizeBytes)
-            }
-            return bounded(takeBody(head), range?.first ?? 0)
-          },
-        },
-      )
-    },
-  })
-  const isCompared = (checksums: readonly Checksum[], verify: DownloadOptions['verify']): boolean =>
-    checksums.length > 0 || (verify !== 'none' && promises.some(({ algorithm }) => !isCrc(algorithm)))
-  const refuseLong = (bytes: number | undefined): void => {
-    if (bytes === undefined || bytes <= maximumBytes) return
-    const reason = `it has more than the ${maximumBytes} bytes that are allowed.`
-    throw new ImageDownloadFailedError({ imageId: name, reason })
-  }
-  /** Where no length was said, what comes is counted. */
-  const bounded = (taker: BodyTaker | undefined, from: number): BodyTaker | undefined => {
-    if (
-      taker === undefined ||
-      identity?.sizeBytes !== undefined ||
-      maximumBytes === Number.POSITIVE_INFINITY
-    ) {
-      return taker
+  #originOf({ checksums = [], verify }: DownloadOptions): DownloadOrigin {
+    const isCompared = (): boolean =>
+      checksums.length > 0 || (verify !== 'none' && this.#promises.some(({ algorithm }) => !isCrc(algorithm)))
+    const expected = (): DownloadOrigin['expected'] =>
+      this.#known === undefined ? undefined : { id: this.name, size: this.#known.sizeBytes ?? null }
+    const promises = (): readonly Checksum[] => this.#promises
+    const comparesAgain = (): boolean => {
+      const isKnownAgain = this.#known?.validator !== undefined || isCompared()
+      return this.#known !== undefined && !(this.#known.hasRanges && isKnownAgain)
     }
+    return {
+      name: this.name,
+      hashForReport: 'sha256',
+      get expected() {
+        return expected()
+      },
+      get promises() {
+        return promises()
+      },
+      get comparesAgain() {
+        return comparesAgain()
+      },
+      fetch: (request) => this.#fetch(request, isCompared()),
+    }
+  }
+
+  async #fetch({ range, takeBody, signal }: DataRequest, isCompared: boolean): Promise<DataAnswer> {
+    const held = range === undefined ? this.#held : undefined
+    if (held?.waits === true) {
+      this.#held = undefined
+      return held.handOn({ signal, takeBody: (head) => this.#bounded(takeBody(head), 0) })
+    }
+    const validator = this.#known?.validator
+    const rest = range !== undefined && range.first > 0 && range.last === undefined
+    // Bytes that nothing knows again are not put together from two answers.
+    const asked = rest && validator === undefined && !isCompared ? undefined : range
+    const conditional = asked === undefined || validator === undefined ? {} : { 'If-Range': validator }
+    const headers = { ...this.#headers, ...conditional }
+    return this.#client.fetchData(this.#target, headers, {
+      range: asked,
+      signal,
+      takeBody: (head) => {
+        this.#note(head, asked?.first)
+        return this.#bounded(takeBody(head), range?.first ?? 0)
+      },
+    })
+  }
+
+  /** @param first byte that was asked for, where it was a part */
+  #note(head: ResponseHead, first: number | undefined): void {
+    const now = identityOf(head, first)
+    if (now === undefined) return
+    this.#known = this.#known === undefined ? now : sameIdentity(this.#known, now)
+    if (this.#promises.length === 0) this.#promises = promisesOf(head.status, head.headers)
+    this.#refuseLong(this.#known.sizeBytes)
+  }
+
+  #refuseLong(bytes: number | undefined): void {
+    if (bytes === undefined || bytes <= this.#maximumBytes) return
+    const reason = `it has more than the ${this.#maximumBytes} bytes that are allowed.`
+    throw new ImageDownloadFailedError({ imageId: this.name, reason })
+  }
+
+  /** Where no length was said, what comes is counted. */
+  #bounded(taker: BodyTaker | undefined, from: number): BodyTaker | undefined {
+    const isKnown = this.#known?.sizeBytes !== undefined
+    if (taker === undefined || isKnown || this.#maximumBytes === Number.POSITIVE_INFINITY) return taker
     let at = from
     return {
       nextBuffer: () => taker.nextBuffer?.(),
       take: (bytes) => {
         at += bytes.length
-        refuseLong(at)
+        this.#refuseLong(at)
         return taker.take(bytes)
       },
     }
   }
-
-  const source: HttpSource = {
-    name,
-    get sizeBytes() {
-      return identity?.sizeBytes
-    },
-    get promises() {
-      return promises
-    },
-    get identity() {
-      return identityToKeep(target, identity?.etag, identity?.sizeBytes)
-    },
-    describe: async (call) => {
-      if (identity === undefined) await client.readRange(originOf({}), 0, 1, call)
-    },
-    download: async (sink, call: DownloadOptions = {}) => {
-      const { resumeFrom, connections = 1, signal } = call
-      if (resumeFrom === undefined && connections === 1) client.warm()
-      else await source.describe({ signal })
-      return client.download(originOf(call), sink, call)
-    },
-    readRange: (offset, length, call) => client.readRange(originOf({}), offset, length, call),
-    close: async () => {
-      if (options.client === undefined) await client.close()
-    },
-  }
-  return source
 }
 
 /** @throws {InvalidError} without what may be secret in it */

@@ -133,6 +133,40 @@ describe('nginx', () => {
     expect(await source.readRange(data.length, 10)).toHaveLength(0)
   })
 
+  test('is asked once for the first bytes and for all of it, also where that is cut, ended or begun anew', async () => {
+    const asked = async (): Promise<number> => (await nginx.requests()).length
+    const before = await asked()
+    await using source = sourceAt(`${nginx.url}${pathOf(nginx)}`)
+    expect(Buffer.from(await source.peek(512)).equals(data.subarray(0, 512))).toBe(true)
+    expect(source).toMatchObject({ sizeBytes: data.length, identity: expect.any(String) as string })
+    const whole = keeper()
+    const report = await source.download(whole, { checksums: [{ algorithm: 'sha256', value: sum }] })
+    expect(whole.bytes().equals(data)).toBe(true)
+    expect(report.resumes).toBe(0)
+    expect((await asked()) - before).toBe(1)
+    // What is looked at and left costs nothing more; a second download asks again.
+    await source.peek(512)
+    await source.readRange(MiB, 10)
+    for (const connections of [2, 1]) {
+      const again = keeper()
+      await source.download(again, { connections })
+      expect(again.bytes().equals(data)).toBe(true)
+    }
+
+    await using relay = await startRelay(nginx.url)
+    relay.cut = (request) => (request === 0 ? { afterBytes: 700, how: 'reset' } : undefined)
+    await using cut = sourceAt(`${relay.url}${pathOf(nginx)}`)
+    expect(await cut.peek(512)).toHaveLength(512)
+    const rest = keeper()
+    await cut.download(rest, { checksums: [{ algorithm: 'sha256', value: sum }] })
+    expect(rest.bytes().equals(data)).toBe(true)
+
+    await cut.peek(512)
+    const gone = AbortSignal.abort(new Error('enough'))
+    await expect(cut.download(keeper(), { signal: gone })).rejects.toThrow('enough')
+    await expect(cut.peek(512, { signal: gone })).rejects.toThrow('enough')
+  })
+
   test('is asked over several connections, and from where a part was left', async () => {
     await using source = sourceAt(`${nginx.url}${pathOf(nginx)}`)
     const parallel = keeper()

@@ -61,6 +61,54 @@ const wholeOf = (text: string, headers: Record<string, string | number> = {}): s
   head('200 OK', { 'Content-Length': data.length, 'Accept-Ranges': 'bytes', ...headers }) + text
 const fromOf = (request: string): number => Number(/^range: bytes=(\d+)-/im.exec(request)?.[1] ?? 0)
 
+describe('a look at the first bytes', () => {
+  it.each([
+    [
+      'all of it, where there is no more',
+      (socket: Socket) => socket.end(head('200 OK', { 'Content-Length': 3 }) + 'abc'),
+      1,
+    ],
+    [
+      'in chunks',
+      (socket: Socket) =>
+        socket.end(`${head('200 OK', { 'Transfer-Encoding': 'chunked' })}1\r\na\r\n2\r\nbc\r\n0\r\n\r\n`),
+      1,
+    ],
+  ])('%s', async (_what, answer, requests) => {
+    let count = 0
+    const source = await against((_request, socket, number) => {
+      count = number
+      answer(socket)
+    })
+    expect(Buffer.from(await source.peek(512)).toString()).toBe('abc')
+    const sink = keeper()
+    await source.download(sink)
+    expect([sink.bytes().toString(), count]).toEqual(['abc', requests])
+  })
+
+  it('is one in the usual way where the answer is none of all, and says what is wrong', async () => {
+    const part = await against((request, socket) =>
+      socket.end(partOf(data, { ETag: '"1"' }, fromOf(request))),
+    )
+    expect(await part.peek(512)).toHaveLength(512)
+    const none = await against((_request, socket) =>
+      socket.end(head('404 Not Found', { 'Content-Length': 0 })),
+    )
+    expect(await failure(none.peek(512))).toMatchObject({ status: 404 })
+    const cut = await against((_request, socket, count) =>
+      socket.end(count === 1 ? wholeOf('abc') : partOf(data)),
+    )
+    expect(await cut.peek(512)).toHaveLength(512)
+  })
+
+  it('holds no more than that: what comes meanwhile waits, and an error of the sink is passed on', async () => {
+    const source = await against((_request, socket) => socket.write(wholeOf(data)))
+    await source.peek(512)
+    const write = (): Promise<void> => Promise.reject(new Error('full'))
+    await expect(source.download({ write })).rejects.toThrow('full')
+  })
+})
+
 describe('a thing that changes between two answers', () => {
   it.each([
     ['ETag', { ETag: '"1"' }, { ETag: '"2"' }],
