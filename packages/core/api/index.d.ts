@@ -42,6 +42,8 @@ interface Disk extends RandomAccessReader, AsyncDisposable {
   close(): Promise<void>;
 }
 
+type DiskFormat = WritableDiskFormat | "bochs" | "cloop" | "dmg";
+
 interface DiskReceiver {
   data(offset: number, bytes: Uint8Array): Promise<void> | void;
   zero(offset: number, length: number): Promise<void> | void;
@@ -497,6 +499,8 @@ type Verdict = {
 
 type VerifyPolicy = "strict" | "fallback" | "none";
 
+type WritableDiskFormat = ("raw" | "iso" | "ami" | "aki" | "ari") | ("qcow2" | "vhd" | "vpc" | "vhdx" | "vmdk" | "vdi" | "luks" | "ploop" | "parallels" | "qcow" | "qed");
+
 export declare function adaptLogger(logger: Logger | undefined): Logger;
 
 export declare function checkImageFormats(metadata: {
@@ -510,15 +514,23 @@ export declare function fixupDiskFormat(diskFormat: string): string;
 
 export declare function formatBytes(bytes: number): string;
 
-export declare function formatNames(use: FormatUse): readonly string[];
+export declare function formatNames(use: "read"): readonly DiskFormat[];
+
+export declare function formatNames(use: "write"): readonly WritableDiskFormat[];
 
 export declare function fromQemuFormat(format: string): string;
 
 export declare const glanceFormats: ImageFormats;
 
+export declare function httpStatusOf(error: unknown): number;
+
 export declare function isSameFormat(one: string, other: string): boolean;
 
 export declare function jsonDepth(text: string): number;
+
+export declare function parseDiskFormat(name: string, use: "read"): DiskFormat;
+
+export declare function parseDiskFormat(name: string, use: "write"): WritableDiskFormat;
 
 export declare function printable(text: string, longest?: number): string;
 
@@ -531,8 +543,6 @@ export declare function printableLines(text: string): string;
 export declare function recordProblem(record: unknown): string | undefined;
 
 export declare function redact(text: string): string;
-
-export declare function shownFormatNames(use: FormatUse): string;
 
 export declare const silentLogger: Logger;
 
@@ -549,6 +559,7 @@ export type {
   Command,
   DetailOptions,
   Disk,
+  DiskFormat,
   DiskReceiver,
   DownloadHash,
   DownloadOptions,
@@ -600,4 +611,5 @@ export type {
   UploadSource,
   Verdict,
   VerifyPolicy,
+  WritableDiskFormat,
 };

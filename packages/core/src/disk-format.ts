@@ -9,17 +9,27 @@ const rawContents = [
   'reiserfs reiser4 hfsplus apfs minix squashfs erofs cramfs romfs udf swap lvm mdraid linux-kernel',
 ].flatMap((line) => line.split(' '))
 
+/** A name of a format in which a disk can be written: qemu-img's, the inspector's or Glance's. */
+export type WritableDiskFormat =
+  | ('raw' | 'iso' | 'ami' | 'aki' | 'ari')
+  | ('qcow2' | 'vhd' | 'vpc' | 'vhdx' | 'vmdk' | 'vdi' | 'luks' | 'ploop' | 'parallels' | 'qcow' | 'qed')
+
+/** A name of a format that can be read. */
+export type DiskFormat = WritableDiskFormat | 'bochs' | 'cloop' | 'dmg'
+
 interface Format {
   /** qemu-img's name. */
   readonly qemu: string
   /** Every name: the inspector's and Glance's, the one to print first. */
-  readonly names: readonly string[]
+  readonly names: readonly DiskFormat[]
   readonly use: FormatUse
 }
 
+const rawFormat: Format = { qemu: 'raw', names: ['raw', 'iso', 'ami', 'aki', 'ari'], use: 'write' }
+
 /** The one table of formats: whatever takes or compares a name asks here. */
 const formats: readonly Format[] = [
-  { qemu: 'raw', names: ['raw', 'iso', 'ami', 'aki', 'ari', ...rawContents], use: 'write' },
+  rawFormat,
   { qemu: 'qcow2', names: ['qcow2'], use: 'write' },
   { qemu: 'vpc', names: ['vhd', 'vpc'], use: 'write' },
   { qemu: 'vhdx', names: ['vhdx'], use: 'write' },
@@ -34,20 +44,34 @@ const formats: readonly Format[] = [
   { qemu: 'dmg', names: ['dmg'], use: 'read' },
 ]
 
-const byName: ReadonlyMap<string, Format> = new Map(
-  formats.flatMap((format) => format.names.map((name): [string, Format] => [name, format])),
-)
+const byName: ReadonlyMap<string, Format> = new Map<string, Format>([
+  ...formats.flatMap((format) => format.names.map((name): [string, Format] => [name, format])),
+  ...rawContents.map((name): [string, Format] => [name, rawFormat]),
+])
 
 /** Every name of a format that can be read, or written; formats that can be written can be read. */
-export function formatNames(use: FormatUse): readonly string[] {
+export function formatNames(use: 'read'): readonly DiskFormat[]
+export function formatNames(use: 'write'): readonly WritableDiskFormat[]
+export function formatNames(use: FormatUse): readonly DiskFormat[] {
   return formats.filter((format) => use === 'read' || format.use === 'write').flatMap(({ names }) => names)
 }
 
-/** The names to tell a person: without those of what raw disks hold, which are accepted all the same. */
-export function shownFormatNames(use: FormatUse): string {
-  return formatNames(use)
-    .filter((name) => !rawContents.includes(name))
-    .join(', ')
+/**
+ * A format's name from outside of the program, by which a disk is read or written. What a raw disk may hold (`gpt`,
+ * `ext4` …) is raw.
+ *
+ * @throws {InvalidError} with the names that are known
+ */
+export function parseDiskFormat(name: string, use: 'read'): DiskFormat
+export function parseDiskFormat(name: string, use: 'write'): WritableDiskFormat
+export function parseDiskFormat(name: string, use: FormatUse): DiskFormat {
+  if (rawContents.includes(name)) return 'raw'
+  const names = use === 'read' ? formatNames('read') : formatNames('write')
+  const known = names.find((one) => one === name)
+  if (known !== undefined) return known
+  throw new InvalidError({
+    reason: `${JSON.stringify(name.slice(0, 60))} is no format to ${use}; it must be one of: ${names.join(', ')}.`,
+  })
 }
 
 /**

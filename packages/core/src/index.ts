@@ -5,11 +5,11 @@ export {
   fromQemuFormat,
   glanceFormats,
   isSameFormat,
-  shownFormatNames,
+  parseDiskFormat,
   toGlanceFormat,
   toQemuFormat,
 } from './disk-format.ts'
-export type { FormatUse, ImageFormats } from './disk-format.ts'
+export type { DiskFormat, FormatUse, ImageFormats, WritableDiskFormat } from './disk-format.ts'
 export { checkImageId, recordProblem } from './image-record.ts'
 export {
   ImageDownloadFailedError,
@@ -34,6 +34,7 @@ export type {
   Refusal,
   Verdict,
 } from './errors.ts'
+export { httpStatusOf } from './http-status.ts'
 export type { ImageLocation, ImageMetadata, ImagePropertyValue, ImageRecord } from './image-record.ts'
 export type {
   ByteSink,

@@ -1,4 +1,5 @@
 import {
+  DiskFormat,
   ImageError,
   ImageService,
   Logger,
@@ -6,6 +7,7 @@ import {
   RequestContext,
   Target,
   VerifyPolicy,
+  WritableDiskFormat,
 } from "@disk-image/core";
 
 import {
@@ -45,9 +47,9 @@ interface CoalesceJob extends OnBackend {
 interface ConvertJob extends OnBackend {
   readonly type: "convert";
   readonly source: string;
-  readonly sourceFormat: string;
+  readonly sourceFormat: DiskFormat;
   readonly volume: string;
-  readonly volumeFormat: string;
+  readonly volumeFormat: WritableDiskFormat;
   readonly volumeSubformat?: string | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly disableSparse?: boolean | undefined;
@@ -66,7 +68,7 @@ interface FetchJob extends OfCloudOrSource {
   readonly type: "fetch";
   readonly volume: string;
   readonly hash?: ExpectedHash | undefined;
-  readonly volumeFormat?: string | undefined;
+  readonly volumeFormat?: WritableDiskFormat | undefined;
   readonly volumeSubformat?: string | undefined;
   readonly volumeSizeGiB?: number | undefined;
   readonly disableSparse?: boolean | undefined;
@@ -256,7 +258,7 @@ interface OfCloudOrSource extends OnBackend {
   readonly cloud?: string | undefined;
   readonly imageId?: string | undefined;
   readonly source?: string | undefined;
-  readonly sourceFormat?: string | undefined;
+  readonly sourceFormat?: DiskFormat | undefined;
 }
 
 interface OnBackend {
@@ -295,7 +297,7 @@ interface Submitted {
 interface UploadJob extends OnBackend, OfCloud {
   readonly type: "upload";
   readonly volume: string;
-  readonly volumeFormat?: string | undefined;
+  readonly volumeFormat?: WritableDiskFormat | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly storeId?: string | undefined;
 }

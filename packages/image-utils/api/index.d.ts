@@ -7,6 +7,8 @@ import {
   Checksum,
   Clock,
   Clock as Clock$1,
+  DiskFormat,
+  DiskFormat as DiskFormat$1,
   DownloadHash,
   DownloadOptions,
   DownloadReport,
@@ -52,6 +54,10 @@ import {
   UploadSource,
   VerifyPolicy,
   VerifyPolicy as VerifyPolicy$1,
+  WritableDiskFormat,
+  WritableDiskFormat as WritableDiskFormat$1,
+  httpStatusOf,
+  parseDiskFormat,
 } from "@disk-image/core";
 
 import {
@@ -277,14 +283,14 @@ interface ImageCandidate {
 }
 
 interface ImageToVolumeOptions extends CallOptions$1 {
-  readonly sourceFormat?: string | undefined;
+  readonly sourceFormat?: DiskFormat$1 | undefined;
   readonly cache?: SourceCacheOptions | undefined;
   readonly context?: RequestContext$1 | undefined;
   readonly imageService?: ImageService$1 | undefined;
   readonly volume: string;
   readonly target?: Target | undefined;
   readonly disk?: string | undefined;
-  readonly volumeFormat?: string | undefined;
+  readonly volumeFormat?: WritableDiskFormat$1 | undefined;
   readonly volumeSubformat?: string | undefined;
   readonly volumeSizeGiB?: number | undefined;
   readonly runAsRoot?: boolean | undefined;
@@ -352,8 +358,12 @@ interface ImageUtils extends CinderImageUtils {
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   inspectInside(source: DescribedSource): InsideInspector | undefined;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  convertImage(source: string, destination: string, outFormat: WritableDiskFormat$1, options?: ConvertImageOptions & {
+    readonly srcFormat?: DiskFormat$1 | undefined;
+  }): Promise<void>;
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
+  streamToImage(request: StreamToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
     readonly path: string;
@@ -425,7 +435,7 @@ interface OpenSourceOptions extends CallOptions$1 {
   readonly bare?: "image" | "file" | undefined;
   readonly workingDirectory?: string | undefined;
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined;
-  readonly diskFormat?: string | undefined;
+  readonly diskFormat?: DiskFormat$1 | undefined;
   readonly network?: NetworkOptions | undefined;
 }
 
@@ -539,6 +549,21 @@ interface SourceToImageRequest extends CallOptions$1 {
   readonly throttle?: Throttle | undefined;
 }
 
+interface StreamToImageRequest extends CallOptions$1 {
+  readonly context?: RequestContext$1 | undefined;
+  readonly imageService?: ImageService$1 | undefined;
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly sizeBytes?: number | undefined;
+  readonly name: string;
+  readonly metadata?: ImageMetadata$1 | undefined;
+  readonly diskFormat?: DiskFormat$1 | undefined;
+  readonly disk?: string | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly verifyUpload?: VerifyPolicy$1 | undefined;
+  readonly storeId?: string | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
 type TargetImage = Partial<Omit<ImageRecord$1, "id">> & {
   readonly id: string;
 };
@@ -606,7 +631,7 @@ interface VolumeToImageRequest extends CallOptions$1 {
   readonly image: TargetImage;
   readonly volume: string;
   readonly volumeFd?: FileHandle | undefined;
-  readonly volumeFormat?: string | undefined;
+  readonly volumeFormat?: DiskFormat$1 | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly diskSubformat?: string | undefined;
@@ -630,7 +655,7 @@ interface VolumesToArchiveReport {
 interface VolumesToArchiveRequest extends CallOptions$1 {
   readonly disks: readonly {
     readonly volume: string;
-    readonly volumeFormat: string;
+    readonly volumeFormat: DiskFormat$1;
     readonly name?: string | undefined;
   }[];
   readonly machine: OvaMachine$1;
@@ -682,6 +707,7 @@ export {
   type ConvertImageOptions,
   type DescribedSource,
   type DirectoryImageServiceOptions,
+  type DiskFormat,
   type DownloadOptions,
   type DownloadReport,
   type FetchOptions,
@@ -746,6 +772,7 @@ export {
   type SourceCacheOptions,
   type SourceToImageReport,
   type SourceToImageRequest,
+  type StreamToImageRequest,
   type TargetImage,
   type Telemetry,
   type TemporaryImageOptions,
@@ -765,7 +792,10 @@ export {
   type VolumesToArchiveReport,
   type VolumesToArchiveRequest,
   type Word,
+  type WritableDiskFormat,
   XenserverArchiveError,
   createGlanceImageService,
+  httpStatusOf,
   machineOfProperties,
+  parseDiskFormat,
 };

@@ -1,12 +1,16 @@
 import {
   Check,
   ImageDetails,
+  InspectedStream,
   InspectionResult,
   InspectionResult as InspectionResult$1,
+  InspectionTransform,
   InspectionVerdict,
   Inspector,
+  createInspectionTransform,
   createInspector,
   inspect,
+  inspectStream,
 } from "@disk-image/format-policy/inspector";
 
 import {
@@ -24,10 +28,14 @@ export {
   type FormatPolicyOptions,
   type ImageDetails,
   type ImageEvidence,
+  type InspectedStream,
   type InspectionResult,
+  type InspectionTransform,
   type InspectionVerdict,
   type Inspector,
   createFormatPolicy,
+  createInspectionTransform,
   createInspector,
   inspect,
+  inspectStream,
 };

@@ -3,6 +3,7 @@ import {
   CertificateSource,
   Checksum,
   Clock,
+  DiskFormat,
   DownloadHash,
   DownloadReport,
   ImageMetadata,
@@ -20,6 +21,7 @@ import {
   TemporaryFiles,
   TemporaryPath,
   VerifyPolicy,
+  WritableDiskFormat,
 } from "@disk-image/core";
 
 import {
@@ -209,14 +211,14 @@ interface FoundImage extends FoundFormat {
 interface GlanceSettings extends Omit<GlanceClientOptions, "retries">, Omit<GlanceImageServiceOptions, "allowedDirectUrlSchemes"> {}
 
 interface ImageToVolumeOptions extends CallOptions {
-  readonly sourceFormat?: string | undefined;
+  readonly sourceFormat?: DiskFormat | undefined;
   readonly cache?: SourceCacheOptions | undefined;
   readonly context?: RequestContext | undefined;
   readonly imageService?: ImageService | undefined;
   readonly volume: string;
   readonly target?: Target | undefined;
   readonly disk?: string | undefined;
-  readonly volumeFormat?: string | undefined;
+  readonly volumeFormat?: WritableDiskFormat | undefined;
   readonly volumeSubformat?: string | undefined;
   readonly volumeSizeGiB?: number | undefined;
   readonly runAsRoot?: boolean | undefined;
@@ -284,8 +286,12 @@ interface ImageUtils extends CinderImageUtils {
   openSource(word: string, options?: OpenSourceOptions): Promise<OpenedSource>;
   inspectInside(source: DescribedSource): InsideInspector | undefined;
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>;
+  convertImage(source: string, destination: string, outFormat: WritableDiskFormat, options?: ConvertImageOptions & {
+    readonly srcFormat?: DiskFormat | undefined;
+  }): Promise<void>;
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
+  streamToImage(request: StreamToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
     readonly path: string;
@@ -357,7 +363,7 @@ interface OpenSourceOptions extends CallOptions {
   readonly bare?: "image" | "file" | undefined;
   readonly workingDirectory?: string | undefined;
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined;
-  readonly diskFormat?: string | undefined;
+  readonly diskFormat?: DiskFormat | undefined;
   readonly network?: NetworkOptions | undefined;
 }
 
@@ -463,6 +469,21 @@ interface SourceToImageRequest extends CallOptions {
   readonly connections?: number | undefined;
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+interface StreamToImageRequest extends CallOptions {
+  readonly context?: RequestContext | undefined;
+  readonly imageService?: ImageService | undefined;
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly sizeBytes?: number | undefined;
+  readonly name: string;
+  readonly metadata?: ImageMetadata | undefined;
+  readonly diskFormat?: DiskFormat | undefined;
+  readonly disk?: string | undefined;
+  readonly checksums?: readonly Checksum[] | undefined;
+  readonly verifyUpload?: VerifyPolicy | undefined;
+  readonly storeId?: string | undefined;
   readonly throttle?: Throttle | undefined;
 }
 
@@ -585,7 +606,7 @@ interface VolumeToImageRequest extends CallOptions {
   readonly image: TargetImage;
   readonly volume: string;
   readonly volumeFd?: FileHandle | undefined;
-  readonly volumeFormat?: string | undefined;
+  readonly volumeFormat?: DiskFormat | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly diskSubformat?: string | undefined;
@@ -609,7 +630,7 @@ interface VolumesToArchiveReport {
 interface VolumesToArchiveRequest extends CallOptions {
   readonly disks: readonly {
     readonly volume: string;
-    readonly volumeFormat: string;
+    readonly volumeFormat: DiskFormat;
     readonly name?: string | undefined;
   }[];
   readonly machine: OvaMachine;

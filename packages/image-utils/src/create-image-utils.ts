@@ -11,6 +11,7 @@ import type { ImageUtilsDependencies } from './services/services.ts'
 import { openSource } from './sources/open-source.ts'
 import { checkImageFile } from './volume-to-image/judge-upload.ts'
 import { sourceToImage } from './volume-to-image/source-to-image.ts'
+import { streamToImage } from './volume-to-image/stream-to-image.ts'
 import { volumeToImage } from './volume-to-image/volume-to-image.ts'
 
 /**
@@ -38,6 +39,7 @@ export function createImageUtils(
     inspectInside: (source) => inspectInside(services, source),
     volumeToImage: (request) => volumeToImage(services, request),
     sourceToImage: (request) => sourceToImage(services, request),
+    streamToImage: (request) => streamToImage(services, request),
     checkImageFile: (path, keywords) => checkImageFile(services, path, keywords),
     cleanTemporaryFiles: () => removeLeftovers({ directory: services.temporaryFiles.directory }),
   })

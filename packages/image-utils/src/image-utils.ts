@@ -1,4 +1,5 @@
-import type { ImageService } from '@disk-image/core'
+import type { DiskFormat, ImageService, WritableDiskFormat } from '@disk-image/core'
+import type { ConvertImageOptions } from './convert/convert-image.ts'
 import type { CinderImageUtils } from './cinder/cinder-image-utils.ts'
 import type { VolumesToArchiveReport, VolumesToArchiveRequest } from './convert/volumes-to-archive.ts'
 import type { InsideInspector } from './image-to-volume/inspect-inside.ts'
@@ -13,6 +14,7 @@ import type { CheckImageFileOptions } from './volume-to-image/judge-upload.ts'
 import type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
 import type { DescribedSource } from './sources/sources.ts'
 import type { SourceToImageReport, SourceToImageRequest } from './volume-to-image/source-to-image.ts'
+import type { StreamToImageRequest } from './volume-to-image/stream-to-image.ts'
 import type { VolumeToImageReport, VolumeToImageRequest } from './volume-to-image/volume-to-image.ts'
 
 /**
@@ -41,10 +43,19 @@ export interface ImageUtils extends CinderImageUtils {
   inspectInside(source: DescribedSource): InsideInspector | undefined
   /** A volume into an image that has no data yet. */
   volumeToImage(request: VolumeToImageRequest): Promise<VolumeToImageReport>
+  /** A disk into another format; what the source is, is what was given and what the inspector finds. */
+  convertImage(
+    source: string,
+    destination: string,
+    outFormat: WritableDiskFormat,
+    options?: ConvertImageOptions & { readonly srcFormat?: DiskFormat | undefined },
+  ): Promise<void>
   /** Disks into an archive (OVA), with the description of their machine. */
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>
   /** Bytes from anywhere into an image that has no data yet, in one pass, judged on the way. */
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>
+  /** A stream into an image that is made for it, judged on the way, and taken back where it is refused. */
+  streamToImage(request: StreamToImageRequest): Promise<SourceToImageReport>
   /** Judges a file that is to become an image; resolves with its `disk_format`. */
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>
   /** Removes what killed processes left behind, and says what that was. */

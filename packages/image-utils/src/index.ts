@@ -1,4 +1,5 @@
 export {
+  httpStatusOf,
   ImageDownloadFailedError,
   ImageError,
   ImageNotAuthorizedError,
@@ -7,6 +8,7 @@ export {
   ImageUnacceptableError,
   InvalidError,
   NotSupportedOperationError,
+  parseDiskFormat,
   ProcessExecutionError,
 } from '@disk-image/core'
 export type {
@@ -14,6 +16,7 @@ export type {
   CallOptions,
   CertificateSource,
   Clock,
+  DiskFormat,
   DownloadOptions,
   DownloadReport,
   ImageErrorKind,
@@ -31,6 +34,7 @@ export type {
   UploadOptions,
   UploadSource,
   VerifyPolicy,
+  WritableDiskFormat,
 } from '@disk-image/core'
 export { ImageConversionNotAllowedError } from '@disk-image/format-policy'
 export {
@@ -94,6 +98,7 @@ export type {
   SourceToImageReport,
   SourceToImageRequest,
 } from './volume-to-image/source-to-image.ts'
+export type { StreamToImageRequest } from './volume-to-image/stream-to-image.ts'
 export type {
   TargetImage,
   VolumeToImageReport,

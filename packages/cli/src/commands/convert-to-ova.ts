@@ -1,3 +1,4 @@
+import type { DiskFormat } from '@disk-image/core'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ImageUtils, OvaMachine } from '@disk-image/image-utils'
@@ -19,7 +20,7 @@ export interface MachineFlags {
 export async function convertToOva(
   session: Session,
   imageUtils: ImageUtils,
-  flags: MachineFlags & SourceFlags & { readonly from: string },
+  flags: MachineFlags & SourceFlags & { readonly from: DiskFormat },
   operands: readonly string[],
 ): Promise<void> {
   const { from, controller, firmware, property = {} } = flags

@@ -1,3 +1,4 @@
+import type { WritableDiskFormat, DiskFormat } from '@disk-image/core'
 import { type Command, Option } from 'commander'
 import type { Stats } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
@@ -29,8 +30,8 @@ import type { Perform } from './perform.ts'
 import { collect, collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
 interface ConvertFlags extends EncryptionFlags, MachineFlags, SourceFlags {
-  readonly from?: string
-  readonly to?: string
+  readonly from?: DiskFormat
+  readonly to?: WritableDiskFormat | 'ova'
   readonly subformat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly disableSparse?: boolean
@@ -124,8 +125,8 @@ async function convert(
   const destinationName = operand(operands, operands.length - 1)
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   const word = await readSourceWord(name, 'file')
-  // What an image is, its record says.
-  const from = flags.from ?? (word.kind === 'image' ? '' : undefined)
+  // What an image is, its record says: this is not asked then.
+  const from = flags.from ?? (word.kind === 'image' ? 'raw' : undefined)
   if (from === undefined) {
     throw new UsageError('Say with --from FORMAT what the source is: disk-image inspect FILE tells it.')
   }
@@ -188,7 +189,7 @@ async function convert(
 async function convertSource(
   session: Session,
   imageUtils: ImageUtils,
-  flags: ConvertFlags & GlobalFlags & { readonly to: string },
+  flags: ConvertFlags & GlobalFlags & { readonly to: WritableDiskFormat },
   word: Word,
   [name = '', ...destinations]: readonly string[],
 ): Promise<boolean> {

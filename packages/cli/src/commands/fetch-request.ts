@@ -1,6 +1,6 @@
 import type { Store } from '../store.ts'
 import type { Session } from '../session.ts'
-import { GiB } from '@disk-image/core'
+import { type DiskFormat, type WritableDiskFormat, GiB } from '@disk-image/core'
 import type {
   ImageToVolumeOptions,
   ImageUtils,
@@ -20,8 +20,8 @@ export interface TransferFlags extends EncryptionFlags, SourceFlags {
   readonly verify?: 'strict' | 'fallback' | 'none'
   /** GiB. */
   readonly cacheSize?: number
-  readonly as?: string
-  readonly format: string
+  readonly as?: DiskFormat
+  readonly format: WritableDiskFormat
   readonly subformat?: string
   readonly size?: number
   readonly disableSparse?: boolean

@@ -17,7 +17,7 @@ import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { lookUpChecksums, openWord, readSourceWord, withSourceOptions } from './open-word.ts'
-import { collect, formatName, knownFormat, size, wholeNumber } from './values.ts'
+import { collect, knownFormat, size, wholeNumber } from './values.ts'
 
 interface FetchFlags extends TransferFlags, ListFlags {
   readonly dryRun?: boolean
@@ -84,7 +84,7 @@ export function addFetchCommand(program: Command, perform: Perform): void {
     .option(
       '--as <format>',
       'what the disk is, where no record says so: raw goes onto DEST in one pass',
-      formatName('--as'),
+      knownFormat('--as', 'read'),
     )
     .option('--cache <dir>', 'keep verified downloads here, for every command that names it')
     .option('--cache-size <size>', 'of the cache (default: 100G)', size('--cache-size', { plain: 'G' }))

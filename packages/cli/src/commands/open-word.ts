@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { isatty } from 'node:tty'
-import { type Checksum, InvalidError } from '@disk-image/core'
+import { type DiskFormat, type Checksum, InvalidError } from '@disk-image/core'
 import type { ImageUtils, OpenedSource, Word } from '@disk-image/image-utils'
 import type { ChecksumList } from '@disk-image/sources'
 import type { Command } from 'commander'
@@ -62,7 +62,7 @@ export async function openWord(
     ...options
   }: {
     readonly bare: 'image' | 'file'
-    readonly diskFormat?: string | undefined
+    readonly diskFormat?: DiskFormat | undefined
     readonly flags?: GlobalFlags
   },
 ): Promise<OpenedSource> {

@@ -1,6 +1,12 @@
 import path from 'node:path'
 import { type Command, Option } from 'commander'
-import { type ImageService, type Source, toQemuFormat, type UploadSource } from '@disk-image/core'
+import {
+  type DiskFormat,
+  type ImageService,
+  type Source,
+  toQemuFormat,
+  type UploadSource,
+} from '@disk-image/core'
 import { transferVerified } from '@disk-image/io'
 import type { OciDiskKind, PushReport } from '@disk-image/sources'
 import { exactBytes, formatSeconds } from '../output/units.ts'
@@ -21,7 +27,7 @@ import { collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 interface PushFlags extends NetworkFlags, SourceFlags {
   readonly as: OciDiskKind
   readonly disk?: string
-  readonly diskFormat?: string
+  readonly diskFormat?: DiskFormat
   readonly fileName?: string
   readonly compressionLevel?: number
   readonly annotation?: Readonly<Record<string, string>>

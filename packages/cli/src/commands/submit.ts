@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { formatBytes, MiB } from '@disk-image/core'
+import { type DiskFormat, type WritableDiskFormat, formatBytes, MiB } from '@disk-image/core'
 import type { Fleet, FleetJob, Submitted } from '@disk-image/fleet'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import type { GlobalFlags, Session } from '../session.ts'
@@ -19,7 +19,7 @@ interface SubmitFlags extends FleetFlags {
   readonly priority?: number
   readonly again?: boolean
   readonly follow?: boolean
-  readonly format?: string
+  readonly format?: WritableDiskFormat
   readonly subformat?: string
   readonly size?: number
   readonly sha512?: string
@@ -30,7 +30,7 @@ interface SubmitFlags extends FleetFlags {
   readonly passphrase?: string
   readonly connections?: number
   readonly preferStore?: readonly string[]
-  readonly sourceFormat?: string
+  readonly sourceFormat?: DiskFormat
   readonly compress?: 'none' | 'zlib' | 'zstd'
 }
 

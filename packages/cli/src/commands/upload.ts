@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { type ImageMetadata, type ImageRecord, isSameFormat } from '@disk-image/core'
+import { type DiskFormat, type ImageMetadata, type ImageRecord, isSameFormat } from '@disk-image/core'
 import type {
   FoundImage,
   ImageUtils,
@@ -32,7 +32,7 @@ interface UploadFlags extends SourceFlags {
   readonly disk?: string
   readonly image?: string
   readonly diskFormat?: string
-  readonly volumeFormat?: string
+  readonly volumeFormat?: DiskFormat
   readonly subformat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly containerFormat?: 'bare' | 'compressed'

@@ -1,4 +1,10 @@
-import { formatNames, shownFormatNames, toGlanceFormat } from '@disk-image/core'
+import {
+  type DiskFormat,
+  formatNames,
+  parseDiskFormat,
+  toGlanceFormat,
+  type WritableDiskFormat,
+} from '@disk-image/core'
 import { UsageError } from '../usage-error.ts'
 
 /** Parses an option's value as a whole number of at least `minimum`. */
@@ -127,15 +133,22 @@ const pastOf = { read: 'read', write: 'written', upload: 'uploaded' } as const
  * Any name of a format that can be read, written, or uploaded: a wrong one is told before anything is begun. For an
  * image's record it becomes Glance's name.
  */
-export function knownFormat(name: string, use: 'read' | 'write' | 'upload'): (text: string) => string {
-  const known = formatNames(use === 'read' ? 'read' : 'write')
+export function knownFormat(name: string, use: 'read'): (text: string) => DiskFormat
+export function knownFormat(name: string, use: 'write' | 'upload'): (text: string) => WritableDiskFormat
+export function knownFormat(name: string, use: 'read' | 'write' | 'upload'): (text: string) => DiskFormat {
   return (text) => {
     const format = formatName(name)(text)
-    if (known.includes(format)) return use === 'upload' ? toGlanceFormat(format) : format
-    if (use === 'read' && notDisks.has(format)) return format
-    throw new UsageError(
-      `${name} is ${text}, which is no format that can be ${pastOf[use]}; there are: ${shownFormatNames(use === 'read' ? 'read' : 'write')}.`,
-    )
+    // It is refused where it is opened.
+    if (use === 'read' && notDisks.has(format)) return format as DiskFormat
+    try {
+      const known = use === 'read' ? parseDiskFormat(format, 'read') : parseDiskFormat(format, 'write')
+      return use === 'upload' ? (toGlanceFormat(known) as DiskFormat) : known
+    } catch {
+      const names = use === 'read' ? formatNames('read') : formatNames('write')
+      throw new UsageError(
+        `${name} is ${text}, which is no format that can be ${pastOf[use]}; there are: ${names.join(', ')}.`,
+      )
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { formatNames, InvalidError, shownFormatNames } from '@disk-image/core'
+import { formatNames, InvalidError } from '@disk-image/core'
 import type { FleetJob, JobEnvelope, JobType } from './job.ts'
 import { isVolumeName } from './identity.ts'
 
@@ -21,8 +21,8 @@ const optional = (holds: Field['holds'], words: string): Field => ({ required: f
 
 const isName = matching(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/)
 const isSubformat = matching(/^[A-Za-z0-9][A-Za-z0-9_]{0,31}$/)
-const isRead: Field['holds'] = (value) => formatNames('read').includes(value as string)
-const isWritten: Field['holds'] = (value) => formatNames('write').includes(value as string)
+const isRead: Field['holds'] = (value) => formatNames('read').some((name) => name === value)
+const isWritten: Field['holds'] = (value) => formatNames('write').some((name) => name === value)
 const isId = matching(/^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$/)
 const isBoolean: Field['holds'] = (value) => typeof value === 'boolean'
 const isPositive: Field['holds'] = (value) => typeof value === 'number' && Number.isFinite(value) && value > 0
@@ -74,11 +74,11 @@ const imageOrSource = {
     isSource,
     'https://…, s3://…, oci://… without user, password and signature, or image:NAME',
   ),
-  sourceFormat: optional(isRead, `the name of a format that can be read: ${shownFormatNames('read')}`),
+  sourceFormat: optional(isRead, `the name of a format that can be read: ${formatNames('read').join(', ')}`),
 }
 const volume = required(isVolumeName, 'a plain absolute path or rbd:POOL/IMAGE')
-const readWords = `the name of a format that can be read: ${shownFormatNames('read')}`
-const writtenWords = `the name of a format that can be written: ${shownFormatNames('write')}`
+const readWords = `the name of a format that can be read: ${formatNames('read').join(', ')}`
+const writtenWords = `the name of a format that can be written: ${formatNames('write').join(', ')}`
 const subformat = optional(isSubformat, 'the name of a variant of the format')
 const flag = optional(isBoolean, 'true or false')
 const compression = optional(oneOf('none', 'zlib', 'zstd'), "'none', 'zlib' or 'zstd'")

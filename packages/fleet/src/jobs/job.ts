@@ -1,4 +1,4 @@
-import type { VerifyPolicy } from '@disk-image/core'
+import type { DiskFormat, VerifyPolicy, WritableDiskFormat } from '@disk-image/core'
 
 /** What can be done. */
 export type JobType = 'fetch' | 'upload' | 'convert' | 'coalesce' | 'inspect'
@@ -27,7 +27,7 @@ interface OfCloudOrSource extends OnBackend {
    */
   readonly source?: string | undefined
   /** What the disk of a source is, by any name of the format. @default whatever is found */
-  readonly sourceFormat?: string | undefined
+  readonly sourceFormat?: DiskFormat | undefined
 }
 
 /** The hash that an image must have. */
@@ -46,7 +46,7 @@ export interface FetchJob extends OfCloudOrSource {
   /** The image is refused where its record has another one; of a source, where its bytes have. */
   readonly hash?: ExpectedHash | undefined
   /** @default 'raw' */
-  readonly volumeFormat?: string | undefined
+  readonly volumeFormat?: WritableDiskFormat | undefined
   readonly volumeSubformat?: string | undefined
   readonly volumeSizeGiB?: number | undefined
   readonly disableSparse?: boolean | undefined
@@ -68,7 +68,7 @@ export interface UploadJob extends OnBackend, OfCloud {
   readonly type: 'upload'
   readonly volume: string
   /** @default 'raw' */
-  readonly volumeFormat?: string | undefined
+  readonly volumeFormat?: WritableDiskFormat | undefined
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
   readonly storeId?: string | undefined
 }
@@ -77,9 +77,9 @@ export interface UploadJob extends OnBackend, OfCloud {
 export interface ConvertJob extends OnBackend {
   readonly type: 'convert'
   readonly source: string
-  readonly sourceFormat: string
+  readonly sourceFormat: DiskFormat
   readonly volume: string
-  readonly volumeFormat: string
+  readonly volumeFormat: WritableDiskFormat
   readonly volumeSubformat?: string | undefined
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
   readonly disableSparse?: boolean | undefined

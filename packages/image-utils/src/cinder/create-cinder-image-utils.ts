@@ -1,4 +1,5 @@
 import {
+  type DiskFormat,
   type CallOptions,
   fixupDiskFormat,
   fromQemuFormat,
@@ -148,10 +149,12 @@ export function cinderImageUtilsOf(services: Services): CinderImageUtils {
     fetchToVolumeFormat: (context, imageService, imageId, dest, volumeFormat, _blocksize, keywords) =>
       fetchToVolumeFormat(services, context, imageService, imageId, dest, volumeFormat, keywords),
     uploadVolume: async (context, imageService, imageMeta, volumePath, keywords = {}) => {
-      const { compress = true, runAsRoot = true, ...rest } = keywords
+      const { compress = true, runAsRoot = true, volumeFormat, ...rest } = keywords
       const compression = compress ? undefined : 'none'
       const request = { ...rest, compression, runAsRoot, context, imageService } as const
-      await volumeToImage(services, { ...request, image: imageMeta, volume: volumePath })
+      // Of a name that isn't known the rules say so.
+      const known = { volumeFormat: volumeFormat as DiskFormat | undefined }
+      await volumeToImage(services, { ...request, ...known, image: imageMeta, volume: volumePath })
     },
     validateStoresId: (context, imageServiceStoreId, keywords = {}) =>
       validateStoreId(

@@ -1,4 +1,5 @@
 import {
+  type WritableDiskFormat,
   type CallOptions,
   checkImageId,
   type DownloadReport,
@@ -209,7 +210,9 @@ export async function fetchToVolumeFormat(
   options: FetchToVolumeOptions = {},
 ): Promise<void> {
   const { size, runAsRoot = true, userId, projectId, ...rest } = options
-  const request = { ...rest, context, imageService, imageId, volumeFormat, runAsRoot }
+  // Of a name that isn't known qemu-img says so, as in the original.
+  const known = { volumeFormat: volumeFormat as WritableDiskFormat }
+  const request = { ...rest, ...known, context, imageService, imageId, runAsRoot }
   const report = await imageToVolume(services, { ...request, volume: destination, volumeSizeGiB: size }, true)
   services.logger.info('Image written to volume', { ...report, userId, projectId })
 }

@@ -1,4 +1,11 @@
-import { type CallOptions, type Disk, InvalidError, type Target, toQemuFormat } from '@disk-image/core'
+import {
+  type CallOptions,
+  type Disk,
+  type DiskFormat,
+  InvalidError,
+  type Target,
+  toQemuFormat,
+} from '@disk-image/core'
 import { encodeOva, type OvaMachine } from '@disk-image/disk'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { type HeldFile, holdFile, renameInError } from '@disk-image/host'
@@ -20,7 +27,7 @@ export interface VolumesToArchiveRequest extends CallOptions {
     /** Path of a file or block device. */
     readonly volume: string
     /** What the volume is: its record's word, never a guess. */
-    readonly volumeFormat: string
+    readonly volumeFormat: DiskFormat
     /** Its file's name in the archive, which ends with `.vmdk`. @default disk1.vmdk, disk2.vmdk … */
     readonly name?: string | undefined
   }[]

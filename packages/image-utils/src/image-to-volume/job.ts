@@ -7,6 +7,7 @@ import {
   type RequestContext,
   type Source,
   checkImageId,
+  parseDiskFormat,
   toQemuFormat,
 } from '@disk-image/core'
 import { planStream } from '@disk-image/disk'
@@ -102,6 +103,7 @@ export async function prepareJob(
   const { record, heldPath, imageId } = opened
   const { cache } = request
   const stored = cache === undefined ? opened.stored : throughCache(opened.stored, cache, services.logger)
+  if (!asCinder && request.volumeFormat !== undefined) parseDiskFormat(request.volumeFormat, 'write')
   const volumeFormat = toQemuFormat(request.volumeFormat ?? 'raw')
   const encodes = encodesFor(request, volumeFormat)
   if (request.target !== undefined && ((volumeFormat !== 'raw' && !encodes) || purpose !== 'volume')) {

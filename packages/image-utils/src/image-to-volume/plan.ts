@@ -245,10 +245,10 @@ class HeadSink {
 
 function toRefusal(error: unknown): Refusal {
   if (!ImageError.is(error)) throw error
-  const { rule, found, offset, accepted, reference } = error as ImageError & Partial<Refusal>
+  const { rule, reason, found, offset, accepted, reference } = error as ImageError & Partial<Refusal>
   return {
     rule: rule ?? error.code.toLowerCase().replaceAll('_', '-'),
-    reason: error.message,
+    reason: reason ?? error.message,
     found,
     offset,
     accepted,

@@ -1,12 +1,14 @@
 import type {
   CallOptions,
   Checksum,
+  DiskFormat,
   DownloadHash,
   ImageService,
   Refusal,
   RequestContext,
   Target,
   VerifyPolicy,
+  WritableDiskFormat,
 } from '@disk-image/core'
 import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
@@ -35,7 +37,7 @@ export type ImageToVolumeRequest = RequestedImage & ImageToVolumeOptions
 /** How an image gets onto a volume. */
 export interface ImageToVolumeOptions extends CallOptions {
   /** Where the source is a word: what its disk is, see `diskFormat` of {@link DescribedSource}. */
-  readonly sourceFormat?: string | undefined
+  readonly sourceFormat?: DiskFormat | undefined
   /** Where downloads are kept for the next time, by whatever process. @default nowhere */
   readonly cache?: SourceCacheOptions | undefined
   /** On whose behalf. @default the image service's own account */
@@ -58,7 +60,7 @@ export interface ImageToVolumeOptions extends CallOptions {
    */
   readonly disk?: string | undefined
   /** @default 'raw' */
-  readonly volumeFormat?: string | undefined
+  readonly volumeFormat?: WritableDiskFormat | undefined
   /** A variant of the format: `fixed` of vhd, `streamOptimized` of vmdk … */
   readonly volumeSubformat?: string | undefined
   /**

@@ -2,6 +2,7 @@ import path from 'node:path'
 import {
   type CallOptions,
   checkImageId,
+  type DiskFormat,
   ImageError,
   ImageNotFoundError,
   type ImageRecord,
@@ -41,7 +42,7 @@ export interface OpenSourceOptions extends CallOptions {
   /** What `-` reads. @default the process's own */
   readonly standardInput?: (() => AsyncIterable<Uint8Array>) | undefined
   /** Any name of the format, of the disk itself where it is wrapped; what is found must be it. @default whatever is found */
-  readonly diskFormat?: string | undefined
+  readonly diskFormat?: DiskFormat | undefined
   /** How a source over a network is reached. @default the facade's own */
   readonly network?: NetworkOptions | undefined
 }
@@ -85,7 +86,33 @@ export async function openSource(
 ): Promise<OpenedSource> {
   options.signal?.throwIfAborted()
   const read = readWord(word, options.bare)
-  const found = await open(services, read, options)
+  return describe(services, read.kind, await open(services, read, options), options)
+}
+
+/**
+ * Opens bytes that come one after the other and can be read once: the body of a request, for example.
+ *
+ * @param name what a person calls them
+ */
+export async function openStream(
+  services: Services,
+  stream: {
+    readonly name: string
+    readonly body: AsyncIterable<Uint8Array>
+    readonly sizeBytes?: number | undefined
+  },
+  options: Pick<OpenSourceOptions, 'diskFormat' | 'signal'>,
+): Promise<OpenedSource> {
+  const found = await streamSource(stream.name, stream.body, { ...options, sizeBytes: stream.sizeBytes })
+  return describe(services, 'standard-input', found, options)
+}
+
+async function describe(
+  services: Services,
+  kind: Word['kind'],
+  found: Found,
+  options: OpenSourceOptions,
+): Promise<OpenedSource> {
   const { stored, record } = found
   const close = async (): Promise<void> => stored.close?.()
   try {
@@ -98,7 +125,7 @@ export async function openSource(
     return Object.freeze({
       ...described,
       name: stored.name,
-      kind: read.kind,
+      kind,
       close,
       [Symbol.asyncDispose]: close,
     })
@@ -134,7 +161,7 @@ async function open(services: Services, word: Word, options: OpenSourceOptions):
     case 'file':
       return { stored: await openFile(path.resolve(options.workingDirectory ?? process.cwd(), word.path)) }
     case 'standard-input':
-      return streamSource('standard input', (options.standardInput ?? (() => process.stdin))())
+      return streamSource('standard input', (options.standardInput ?? (() => process.stdin))(), options)
     case 'remote':
     default: {
       const opener = remotes[word.scheme]
@@ -275,7 +302,7 @@ interface SourceRequest extends CallOptions {
   readonly context?: RequestContext | undefined
   readonly imageService?: ImageService | undefined
   readonly source?: DescribedSource | string | undefined
-  readonly sourceFormat?: string | undefined
+  readonly sourceFormat?: DiskFormat | undefined
 }
 
 /** Opens the source that a request names by a word, and closes it when it was used; any other stays as it is. */

@@ -10,7 +10,7 @@ import {
   type ResumePoint,
   type Source,
 } from '@disk-image/core'
-import { allocateBuffer, readFully, transferVerified } from '@disk-image/io'
+import { allocateBuffer, iterateUnlessAborted, readFully, transferVerified } from '@disk-image/io'
 import { readHandleInChunks } from '../files/file-chunks.ts'
 
 /** Bytes from anywhere, and what they are. */
@@ -107,12 +107,17 @@ export const peekedBytes = 512
  * A stream that can be read once, from its start to its end. Its first bytes are read at once.
  *
  * @param name what a person calls it
+ * @param options `sizeBytes`: of all of it, what comes to another size is refused; `signal`: gives up a stream that hangs
  */
 export async function streamSource(
   name: string,
   stream: AsyncIterable<Uint8Array>,
+  {
+    sizeBytes,
+    signal,
+  }: { readonly sizeBytes?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<{ readonly stored: Source; readonly head: Uint8Array }> {
-  const iterator = stream[Symbol.asyncIterator]()
+  const iterator = iterateUnlessAborted(stream, signal)
   const first: Uint8Array[] = []
   let bytes = 0
   let ended = false
@@ -138,7 +143,7 @@ export async function streamSource(
   let isRead = false
   const stored: Source = {
     name,
-    sizeBytes: undefined,
+    sizeBytes,
     download: async (sink, options = {}) => {
       if (options.resumeFrom !== undefined || isRead) {
         throw new NotSupportedOperationError({
@@ -147,10 +152,15 @@ export async function streamSource(
         })
       }
       isRead = true
-      return transferVerified(rest(), sink, { ...options, image: { id: name }, hashForReport: 'sha256' })
+      return transferVerified(rest(), sink, {
+        ...options,
+        image: { id: name, size: sizeBytes ?? null },
+        hashForReport: 'sha256',
+      })
     },
     close: async () => {
-      if (!ended) await iterator.return?.()
+      // Not awaited: a stream that hangs may hang here, too.
+      if (!ended) iterator.return().catch(() => undefined)
     },
   }
   return { stored, head }

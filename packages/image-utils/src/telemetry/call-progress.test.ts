@@ -57,7 +57,7 @@ test('where the end of a download is not known, what knows its end is measured',
   report('download', 60)
   report('convert', 800, 1000)
   progress.end()
-  expect(heard.map(({ fraction }) => fraction)).toEqual([0, 0.2, 0.2, 0.8])
+  expect(heard.map(({ fraction }) => fraction)).toEqual([0, 0.2, 0.2, 0.8, 1])
 })
 
 test('what is learnt late of the passes moves nothing back', () => {
@@ -109,4 +109,15 @@ test('the rate is that of the last three seconds', () => {
   for (let second = 1; second <= 4; second++) report('download', 9000 + second * 50, 100_000, 1000)
   expect(heard[9]?.bytesPerSecond).toBe(1000)
   expect(heard.at(-1)?.bytesPerSecond).toBe(50)
+})
+
+test('what was told before the passes were known is told once more, as the whole', () => {
+  const { progress, heard, report } = open()
+  report('download', 100, 100)
+  progress.expect('disk', 1)
+  progress.end()
+  expect(heard.map(({ completed, fraction }) => [completed, fraction])).toEqual([
+    [100, undefined],
+    [100, 1],
+  ])
 })

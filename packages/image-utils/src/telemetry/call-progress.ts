@@ -27,6 +27,7 @@ export class CallProgress {
   readonly #waiting = new Map<ProgressStage, Progress>()
   #stagesInTurn: ProgressStage[] = []
   #sentAtMs = -Infinity
+  #last: Progress | undefined
   #pass: Pass | undefined
   #passesBefore = 0
   #fraction = 0
@@ -59,9 +60,13 @@ export class CallProgress {
     if (next !== undefined) this.#send(next)
   }
 
-  /** The call ended well: hands on what still waits. */
+  /** The call ended well: hands on what still waits, and that it is whole. */
   end(): void {
-    if (this.#passes.size > 0) this.#fraction = 1
+    const isKnown = this.#passes.size > 0
+    if (isKnown) this.#fraction = 1
+    if (this.#waiting.size === 0 && this.#last !== undefined && isKnown && this.#last.fraction !== 1) {
+      this.#waiting.set(this.#last.stage, this.#last)
+    }
     for (const stage of this.#stagesInTurn) this.#send(stage)
   }
 
@@ -71,7 +76,8 @@ export class CallProgress {
     this.#waiting.delete(stage)
     this.#stagesInTurn = [...this.#stagesInTurn.filter((other) => other !== stage), stage]
     const fraction = this.#passes.size > 0 ? this.#fraction : undefined
-    this.#listener({ ...progress, fraction, bytesPerSecond: this.#rate(stage) })
+    this.#last = { ...progress, fraction, bytesPerSecond: this.#rate(stage) }
+    this.#listener(this.#last)
   }
 
   #measure({ stage, completed, total, unit }: Progress, nowMs: number): void {

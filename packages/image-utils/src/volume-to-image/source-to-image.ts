@@ -44,7 +44,10 @@ export interface SourceToImageRequest extends CallOptions {
    * is by Glance's names, and before the first of them is sent.
    */
   readonly image: TargetImage | ((found: FoundImage) => Promise<TargetImage>)
-  /** What the bytes are claimed to be, by any name of a format. @default what the source, or else the inspector says */
+  /**
+   * What the bytes are claimed to be, by any name of a format, or by one that only the image service knows.
+   * @default what the source, or else the inspector says
+   */
   readonly diskFormat?: string | undefined
   /**
    * What is sent is wrapped in it, and is sent as it is. For `bare` what the source is wrapped in is opened, unless

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import {
   type CallOptions,
+  type DiskFormat,
   type ImageRecord,
   type ImageService,
   ImageUnacceptableError,
@@ -44,7 +45,7 @@ export interface VolumeToImageRequest extends CallOptions {
   /** The same, open; it is read from its start and left open. */
   readonly volumeFd?: FileHandle | undefined
   /** What the volume is: its record's word, never a guess. @default 'raw' */
-  readonly volumeFormat?: string | undefined
+  readonly volumeFormat?: DiskFormat | undefined
   /** @default false */
   readonly runAsRoot?: boolean | undefined
   /** Compression of a qcow2. @default 'zlib' where the option `imageCompressOnUpload` is on */

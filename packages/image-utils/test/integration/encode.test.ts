@@ -1,7 +1,7 @@
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { setInterval } from 'node:timers'
 import { createProcessRunner } from '@disk-image/host'
-import { MiB, toQemuFormat } from '@disk-image/core'
+import { type WritableDiskFormat, MiB, toQemuFormat } from '@disk-image/core'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createImageUtils, type ImageUtils } from '../../src/index.ts'
 import { createWorkspace, makeRawDisk, tool, type Workspace } from './support.ts'
@@ -29,7 +29,7 @@ afterEach(async () => {
 })
 
 /** Every format that is written in process, in each of its kinds. */
-const targets: readonly (readonly [format: string, subformat: string])[] = [
+const targets: readonly (readonly [format: WritableDiskFormat, subformat: string])[] = [
   ['qcow2', ''],
   ['vmdk', ''],
   ['vmdk', 'monolithicSparse'],
@@ -81,7 +81,7 @@ describe.each(targets)('%s %s', (format, subformat) => {
   })
 
   test('from a file', async () => {
-    for (const source of ['raw', 'qcow2', 'vdi']) {
+    for (const source of ['raw', 'qcow2', 'vdi'] as const) {
       const file = source === 'raw' ? raw : await convert(source)
       await imageUtils.convertImage(file, work.file('made'), format, {
         srcFormat: source,
@@ -116,7 +116,7 @@ describe.each(targets)('%s %s', (format, subformat) => {
   })
 })
 
-test.each(['raw', 'qcow2'])('a file of the format %s becomes a raw one, too', async (format) => {
+test.each(['raw', 'qcow2'] as const)('a file of the format %s becomes a raw one, too', async (format) => {
   const source = format === 'raw' ? raw : await convert(format)
   const volume = work.file('volume')
   await imageUtils.convertImage(source, volume, 'raw', { srcFormat: format })

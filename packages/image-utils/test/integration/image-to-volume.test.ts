@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { copyFile, mkdir, open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import {
+  type WritableDiskFormat,
   ImageDownloadFailedError,
   ImageNotFoundError,
   ImageTooBigError,
@@ -206,7 +207,7 @@ describe('onto a raw volume', () => {
 })
 
 describe('onto volumes of other formats', () => {
-  test.each(['qcow2', 'vmdk', 'vhdx', 'vdi', 'vhd'])('raw becomes %s', async (volumeFormat) => {
+  test.each(['qcow2', 'vmdk', 'vhdx', 'vdi', 'vhd'] as const)('raw becomes %s', async (volumeFormat) => {
     const imageId = await add(raw, 'raw')
     const volume = work.file('volume')
     await imageUtils.imageToVolume({ imageId, volume, volumeFormat })
@@ -227,7 +228,10 @@ describe('onto volumes of other formats', () => {
 })
 
 describe('what is refused, leaves nothing', () => {
-  async function refusal(imageId: string, options: { volumeSizeGiB?: number; volumeFormat?: string } = {}) {
+  async function refusal(
+    imageId: string,
+    options: { volumeSizeGiB?: number; volumeFormat?: WritableDiskFormat } = {},
+  ) {
     const volume = work.file('volume')
     const error = await imageUtils.imageToVolume({ imageId, volume, ...options }).then(
       () => undefined,
@@ -393,7 +397,7 @@ test('without qemu-img every format is read, and what only it writes is not writ
     await expect(fetched, 'Cinder’s function asks it').rejects.toThrow('qemu-img is not installed')
     expect(existsSync(volume)).toBe(false)
   }
-  for (const volumeFormat of ['qed', 'qcow']) {
+  for (const volumeFormat of ['qed', 'qcow'] as const) {
     const imageId = await add(work.file('image.vdi'), 'vdi')
     const error = await imageUtils
       .imageToVolume({ imageId, volume, volumeFormat })

@@ -193,7 +193,7 @@ describe('convertImage', () => {
 const luks = (volume: string, imageId: string) => ({
   imageId,
   volume,
-  volumeFormat: 'luks',
+  volumeFormat: 'luks' as const,
   passphraseFile: first,
   cipherSpec: imageUtils.decodeCipher('aes-xts-plain64', 256),
   keyDerivationMs,
@@ -482,7 +482,7 @@ describe('decrypt', () => {
     const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
     const volume = work.file('never')
     await expect(imageUtils.imageToVolume({ imageId, volume, decrypt: true })).rejects.toThrow(InvalidError)
-    const qcow2 = { imageId, volume, volumeFormat: 'qcow2', ...fromKey() }
+    const qcow2 = { imageId, volume, volumeFormat: 'qcow2' as const, ...fromKey() }
     await expect(imageUtils.imageToVolume(qcow2)).rejects.toThrow(InvalidError)
     const plan = await imageUtils.planImageToVolume({ imageId, volume, ...fromKey() })
     // It is no container, which its head shows.

@@ -85,7 +85,7 @@ test.each(vhds)('a VHD is the same disk by every way out: %s', async (name, vhd)
   await imageUtils.imageToVolume({ imageId, volume: `${file}.fetched` })
   await isDisk('fetch', `${file}.fetched`)
 
-  for (const srcFormat of ['vhd', 'vpc', undefined]) {
+  for (const srcFormat of ['vhd', 'vpc', undefined] as const) {
     await imageUtils.convertImage(file, `${file}.converted`, 'raw', { srcFormat })
     await isDisk(`convert from ${srcFormat}`, `${file}.converted`)
   }
@@ -147,7 +147,7 @@ async function encryptedQcow2(file: string, tries = 10): Promise<void> {
   }
 }
 
-test.each(['raw', 'qcow2', 'vmdk'])(
+test.each(['raw', 'qcow2', 'vmdk'] as const)(
   'an encrypted qcow2 without a key is a refusal: to %s',
   async (format) => {
     const file = work.file(`encrypted-${format}`)
@@ -170,7 +170,7 @@ test.each([
   const file = work.file(`packed-${name}`)
   await writeFile(file, randomBytes(4096))
   await tool('sh', '-c', `${compressor} -c < '${file}' > '${file}.packed'`)
-  for (const srcFormat of ['raw', 'iso', undefined]) {
+  for (const srcFormat of ['raw', 'iso', undefined] as const) {
     const converted = imageUtils.convertImage(`${file}.packed`, `${file}.out`, 'qcow2', { srcFormat })
     await expect(converted).rejects.toThrow(ImageUnacceptableError)
     await expect(converted).rejects.toMatchObject({ rule: 'disk-image', found: name })

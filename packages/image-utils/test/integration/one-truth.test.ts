@@ -1,3 +1,4 @@
+import { parseDiskFormat } from '@disk-image/core'
 import { createHash } from 'node:crypto'
 import { readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { createFormatPolicy } from '@disk-image/format-policy'
@@ -88,7 +89,10 @@ test.each(kinds)('everybody who can tell says the same of one disk: %s', async (
   const info = await imageUtils.qemuImgInfo(image, { runAsRoot: false })
   expect(info).toMatchObject({ fileFormat: driver, virtualSize: diskBytes })
   const converted = `${image}.converted`
-  await imageUtils.convertImage(image, converted, 'raw', { srcFormat: driver, runAsRoot: false })
+  await imageUtils.convertImage(image, converted, 'raw', {
+    srcFormat: parseDiskFormat(driver, 'read'),
+    runAsRoot: false,
+  })
   expect(await sha256(converted)).toBe(sum)
   const claimed = driver === 'parallels' ? 'ploop' : format
   const imageId = await work.add(image, { disk_format: claimed, container_format: 'bare' })

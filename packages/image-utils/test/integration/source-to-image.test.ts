@@ -314,3 +314,105 @@ test.each([
   expect(failed).toMatchObject({ ...expected, code: expect.any(String) })
   for (const id of (failed as { made: string[] }).made.slice(0, 1)) await expectNoData(id)
 })
+
+/** The same service, and the ids of what is made there. */
+function counted(): { readonly service: ImageService; readonly made: string[] } {
+  const made: string[] = []
+  const create: ImageService['create'] = async (...words) => {
+    const record = await service.create(...words)
+    made.push(record.id)
+    return record
+  }
+  const counting = new Proxy(service, {
+    get: (target, name: keyof ImageService) => {
+      const method: unknown = name === 'create' ? create : target[name]
+      return typeof method === 'function' ? (method.bind(target) as unknown) : method
+    },
+  })
+  return { made, service: counting }
+}
+
+async function expectGone(ids: readonly string[]): Promise<void> {
+  for (const id of ids) await expect(service.show({}, id)).rejects.toMatchObject({ code: 'IMAGE_NOT_FOUND' })
+}
+
+test('a stream becomes an image of what is found, by one call', async () => {
+  const bytes = await readFile(work.file('disk.qcow2'))
+  const seen: number[] = []
+  const { image, imageId, ...report } = await imageUtils.streamToImage({
+    name: 'sent',
+    body: new Blob([bytes]).stream(),
+    sizeBytes: bytes.length,
+    diskFormat: 'qcow2',
+    metadata: { visibility: 'private', properties: { os_distro: 'debian' } },
+    onProgress: ({ fraction = -1 }) => seen.push(fraction),
+  })
+  expect(image).toMatchObject({ name: 'sent', disk_format: 'qcow2', status: 'active', size: bytes.length })
+  expect(image.properties).toMatchObject({ os_distro: 'debian' })
+  expect(report).toMatchObject({ source: 'sent', diskFormat: 'qcow2', bytesUploaded: bytes.length })
+  expect(await hashOf(imageId)).toBe(createHash('sha256').update(bytes).digest('hex'))
+  expect(seen.at(-1)).toBe(1)
+})
+
+test.each([
+  ['another format than was claimed', { diskFormat: 'qcow2' as const }, { code: 'IMAGE_UNACCEPTABLE' }],
+  ['fewer bytes than were announced', { sizeBytes: 25 * MiB }, { code: 'IMAGE_DOWNLOAD_FAILED' }],
+  ['more bytes than were announced', { sizeBytes: 23 * MiB }, { code: 'IMAGE_DOWNLOAD_FAILED' }],
+  [
+    'another checksum',
+    { checksums: [{ algorithm: 'sha256', value: '0'.repeat(64) }] },
+    { code: 'IMAGE_DOWNLOAD_FAILED' },
+  ],
+  ['no stream', { body: undefined as unknown as AsyncIterable<Uint8Array> }, { code: 'INVALID' }],
+])('a stream with %s leaves no image', async (_what, more, error) => {
+  const { service: imageService, made } = counted()
+  const body = chunks(await readFile(work.file('disk.raw')))
+  await expect(imageUtils.streamToImage({ name: 'sent', body, imageService, ...more })).rejects.toMatchObject(
+    error,
+  )
+  await expectGone(made)
+})
+
+test.each([0, 4 * MiB])(
+  'a stream that hangs after %d bytes is given up, and leaves no image',
+  async (bytes) => {
+    const { service: imageService, made } = counted()
+    const hanging = Promise.withResolvers<void>()
+    let ended = false
+    async function* body(): AsyncGenerator<Uint8Array> {
+      try {
+        if (bytes > 0) yield new Uint8Array(bytes).fill(1)
+        hanging.resolve()
+        await new Promise(() => undefined)
+      } finally {
+        ended = true
+      }
+    }
+    const reason = new Error('the client is gone')
+    const controller = new AbortController()
+    const sending = imageUtils.streamToImage({
+      name: 'sent',
+      body: body(),
+      imageService,
+      signal: controller.signal,
+    })
+    await hanging.promise
+    controller.abort(reason)
+    await expect(sending).rejects.toBe(reason)
+    expect(ended).toBe(false)
+    await expectGone(made)
+  },
+)
+
+test('a stream that breaks is the reason, and leaves no image', async () => {
+  const { service: imageService, made } = counted()
+  const reason = new Error('cut')
+  async function* body(): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(2 * MiB).fill(1)
+    throw reason
+  }
+  await expect(imageUtils.streamToImage({ name: 'sent', body: body(), imageService })).rejects.toSatisfy(
+    (error: Error) => error === reason || error.cause === reason,
+  )
+  await expectGone(made)
+})

@@ -100,7 +100,7 @@ describe.each(['off', 'auto'] as const)('sandbox %s', (sandbox) => {
 test('a source that is written to while it is read in process is refused', async () => {
   const [source, target] = [work.file('source.qcow2'), work.file('target.raw')]
   await makeRawDisk(work.file('disk'), 4 * MiB)
-  for (const format of ['raw', 'vmdk']) {
+  for (const format of ['raw', 'vmdk'] as const) {
     await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', work.file('disk'), source)
     let isOld = true
     const converting = make().convertImage(source, target, format, {
@@ -184,13 +184,13 @@ describe('a VMDK that would be more than one file', () => {
     const imageUtils = make()
     const there = await readdir(work.directory)
     const volume = work.file('volume.vmdk')
-    const request = { imageId, volume, volumeFormat: 'vmdk', volumeSubformat: subformat }
+    const request = { imageId, volume, volumeFormat: 'vmdk' as const, volumeSubformat: subformat }
     await expect(imageUtils.imageToVolume(request)).rejects.toThrow(
       'only monolithicSparse and streamOptimized',
     )
     await expect(imageUtils.planImageToVolume(request)).rejects.toThrow(InvalidError)
     await expect(
-      imageUtils.convertImage(disk, volume, 'VMDK', { outSubformat: subformat, runAsRoot: false }),
+      imageUtils.convertImage(disk, volume, 'VMDK' as 'vmdk', { outSubformat: subformat, runAsRoot: false }),
     ).rejects.toThrow(InvalidError)
     expect(await readdir(work.directory)).toEqual(there)
   })

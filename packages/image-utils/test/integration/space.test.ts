@@ -53,7 +53,7 @@ describe('the volume has no room', () => {
       { imageConversionDir: work.conversionDir },
     )
     const imageId = await image(format)
-    for (const volumeFormat of ['raw', 'qcow2', 'vhd']) {
+    for (const volumeFormat of ['raw', 'qcow2', 'vhd'] as const) {
       const asked = imageUtils.imageToVolume({ imageId, volume: `${small}/volume`, volumeFormat })
       await expectNoRoom(asked, small)
       expect(await readdir(small)).toEqual([])
@@ -72,7 +72,7 @@ describe('the volume has no room', () => {
     try {
       for (const format of ['raw', 'qcow2', 'vmdk', 'vpc']) {
         const imageId = await image(format)
-        for (const volumeFormat of ['raw', 'qcow2']) {
+        for (const volumeFormat of ['raw', 'qcow2'] as const) {
           const asked = imageUtils.imageToVolume({ imageId, volume: device, volumeFormat })
           await expect(asked).rejects.toThrow(ImageTooBigError)
           await expect(asked).rejects.toThrow(`${device}, which has 4 MiB`)

@@ -54,7 +54,7 @@ describe('a prefix stands before the tool that writes, on every path', () => {
   test('LUKS, and LUKS to LUKS', async () => {
     const key = work.file('key')
     await writeFile(key, 'secret')
-    const luks = { volumeFormat: 'luks', passphraseFile: key, keyDerivationMs: 20 }
+    const luks = { volumeFormat: 'luks' as const, passphraseFile: key, keyDerivationMs: 20 }
     const imageUtils = make({ prefix })
     await imageUtils.imageToVolume({ imageId: await add('qcow2'), volume: work.file('first'), ...luks })
     await imageUtils.convertImage(work.file('first'), work.file('second'), 'luks', {

@@ -43,7 +43,7 @@ test('a fingerprint is that of the bytes, wherever the file has holes', async ()
 })
 
 describe('a disk of 1 TiB with little in it costs what is in it', () => {
-  test.each(['raw', 'qcow2'])(
+  test.each(['raw', 'qcow2'] as const)(
     'onto %s',
     async (volumeFormat) => {
       const image = work.file('large.vhdx')

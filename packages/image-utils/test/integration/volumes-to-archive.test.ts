@@ -34,8 +34,8 @@ afterEach(async () => {
 })
 
 const both = () => [
-  { volume: raw, volumeFormat: 'raw', name: 'system.vmdk' },
-  { volume: qcow2, volumeFormat: 'qcow2' },
+  { volume: raw, volumeFormat: 'raw' as const, name: 'system.vmdk' },
+  { volume: qcow2, volumeFormat: 'qcow2' as const },
 ]
 
 /** Takes everything in order, as a pipe does. */
@@ -124,10 +124,10 @@ test('what is no such disk, or not safe, is refused before anything is made', as
   await link(raw, work.file('hard-link'))
   const before = await readdir(work.directory)
   const refused = [
-    { volume: qcow2, volumeFormat: 'raw' },
-    { volume: raw, volumeFormat: 'qcow2' },
-    { volume: backed, volumeFormat: 'qcow2' },
-    { volume: work.file('archive.tar'), volumeFormat: 'raw' },
+    { volume: qcow2, volumeFormat: 'raw' as const },
+    { volume: raw, volumeFormat: 'qcow2' as const },
+    { volume: backed, volumeFormat: 'qcow2' as const },
+    { volume: work.file('archive.tar'), volumeFormat: 'raw' as const },
   ]
   for (const disk of refused) {
     const making = imageUtils.volumesToArchive({ disks: [...both(), disk], machine, destination })
@@ -142,7 +142,7 @@ test('what is no such disk, or not safe, is refused before anything is made', as
     { destination: work.file('no/folder.ova') },
     { disks: [] },
     { disks: both().map((disk) => ({ ...disk, name: 'same.vmdk' })) },
-    { disks: [{ volume: work.directory, volumeFormat: 'raw' }] },
+    { disks: [{ volume: work.directory, volumeFormat: 'raw' as const }] },
     { machine: { name: '' } },
   ]) {
     const making = imageUtils.volumesToArchive({ disks: both(), machine, destination, ...wrong })

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import {
+  type WritableDiskFormat,
   type Cipher,
   createDirectoryImageService,
   createImageUtils,
@@ -85,7 +86,7 @@ same<Result<'cleanupTemporaryFile'>, Promise<void>>(true)
 same<ImageUtils['imageService'], ImageService | undefined>(true)
 
 /** Python's order of the parameters that are always given. */
-same<Leading<'convertImage', 3>, [source: string, dest: string, outFormat: string]>(true)
+same<Leading<'convertImage', 3>, [source: string, dest: string, outFormat: WritableDiskFormat]>(true)
 same<Leading<'resizeImage', 2>, [source: string, size: number]>(true)
 same<Leading<'checkVirtualSize', 3>, [virtualSize: number, volumeSize: number, imageId: string]>(true)
 same<Leading<'checkAvailableSpace', 3>, [dest: string, imageSize: number, imageId: string]>(true)

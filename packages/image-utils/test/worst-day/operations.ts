@@ -8,6 +8,7 @@ import type { Tried } from '@disk-image/testing'
 import {
   createDirectoryImageService,
   createImageUtils,
+  type DiskFormat,
   type ImageUtils,
   machineOfProperties,
 } from '../../src/index.ts'
@@ -81,7 +82,7 @@ export async function makeOperations(): Promise<Operations> {
   }
 
   /** Whether a file is the disk, in a format. */
-  async function isDisk(file: string, format: string, expected = disk): Promise<boolean> {
+  async function isDisk(file: string, format: DiskFormat, expected = disk): Promise<boolean> {
     let found: Buffer
     if (format === 'raw') found = await readFile(file)
     else {
@@ -113,7 +114,12 @@ export async function makeOperations(): Promise<Operations> {
     )
   }
 
-  async function checkVolume(error: unknown, file: string, format: string, before?: Buffer): Promise<void> {
+  async function checkVolume(
+    error: unknown,
+    file: string,
+    format: DiskFormat,
+    before?: Buffer,
+  ): Promise<void> {
     if (error === undefined) {
       if (!(await isDisk(file, format))) throw new Error('the bytes are wrong')
       return
@@ -152,7 +158,7 @@ export async function makeOperations(): Promise<Operations> {
       check: (error) => checkVolume(error, at('volume'), 'raw', old),
     })
   }
-  for (const volumeFormat of ['qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'parallels', 'qed']) {
+  for (const volumeFormat of ['qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'parallels', 'qed'] as const) {
     add(`fetch-raw-as-${volumeFormat}`, {
       prepare: () => keep('raw'),
       run: (signal) =>
@@ -193,8 +199,8 @@ export async function makeOperations(): Promise<Operations> {
       check: (error) => checkVolume(error, at('volume'), format),
     })
   }
-  for (const disk_format of ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi']) {
-    for (const from of disk_format === 'raw' ? ['raw', 'qcow2'] : ['raw']) {
+  for (const disk_format of ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi'] as const) {
+    for (const from of disk_format === 'raw' ? (['raw', 'qcow2'] as const) : (['raw'] as const)) {
       add(`upload-${from}-as-${disk_format}`, {
         prepare: async () => {
           await copyFile(images[from]?.file ?? '', at('source'))

@@ -6,7 +6,7 @@ import { openDisk, type ReadableFormat } from '@disk-image/disk'
 import { inspect } from '@disk-image/format-policy/inspector'
 import { type CutSubject, recordChanges } from '@disk-image/testing'
 import { createDirectoryImageService } from '../../src/directory/index.ts'
-import { createImageUtils } from '../../src/index.ts'
+import { createImageUtils, type WritableDiskFormat } from '../../src/index.ts'
 import { makeRawDisk, tool } from '../integration/support.ts'
 
 const MiB = 1024 * 1024
@@ -172,7 +172,11 @@ function dieIn(folder: string): void {
 const kinds = ['new', 'existing', 'device'] as const
 
 /** An image of a store onto a volume. */
-function fetch(stored: string, kind: OntoOptions['kind'], volumeFormat = 'raw'): MakeSubject {
+function fetch(
+  stored: string,
+  kind: OntoOptions['kind'],
+  volumeFormat: WritableDiskFormat = 'raw',
+): MakeSubject {
   return async (bench) => {
     const store = createDirectoryImageService({ directory: path.join(bench.directory, 'store') })
     const image = path.join(bench.directory, `image.${stored}`)
@@ -203,7 +207,11 @@ function fetch(stored: string, kind: OntoOptions['kind'], volumeFormat = 'raw'):
 }
 
 /** A raw disk into a file of another format. */
-function convert(format: string, subformat: string | undefined, kind: OntoOptions['kind']): MakeSubject {
+function convert(
+  format: WritableDiskFormat,
+  subformat: string | undefined,
+  kind: OntoOptions['kind'],
+): MakeSubject {
   return async (bench) => {
     const utils = createImageUtils({}, { imageConversionDir: path.join(bench.directory, 'conversion') })
     const passphraseFile = path.join(bench.directory, 'key')

@@ -17,13 +17,14 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { Checksum, ImageService } from '@disk-image/core'
+import type { Checksum, DiskFormat, ImageService } from '@disk-image/core'
 import {
   createDirectoryImageService,
   createGlanceImageService,
   createImageUtils,
   ImageError,
   machineOfProperties,
+  parseDiskFormat,
 } from '../../src/index.ts'
 import { settle, takeCensus } from '@disk-image/testing'
 import type { Entry, Trouble } from './image-server.ts'
@@ -113,7 +114,17 @@ function recordOf(id: string, { disk_format, container_format }: MadeImage, byte
 
 async function fetch(index: number, { signal, onProgress, checksums }: Transfer): Promise<void> {
   const [name, image] = pick(Object.entries(images))
-  const volumeFormat = pick(['raw', 'raw', 'raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'parallels'])
+  const volumeFormat = pick([
+    'raw',
+    'raw',
+    'raw',
+    'qcow2',
+    'vmdk',
+    'vhd',
+    'vhdx',
+    'vdi',
+    'parallels',
+  ] as const)
   const volume = inFolder(`volumes/${next() < 0.5 ? index : 'again'}`)
   const bytes = readFileSync(image.file)
   const call = { volume, volumeFormat, signal, onProgress, checksums, durable: false }
@@ -141,7 +152,7 @@ async function fetch(index: number, { signal, onProgress, checksums }: Transfer)
   if (path.basename(volume) !== 'again') await rm(volume)
 }
 
-async function isRight(file: string, format: string): Promise<void> {
+async function isRight(file: string, format: DiskFormat): Promise<void> {
   let raw = file
   if (format !== 'raw') {
     raw = inFolder('volumes/read-back')
@@ -161,7 +172,7 @@ async function upload(index: number, { signal, onProgress }: Transfer): Promise<
     ['qcow2', images['qcow2']?.file ?? ''],
     ['vmdk', images['vmdk']?.file ?? ''],
   ] as const)
-  const disk_format = pick(['raw', 'qcow2', 'vhd', 'vmdk', 'vhdx', 'vdi'])
+  const disk_format = pick(['raw', 'qcow2', 'vhd', 'vmdk', 'vhdx', 'vdi'] as const)
   const made = await imageService.create({}, { name: `${index}`, disk_format, container_format: 'bare' })
   try {
     const trouble = troubleOf(2 * MiB)
@@ -187,11 +198,11 @@ async function upload(index: number, { signal, onProgress }: Transfer): Promise<
 
 async function convert(index: number, { signal, onProgress }: Transfer): Promise<void> {
   const [, image] = pick(Object.entries(images).filter(([, { container_format: outer }]) => outer === 'bare'))
-  const format = pick(['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'parallels'])
+  const format = pick(['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'parallels'] as const)
   const to = inFolder(`volumes/${index}`)
   try {
     await imageUtils.convertImage(image.file, to, format, {
-      srcFormat: image.disk_format,
+      srcFormat: parseDiskFormat(image.disk_format, 'read'),
       runAsRoot: false,
       signal,
       onProgress,
