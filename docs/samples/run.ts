@@ -16,6 +16,8 @@ interface Outcome {
 
 function run(file: string, args: readonly string[], folder: string, searchPath: string): Promise<Outcome> {
   const environment = {
+    // The volumes of the stage are full, so that every page has something to read; those of a reader are not.
+    DISK_IMAGE_FORCE: 'yes',
     PATH: searchPath,
     HOME: folder,
     LC_ALL: 'C.UTF-8',

@@ -143,7 +143,7 @@ function many(format: 'raw' | 'qcow2' | 'compressedQcow2'): Plan {
       const list = path.join(folder, 'list')
       await writeFile(list, ids.map((id, index) => `${id} ${volumes[index]}\n`).join(''))
       const cores = String(availableParallelism())
-      const words = [...command, 'fetch', '--glance', url, '--quiet']
+      const words = [...command, 'fetch', '--glance', url, '--quiet', '--force']
       const atOnce = (jobs: string) => () => [...words, '--list', list, '--jobs', jobs]
       const others = ['one after the other', `${cores} at once`, `${cores} processes`]
       return {
@@ -226,7 +226,7 @@ const sparse: Plan = {
     const { stdout: id } = await execa(program, [...words, ...create])
     return {
       targets: [],
-      subjects: [{ name: ours, command: () => [program, ...words, 'fetch', id.trim(), volume] }],
+      subjects: [{ name: ours, command: () => [program, ...words, 'fetch', id.trim(), volume, '--force'] }],
       before: () => rm(volume, { force: true }),
       check: async () => void (await execa('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', disk, volume])),
     }

@@ -35,6 +35,7 @@ export function oursFetch(service: Service, file: string, destination: string, .
     command: () => [
       ...command,
       'fetch',
+      '--force',
       service.idOf(file),
       destination,
       '--glance',

@@ -1,6 +1,7 @@
 import { ImageError, type Logger } from '@disk-image/core'
 import type { GlanceClientOptions } from '@disk-image/image-utils/glance'
 import type { Io } from './io.ts'
+import type { Patience } from './patience.ts'
 import type { Choice, Store } from './store.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -10,6 +11,7 @@ type GlanceChoice = Exclude<Choice, { kind: 'folder' }>
 export interface Opening {
   readonly io: Pick<Io, 'environment' | 'workingDirectory'>
   readonly logger: Logger
+  readonly patience: Patience
 }
 
 /** Opens a Glance, and says how it is signed in to. Nothing is sent before the first call that needs it. */
@@ -18,7 +20,7 @@ export async function openGlance(choice: GlanceChoice, session: Opening): Promis
   const { options, description } = await readAccess(choice, session)
   // Whoever runs the command is the account: what the service shows it may be used.
   const imageService = createGlanceImageService(
-    { ...options, logger: session.logger },
+    { ...options, ...session.patience, logger: session.logger },
     { checkAvailability: false },
   )
   return {
@@ -48,6 +50,7 @@ async function readAccess(choice: GlanceChoice, session: Opening): Promise<Acces
       environment,
       workingDirectory,
       cloud: choice.kind === 'cloud' ? choice.name : undefined,
+      ...session.patience,
       logger: session.logger,
     })
     const region = loaded.region === undefined ? '' : `, region ${loaded.region}`

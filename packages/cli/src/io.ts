@@ -6,6 +6,9 @@ export interface TextStream {
   readonly columns?: number | undefined
   /** Lines of the terminal. */
   readonly rows?: number | undefined
+  /** A terminal says when its window changes. */
+  on?(event: 'resize', listener: () => void): unknown
+  off?(event: 'resize', listener: () => void): unknown
 }
 
 /** The world of one run of the command. */
@@ -19,6 +22,8 @@ export interface Io {
   readonly takeOutput?: (() => (bytes: Uint8Array) => Promise<void>) | undefined
   /** Opens standard input; absent where there is none. */
   readonly stdin?: (() => AsyncIterable<Uint8Array>) | undefined
+  /** Asks who sits at the terminal, and resolves to the answer; absent where nobody does. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
   /** What relative paths are relative to. */
   readonly workingDirectory: string

@@ -41,10 +41,25 @@ const io: Io & { stdout: TextStream } = {
   stderr: process.stderr,
   // Ctrl-C ends the wait for a list that somebody still writes.
   stdin: () => addAbortSignal(controller.signal, process.stdin),
+  ask: process.stdin.isTTY && process.stderr.isTTY ? ask : undefined,
   environment: process.env,
   workingDirectory: process.cwd(),
   signal: controller.signal,
 }
+
+/** The end of the input is no answer. */
+async function ask(question: string): Promise<string> {
+  const { createInterface } = await import('node:readline/promises')
+  // Lines as the terminal makes them: Ctrl-C stays a signal.
+  const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
+  try {
+    const end = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
+    return await Promise.race([lines.question(question, { signal: controller.signal }), end])
+  } finally {
+    lines.close()
+  }
+}
+
 const exitCode = await run(process.argv.slice(2), io)
 
 // What was written must be out before the end.

@@ -13,6 +13,7 @@ import { addUploadCommand } from './commands/upload.ts'
 import { addVhdCommands } from './commands/vhd.ts'
 import { addWorkerCommand } from './commands/worker.ts'
 import type { Perform } from './commands/perform.ts'
+import { duration, wholeNumber } from './commands/values.ts'
 import { applySettings, refuseSecrets, type Sources } from './config/settings.ts'
 import { type ExitCode, exitCodes } from './exit-code.ts'
 import type { Io } from './io.ts'
@@ -99,6 +100,23 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
     .option('--json', 'one JSON object on standard output, errors too')
     .option('-q, --quiet', 'no progress and no remarks')
     .option('-v, --verbose', 'show the commands that are run, and where an error comes from')
+    .addOption(
+      new Option('--progress <how>', 'on standard error (default: bar on a terminal, else line)').choices([
+        'bar',
+        'line',
+        'json',
+        'none',
+      ]),
+    )
+    .optionsGroup('What is there, and servers:')
+    .option('--force', 'write over what is there')
+    .option('-y, --yes', 'answer every question with yes; the same as --force where nobody can be asked')
+    .option('--retries <n>', 'of what fails on the way to a server (default: 3)', wholeNumber('--retries'))
+    .option(
+      '--timeout <time>',
+      'without an answer or a byte from a server, for example 2m (default: 30s)',
+      duration('--timeout'),
+    )
     .optionsGroup('How tools are run:')
     .option('--root-helper <command>', "before what needs root, for example 'sudo -n'")
     .option('--conversion-dir <dir>', 'where temporary files go; nobody else may be able to write there')

@@ -3,9 +3,15 @@ import { type CallOptions, type Logger, printable, printableJson } from '@disk-i
 import type { ImageUtils, ImageUtilsDependencies } from '@disk-image/image-utils'
 import type { Io, TextStream } from './io.ts'
 import { both, createDebugLogger, debugWanted, createLogger } from './output/logger.ts'
-import { createProgressDisplay, type ProgressDisplay, silentProgress } from './output/progress.ts'
+import {
+  chooseProgress,
+  createProgressDisplay,
+  type ProgressDisplay,
+  type ProgressMode,
+} from './output/progress.ts'
 import { type Style, styleFor } from './output/style.ts'
 import type { Opening } from './glance-store.ts'
+import { type Patience, patienceOf } from './patience.ts'
 import { type Choice, chooseStore, type PlaceFlags, type Store, withoutWeakerPlaces } from './store.ts'
 
 /** Options that every command takes. */
@@ -13,6 +19,12 @@ export interface GlobalFlags extends PlaceFlags {
   readonly json?: boolean
   readonly quiet?: boolean
   readonly verbose?: boolean
+  readonly progress?: ProgressMode
+  readonly retries?: number
+  /** Milliseconds. */
+  readonly timeout?: number
+  readonly yes?: boolean
+  readonly force?: boolean
   readonly rootHelper?: string
   readonly conversionDir?: string
   /** `false`: `--no-sandbox`. */
@@ -28,6 +40,7 @@ export class Session {
   /** For standard output. */
   readonly style: Style
   readonly logger: Logger
+  readonly #mode: ProgressMode
   #progress: ProgressDisplay
   #store: Promise<Store> | undefined
 
@@ -39,8 +52,8 @@ export class Session {
     this.flags = withoutWeakerPlaces(flags, io.environment, sourceOf)
     this.#sourceOf = sourceOf
     this.style = styleFor(io.stdout, io.environment)
-    const silent = flags.quiet === true || (flags.json === true && io.stderr.isTTY !== true)
-    this.#progress = silent ? silentProgress : createProgressDisplay(io.stderr)
+    this.#mode = chooseProgress(flags, io)
+    this.#progress = createProgressDisplay(this.#mode, io)
     const toStderr = (line: string): void => this.#toStderr(line)
     const debug = debugWanted(io.environment['NODE_DEBUG'])
     const { quiet = false, verbose = false } = flags
@@ -59,9 +72,11 @@ export class Session {
   }
 
   /** Puts another display in the place of the usual one, where progress is shown at all. */
-  useProgress<Display extends ProgressDisplay>(create: (stream: TextStream) => Display): Display | undefined {
-    if (this.#progress === silentProgress) return undefined
-    const display = create(this.io.stderr)
+  useProgress<Display extends ProgressDisplay>(
+    create: (stream: TextStream, mode: Exclude<ProgressMode, 'none'>) => Display,
+  ): Display | undefined {
+    if (this.#mode === 'none') return undefined
+    const display = create(this.io.stderr, this.#mode)
     this.#progress = display
     return display
   }
@@ -78,6 +93,11 @@ export class Session {
 
   get #rootHelper(): string[] {
     return (this.flags.rootHelper ?? '').split(/\s+/).filter((word) => word !== '')
+  }
+
+  /** How patient it is with servers, for every client of HTTP. */
+  get patience(): Patience {
+    return patienceOf(this.flags)
   }
 
   /** A path as the user gave it, absolute. */
@@ -117,7 +137,7 @@ export class Session {
     lines: readonly string[],
     essential: 'all' | 'none' | { readonly line: string } = 'none',
   ): void {
-    this.progress.finish()
+    this.progress.finish('done')
     if (this.flags.json === true) {
       this.io.stdout.write(`${printableJson(json, 2)}\n`)
       return

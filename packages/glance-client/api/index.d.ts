@@ -385,6 +385,7 @@ interface LoadCloudOptions {
 
 interface LoadSessionOptions extends LoadCloudOptions, Partial<Timeouts$1> {
   readonly proxy?: ProxyOptions$1 | undefined;
+  readonly retries?: number | undefined;
   readonly interfaces?: readonly string[] | undefined;
 }
 

@@ -64,13 +64,13 @@ interface CoalesceOptions extends MergeOptions, ChainRules$1 {
   readonly mode?: "in-place" | "copy" | undefined;
 }
 
-interface CreateSnapshotOptions {
+interface CreateSnapshotOptions extends ReplaceOption {
   readonly sizeBytes?: number | undefined;
   readonly parentFormat?: "vhd" | "raw" | undefined;
   readonly uniqueId?: string | undefined;
 }
 
-interface CreateVhdOptions {
+interface CreateVhdOptions extends ReplaceOption {
   readonly sizeBytes: number;
   readonly type?: "fixed" | "dynamic" | undefined;
   readonly style?: VhdStyle$1 | undefined;
@@ -122,7 +122,7 @@ interface FixedVhdOptions extends CallOptions {
   readonly uniqueId?: string | undefined;
 }
 
-interface FlattenOptions extends CallOptions, ChainRules$1, Pick<FixedVhdOptions, "alignBytes"> {
+interface FlattenOptions extends CallOptions, ChainRules$1, ReplaceOption, Pick<FixedVhdOptions, "alignBytes"> {
   readonly format?: "raw" | "fixed" | "dynamic" | undefined;
   readonly style?: DynamicVhdOptions["style"];
 }
@@ -145,6 +145,10 @@ interface RepairOptions {
 interface RepairReport {
   readonly repairs: readonly VhdRepair[];
   readonly remaining: readonly VhdIssue$1[];
+}
+
+interface ReplaceOption {
+  readonly replace?: boolean | undefined;
 }
 
 interface ResizeOptions extends CallOptions {
@@ -247,7 +251,7 @@ export declare function coalesceChain(vhdChain: readonly ChainFile[], options?: 
 
 export declare function coalesceVhd(vhdPath: string, options?: CoalesceOptions): Promise<void>;
 
-export declare function createSnapshot(path: string, parentPath: string, { sizeBytes, parentFormat, uniqueId }?: CreateSnapshotOptions): Promise<void>;
+export declare function createSnapshot(path: string, parentPath: string, { sizeBytes, parentFormat, uniqueId, replace }?: CreateSnapshotOptions): Promise<void>;
 
 export declare function createVhd(path: string, options: CreateVhdOptions): Promise<void>;
 

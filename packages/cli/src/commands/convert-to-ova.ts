@@ -6,6 +6,7 @@ import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { openDestination, resolveOperand } from './file-source.ts'
+import { confirmOverwrite } from './overwrite.ts'
 import { readManner, readSourceWord, type SourceFlags } from './open-word.ts'
 
 /** Flags of the machine that an OVA describes. */
@@ -35,6 +36,7 @@ export async function convertToOva(
     }),
   )
   const { volume: destination, target } = openDestination(session, destinationName)
+  if (target === undefined) await confirmOverwrite(session, [destination])
   const { machineOfProperties } = await import('@disk-image/image-utils')
   const { name = target === undefined ? path.parse(destination).name : 'machine' } = flags
   const said = machineOfProperties(name, property)

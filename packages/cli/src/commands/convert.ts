@@ -1,6 +1,5 @@
 import type { WritableDiskFormat, DiskFormat } from '@disk-image/core'
 import { type Command, Option } from 'commander'
-import type { Stats } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { ImageUtils, Word } from '@disk-image/image-utils'
@@ -26,6 +25,7 @@ import {
 } from './open-word.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
+import { checkDifferent, confirmOverwrite } from './overwrite.ts'
 import type { Perform } from './perform.ts'
 import { collect, collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
@@ -151,7 +151,8 @@ async function convert(
   const { volume: destination, target } = openDestination(session, destinationName)
   await using held = await holdOperand(session, first)
   const source = held.name
-  for (const part of [held.path, ...siblings]) await checkDifferent(destination, await stat(part))
+  for (const part of [held.path, ...siblings]) await checkDifferent(destination, part)
+  if (target === undefined) await confirmOverwrite(session, [destination])
   const startedMs = performance.now()
   await imageUtils.convertImage(source, destination, to, {
     ...session.call,
@@ -218,7 +219,14 @@ async function convertSource(
       : { volume: resolveDestination(session, destination) }),
     disk: disks[index],
   }))
-  if (found !== undefined) for (const { volume } of volumes) await checkDifferent(volume, found)
+  if (found !== undefined && file !== undefined) {
+    for (const { volume } of volumes) await checkDifferent(volume, file)
+  }
+  const overwritten = volumes.filter((one) => !('target' in one) || one.target === undefined)
+  await confirmOverwrite(
+    session,
+    overwritten.map(({ volume }) => volume),
+  )
   const reports = await imageUtils.archiveToVolumes({
     ...session.call,
     ...readEncryption(session, imageUtils, flags, flags.to),
@@ -248,14 +256,6 @@ function requireNone(session: Session, keys: readonly (keyof ConvertFlags)[], re
   for (const key of keys) {
     if (!session.isGiven(key)) continue
     throw new UsageError(`--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${reason}.`)
-  }
-}
-
-/** @throws {UsageError} where the destination is the file that is read */
-async function checkDifferent(destination: string, source: Pick<Stats, 'dev' | 'ino'>): Promise<void> {
-  const target = await stat(destination).catch(() => undefined)
-  if (target !== undefined && target.ino === source.ino && target.dev === source.dev) {
-    throw new UsageError('SOURCE and DEST are the same file.')
   }
 }
 

@@ -4,7 +4,8 @@ import { statfs } from 'node:fs/promises'
 import { jsonOfReport } from './fetch-report.ts'
 import type { ListDefaults } from './list-entry.ts'
 import { readNetworkOptions } from './network.ts'
-import { describeOutcome, ListReport, planList } from './list-report.ts'
+import { confirmOverwrite } from './overwrite.ts'
+import { ListReport, planList } from './list-report.ts'
 import { type ListedTransfer, readList } from './read-list.ts'
 import type { ExitCode } from '../exit-code.ts'
 import { toFailure } from '../failure.ts'
@@ -18,7 +19,11 @@ export async function fetchList(session: Session, flags: ListDefaults, file: str
   const listed = await readList(session, flags, file)
   const imageUtils = await session.imageUtils({ network: (word) => readNetworkOptions(session, word) })
   if (flags.dryRun === true) return planList(session, imageUtils, listed)
-  const progress = session.useProgress((stream) => createManyProgress(stream, listed.length))
+  await confirmOverwrite(
+    session,
+    listed.map(({ request }) => request.volume),
+  )
+  const progress = session.useProgress((stream, mode) => createManyProgress(stream, listed.length, mode))
   const report = new ListReport(session)
   const queue = createTransferQueue(
     { imageUtils },
@@ -44,7 +49,7 @@ export async function fetchList(session: Session, flags: ListDefaults, file: str
     byTransfer.set(transfer, wish)
     return transfer.outcome.then((outcome) => {
       byTransfer.delete(transfer)
-      finishOne(session, report, progress, wish, outcome)
+      finishOne(report, progress, wish, outcome)
     })
   })
   await Promise.all(ends)
@@ -55,7 +60,6 @@ export async function fetchList(session: Session, flags: ListDefaults, file: str
 }
 
 function finishOne(
-  session: Session,
   report: ListReport,
   progress: ManyProgress | undefined,
   wish: ListedTransfer,
@@ -63,11 +67,11 @@ function finishOne(
 ): void {
   const failure =
     outcome.state === 'failed' ? toFailure(outcome.error, new AbortController().signal) : undefined
-  report.note(wish, outcome, failure)
+  const say = (): void => report.note(wish, outcome, failure)
   // What was never begun is only counted: after Ctrl-C nobody wants a line for each.
-  if (outcome.state !== 'cancelled')
-    progress?.end(wish.line, describeOutcome(wish, outcome, failure), outcome.state)
-  else progress?.drop(wish.line)
+  if (outcome.state === 'cancelled') progress?.drop(wish.line)
+  else if (progress === undefined) say()
+  else progress.end(wish.line, say, outcome.state)
   if (outcome.state === 'done')
     report.event('end', wish, {
       state: 'done',

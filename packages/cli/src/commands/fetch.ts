@@ -12,6 +12,7 @@ import { exactBytes, formatSeconds } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { resolveDestination } from './file-source.ts'
+import { confirmOverwrite } from './overwrite.ts'
 import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
@@ -191,6 +192,7 @@ async function fetchImage(
     session.answer(plan, describePlan(session, plan))
     return plan.refusals.length === 0 ? exitCodes.done : exitCodes.refused
   }
+  if (request.target === undefined) await confirmOverwrite(session, [request.volume])
   const report = await imageUtils.imageToVolume(request)
   session.answer(jsonOfReport(report), describeReport(session, report))
   return exitCodes.done
@@ -224,6 +226,10 @@ async function fetchDisks(
     )
     return plans.every(({ refusals }) => refusals.length === 0) ? exitCodes.done : exitCodes.refused
   }
+  await confirmOverwrite(
+    session,
+    volumes.map(({ volume }) => volume),
+  )
   const reports = await imageUtils.archiveToVolumes({ ...request, volumes })
   session.answer(
     reports.map(jsonOfReport),

@@ -4,6 +4,7 @@ import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { openDestination } from './file-source.ts'
 import { lookUpChecksums, openWord, readManner, type SourceFlags } from './open-word.ts'
+import { confirmOverwrite } from './overwrite.ts'
 import { operand } from './values.ts'
 
 /** `disk-image image save`: the stored bytes, whatever they are. */
@@ -19,6 +20,7 @@ export async function saveImage(
   await using source = await openWord(session, imageUtils, word, { bare: 'image' })
   const { stored, record } = source
   const { volume, target } = openDestination(session, operand(operands, 1))
+  if (target === undefined) await confirmOverwrite(session, [volume])
   const { openVolume } = await import('@disk-image/host')
   const { signal } = session.io
   const sizeBytes = record?.size ?? stored.sizeBytes

@@ -4,40 +4,18 @@ import type { ImageUtils } from '@disk-image/image-utils'
 import type { ListedTransfer } from './read-list.ts'
 import { type ExitCode, exitCodes } from '../exit-code.ts'
 import { type Failure, toFailure } from '../failure.ts'
-import { alignRows, type Cell } from '../output/table.ts'
 import { formatRate, formatSeconds } from '../output/units.ts'
 import type { Session } from '../session.ts'
-
-/** Images up to which the table has a row for each; of more only those that failed. */
-const wholeTable = 200
-/** Failures that the table tells of. */
-const maximumFailures = 1000
-
-/** One line about one that is over. */
-export function describeOutcome(
-  { request }: ListedTransfer,
-  outcome: TransferOutcome,
-  failure: Failure | undefined,
-): string {
-  const what = `${request.imageId} → ${request.volume}`
-  if (outcome.state === 'done') {
-    const { virtualSizeBytes, durationSeconds } = outcome.report
-    return `done    ${what}  ${formatBytes(virtualSizeBytes)}  ${formatSeconds(durationSeconds.total)}`
-  }
-  return failure === undefined ? `ended   ${what}` : `FAILED  ${what}  ${firstLine(failure)}`
-}
 
 function firstLine({ error }: Failure): string {
   return error.message.split('\n', 1)[0] ?? ''
 }
 
-/** What a list came to: events while it runs with `--json`, a table and counts at its end. */
+/** What becomes of a list: a line for each when it is over, or events with `--json`, and counts at the end. */
 export class ListReport {
   readonly #session: Session
   readonly #startedMs = performance.now()
-  readonly #rows: { readonly failed: boolean; readonly line: number; readonly cells: readonly Cell[] }[] = []
   readonly #exitCodes = new Set<ExitCode>()
-  #failures = 0
 
   constructor(session: Session) {
     this.#session = session
@@ -53,27 +31,20 @@ export class ListReport {
     }
   }
 
-  note({ line, request }: ListedTransfer, outcome: TransferOutcome, failure: Failure | undefined): void {
-    const { style } = this.#session
-    const names = [request.imageId, request.volume]
+  /** One that is over. With `--quiet` only what failed is told. */
+  note({ request }: ListedTransfer, outcome: TransferOutcome, failure: Failure | undefined): void {
+    const { flags, style, io } = this.#session
+    if (failure !== undefined) this.#exitCodes.add(failure.exitCode)
+    if (flags.json === true || (flags.quiet === true && failure === undefined)) return
+    const what = `${request.imageId} → ${request.volume}`
     if (failure !== undefined) {
-      this.#exitCodes.add(failure.exitCode)
-      this.#failures += 1
-      if (this.#failures > maximumFailures) return
-      const cells = [{ text: 'FAILED', paint: style.bad }, ...names, '', '', firstLine(failure)]
-      this.#rows.push({ failed: true, line, cells })
-    } else if (outcome.state === 'done' && this.#rows.length <= wholeTable + maximumFailures) {
+      io.stdout.write(`${style.line(`${style.bad('FAILED')}  ${what}  ${firstLine(failure)}`)}\n`)
+    } else if (outcome.state === 'done') {
       const { virtualSizeBytes, durationSeconds, hash, verified: compared } = outcome.report
       const name = hash?.verified === true ? hash.algorithm : compared[0]?.algorithm
       const verified = name === undefined ? 'unverified' : `${name} verified`
-      const cells = [
-        { text: 'done', paint: style.good },
-        ...names,
-        formatBytes(virtualSizeBytes),
-        formatSeconds(durationSeconds.total),
-        verified,
-      ]
-      this.#rows.push({ failed: false, line, cells })
+      const amount = `${formatBytes(virtualSizeBytes)}  ${formatSeconds(durationSeconds.total)}  ${verified}`
+      io.stdout.write(`${style.line(`${style.good('done')}    ${what}  ${amount}`)}\n`)
     }
   }
 
@@ -86,10 +57,6 @@ export class ListReport {
       const durationSeconds = Math.round(seconds * 1000) / 1000
       io.stdout.write(`${printableJson({ event: 'summary', total, ...summary, durationSeconds })}\n`)
     } else if (flags.quiet !== true || failed > 0) {
-      const rows = this.#rows
-        .filter((row) => row.failed || (total <= wholeTable && flags.quiet !== true))
-        .toSorted((a, b) => a.line - b.line)
-      const more = this.#failures - maximumFailures
       const counts = [
         `${done} of ${total} done`,
         ...(failed > 0 ? [`${failed} failed`] : []),
@@ -99,12 +66,7 @@ export class ListReport {
         formatSeconds(seconds),
         ...(seconds > 0.05 ? [formatRate(bytesDownloaded / seconds)] : []),
       ]
-      const lines = [
-        ...alignRows(rows.map(({ cells }) => cells)),
-        ...(more > 0 ? [`and ${more} more failures`] : []),
-        `${counts.join(', ')}.`,
-      ]
-      io.stdout.write(`${lines.join('\n')}\n`)
+      io.stdout.write(`${counts.join(', ')}.\n`)
     }
     if (io.signal.aborted) return exitCodes.cancelled
     if (failed === 0) return cancelled === 0 ? exitCodes.done : exitCodes.failed

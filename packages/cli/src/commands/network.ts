@@ -2,6 +2,7 @@ import type { ProcessRunner } from '@disk-image/core'
 import type { NetworkOptions } from '@disk-image/image-utils'
 import type { HttpSourceOptions, RegistryOptions } from '@disk-image/sources'
 import type { Command } from 'commander'
+import type { Patience } from '../patience.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { collect } from './values.ts'
@@ -72,7 +73,7 @@ const authorities = ['SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'REQUESTS_CA_BUNDLE']
 /** How servers are reached: who runs the command says where, so any address will do. */
 async function readConnection(
   session: Session,
-): Promise<Pick<RegistryOptions, 'tls' | 'proxy' | 'allow' | 'logger'>> {
+): Promise<Pick<RegistryOptions, 'tls' | 'proxy' | 'allow' | 'logger'> & Patience> {
   const { loadTls, proxyFromEnvironment } = await import('@disk-image/image-utils/glance')
   const { environment, workingDirectory } = session.io
   const trusted = Object.fromEntries(authorities.map((name) => [name, environment[name]]))
@@ -82,6 +83,7 @@ async function readConnection(
     proxy: proxyFromEnvironment(environment),
     allow: { privateAddresses: true },
     logger: session.logger,
+    ...session.patience,
   }
 }
 

@@ -76,6 +76,25 @@ const unitWords: Readonly<Record<SizeUnit, string>> = {
   P: 'PiB',
 }
 
+const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+/** Parses an option's value as a time, for example `30`, `30s`, `500ms` or `2m`. @returns milliseconds */
+export function duration(name: string): (text: string) => number {
+  return (text) => {
+    const [, digits = '', unit = 's'] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
+    const ms = digits === '' ? 0 : Number(digits) * (durationUnits[unit] ?? 0)
+    if (!(ms >= 1 && ms <= mostMs)) {
+      throw new UsageError(
+        `${name} must be a time such as 30s or 2m, seconds where it has no unit; it is ${JSON.stringify(text)}.`,
+      )
+    }
+    return ms
+  }
+}
+
+/** A timer waits no longer, and one of them waits for two and a half times as long. */
+const mostMs = 2 ** 31 / 4
+
 /** Collects `--property KEY=VALUE`, given as often as one likes. The last of a key counts. */
 export function collectProperty(
   text: string,

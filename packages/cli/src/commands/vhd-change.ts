@@ -4,6 +4,7 @@ import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { resolveOperand } from './file-source.ts'
+import { checkDifferent, confirmOverwrite } from './overwrite.ts'
 import { operand, size } from './values.ts'
 
 /** Flags of `vhd reparent`. */
@@ -64,16 +65,20 @@ export async function createVhdFile(
   const mib = text === undefined ? undefined : readSize(text)
   const file = resolveOperand(session, operand(operands, 0))
   if (flags.parent !== undefined && flags.type === 'fixed') throw new UsageError('A child is never fixed.')
+  const parent = flags.parent === undefined ? undefined : resolveOperand(session, flags.parent)
+  if (parent !== undefined) await checkDifferent(file, parent)
+  await confirmOverwrite(session, [file])
   const { createSnapshot, createVhd, getVhdInfo } = await import('@disk-image/vhd')
-  if (flags.parent !== undefined) {
+  if (parent !== undefined) {
     const sizeBytes = mib === undefined ? undefined : mib * MiB
-    await createSnapshot(file, resolveOperand(session, flags.parent), {
+    await createSnapshot(file, parent, {
       sizeBytes,
       parentFormat: flags.parentFormat,
+      replace: true,
     })
   } else {
     if (mib === undefined) throw new UsageError('Give the size, for example 10G, or --parent FILE.')
-    await createVhd(file, { sizeBytes: mib * MiB, type: flags.type })
+    await createVhd(file, { sizeBytes: mib * MiB, type: flags.type, replace: true })
   }
   const { type, currentSizeBytes, uniqueId } = await getVhdInfo(file)
   session.answer({ file, type, currentSizeBytes, uniqueId }, [
@@ -122,8 +127,11 @@ export async function flattenVhds(
   const { flattenChain } = await import('@disk-image/vhd')
   const destination = resolveOperand(session, operand(operands, 0))
   const chain = operands.slice(1).map((file) => resolveOperand(session, file))
+  for (const file of chain) await checkDifferent(destination, file)
+  await confirmOverwrite(session, [destination])
   await flattenChain(chain, destination, {
     ...session.call,
+    replace: true,
     format: flags.to,
     checkParentIds: flags.ignoreIds !== true,
   })

@@ -74,7 +74,7 @@ export function addVhdCommands(program: Command, perform: Perform): void {
   vhd
     .command('create')
     .description('Makes an empty VHD, or with --parent an empty child of a disk.')
-    .argument('<file>', 'must not exist yet')
+    .argument('<file>', 'a file, made when missing')
     .argument('[size]', "for example 10G; in MiB where it has no unit; of a child: the parent's by default")
     .addOption(new Option('--type <type>', 'what is made').choices(['dynamic', 'fixed']).default('dynamic'))
     .option('--parent <file>', 'make a differencing child of this disk')
@@ -102,7 +102,7 @@ function addChainCommands(vhd: Command, perform: Perform): void {
     .summary('a chain as one new file')
     .description('Writes a VHD, or a chain of them, leaf first, as one new file.')
     .usage('[options] OUT LEAF … BASE')
-    .argument('<out>', 'must not exist yet')
+    .argument('<out>', 'a file, made when missing')
     .argument('<disks...>', 'leaf first, base last')
     .addOption(
       new Option('--to <format>', 'what OUT becomes').choices(['raw', 'fixed', 'dynamic']).default('raw'),

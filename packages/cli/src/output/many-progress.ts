@@ -1,19 +1,24 @@
-import { formatBytes, printable, type Progress } from '@disk-image/core'
+import { formatBytes, printable, printableJson, type Progress } from '@disk-image/core'
 import type { TextStream } from '../io.ts'
-import type { ProgressDisplay } from './progress.ts'
+import { jsonOfPicture, type ProgressDisplay, type ProgressMode } from './progress.ts'
 import { formatRate, formatSeconds } from './units.ts'
+import { WholeTransfer } from './whole-transfer.ts'
 
 /** Milliseconds between two pictures. */
 const redrawMs = 100
+/** Milliseconds between two lines where there is no terminal. */
+const lineEveryMs = 10_000
+/** Milliseconds between two lines of JSON about one transfer. */
+const jsonEveryMs = 500
 /** Milliseconds over which rates are taken. */
 const rateWindowMs = 3000
 
-/** Shows how far many transfers are: on a terminal a line for each that runs, elsewhere a line for each that ended. */
+/** Shows how far many transfers are: on a terminal a line for each that runs, elsewhere how many are over. */
 export interface ManyProgress extends ProgressDisplay {
   begin(id: number, label: string): void
   reportOn(id: number, progress: Progress): void
-  /** One is over: what stands for it from now on is `line`, above those that run. */
-  end(id: number, line: string, how: 'done' | 'failed'): void
+  /** One is over: `say` writes what stands for it from now on, above those that run. */
+  end(id: number, say: () => void, how: 'done' | 'failed'): void
   /** One was cancelled: nothing is said of it. */
   drop(id: number): void
 }
@@ -28,15 +33,17 @@ interface Row {
 export function createManyProgress(
   stream: TextStream,
   total: number,
+  mode: Exclude<ProgressMode, 'none'>,
   nowMs: () => number = () => performance.now(),
 ): ManyProgress {
-  const live = stream.isTTY === true
+  if (mode === 'json') return createManyJson(stream, nowMs)
+  const live = mode === 'bar'
   const rows = new Map<number, Row>()
   const counts = { done: 0, failed: 0, cancelled: 0 }
   const startedMs = nowMs()
   /** Lines that stand on the terminal, as they were written. */
   let drawn: string[] = []
-  let drawnAtMs = -Infinity
+  let drawnAtMs = live ? -Infinity : startedMs
 
   const columns = (): number => {
     const known = stream.columns ?? 0
@@ -95,12 +102,15 @@ export function createManyProgress(
       note(row, progress, nowMs())
       drawSoon()
     },
-    end: (id, line, how) => {
+    end: (id, say, how) => {
       rows.delete(id)
       counts[how] += 1
       clear()
-      stream.write(`${printable(line)}\n`)
+      say()
       if (live && rows.size > 0) draw()
+      if (live || nowMs() - drawnAtMs < lineEveryMs) return
+      stream.write(`${totalText()}\n`)
+      drawnAtMs = nowMs()
     },
     drop: (id) => {
       counts.cancelled += 1
@@ -109,6 +119,31 @@ export function createManyProgress(
     report: () => undefined,
     clear,
     finish: clear,
+  }
+}
+
+/** A JSON object on each line: which transfer, and how far it is as one whole. */
+function createManyJson(stream: TextStream, nowMs: () => number): ManyProgress {
+  const running = new Map<number, { label: string; whole: WholeTransfer; writtenAtMs: number }>()
+  const nothing = (): void => undefined
+  return {
+    begin: (id, label) => running.set(id, { label, whole: new WholeTransfer(), writtenAtMs: -Infinity }),
+    reportOn: (line, progress) => {
+      const one = running.get(line)
+      one?.whole.note(progress, nowMs())
+      const picture = one?.whole.picture()
+      if (one === undefined || picture === undefined || nowMs() - one.writtenAtMs < jsonEveryMs) return
+      one.writtenAtMs = nowMs()
+      stream.write(`${printableJson({ line, volume: one.label, ...jsonOfPicture(picture) })}\n`)
+    },
+    end: (id, say) => {
+      running.delete(id)
+      say()
+    },
+    drop: (id) => running.delete(id),
+    report: nothing,
+    clear: nothing,
+    finish: nothing,
   }
 }
 

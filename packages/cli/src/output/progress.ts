@@ -1,29 +1,24 @@
-import { formatBytes, type Progress, type ProgressStage } from '@disk-image/core'
-import type { TextStream } from '../io.ts'
+import { formatBytes, printableJson, type Progress, type ProgressStage } from '@disk-image/core'
+import type { Io, TextStream } from '../io.ts'
 import { formatRate, formatSeconds } from './units.ts'
+import { type WholePicture, WholeTransfer } from './whole-transfer.ts'
 
-/** Milliseconds between two pictures of a running stage. */
+/** Milliseconds between two pictures. */
 const redrawMs = 100
-/** Milliseconds over which a rate is taken. */
-const rateWindowMs = 3000
+/** Milliseconds between two lines of JSON. */
+const jsonEveryMs = 500
 
 /** Shows how far an operation is. */
 export interface ProgressDisplay {
   report(progress: Progress): void
   /** Takes a picture that stands on the terminal away, so that a line can be written. */
   clear(): void
-  /** The last word: what each stage came to. */
-  finish(): void
-}
-
-interface Sample {
-  readonly atMs: number
-  readonly completed: number
+  /** The last word: how far it came, where it did not end well. */
+  finish(how?: 'done'): void
 }
 
 interface Stage {
   readonly startedMs: number
-  readonly samples: Sample[]
   latest: Progress
   latestMs: number
   announced: boolean
@@ -36,32 +31,38 @@ export const silentProgress: ProgressDisplay = Object.freeze({
   finish: () => undefined,
 })
 
-/** A line that is drawn anew on a terminal; one line for each stage, once it is through, anywhere else. */
+/** What `--progress` says. */
+export type ProgressMode = 'json' | 'line' | 'bar' | 'none'
+
+/** A bar on a terminal, a line for each stage anywhere else; nothing where nothing is to be said. */
+export function chooseProgress(
+  flags: { readonly progress?: ProgressMode; readonly quiet?: boolean; readonly json?: boolean },
+  { stderr, environment }: Pick<Io, 'stderr' | 'environment'>,
+): ProgressMode {
+  const isTerminal = stderr.isTTY === true && environment['TERM'] !== 'dumb'
+  const isSilent = flags.quiet === true || (flags.json === true && stderr.isTTY !== true)
+  const mode = flags.progress ?? (isSilent ? 'none' : 'bar')
+  return mode === 'bar' && !isTerminal ? 'line' : mode
+}
+
+/** A display of one transfer. */
 export function createProgressDisplay(
-  stream: TextStream,
+  mode: ProgressMode,
+  { stderr, environment }: Pick<Io, 'stderr' | 'environment'>,
   nowMs: () => number = () => performance.now(),
 ): ProgressDisplay {
+  if (mode === 'none') return silentProgress
+  if (mode === 'line') return createLines(stderr, nowMs)
+  return mode === 'json' ? createJsonLines(stderr, nowMs) : createBar(stderr, environment, nowMs)
+}
+
+/** One line for each stage, once it is through. */
+function createLines(stream: TextStream, nowMs: () => number): ProgressDisplay {
   const stages = new Map<ProgressStage, Stage>()
-  const live = stream.isTTY === true
-  let drawn = false
-  let drawnAtMs = -Infinity
-  const clear = (): void => {
-    if (drawn) stream.write('\r\u001b[K')
-    drawn = false
-  }
   const announce = (stage: Stage): void => {
     if (stage.announced) return
     stage.announced = true
-    clear()
     stream.write(`${summary(stage)}\n`)
-  }
-  const draw = (atMs: number): void => {
-    const running = [...stages.values()].filter((stage) => !stage.announced)
-    if (running.length === 0) return
-    const line = running.map((stage) => picture(stage, running.length > 1)).join('  ')
-    stream.write(`\r${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}\u001b[K`)
-    drawn = true
-    drawnAtMs = atMs
   }
   return {
     report: (progress) => {
@@ -69,44 +70,146 @@ export function createProgressDisplay(
       const known = stages.get(progress.stage)
       // What was through and moves again is another run of the same stage.
       const goesOn = known !== undefined && (!known.announced || isComplete(progress))
-      const stage = goesOn ? known : begin(progress, atMs)
+      const stage = goesOn ? known : { startedMs: atMs, latest: progress, latestMs: atMs, announced: false }
       stages.set(progress.stage, stage)
-      note(stage, progress, atMs)
+      stage.latest = progress
+      stage.latestMs = atMs
       if (isComplete(progress)) announce(stage)
-      else if (live && atMs - drawnAtMs >= redrawMs) draw(atMs)
     },
-    clear,
+    clear: () => undefined,
     finish: () => {
       for (const stage of stages.values()) announce(stage)
-      clear()
     },
   }
 }
 
-function begin(progress: Progress, atMs: number): Stage {
-  return { startedMs: atMs, samples: [], latest: progress, latestMs: atMs, announced: false }
+/** What a line of `--progress json` says of a transfer. */
+export function jsonOfPicture({ bytesPerSecond, resumes, ...picture }: WholePicture): object {
+  const { stage, bytes = null, total = null, fraction = null, secondsLeft = null } = picture
+  return { stage, bytes, total, fraction, rate: bytesPerSecond ?? null, secondsLeft, resumes }
 }
 
-function note(stage: Stage, progress: Progress, atMs: number): void {
-  stage.latest = progress
-  stage.latestMs = atMs
-  const last = stage.samples.at(-1)
-  if (last !== undefined && atMs - last.atMs < redrawMs) return
-  stage.samples.push({ atMs, completed: progress.completed })
-  while (stage.samples.length > 2 && atMs - (stage.samples[1]?.atMs ?? atMs) > rateWindowMs)
-    stage.samples.shift()
+/** A JSON object on each line, twice a second, and one at the end. */
+function createJsonLines(stream: TextStream, nowMs: () => number): ProgressDisplay {
+  let whole = new WholeTransfer()
+  let writtenAtMs = -Infinity
+  let stage: string | undefined
+  const write = (done: boolean): void => {
+    const picture = whole.picture()
+    if (picture === undefined) return
+    const { total, bytes } = picture
+    const end = { bytes: total ?? bytes, fraction: 1, secondsLeft: 0, stage: 'done' }
+    stream.write(`${printableJson(jsonOfPicture(done ? { ...picture, ...end } : picture))}\n`)
+    writtenAtMs = nowMs()
+    stage = picture.stage
+  }
+  return {
+    report: (progress) => {
+      whole.note(progress, nowMs())
+      if (whole.picture()?.stage !== stage || nowMs() - writtenAtMs >= jsonEveryMs) write(false)
+    },
+    clear: () => undefined,
+    finish: (how) => {
+      write(how === 'done')
+      whole = new WholeTransfer()
+    },
+  }
+}
+
+/** A bar that is drawn anew, also when the window changes. What broke off leaves its last picture. */
+function createBar(stream: TextStream, environment: Io['environment'], nowMs: () => number): ProgressDisplay {
+  let whole = new WholeTransfer()
+  let drawn = ''
+  let drawnAtMs = -Infinity
+  const letters = barLetters(environment)
+  const columns = (): number => ((stream.columns ?? 0) > 0 ? (stream.columns ?? 0) : 80)
+  const clear = (): void => {
+    if (drawn === '') return
+    // A terminal that became narrower has wrapped what stood there.
+    const above = Math.ceil(drawn.length / columns()) - 1
+    stream.write(above > 0 ? `\r\u001b[${above}A\u001b[J` : '\r\u001b[J')
+    drawn = ''
+  }
+  const draw = (): void => {
+    const picture = whole.picture()
+    if (picture === undefined) return
+    // The last column stays free: some terminals wrap as soon as it is written.
+    const line = barOf(picture, columns() - 1, letters)
+    if (drawn.length > columns()) clear()
+    stream.write(`\r${line}\u001b[K`)
+    drawn = line
+    drawnAtMs = nowMs()
+  }
+  const onResize = (): void => {
+    if (drawn === '') return
+    clear()
+    draw()
+  }
+  stream.on?.('resize', onResize)
+  return {
+    report: (progress) => {
+      whole.note(progress, nowMs())
+      if (nowMs() - drawnAtMs >= redrawMs) draw()
+    },
+    clear,
+    finish: (how) => {
+      stream.off?.('resize', onResize)
+      if (how !== 'done' && drawn !== '') {
+        draw()
+        stream.write('\n')
+        drawn = ''
+      } else clear()
+      whole = new WholeTransfer()
+    },
+  }
+}
+
+/** Blocks where the terminal's characters have them. */
+function barLetters({ LC_ALL: all, LC_CTYPE: type, LANG: language }: Io['environment']): [string, string] {
+  const locale = [all, type, language].find((text) => (text ?? '') !== '') ?? ''
+  return /utf-?8/i.test(locale) ? ['█', '░'] : ['#', '.']
+}
+
+const widestBar = 40
+const smallestBar = 8
+
+/** One line of at most so many columns: what says least is left out first. */
+export function barOf(picture: WholePicture, columns: number, [full, empty]: [string, string]): string {
+  const { stage, bytes, total, fraction, bytesPerSecond, secondsLeft, resumes } = picture
+  const amount =
+    bytes === undefined
+      ? ''
+      : total === undefined
+        ? formatBytes(bytes)
+        : `${formatBytes(bytes)} of ${formatBytes(total)}`
+  const texts = {
+    stage: stage.padEnd(8),
+    percent: fraction === undefined ? '' : `${String(Math.floor(fraction * 100)).padStart(3)} %`,
+    amount,
+    rate: bytesPerSecond === undefined ? '' : formatRate(bytesPerSecond),
+    left: secondsLeft === undefined ? '' : `${formatSeconds(secondsLeft)} left`,
+    resumes: continued(resumes),
+  }
+  const order = ['resumes', 'amount', 'rate', 'stage', 'left'] as const
+  const hasBar = fraction !== undefined
+  for (let without = 0; without <= order.length; without += 1) {
+    const left = new Set<string>(order.slice(0, without))
+    const shown = Object.entries(texts).filter(([name, text]) => text !== '' && !left.has(name))
+    const width = shown.reduce((sum, [, text]) => sum + text.length + 2, -2)
+    const room = Math.min(widestBar, columns - width - 2)
+    if (hasBar ? room < smallestBar : width > columns) continue
+    const words = shown.map(([, text]) => text)
+    if (!hasBar) return words.join('  ')
+    const filled = Math.floor(room * fraction)
+    words.splice(shown[0]?.[0] === 'stage' ? 1 : 0, 0, full.repeat(filled) + empty.repeat(room - filled))
+    return words.join('  ')
+  }
+  return (texts.percent.trim() || texts.stage).slice(0, Math.max(0, columns))
 }
 
 function isComplete({ completed, total, unit }: Progress): boolean {
   const end = total ?? (unit === 'percent' ? 100 : undefined)
   return end !== undefined && completed >= end
-}
-
-/** Per second, over the last few seconds; undefined while that can't be told. */
-function recentRate({ samples }: Stage): number | undefined {
-  const [first, last] = [samples[0], samples.at(-1)]
-  if (first === undefined || last === undefined || last.atMs - first.atMs < redrawMs) return undefined
-  return ((last.completed - first.completed) / (last.atMs - first.atMs)) * 1000
 }
 
 function percentOf({ completed, total, unit }: Progress): string {
@@ -120,18 +223,6 @@ function amountOf({ completed, total, unit }: Progress): string {
   return total === undefined ? formatBytes(completed) : `${formatBytes(completed)} of ${formatBytes(total)}`
 }
 
-function picture(stage: Stage, short: boolean): string {
-  const { latest } = stage
-  const rate = recentRate(stage)
-  const end = latest.total ?? (latest.unit === 'percent' ? 100 : undefined)
-  const leftSeconds =
-    rate !== undefined && rate > 0 && end !== undefined ? (end - latest.completed) / rate : undefined
-  const left = leftSeconds === undefined ? '' : `${formatSeconds(leftSeconds)} left`
-  const speed = rate === undefined || latest.unit === 'percent' ? '' : formatRate(rate)
-  const parts = [latest.stage.padEnd(8), percentOf(latest), short ? '' : amountOf(latest), speed, left]
-  return [...parts, resumesOf(latest)].filter((part) => part !== '').join('  ')
-}
-
 function summary(stage: Stage): string {
   const { latest } = stage
   const seconds = (stage.latestMs - stage.startedMs) / 1000
@@ -139,12 +230,12 @@ function summary(stage: Stage): string {
   const amount = latest.unit === 'percent' ? percentOf(latest).trim() : formatBytes(latest.completed)
   const part = whole || latest.unit === 'percent' ? amount : amountOf(latest)
   const rate = latest.unit === 'bytes' && seconds >= 0.05 ? formatRate(latest.completed / seconds) : ''
-  return [latest.stage.padEnd(8), part, formatSeconds(seconds), rate, resumesOf(latest)]
+  return [latest.stage.padEnd(8), part, formatSeconds(seconds), rate, continued(latest.resumes ?? 0)]
     .filter((text) => text !== '')
     .join('  ')
 }
 
-function resumesOf({ resumes }: Progress): string {
-  if (resumes === undefined || resumes === 0) return ''
+function continued(resumes: number): string {
+  if (resumes === 0) return ''
   return `continued ${resumes === 1 ? 'once' : `${resumes} times`}`
 }

@@ -38,6 +38,7 @@ export function startCommand(argv: readonly string[], options: CommandOptions): 
       PATH: process.env['PATH'] ?? '',
       HOME: options.cwd,
       NODE_DISABLE_COMPILE_CACHE: '1',
+      DISK_IMAGE_FORCE: 'yes',
       ...options.environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],

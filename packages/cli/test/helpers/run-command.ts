@@ -48,7 +48,8 @@ export async function openWorkbench(): Promise<Workbench> {
         columns: 100,
       },
       stdin: () => world.stdin ?? Readable.from([]),
-      environment: { HOME: folder, ...world.environment },
+      // Tests write over their own files.
+      environment: { HOME: folder, DISK_IMAGE_FORCE: 'yes', ...world.environment },
       workingDirectory: folder,
       signal: world.signal ?? new AbortController().signal,
     })

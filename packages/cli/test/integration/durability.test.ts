@@ -39,7 +39,12 @@ async function fetch(folder: Workbench, argv: readonly string[]): Promise<Fetche
   ])
   const { status } = spawnSync('strace', [...traced, ...command], {
     cwd: folder.folder,
-    env: { PATH: process.env['PATH'] ?? '', HOME: folder.folder, NODE_DISABLE_COMPILE_CACHE: '1' },
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      HOME: folder.folder,
+      NODE_DISABLE_COMPILE_CACHE: '1',
+      DISK_IMAGE_FORCE: 'yes',
+    },
   })
   const calls = (await readFile(trace, 'utf8')).matchAll(/sync\w*\(\d+<([^>]*)>/g)
   // A new file has another name until it is on the disk.

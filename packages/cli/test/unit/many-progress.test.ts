@@ -10,7 +10,7 @@ function onTerminal(columns: number, total: number, rows = 24) {
   const screen = new Screen(columns)
   let now = 0
   const stream = { write: (text: string) => screen.write(text), isTTY: true, columns, rows }
-  const display = createManyProgress(stream, total, () => now)
+  const display = createManyProgress(stream, total, 'bar', () => now)
   return {
     screen,
     display,
@@ -42,8 +42,8 @@ test('a line for each that runs, one for all, and what is over stands above', ()
     '0 of 3  50 MiB/s  1.1 s',
     '',
   ])
-  display.end(1, 'done    a → /volumes/a', 'done')
-  display.end(2, 'FAILED  b → /volumes/b', 'failed')
+  display.end(1, () => screen.write('done    a → /volumes/a\n'), 'done')
+  display.end(2, () => screen.write('FAILED  b → /volumes/b\n'), 'failed')
   display.begin(3, '/volumes/c')
   later(200)
   display.reportOn(3, { stage: 'convert', unit: 'percent', completed: 7 })
@@ -77,7 +77,7 @@ test('whatever the width, and however it changes: nothing is left over, nothing 
         else {
           const line = `E${at}.`
           ended.push(line)
-          display.end(id, line, 'done')
+          display.end(id, () => screen.write(`${line}\n`), 'done')
         }
       }
       display.finish()
@@ -108,13 +108,34 @@ test('names that would steer the terminal, or are wide, take the room that they 
   expect(fitEnd('/a/b', 4)).toBe('/a/b')
 })
 
-test('where there is no terminal: a line for each that is over, and nothing else', () => {
+test('where there is no terminal: how many are over, every ten seconds', () => {
   const written: string[] = []
-  const display = createManyProgress({ write: (text) => written.push(text) }, 2)
-  display.begin(1, 'a')
-  display.reportOn(1, download(1, 2))
-  display.end(1, 'done    a', 'done')
-  display.drop(2)
+  let now = 0
+  const display = createManyProgress({ write: (text) => written.push(text) }, 3, 'line', () => now)
+  const say = (): unknown => written.push('said\n')
+  for (const id of [1, 2]) {
+    display.begin(id, 'a')
+    display.reportOn(id, download(1, 2))
+    now += 6000
+    display.end(id, say, 'done')
+  }
+  display.drop(3)
   display.finish()
-  expect(written.join('')).toBe('done    a\n')
+  expect(written.join('')).toBe('said\nsaid\n2 of 3  12.0 s\n')
+})
+
+test('as JSON: a line for each that runs, twice a second', () => {
+  const written: string[] = []
+  let now = 0
+  const display = createManyProgress({ write: (text) => written.push(text) }, 1, 'json', () => now)
+  display.begin(7, '/volumes/a')
+  for (const completed of [10, 20, 30]) {
+    display.reportOn(7, download(completed, 100))
+    now += 300
+  }
+  const lines = written.map((line) => JSON.parse(line) as object)
+  expect(lines).toMatchObject([
+    { line: 7, volume: '/volumes/a', bytes: 10 * MiB },
+    { line: 7, stage: 'download', bytes: 30 * MiB, total: 100 * MiB, fraction: 0.3 },
+  ])
 })

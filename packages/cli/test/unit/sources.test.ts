@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
@@ -95,4 +97,30 @@ test('a stream that breaks makes no image and leaves nothing', async () => {
   expect((await bench.run(argv, { stdin })).exitCode).toBe(1)
   expect(await readdir(bench.path('store')).catch(() => [])).toEqual([])
   expect(await readdir(bench.path('conversion')).catch(() => [])).toEqual([])
+})
+
+test('--timeout and --retries reach every client', async () => {
+  await using bench = await openWorkbench()
+  let connections = 0
+  // It takes a connection, and never says a word.
+  const server = createServer(() => (connections += 1)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const words = ['--timeout', '300ms', '--retries', '0']
+    const startedMs = performance.now()
+    const fetched = await bench.run(['fetch', `${url}/disk.raw`, 'out.raw', ...words])
+    const listed = await bench.run(['image', 'list', '--glance', url, ...words])
+    expect([fetched.exitCode, listed.exitCode]).toEqual([1, 1])
+    // By default it would have waited for minutes.
+    expect(performance.now() - startedMs).toBeLessThan(10_000)
+    expect(connections).toBeLessThan(5)
+  } finally {
+    server.close()
+  }
+  const wrong = await bench.run(['image', 'list', '--timeout', '0s'])
+  expect([wrong.exitCode, wrong.stderr]).toEqual([
+    2,
+    expect.stringContaining('--timeout must be a time such as 30s'),
+  ])
 })

@@ -15,6 +15,8 @@ import { authSettings, textSetting } from './settings.ts'
 export interface LoadSessionOptions extends LoadCloudOptions, Partial<Timeouts> {
   /** @default what `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment say */
   readonly proxy?: ProxyOptions | undefined
+  /** How often a request to Keystone is retried. @default 3 */
+  readonly retries?: number | undefined
   /** Before what the cloud's description says. */
   readonly interfaces?: readonly string[] | undefined
 }

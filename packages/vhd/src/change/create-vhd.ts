@@ -11,12 +11,12 @@ import {
 } from '@disk-image/disk/vhd'
 import { openDisk } from '../chain/open-chain.ts'
 import { newIdentity } from '../convert/streams.ts'
-import { makeNewFile } from '../files/new-file.ts'
+import { makeFile, type ReplaceOption } from '../files/new-file.ts'
 import { createTarget, type FileTarget } from '../files/vhd-file.ts'
 import { setVhdParent } from './set-vhd-parent.ts'
 
 /** Options of {@link createVhd}. */
-export interface CreateVhdOptions {
+export interface CreateVhdOptions extends ReplaceOption {
   /** Bytes of the disk, rounded up to `alignBytes`. */
   readonly sizeBytes: number
   /** @default 'dynamic' */
@@ -32,7 +32,7 @@ export interface CreateVhdOptions {
 }
 
 /**
- * Makes an empty disk as a new file, mode 0600. The file must not exist.
+ * Makes an empty disk as a new file, mode 0600. The file must not exist, unless it is to be replaced.
  *
  * @throws {InvalidError} where an option makes no disk
  */
@@ -55,13 +55,13 @@ export async function createVhd(path: string, options: CreateVhdOptions): Promis
   ) {
     throw new InvalidError({ reason: 'uniqueId is not a uuid' })
   }
-  await makeNewFile(path, (temporary) =>
+  await makeFile(path, options, (temporary) =>
     writeEmpty(temporary, { type, style, sizeBytes, blockSizeBytes, uniqueId }),
   )
 }
 
 /** Options of {@link createSnapshot}. */
-export interface CreateSnapshotOptions {
+export interface CreateSnapshotOptions extends ReplaceOption {
   /** Bytes of the child's disk, rounded up to 2 MiB. @default the parent's size */
   readonly sizeBytes?: number | undefined
   /** What the parent is. @default 'vhd' */
@@ -80,7 +80,7 @@ export interface CreateSnapshotOptions {
 export async function createSnapshot(
   path: string,
   parentPath: string,
-  { sizeBytes, parentFormat = 'vhd', uniqueId }: CreateSnapshotOptions = {},
+  { sizeBytes, parentFormat = 'vhd', uniqueId, replace }: CreateSnapshotOptions = {},
 ): Promise<void> {
   const parent = await openDisk(parentFormat === 'raw' ? { source: parentPath, format: 'raw' } : parentPath)
   await parent.close()
@@ -90,7 +90,7 @@ export async function createSnapshot(
     const found = `${wanted} bytes on ${parent.sizeBytes}`
     throw new VhdError({ path, rule: 'child-smaller', reason: 'it would be smaller than its parent', found })
   }
-  await makeNewFile(path, async (temporary) => {
+  await makeFile(path, { replace }, async (temporary) => {
     await writeEmpty(temporary, { type: 'differencing', style: 'xenserver', sizeBytes: wanted, uniqueId })
     await setVhdParent(temporary, parentPath, { parentFormat })
   })

@@ -9,12 +9,13 @@ import {
 } from '@disk-image/disk/vhd'
 import { iterateUnlessAborted } from '@disk-image/io'
 import { type ChainSource, openVhdChain } from '../chain/open-chain.ts'
-import { makeNewFile } from '../files/new-file.ts'
+import { makeFile, type ReplaceOption } from '../files/new-file.ts'
 import { createTarget, type FileTarget, writeWithHoles } from '../files/vhd-file.ts'
 import { type DynamicVhdOptions, type FixedVhdOptions, newIdentity } from './streams.ts'
 
 /** Options of {@link flattenChain}. */
-export interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOptions, 'alignBytes'> {
+export interface FlattenOptions
+  extends CallOptions, ChainRules, ReplaceOption, Pick<FixedVhdOptions, 'alignBytes'> {
   /** What the file becomes. @default 'raw' */
   readonly format?: 'raw' | 'fixed' | 'dynamic' | undefined
   /** In whose way a dynamic disk is made. @default 'xenserver' */
@@ -23,7 +24,7 @@ export interface FlattenOptions extends CallOptions, ChainRules, Pick<FixedVhdOp
 
 /**
  * Writes a VHD or a chain, leaf first, as one new file: raw or fixed with holes for zeros, or dynamic. The file
- * must not exist; on any failure it is removed.
+ * must not exist, unless it is to be replaced; on any failure there is what was before.
  *
  * @throws {InvalidError} where an option is wrong
  * @throws {VhdError} with the rule that a disk or the chain breaks
@@ -35,7 +36,7 @@ export async function flattenChain(
 ): Promise<void> {
   options.signal?.throwIfAborted()
   await using chain = await openVhdChain(sources, options)
-  await writeNew(destinationPath, (target) => writeAs(chain, target, options))
+  await writeNew(destinationPath, (target) => writeAs(chain, target, options), options)
 }
 
 async function writeAs(chain: Disk, target: FileTarget, options: FlattenOptions): Promise<void> {
@@ -108,8 +109,12 @@ export async function writeDynamicVhd(
   })
 }
 
-function writeNew(path: string, write: (target: FileTarget) => Promise<void>): Promise<void> {
-  return makeNewFile(path, async (temporary) => {
+function writeNew(
+  path: string,
+  write: (target: FileTarget) => Promise<void>,
+  options: ReplaceOption = {},
+): Promise<void> {
+  return makeFile(path, options, async (temporary) => {
     const target = await createTarget(temporary)
     try {
       await write(target)

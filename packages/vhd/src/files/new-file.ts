@@ -30,6 +30,22 @@ export async function makeNewFile(
   await syncFolderOf(path)
 }
 
+/** What becomes of a file that is there. */
+export interface ReplaceOption {
+  /** Whether what is made takes its place, in one step and when it is whole. @default false: that is an error */
+  readonly replace?: boolean | undefined
+}
+
+/** The one or the other. What is no regular file, a device or a link, is never replaced. */
+export async function makeFile(
+  path: string,
+  { replace = false }: ReplaceOption,
+  make: (temporaryPath: string) => Promise<void>,
+): Promise<void> {
+  const isFile = replace && (await lstat(path).catch(() => undefined))?.isFile() === true
+  return isFile ? replaceFile(path, make) : makeNewFile(path, make)
+}
+
 /** The same for what takes the place of a file that is there, in one step. */
 export async function replaceFile(
   path: string,
