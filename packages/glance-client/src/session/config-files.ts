@@ -4,10 +4,7 @@ import { InvalidError } from '@disk-image/core'
 import type { Logger } from '@disk-image/core'
 import { isMapping, parseConfigYaml } from './config-yaml.ts'
 import type { ConfigYaml, Mapping } from './config-yaml.ts'
-import { expandPath, readBounded, readProblem } from './read-file.ts'
-
-/** The environment, as a parameter. */
-export type Environment = Readonly<Record<string, string | undefined>>
+import { type Environment, expandPath, readBounded, readProblem } from './read-file.ts'
 
 /** A configuration file that was found. */
 export interface ConfigFile {

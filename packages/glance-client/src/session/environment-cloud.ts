@@ -1,4 +1,4 @@
-import type { Environment } from './config-files.ts'
+import type { Environment } from './read-file.ts'
 import type { Mapping } from './config-yaml.ts'
 
 /** Variables that choose a cloud or a file instead of describing a cloud. */

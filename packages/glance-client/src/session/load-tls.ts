@@ -1,9 +1,8 @@
 import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { TlsOptions } from '@disk-image/http'
-import type { Environment } from './config-files.ts'
 import type { Mapping } from './config-yaml.ts'
-import { expandPath, readBounded, readProblem } from './read-file.ts'
+import { type Environment, expandPath, readBounded, readProblem } from './read-file.ts'
 import { booleanSetting, textSetting } from './settings.ts'
 
 /** Where certificates are named. */

@@ -2,7 +2,9 @@ import path from 'node:path'
 import { readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { InvalidError } from '@disk-image/core'
-import type { Environment } from './config-files.ts'
+
+/** Variables of the process. */
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
  * Reads a file whole.

@@ -13,7 +13,7 @@ import {
   HttpStatusError,
 } from '../errors.ts'
 import { guardAddresses } from '../transport/addresses.ts'
-import type { AddressPolicy, Resolver } from '../transport/addresses.ts'
+import type { AddressGuard, AddressPolicy, Resolver } from '../transport/addresses.ts'
 import type { BodyTaker } from '../transport/answer-body.ts'
 import { createConnectionPool } from '../transport/connection-pool.ts'
 import type { TlsOptions } from '../transport/connection.ts'
@@ -123,138 +123,191 @@ const harmless = /^(?:accept|range|if-range|user-agent)$/i
 
 /** Makes a client. Close it. @throws {InvalidError} where an option is wrong */
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
-  const timeouts = resolveTimeouts(options)
-  const logger = adaptLogger(options.logger)
-  const { tls, proxy, allow = {}, retries = 3, retryDelayMs = 1000, maximumRetryDelayMs = 30_000 } = options
-  const { maximumRedirects = 10, insecureHosts = [] } = options
-  const guard = guardAddresses(allow, options.resolver)
-  const connections = createConnectionPool()
-  const hashPool = new HashPool()
-  const buffers = new BufferPool({ bufferBytes: 1024 * 1024 })
-  const tools: DownloadTools = {
-    timeouts,
-    logger,
-    retries,
-    waitMs: (attempt, retryAfterMs) =>
-      Math.min(retryAfterMs ?? retryDelayMs * 2 ** attempt, maximumRetryDelayMs),
-    hashPool,
-    buffers,
+  return Object.freeze(new Client(options))
+}
+
+/** Where a request goes by now, and with what. */
+interface Hop {
+  readonly url: URL
+  readonly headers: Readonly<Record<string, string>>
+}
+
+class Client implements HttpClient {
+  readonly #options: HttpClientOptions
+  readonly #allow: AddressPolicy
+  readonly #guard: AddressGuard
+  readonly #connections = createConnectionPool()
+  readonly #tools: DownloadTools
+
+  constructor(options: HttpClientOptions) {
+    const { allow = {}, retries = 3, retryDelayMs = 1000, maximumRetryDelayMs = 30_000 } = options
+    this.#options = options
+    this.#allow = allow
+    this.#guard = guardAddresses(allow, options.resolver)
+    this.#tools = {
+      timeouts: resolveTimeouts(options),
+      logger: adaptLogger(options.logger),
+      retries,
+      waitMs: (attempt, retryAfterMs) =>
+        Math.min(retryAfterMs ?? retryDelayMs * 2 ** attempt, maximumRetryDelayMs),
+      hashPool: new HashPool(),
+      buffers: new BufferPool({ bufferBytes: 1024 * 1024 }),
+    }
   }
 
-  const send = async (request: ClientRequest, limits: Timeouts = timeouts): Promise<ClientAnswer> => {
-    const { method = 'GET', text, body, signal, requestIdHeader = 'x-request-id' } = request
-    let { url, headers = {} } = request
-    refuseLogin(url)
-    const secrets = secretsIn(url, headers)
+  async send(request: ClientRequest, limits: Timeouts = this.#tools.timeouts): Promise<ClientAnswer> {
+    const { method = 'GET', requestIdHeader = 'x-request-id' } = request
+    const { maximumRedirects = 10 } = this.#options
+    let hop: Hop = { url: request.url, headers: request.headers ?? {} }
+    refuseLogin(hop.url)
+    const secrets = secretsIn(hop.url, hop.headers)
     for (let redirects = 0; ; redirects += 1) {
-      const result = await exchange({
-        method,
-        url,
-        headers,
-        timeouts: limits,
-        tls: insecureHosts.includes(url.host) ? { ...tls, insecure: true } : tls,
-        proxy,
-        guard,
-        connections,
-        signal,
-        text,
-        body,
-        takeBody: (head) => (head.status < 300 ? request.takeBody?.(head) : undefined),
-      })
+      const { url } = hop
+      const result = await this.#exchange(request, hop, limits)
+      const { head, text, proxy } = result
       const isRead = method === 'GET' || method === 'HEAD'
-      const target = isRead && request.follow !== false ? redirectOf(url, result.head) : undefined
+      const target = isRead && request.follow !== false ? redirectOf(url, head) : undefined
       if (target === undefined) {
-        const { head, text: words, proxy: via } = result
-        const answer = { status: head.status, headers: head.headers, text: words, proxy: via }
-        const error =
-          head.status < 300
-            ? undefined
-            : new HttpStatusError(describeStatus(method, url, answer, secrets, requestIdHeader))
-        return { ...result, url, error }
+        const answer = { status: head.status, headers: head.headers, text, proxy }
+        const said =
+          head.status < 300 ? undefined : describeStatus(method, url, answer, secrets, requestIdHeader)
+        return { ...result, url, error: said && new HttpStatusError(said) }
       }
       if (redirects >= maximumRedirects) {
         const reason = `it redirects more than ${maximumRedirects} times`
         throw new ConnectionBrokenError('headers', connectionText(url, 'headers', reason), { fatal: true })
       }
-      refuseLogin(target)
-      if (url.protocol === 'https:' && target.protocol === 'http:' && allow.downgrade !== true) {
-        const reason = `${url.host} redirects there from https, and http shows and trusts what anybody on the way has`
-        throw new AddressRefusedError({ rule: 'downgrade', host: target.hostname, reason })
-      }
-      if (target.origin !== url.origin) {
-        headers = Object.fromEntries(Object.entries(headers).filter(([name]) => harmless.test(name)))
-      }
-      url = target
-      secrets.push(...secretsIn(url, {}))
+      hop = this.#follow(hop, target)
+      secrets.push(...secretsIn(target, {}))
     }
   }
 
-  const client: HttpClient = {
-    send: (request) => send(request),
-    read: async (request) => {
-      const { signal, maximumBytes, headers = {}, method = 'GET' } = request
-      const endMs = performance.now() + timeouts.callTimeoutMs
-      const mayRetry = method === 'GET' || method === 'HEAD'
-      for (let attempt = 0; ; attempt += 1) {
-        let answer: ClientAnswer | undefined
-        const http = createHttp(timeouts, {
-          carry: async ({ limitMs, ...carried }) => {
-            const limits = { ...timeouts, headersTimeoutMs: limitMs, idleTimeoutMs: limitMs }
-            answer = await send({ ...request, ...carried, takeBody: carried.takeBody }, limits)
-            return answer
-          },
-          close: async () => undefined,
-        })
-        const { url, text: body } = request
-        let failure: unknown
-        try {
-          const limitMs = endMs - performance.now()
-          const response = await http.send({ method, url, headers, body, signal, maximumBytes, limitMs })
-          if (answer?.error === undefined) return { ...response, finalUrl: answer?.url ?? url }
-          failure = answer.error
-        } catch (error) {
-          failure = error
-        }
-        const passing =
-          failure instanceof HttpStatusError
-            ? isPassing(failure.status)
-            : failure instanceof ConnectionBrokenError && !failure.fatal
-        const wait = tools.waitMs(
-          attempt,
-          failure instanceof HttpStatusError ? failure.retryAfterMs : undefined,
-        )
-        if (!mayRetry || !passing || attempt >= retries || performance.now() + wait >= endMs) {
-          if (!(failure instanceof ConnectionBrokenError)) throw failure
-          throw new HttpConnectionFailedError({ reason: failure.message, cause: failure })
-        }
-        logger.warn(`Retrying ${retryText(failure, wait, attempt + 1, retries)}`)
-        await delay(wait, signal)
-      }
-    },
-    fetchData: async (url, headers, { range, signal, takeBody }) =>
-      send({
-        url,
-        headers: {
-          ...headers,
-          ...(range === undefined ? {} : { Range: `bytes=${range.first}-${range.last ?? ''}` }),
-        },
-        signal,
-        takeBody: (head) => {
-          refuseEncoded(url, head)
-          return takeBody(head)
-        },
-      }),
-    download: (origin, sink, call = {}) => download(origin, sink, call, tools),
-    readRange: (origin, offset, length, call = {}) => readRange(origin, offset, length, call, tools),
-    warm: () => hashPool.warm(),
-    close: async () => {
-      buffers.close()
-      connections.close()
-      await hashPool.close()
-    },
-    [Symbol.asyncDispose]: () => client.close(),
+  #exchange(request: ClientRequest, { url, headers }: Hop, timeouts: Timeouts): Promise<ExchangeResult> {
+    const { method = 'GET', text, body, signal } = request
+    const { tls, proxy, insecureHosts = [] } = this.#options
+    return exchange({
+      method,
+      url,
+      headers,
+      timeouts,
+      tls: insecureHosts.includes(url.host) ? { ...tls, insecure: true } : tls,
+      proxy,
+      guard: this.#guard,
+      connections: this.#connections,
+      signal,
+      text,
+      body,
+      takeBody: (head) => (head.status < 300 ? request.takeBody?.(head) : undefined),
+    })
   }
-  return Object.freeze(client)
+
+  /** Another origin learns nothing of who asks. */
+  #follow({ url, headers }: Hop, target: URL): Hop {
+    refuseLogin(target)
+    if (url.protocol === 'https:' && target.protocol === 'http:' && this.#allow.downgrade !== true) {
+      const reason = `${url.host} redirects there from https, and http shows and trusts what anybody on the way has`
+      throw new AddressRefusedError({ rule: 'downgrade', host: target.hostname, reason })
+    }
+    if (target.origin === url.origin) return { url: target, headers }
+    const kept = Object.entries(headers).filter(([name]) => harmless.test(name))
+    return { url: target, headers: Object.fromEntries(kept) }
+  }
+
+  async read(request: Parameters<HttpClient['read']>[0]): Promise<HttpResponse & { readonly finalUrl: URL }> {
+    const endMs = performance.now() + this.#tools.timeouts.callTimeoutMs
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#readOnce(request, endMs - performance.now())
+      } catch (error) {
+        await this.#beforeRetry(error, request, attempt, endMs)
+      }
+    }
+  }
+
+  /** Waits, or throws where another try is not allowed or won't help. */
+  async #beforeRetry(
+    failure: unknown,
+    { signal, method = 'GET' }: ClientRequest,
+    attempt: number,
+    endMs: number,
+  ): Promise<void> {
+    const { retries, logger } = this.#tools
+    const isStatus = failure instanceof HttpStatusError
+    const isBroken = failure instanceof ConnectionBrokenError
+    const passing = isStatus ? isPassing(failure.status) : isBroken && !failure.fatal
+    const mayRetry = (method === 'GET' || method === 'HEAD') && attempt < retries
+    const wait = this.#tools.waitMs(attempt, isStatus ? failure.retryAfterMs : undefined)
+    if (!mayRetry || !passing || performance.now() + wait >= endMs) {
+      if (!isBroken) throw failure
+      throw new HttpConnectionFailedError({ reason: failure.message, cause: failure })
+    }
+    logger.warn(`Retrying ${retryText(failure, wait, attempt + 1, retries)}`)
+    await delay(wait, signal)
+  }
+
+  async #readOnce(
+    request: Parameters<HttpClient['read']>[0],
+    limitMs: number,
+  ): Promise<HttpResponse & { readonly finalUrl: URL }> {
+    const { url, text: body, signal, maximumBytes, headers = {}, method = 'GET' } = request
+    const { timeouts } = this.#tools
+    let answer: ClientAnswer | undefined
+    const http = createHttp(timeouts, {
+      carry: async ({ limitMs: idleMs, ...carried }) => {
+        const limits = { ...timeouts, headersTimeoutMs: idleMs, idleTimeoutMs: idleMs }
+        answer = await this.send({ ...request, ...carried, takeBody: carried.takeBody }, limits)
+        return answer
+      },
+      close: async () => undefined,
+    })
+    const response = await http.send({ method, url, headers, body, signal, maximumBytes, limitMs })
+    if (answer?.error !== undefined) throw answer.error
+    return { ...response, finalUrl: answer?.url ?? url }
+  }
+
+  fetchData(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    { range, signal, takeBody }: DataRequest,
+  ): Promise<DataAnswer & { readonly url: URL }> {
+    const part = range === undefined ? {} : { Range: `bytes=${range.first}-${range.last ?? ''}` }
+    return this.send({
+      url,
+      headers: { ...headers, ...part },
+      signal,
+      takeBody: (head) => {
+        refuseEncoded(url, head)
+        return takeBody(head)
+      },
+    })
+  }
+
+  download(origin: DownloadOrigin, sink: ByteSink, call: DownloadOptions = {}): Promise<DownloadReport> {
+    return download(origin, sink, call, this.#tools)
+  }
+
+  readRange(
+    origin: DownloadOrigin,
+    offset: number,
+    length: number,
+    call: CallOptions = {},
+  ): Promise<Uint8Array> {
+    return readRange(origin, offset, length, call, this.#tools)
+  }
+
+  warm(): void {
+    this.#tools.hashPool.warm()
+  }
+
+  async close(): Promise<void> {
+    this.#tools.buffers.close()
+    this.#connections.close()
+    await this.#tools.hashPool.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
 }
 
 /** Where an answer redirects to; undefined where it does not. */

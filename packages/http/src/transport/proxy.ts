@@ -1,7 +1,6 @@
 import net from 'node:net'
 
 import { ConfigurationError, ConnectionBrokenError, connectionReason, connectionText } from '../errors.ts'
-import type { ResponseHead } from './http1.ts'
 import { maskSecrets, secretsOf } from './mask-secrets.ts'
 
 /** Through which proxies servers are reached. */
@@ -153,11 +152,9 @@ export function throughProxy(error: unknown, target: URL, { url: { origin } }: P
 }
 
 /** An error's words and headers without what the proxy was given: it may repeat that. */
-export function withoutLogin<Head extends Pick<ResponseHead, 'status' | 'headers'>>(
-  proxy: Proxy | undefined,
-  head: Head,
-  text: string,
-): { readonly head: Head; readonly text: string } {
+export function withoutLogin<
+  Head extends { readonly status: number; readonly headers: ReadonlyMap<string, string> },
+>(proxy: Proxy | undefined, head: Head, text: string): { readonly head: Head; readonly text: string } {
   if (proxy?.authorization === undefined || head.status < 300) return { head, text }
   const secrets = secretsOf({ 'Proxy-Authorization': proxy.authorization })
   const headers = [...head.headers].map(([name, value]) => [name, maskSecrets(value, secrets)] as const)
