@@ -1,3 +1,5 @@
+import { openZlibEngine } from '../stream/zlib-engine.ts'
+
 /** Zstandard, each input a frame. */
 export interface ZstdKind {
   readonly zstd: true
@@ -39,24 +41,8 @@ export type Deflater = (input: Uint8Array, output: Uint8Array) => number | undef
 /** What an input that can't be compressed may grow by, up to 2 MiB of it. */
 export const deflateSlackBytes = 4096
 
-/** What is used of the object behind a stream of `node:zlib`. */
-interface Engine {
-  onerror: (message: string, number: number, code: string) => void
-  reset(): void
-  writeSync(
-    flush: number,
-    input: Uint8Array,
-    inputOffset: number,
-    inputBytes: number,
-    output: Uint8Array,
-    outputOffset: number,
-    outputBytes: number,
-  ): void
-}
-
 /**
- * One engine for all streams, as `createInflater` has one, and for the same reason: the public call makes one of
- * 256 KiB each time. Where Node.js' own does not work as it is known to, it is the public call; the bytes are the same.
+ * One engine for all streams: the public call makes one of 256 KiB each time. Where Node.js' own does not work as it is known to, it is the public call; the bytes are the same.
  */
 export function createDeflater(kind: CompressKind): Deflater {
   const deflate = createReusingDeflater(kind)
@@ -65,21 +51,11 @@ export function createDeflater(kind: CompressKind): Deflater {
 
 function createReusingDeflater(kind: CompressKind): Deflater | undefined {
   const { constants } = process.getBuiltinModule('node:zlib')
-  const { _handle: engine, _writeState: left } = createStream(kind) as unknown as {
-    readonly _handle?: Partial<Engine>
-    readonly _writeState?: unknown
-  }
-  if (!isEngine(engine) || !(left instanceof Uint32Array)) return undefined
-  let failure: string | undefined
-  engine.onerror = (_message, _number, code) => {
-    failure = code
-  }
+  const engine = openZlibEngine(createStream(kind))
+  if (engine === undefined) return undefined
   const finish = kind.zstd === true ? constants.ZSTD_e_end : constants.Z_FINISH
   return (input, output) => {
-    failure = undefined
-    engine.reset()
-    engine.writeSync(finish, input, 0, input.byteLength, output, 0, output.byteLength)
-    const [outputLeft = 0, inputLeft = 0] = left
+    const { failure, outputLeft, inputLeft } = engine(finish, input, output)
     if (outputLeft === 0 || inputLeft > 0) return undefined
     if (failure !== undefined) throw new Error(`bytes can't be compressed: ${failure}`)
     return output.byteLength - outputLeft
@@ -97,10 +73,6 @@ function createStream(kind: CompressKind): object {
 
 function zstdOptions({ level }: ZstdKind): { params: Record<number, number> } {
   return { params: { [process.getBuiltinModule('node:zlib').constants.ZSTD_c_compressionLevel]: level } }
-}
-
-function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
-  return typeof engine?.reset === 'function' && typeof engine.writeSync === 'function'
 }
 
 /** Whether streams after each other are those of the public call, in shared memory and behind one without room too. */

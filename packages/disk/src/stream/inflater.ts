@@ -1,3 +1,5 @@
+import { openZlibEngine } from './zlib-engine.ts'
+
 /** What a stream was and became, in bytes. */
 export interface Inflated {
   /** Of the input; whatever follows the stream was left. */
@@ -16,25 +18,9 @@ type StreamKind = 'raw' | 'zlib'
  */
 export type Inflater = (input: Uint8Array, output: Uint8Array) => Inflated | string
 
-/** What is used of the object behind a stream of `node:zlib`. */
-interface Engine {
-  onerror: (message: string, number: number, code: string) => void
-  reset(): void
-  writeSync(
-    flush: number,
-    input: Uint8Array,
-    inputOffset: number,
-    inputBytes: number,
-    output: Uint8Array,
-    outputOffset: number,
-    outputBytes: number,
-  ): void
-}
-
 /**
- * One engine for all streams, which inflates where the bytes belong. A public call makes an engine, a stream around
- * it and a buffer for each cluster: a seventh of the time. No public one keeps them, so Node.js' own is used, as
- * npm's `minizlib` does, where it is found to work as it is known to; elsewhere it's the public call.
+ * One engine for all streams, which inflates where the bytes belong. A public call makes one for each cluster: a seventh
+ * of the time. Where Node.js' own does not work as it is known to, it is the public call.
  */
 export function createInflater(kind: StreamKind): Inflater {
   const inflate = createReusingInflater(kind)
@@ -45,31 +31,16 @@ function createReusingInflater(kind: StreamKind): Inflater | undefined {
   // Not imported: it takes 2 ms to load, and most images have nothing compressed.
   const { constants, createInflate, createInflateRaw } = process.getBuiltinModule('node:zlib')
   const create = kind === 'raw' ? createInflateRaw : createInflate
-  const { _handle: engine, _writeState: left } = create() as unknown as {
-    readonly _handle?: Partial<Engine>
-    /** Room left of the output, and bytes left of the input. */
-    readonly _writeState?: unknown
-  }
-  if (!isEngine(engine) || !(left instanceof Uint32Array)) return undefined
-  let failure: string | undefined
-  engine.onerror = (_message, _number, code) => {
-    failure = code
-  }
+  const engine = openZlibEngine(create())
+  if (engine === undefined) return undefined
   return (input, output) => {
-    failure = undefined
-    engine.reset()
-    engine.writeSync(constants.Z_FINISH, input, 0, input.byteLength, output, 0, output.byteLength)
+    const { failure, outputLeft, inputLeft } = engine(constants.Z_FINISH, input, output)
     if (failure !== undefined) return failure
-    const [outputLeft = 0, inputLeft = 0] = left
     return {
       consumedBytes: input.byteLength - inputLeft,
       producedBytes: output.byteLength - outputLeft,
     }
   }
-}
-
-function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
-  return typeof engine?.reset === 'function' && typeof engine.writeSync === 'function'
 }
 
 /** The letters abc as a stored block, and a byte behind the stream. */
