@@ -36,6 +36,8 @@ export interface Tally {
   /** Of those that were made, those that a second reader reads alike. */
   second: number
   refused: number
+  /** Of those that were damaged, those whose damage nobody can see. */
+  undetected: number
   readonly rules: Map<string, number>
 }
 
@@ -46,6 +48,7 @@ export const createTally = (): Tally => ({
   streamed: 0,
   second: 0,
   refused: 0,
+  undetected: 0,
   rules: new Map(),
 })
 
@@ -121,7 +124,12 @@ async function compare(
   ) as [string, string, string]
   tally.read += 1
   if (kind.format === 'wrapped') {
-    if (await unwrapByTools(image, theirs, read)) await requireAlike(ours, theirs)
+    if (await unwrapByTools(image, theirs, read)) {
+      await requireAlike(ours, theirs).catch((error: unknown) => {
+        if (!isUnchecked(sample) || !(error instanceof OtherSectorError)) throw error
+        tally.undetected += 1
+      })
+    }
   } else await requireAsQemu(kind.format, image, { ours, theirs, isSet: files.length > 1 })
   if (streamed.sizeBytes === undefined) return read
   await requireAlike(ours, path.join(folder, 'streamed'))
@@ -145,6 +153,17 @@ async function requireAsQemu(
 }
 
 /**
+ * Whether a frame of zstd has no checksum: two versions of libzstd, Node.js' own and that of the tool, make different
+ * bytes of some damage, and neither sees it.
+ */
+function isUnchecked({ files }: Sample): boolean {
+  const [bytes = Buffer.alloc(0)] = files.values()
+  return bytes.subarray(0, 4).toString('hex') === '28b52ffd' && ((bytes[4] ?? 0) & 4) === 0
+}
+
+class OtherSectorError extends Error {}
+
+/**
  * @param isVhd qemu-img shows what a block has in sectors that the block's bitmap says are not there. They are zero.
  */
 async function requireAlike(ours: string, theirs: string, isVhd = false): Promise<void> {
@@ -164,7 +183,7 @@ async function requireAlike(ours: string, theirs: string, isVhd = false): Promis
     for (let sector = 0; sector < bytesRead; sector += 512) {
       const bytes = mine.subarray(sector, Math.min(bytesRead, sector + 512))
       if (bytes.equals(their.subarray(sector, sector + bytes.length)) || (isVhd && isZero(bytes))) continue
-      throw new Error(`the sector at ${at + sector} is another one to ${path.basename(theirs)}`)
+      throw new OtherSectorError(`the sector at ${at + sector} is another one to ${path.basename(theirs)}`)
     }
   }
 }
