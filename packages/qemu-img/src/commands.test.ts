@@ -57,6 +57,7 @@ describe('convert', () => {
       { destination: { ...raw, format: 'vmdk', subformat: 'monolithicSparse' } },
       '-o subformat=monolithicSparse',
     ],
+    [{ destination: { ...raw, format: 'vdi', subformat: 'fixed' } }, '-o static=on'],
     [{ destination: { ...raw, format: 'raw', subformat: 'a,size=1' } }, '-o subformat=a,,size=1'],
   ] as const)('%j adds %s', (request, words) => {
     expect(convert(request).join(' ')).toContain(` ${words} `)

@@ -74,8 +74,11 @@ export function creationOptions(image: CreationOptions): string {
   if (clusterSizeBytes !== undefined && format !== 'qcow2') {
     throw new InvalidError({ reason: `clusterSizeBytes is about qcow2, not ${format}` })
   }
+  // qemu-img calls the two kinds of a VDI otherwise.
+  const isVdi = format === 'vdi'
   return optionList({
-    subformat: subformat === '' ? undefined : subformat,
+    subformat: subformat === '' || isVdi ? undefined : subformat,
+    static: isVdi && subformat === 'fixed' ? 'on' : undefined,
     force_size: forceSize ? 'on' : undefined,
     cluster_size: clusterSizeBytes,
     // zlib is what every reader takes, and what images without the option have.
@@ -94,6 +97,10 @@ const vmdkSubformats = ['monolithicSparse', 'streamOptimized']
  * @throws {InvalidError} where the variant isn't one file
  */
 export function checkSubformat(format: string, subformat: string | undefined): void {
+  if (format.toLowerCase() === 'vdi' && !['', 'dynamic', 'fixed'].includes(subformat ?? '')) {
+    const reason = `A VDI is dynamic or fixed, and can't be made as ${JSON.stringify(subformat)}.`
+    throw new InvalidError({ reason })
+  }
   if (format.toLowerCase() !== 'vmdk' || subformat === undefined || subformat === '') return
   if (vmdkSubformats.includes(subformat)) return
   throw new InvalidError({

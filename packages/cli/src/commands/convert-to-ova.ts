@@ -21,18 +21,22 @@ export interface MachineFlags {
 export async function convertToOva(
   session: Session,
   imageUtils: ImageUtils,
-  flags: MachineFlags & SourceFlags & { readonly from: DiskFormat },
+  flags: MachineFlags & SourceFlags & { readonly from: readonly DiskFormat[] },
   operands: readonly string[],
 ): Promise<void> {
   const { from, controller, firmware, property = {} } = flags
   const { throttle, checksums } = readManner(flags)
   if (checksums !== undefined) throw new UsageError('--checksum is not for --to ova.')
   const destinationName = operands.at(-1) ?? ''
+  const count = operands.length - 1
+  if (from.length > 1 && from.length !== count) {
+    throw new UsageError(`Give one --from for all ${count} sources, or one for each, in the same order.`)
+  }
   const disks = await Promise.all(
-    operands.slice(0, -1).map(async (operand) => {
+    operands.slice(0, -1).map(async (operand, index) => {
       const word = await readSourceWord(operand, 'file')
       if (word.kind !== 'file') throw new UsageError(`${operand} is no file: fetch it first.`)
-      return { volume: resolveOperand(session, word.path), volumeFormat: from }
+      return { volume: resolveOperand(session, word.path), volumeFormat: from[index] ?? from[0] ?? 'raw' }
     }),
   )
   const { volume: destination, target } = openDestination(session, destinationName)

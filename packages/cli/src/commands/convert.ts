@@ -30,7 +30,8 @@ import type { Perform } from './perform.ts'
 import { collect, collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
 
 interface ConvertFlags extends EncryptionFlags, MachineFlags, SourceFlags {
-  readonly from?: DiskFormat
+  /** One for all, or for `--to ova` one for each source. */
+  readonly from?: readonly DiskFormat[]
   readonly to?: WritableDiskFormat | 'ova'
   readonly subformat?: string
   readonly compress?: 'none' | 'zlib' | 'zstd'
@@ -50,9 +51,11 @@ Examples:
   $ disk-image convert disk.raw.xz disk.raw --from raw --to raw
   $ disk-image convert machine.ova system.raw data.raw --from vmdk --to raw
   $ disk-image convert system.qcow2 data.qcow2 machine.ova --from qcow2 --to ova --firmware efi
+  $ disk-image convert system.vhdx data.raw machine.ova --from vhdx --from raw --to ova
   $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw --from vmdk --to raw`
 
 const writtenFormat = knownFormat('--to', 'write')
+const readFormat = knownFormat('--from', 'read')
 
 /** `disk-image convert`: one disk file into another, or several into an OVA. */
 export function addConvertCommand(program: Command, perform: Perform): void {
@@ -72,8 +75,8 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     )
     .option(
       '--from <format>',
-      "the source's format; disk-image inspect tells it",
-      knownFormat('--from', 'read'),
+      "the source's format, which disk-image inspect tells; for --to ova one for all sources, or repeated for each",
+      (text, before?: readonly string[]) => collect(readFormat(text), before),
     )
     .option(
       '--to <format>',
@@ -126,7 +129,8 @@ async function convert(
   if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   const word = await readSourceWord(name, 'file')
   // What an image is, its record says: this is not asked then.
-  const from = flags.from ?? (word.kind === 'image' ? 'raw' : undefined)
+  const { from: formats = word.kind === 'image' ? (['raw'] as const) : [] } = flags
+  const [from] = formats
   if (from === undefined) {
     throw new UsageError('Say with --from FORMAT what the source is: disk-image inspect FILE tells it.')
   }
@@ -140,11 +144,12 @@ async function convert(
       'is not for --to ova',
     )
     const { convertToOva } = await import('./convert-to-ova.ts')
-    await convertToOva(session, imageUtils, { ...flags, from }, operands)
+    await convertToOva(session, imageUtils, { ...flags, from: formats }, operands)
     return
   }
+  if (formats.length > 1) throw new UsageError('--from is repeated for --to ova only.')
   requireNone(session, ['controller', 'firmware', 'name', 'property'], 'is for --to ova')
-  const wanted = { ...flags, to }
+  const wanted = { ...flags, from: flags.from?.[0], to }
   if (await convertSource(session, imageUtils, wanted, word, operands)) return
   const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
   const { first, siblings } = await findParts(session, parts, from)
@@ -190,7 +195,8 @@ async function convert(
 async function convertSource(
   session: Session,
   imageUtils: ImageUtils,
-  flags: ConvertFlags & GlobalFlags & { readonly to: WritableDiskFormat },
+  flags: Omit<ConvertFlags, 'from'> &
+    GlobalFlags & { readonly from: DiskFormat | undefined; readonly to: WritableDiskFormat },
   word: Word,
   [name = '', ...destinations]: readonly string[],
 ): Promise<boolean> {
@@ -202,7 +208,10 @@ async function convertSource(
   if (isPlain && !isStream && (found?.isFile() !== true || session.flags.allowArchivesAsRaw === true)) {
     return false
   }
-  await using opened = await openWord(session, imageUtils, name, { bare: 'file', diskFormat: flags.from })
+  await using opened = await openWord(session, imageUtils, name, {
+    bare: 'file',
+    diskFormat: flags.from,
+  })
   const { containerFormat = 'bare' } = opened
   if (isPlain && !isStream && containerFormat === 'bare') return false
   if ((flags.compress ?? 'none') !== 'none') {

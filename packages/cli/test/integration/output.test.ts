@@ -73,6 +73,20 @@ test('disks go into an OVA, a file or standard output, and come out of it', asyn
   expect(descriptor).toMatch(/debian12_64Guest[^]*vmw:value="efi"/)
   const { stdout } = await bytesOf('convert', 'disk.raw', 'disk.raw', '-', ...ova)
   expect(stdout.equals(await readFile(path.join(folder, 'm.ova')))).toBe(true)
+  await qemuImg('convert', '-f', 'raw', '-O', 'qcow2', 'disk.raw', 'other.qcow2')
+  const mixed = [
+    'convert',
+    'disk.raw',
+    'other.qcow2',
+    '-',
+    '--from',
+    'raw',
+    '--from',
+    'qcow2',
+    ...ova.slice(2),
+  ]
+  const { stdout: same } = await bytesOf(...mixed)
+  expect(same.equals(stdout)).toBe(true)
   await bytesOf('convert', 'm.ova', 'a.raw', 'b.raw', '--from', 'vmdk', '--to', 'raw')
   for (const name of ['a.raw', 'b.raw']) {
     expect((await readFile(path.join(folder, name))).equals(disk)).toBe(true)

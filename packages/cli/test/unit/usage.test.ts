@@ -49,6 +49,14 @@ test.each([
   [['upload', 'volume', '--name', 'a', '--disk-format', 'frob'], 'which is no format that can be uploaded'],
   [['convert', 'a', 'b', '--from', 'frob', '--to', 'raw'], 'which is no format that can be read'],
   [['convert', 'a', 'b', '--from', 'raw', '--to', 'raw', '--firmware', 'efi'], '--firmware is for --to ova'],
+  [
+    ['convert', 'a', 'b', '--from', 'raw', '--from', 'raw', '--to', 'raw'],
+    '--from is repeated for --to ova only',
+  ],
+  [
+    ['convert', 'a', 'b', 'c', 'd', '--from', 'raw', '--from', 'raw', '--to', 'ova'],
+    'Give one --from for all 3',
+  ],
   [['convert', 'a', 'b', '--from', 'raw', '--to', 'ova', '--disable-sparse'], '--disable-sparse is not for'],
   [['convert', 'a', 'https://a/b', 'c', '--from', 'raw', '--to', 'ova'], 'https://a/b is no file'],
   [['fetch', 'id', 'dest', '--sandbox', 'perhaps'], 'Allowed choices are auto, require, off'],

@@ -41,7 +41,7 @@ export function isReadByUs(format: string): boolean {
 const subformats: Readonly<Record<string, readonly string[]>> = {
   qcow2: [''],
   parallels: [''],
-  vdi: [''],
+  vdi: ['', 'dynamic', 'fixed'],
   vhdx: ['', 'dynamic', 'fixed'],
   vmdk: ['', 'monolithicSparse', 'streamOptimized'],
   vpc: ['', 'dynamic', 'fixed'],

@@ -38,6 +38,7 @@ const targets: readonly (readonly [format: WritableDiskFormat, subformat: string
   ['vhd', 'fixed'],
   ['vhdx', 'dynamic'],
   ['vdi', ''],
+  ['vdi', 'fixed'],
   ['parallels', ''],
 ]
 
