@@ -74,7 +74,12 @@ const effects = [
     '(image-utils/src/telemetry/|fleet/src/worker/metrics)',
     'only the telemetry of the facade and the metrics of the fleet know OpenTelemetry; take a Telemetry',
   ],
-  ['threads', 'worker_threads', '(io|disk)/', 'threads hash and decode; take a pool'],
+  [
+    'threads',
+    'worker_threads',
+    '(io|disk)/|host/src/volume/guarded-handle|fleet/src/lease/renew',
+    'threads hash, decode, write under a right, and renew leases; take a pool',
+  ],
   [
     'environment',
     'process module',

@@ -5,6 +5,7 @@ interface ByteSink {
 interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
+  readonly writeRight?: WriteRight | undefined;
 }
 
 interface CertificateSource {
@@ -501,6 +502,11 @@ type VerifyPolicy = "strict" | "fallback" | "none";
 
 type WritableDiskFormat = ("raw" | "iso" | "ami" | "aki" | "ari") | ("qcow2" | "vhd" | "vpc" | "vhdx" | "vmdk" | "vdi" | "luks" | "ploop" | "parallels" | "qcow" | "qed");
 
+interface WriteRight {
+  readonly until: BigInt64Array<SharedArrayBuffer>;
+  confirm(): Promise<void>;
+}
+
 export declare function adaptLogger(logger: Logger | undefined): Logger;
 
 export declare function checkImageFormats(metadata: {
@@ -612,4 +618,5 @@ export type {
   Verdict,
   VerifyPolicy,
   WritableDiskFormat,
+  WriteRight,
 };

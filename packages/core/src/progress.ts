@@ -1,3 +1,5 @@
+import type { WriteRight } from './ports/write-right.ts'
+
 /** The stages an operation can be in. */
 export type ProgressStage =
   | 'inspect'
@@ -35,6 +37,8 @@ export interface CallOptions {
   /** Ends the call, which then rejects with the signal's reason, unwrapped. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ProgressListener | undefined
+  /** Where the destination is this caller's for a limited time only: asked before each write to it. */
+  readonly writeRight?: WriteRight | undefined
 }
 
 /** On whose behalf a call is made. Every field may be absent: then the service's own account acts. */

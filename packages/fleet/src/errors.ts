@@ -56,3 +56,18 @@ export class WorkerStoppingError extends ImageError {
     super({ message: 'The worker was stopped; the job goes back into the queue.' })
   }
 }
+
+/**
+ * Another process has locked the volume: one that was stopped, or is about to end. The job waits for it, and uses up no
+ * attempt.
+ */
+export class VolumeInUseError extends ImageError {
+  readonly code = 'FLEET_VOLUME_IN_USE'
+  readonly kind = 'failed'
+  readonly volume: string
+
+  constructor({ volume }: { readonly volume: string }) {
+    super({ message: `The volume ${volume} is in use: another process has locked it.` })
+    this.volume = volume
+  }
+}

@@ -11,6 +11,7 @@ import {
   Target,
   TemporaryFileOptions,
   TemporaryFiles,
+  WriteRight,
 } from "@disk-image/core";
 
 import {
@@ -84,6 +85,10 @@ interface LeftoverOptions {
   readonly suffix?: string | undefined;
 }
 
+type LockAttempt = "busy" | "not-possible" | {
+  readonly lock: AsyncDisposable;
+};
+
 interface OpenSource {
   readonly handle: FileHandle;
   readonly kind: HeldFile["kind"];
@@ -103,6 +108,7 @@ interface OpenVolumeOptions {
     readonly whole: () => PartOf | undefined;
   } | undefined;
   readonly signal?: AbortSignal | undefined;
+  readonly writeRight?: WriteRight | undefined;
 }
 
 interface PartOf {
@@ -173,6 +179,8 @@ export declare function blockDeviceSize(name: string, options?: BlockDeviceSizeO
 
 export declare function chownIfNeeded(name: string, options: ChownOptions): Promise<AsyncDisposable>;
 
+export declare function createBootClock(): () => number;
+
 export declare function createClock(): Clock;
 
 export declare function createProcessRunner(options?: ProcessRunnerOptions): ProcessRunner;
@@ -219,6 +227,8 @@ export declare function spaceError(error: unknown, need: SpaceNeed): Promise<Ima
 
 export declare function supportsDirectIo(name: string, options?: DirectIoOptions): Promise<boolean>;
 
+export declare function tryLock(file: string): Promise<LockAttempt>;
+
 export type {
   BlockDeviceSizeOptions,
   ChownOptions,
@@ -230,6 +240,7 @@ export type {
   KeptPart,
   Leftover,
   LeftoverOptions,
+  LockAttempt,
   OpenSource,
   OpenVolumeOptions,
   PartOf,

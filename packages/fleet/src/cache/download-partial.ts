@@ -22,7 +22,7 @@ export async function downloadPartial(
     readonly record: ImageRecord
   },
   call: CallOptions,
-  check: () => void,
+  check: () => Promise<void>,
 ): Promise<number> {
   const { imageService, context, record } = source
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -39,7 +39,7 @@ export async function downloadPartial(
       record.id,
       {
         write: async (chunk) => {
-          check()
+          await check()
           await writeFully(handle, chunk, offset)
           offset += chunk.length
         },

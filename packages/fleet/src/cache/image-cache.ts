@@ -117,7 +117,7 @@ export class ImageCache {
           this.counts.misses += 1
           downloaded = true
           const signal = AbortSignal.any([lease.signal, ...(call.signal === undefined ? [] : [call.signal])])
-          await this.#download(name, source, { ...call, signal }, () => lease.check())
+          await this.#download(name, source, { ...call, signal }, () => lease.ensure())
         } finally {
           await lease.release()
         }
@@ -167,7 +167,7 @@ export class ImageCache {
       readonly record: ImageRecord
     },
     call: CallOptions,
-    check: () => void,
+    check: () => Promise<void>,
   ): Promise<void> {
     const { record } = source
     await this.prepare()
@@ -184,7 +184,7 @@ export class ImageCache {
       os_hash_value,
       properties: {},
     }
-    check()
+    await check()
     // The record comes last: with it the image counts as there.
     await rename(partial, this.#file(name, '.data'))
     const recordPartial = this.#file(name, '.json.partial')

@@ -3,10 +3,12 @@ import {
   type ImageService,
   type ProgressListener,
   type RequestContext,
+  type WriteRight,
   NotSupportedOperationError,
 } from '@disk-image/core'
 import type { ImageUtils } from '@disk-image/image-utils'
 import type { ImageCache } from '../cache/image-cache.ts'
+import type { HeldVolume } from '../volumes/hold-volume.ts'
 import type { BackendOptions, VolumeDriver } from '../volumes/volume-driver.ts'
 
 /** What a job is done with. */
@@ -23,8 +25,13 @@ export interface Execution {
   readonly passphrases: Readonly<Record<string, string>>
   readonly signal: AbortSignal
   readonly onProgress: ProgressListener
+  readonly writeRight: WriteRight
   /** To be called before each stage. @throws where the destination is another's */
-  check(): void
+  check(): Promise<void>
+  /** Whether the destination may be another's by now: then nothing of it is touched any more. */
+  isOver(): boolean
+  /** Has a volume that is written to itself. @throws {VolumeInUseError} */
+  lock(volume: HeldVolume): Promise<AsyncDisposable | undefined>
   /** Whether an earlier run of the same submission had begun to fill the destination. */
   hasBegun(): Promise<boolean>
   /** Notes that this one does. */

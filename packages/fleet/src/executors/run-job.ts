@@ -22,7 +22,7 @@ export async function runJob(job: FleetJob, execution: Execution): Promise<Repor
     case 'convert':
       return runConvert(job, execution)
     case 'coalesce': {
-      execution.check()
+      await execution.check()
       const base = await imageUtils.coalesceChain(job.chain, { signal, onProgress })
       return { base, merged: job.chain.length - 1 }
     }
@@ -78,7 +78,7 @@ export function convertsData(job: FleetJob, record: ImageRecord | undefined): bo
 
 /** A disk file into another format; both are told. */
 async function runConvert(job: ConvertJob, execution: Execution): Promise<Report> {
-  const { imageUtils, signal, onProgress, backend } = execution
+  const { imageUtils, signal, onProgress, writeRight, backend } = execution
   const { source, sourceFormat, volume, volumeFormat, volumeSubformat, compression = 'none' } = job
   const convert = (destination: string): Promise<void> =>
     imageUtils.convertImage(source, destination, volumeFormat, {
@@ -91,15 +91,16 @@ async function runConvert(job: ConvertJob, execution: Execution): Promise<Report
       runAsRoot: backend.runAsRoot ?? false,
       signal,
       onProgress,
+      writeRight,
     })
-  execution.check()
+  await execution.check()
   if (!volume.startsWith('rbd:')) await convert(volume)
   else {
     const driver = needRbd(execution)
     if (toQemuFormat(volumeFormat) !== 'raw') throw new InvalidError({ reason: 'A volume of Ceph is raw.' })
     await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
     await convert(temporary.path)
-    execution.check()
+    await execution.check()
     await driver.write(temporary.path, volume, { signal })
   }
   return { source, volume, sourceFormat, volumeFormat }
@@ -107,7 +108,7 @@ async function runConvert(job: ConvertJob, execution: Execution): Promise<Report
 
 /** An image onto a volume, through the cache where there is one. */
 async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
-  const { imageUtils, context, signal, onProgress, backend } = execution
+  const { imageUtils, context, signal, onProgress, writeRight, backend } = execution
   const { imageId, source, sourceFormat, hash, volume, type: _type, ...more } = job
   const { backend: _backend, cloud: _cloud, passphrase, ...keywords } = more
   const { imageService, record } = execution
@@ -117,7 +118,7 @@ async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
       ? { imageService, release: () => undefined }
       : await holdInCache(record, imageService, execution)
   try {
-    execution.check()
+    await execution.check()
     const fill = async (destination: string, target?: Target): Promise<Report> => ({
       ...(await imageUtils.imageToVolume({
         ...keywords,
@@ -130,6 +131,7 @@ async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
         runAsRoot: backend.runAsRoot,
         signal,
         onProgress,
+        writeRight,
       })),
     })
     if (!volume.startsWith('rbd:')) return await fill(volume)
@@ -141,7 +143,7 @@ async function runFetch(job: FetchJob, execution: Execution): Promise<Report> {
     if (target !== undefined) return await fillNew(target, () => fill(volume, target))
     await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
     const report = await fill(temporary.path)
-    execution.check()
+    await execution.check()
     await driver.write(temporary.path, volume, { signal })
     return { ...report, volume }
   } finally {
@@ -177,7 +179,7 @@ async function fillNew(target: Target, fill: () => Promise<Report>): Promise<Rep
 /** Asks whose the volume is before each change: a process that was stopped goes on where it was. */
 function checkedBefore(target: Target, execution: Execution): Target {
   const checked = async (act: () => Promise<void>): Promise<void> => {
-    execution.check()
+    await execution.check()
     await act()
   }
   return {
@@ -236,7 +238,7 @@ async function runUpload(job: UploadJob, execution: Execution): Promise<Report> 
     throw new ImageDownloadFailedError({ imageId, reason: `its status is ${image.status}, not queued yet.` })
   }
   await execution.noteBegun()
-  execution.check()
+  await execution.check()
   const send = async (source: string): Promise<Report> => ({
     ...(await imageUtils.volumeToImage({
       imageService,
@@ -254,6 +256,6 @@ async function runUpload(job: UploadJob, execution: Execution): Promise<Report> 
   if (!volume.startsWith('rbd:')) return send(volume)
   await using temporary = await imageUtils.temporaryFile({ prefix: 'fleet_rbd_' })
   await needRbd(execution).read(volume, temporary.path, { signal })
-  execution.check()
+  await execution.check()
   return { ...(await send(temporary.path)), volume }
 }

@@ -16,9 +16,12 @@ import { runJob } from './run-job.ts'
  */
 export async function runWithVolumes(job: FleetJob, execution: Execution): Promise<Report> {
   const held: HeldVolume[] = []
-  const hold = async (volume: string, use: 'read' | 'write'): Promise<string> => {
-    const one = await holdVolume(volume, backendOf(job), execution.backend, use)
+  const locks: AsyncDisposable[] = []
+  const hold: Hold = async (volume, use) => {
+    const one = await holdVolume(volume, backendOf(job), execution.backend, use === 'write' ? use : 'read')
     held.push(one)
+    const lock = use === 'read' ? undefined : await execution.lock(one)
+    if (lock !== undefined) locks.push(lock)
     return one.path
   }
   try {
@@ -32,18 +35,18 @@ export async function runWithVolumes(job: FleetJob, execution: Execution): Promi
   } catch (error) {
     for (const one of held) {
       renameInError(error, one)
-      await one.takeBack()
+      if (!execution.isOver()) await one.takeBack()
     }
     throw error
   } finally {
-    for (const one of held) await one[Symbol.asyncDispose]()
+    for (const one of [...held, ...locks]) await one[Symbol.asyncDispose]()
   }
 }
 
-async function withPaths(
-  job: FleetJob,
-  hold: (volume: string, use: 'read' | 'write') => Promise<string>,
-): Promise<FleetJob> {
+/** What is changed is there already, unlike what is written. */
+type Hold = (volume: string, use: 'read' | 'write' | 'change') => Promise<string>
+
+async function withPaths(job: FleetJob, hold: Hold): Promise<FleetJob> {
   switch (job.type) {
     case 'fetch':
       return { ...job, volume: await hold(job.volume, 'write') }
@@ -57,7 +60,7 @@ async function withPaths(
     }
     case 'coalesce': {
       const chain: string[] = []
-      for (const file of job.chain) chain.push(await hold(file, 'read'))
+      for (const file of job.chain) chain.push(await hold(file, 'change'))
       return { ...job, chain }
     }
     case 'inspect':

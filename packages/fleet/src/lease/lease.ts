@@ -1,70 +1,65 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { WriteRight } from '@disk-image/core'
+import { createBootClock } from '@disk-image/host'
 import type { Redis } from 'ioredis'
 import { JobCancelledError, LeaseLostError } from '../errors.ts'
-import {
-  commitOutcome,
-  releaseLease,
-  renewLease,
-  runScript,
-  type FleetKeys,
-  acquireLease,
-} from '../redis/scripts.ts'
+import { commitOutcome, releaseLease, runScript, type FleetKeys, acquireLease } from '../redis/scripts.ts'
 import { destinationsOf } from '../jobs/identity.ts'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
+import { type Owner, parseOwner } from './owner.ts'
+import { type LeaseState, marginOf, type RenewalRequest, writeUntilMs } from './renewals.ts'
+import type { Renewer } from './renewer.ts'
 
 /** What a lease is made of. */
 interface LeaseInit {
   readonly redis: Redis
-  readonly leases: readonly string[]
+  readonly renewer: Renewer
+  readonly request: RenewalRequest
   readonly outcomes: readonly string[]
-  readonly cancelled: string
-  readonly submission: string
-  readonly holder: string
   readonly token: number
-  readonly ttlMs: number
-  /** When it was asked for, by this process's own clock. */
-  readonly askedMs: number
+  readonly owners: readonly Owner[]
   /** Called where the destination may be another's while this process is still at it. */
   readonly onOverdue: (reason: string) => void
 }
 
-/** Milliseconds that a writer is given to stop, and to take back what it wrote, before Redis lets another one in. */
-function marginOf(ttlMs: number): number {
-  return ttlMs / 3
-}
-
-/** The part of the time by which two clocks may differ in their speed. */
-const drift = 0.01
+const stopped = 'the process was stopped for longer than it'
 
 /**
- * The right to write some destinations, for as long as Redis can be asked to prolong it.
+ * The right to write some destinations, for as long as Redis can be asked to prolong it. Its last third is for ending:
  *
- * The deadline runs on this process's monotonic clock, from the moment before Redis was asked: it is over here
- * before it can be over there. `signal` is aborted at the deadline.
+ * - `signal` is aborted at its beginning, where Redis did not answer: what was written is taken back.
+ * - In the middle of it `until` is over: no write is begun. One may last to the end.
+ * - At the end it may be another's. Whoever is still at it then is ended by `onOverdue`.
  *
- * Ending well takes a moment: what was written is taken back. Where that may touch what is another's by now, because
- * the process was stopped for a while, Redis has forgotten, or the end takes too long, `onOverdue` is called first.
+ * The times are this machine's, from the moment before Redis was asked: each is over here before it can be over there.
+ * A process that was stopped meanwhile, or got no time, asks before anything else. Where nobody has had the lease
+ * since, it goes on.
  */
-export class Lease {
+export class Lease implements WriteRight {
   /** Larger than that of every holder before. */
   readonly token: number
+  /** Who had the destinations before, and has not given them back. */
+  readonly formerOwners: readonly Owner[]
+  readonly until: BigInt64Array<SharedArrayBuffer>
   readonly #init: LeaseInit
+  readonly #marginMs: number
+  readonly #nowMs = createBootClock()
   readonly #controller = new AbortController()
-  #deadlineMs: number
-  /** From here on the destination may be another's. */
-  #overMs: number
-  #renewal: NodeJS.Timeout | undefined
+  readonly #id: number
   #deadline: NodeJS.Timeout | undefined
   #over: NodeJS.Timeout | undefined
+  #confirming: Promise<void> | undefined
   #ended = false
 
   constructor(init: LeaseInit) {
     this.#init = init
     this.token = init.token
-    this.#deadlineMs = 0
-    this.#overMs = 0
-    this.#prolong(init.askedMs)
-    this.#schedule()
+    this.formerOwners = init.owners
+    this.until = init.request.until
+    this.#marginMs = marginOf(init.request.ttlMs)
+    this.#id = init.renewer.add(init.request, (state) => this.#learn(state))
+    this.#awaitDeadline()
   }
 
   /** Aborted with a {@link LeaseLostError}, or with a {@link JobCancelledError} where the job was cancelled. */
@@ -72,14 +67,41 @@ export class Lease {
     return this.#controller.signal
   }
 
+  /** Whether the destination may be another's by now. */
+  get isOver(): boolean {
+    return this.#nowMs() >= this.#untilMs + this.#marginMs
+  }
+
   /**
-   * Whether writing may go on. A process that was stopped for a while learns it here before its timers run.
+   * Whether writing may go on, for who can't wait for an answer. A process that was stopped for a while learns it here
+   * before its timers run.
    *
    * @throws {LeaseLostError | JobCancelledError}
    */
   check(): void {
-    if (performance.now() >= this.#overMs) this.#overdue('the process was stopped for longer than it')
-    if (performance.now() >= this.#deadlineMs) this.#lose('it could not be renewed in time')
+    this.signal.throwIfAborted()
+    if (this.isOver) this.#overdue(stopped)
+    else if (this.#nowMs() >= this.#untilMs) this.#lose('it could not be renewed in time')
+    this.signal.throwIfAborted()
+  }
+
+  /**
+   * The same, for who can: where the time is over, Redis is asked whether it is still this one's.
+   *
+   * @throws {LeaseLostError | JobCancelledError}
+   */
+  async ensure(): Promise<void> {
+    this.signal.throwIfAborted()
+    if (this.#nowMs() >= this.#untilMs) await this.confirm()
+  }
+
+  /** Asks Redis. @throws {LeaseLostError | JobCancelledError} */
+  async confirm(): Promise<void> {
+    this.signal.throwIfAborted()
+    this.#confirming ??= this.#confirm().finally(() => {
+      this.#confirming = undefined
+    })
+    await this.#confirming
     this.signal.throwIfAborted()
   }
 
@@ -94,9 +116,10 @@ export class Lease {
    * @throws {LeaseLostError} where it is not: then the outcome is not the last one
    */
   async commit(outcome: string, keepMs: number): Promise<void> {
-    this.check()
-    const { redis, leases, outcomes, holder } = this.#init
-    const kept = await runScript(redis, commitOutcome, [...leases, ...outcomes], [holder, outcome, keepMs])
+    await this.ensure()
+    const { redis, request, outcomes } = this.#init
+    const keys = [...request.leases, ...outcomes]
+    const kept = await runScript(redis, commitOutcome, keys, [request.holder, outcome, keepMs])
     if (kept !== 1) this.#overdue('another worker may have it')
     this.signal.throwIfAborted()
   }
@@ -105,48 +128,49 @@ export class Lease {
   async release(): Promise<void> {
     this.#end()
     clearTimeout(this.#over)
-    const { redis, leases, holder } = this.#init
-    await runScript(redis, releaseLease, leases, [holder]).catch(() => undefined)
+    const { redis, request } = this.#init
+    const { leases, owners, holder, record } = request
+    await runScript(redis, releaseLease, [...leases, ...owners], [holder, record]).catch(() => undefined)
   }
 
-  #prolong(askedMs: number): void {
-    const { ttlMs } = this.#init
-    this.#overMs = askedMs + ttlMs * (1 - drift)
-    this.#deadlineMs = this.#overMs - marginOf(ttlMs)
-    clearTimeout(this.#deadline)
-    clearTimeout(this.#over)
-    const nowMs = performance.now()
-    // Timers run in the order of their times: after a stop of the process the one that is due later is asked first.
-    this.#deadline = setTimeout(() => this.#expire(), Math.max(0, this.#deadlineMs - nowMs))
-    this.#over = setTimeout(() => this.#overdue('its work could not be ended in time'), this.#overMs - nowMs)
+  get #untilMs(): number {
+    return Number(Atomics.load(this.until, 0))
   }
 
-  #schedule(): void {
-    const everyMs = (this.#init.ttlMs - marginOf(this.#init.ttlMs)) / 3
-    this.#renewal = setTimeout(() => {
-      void this.#renew().finally(() => {
-        if (!this.#ended) this.#schedule()
-      })
-    }, everyMs)
+  #awaitDeadline(): void {
+    const deadlineMs = this.#untilMs - this.#marginMs
+    const wait = Math.max(0, deadlineMs - this.#nowMs())
+    this.#deadline = setTimeout(() => void this.#meetDeadline(deadlineMs), wait)
   }
 
-  async #renew(): Promise<void> {
-    const { redis, leases, cancelled, holder, ttlMs, submission } = this.#init
-    const askedMs = performance.now()
-    try {
-      const state = await runScript(redis, renewLease, [...leases, cancelled], [holder, ttlMs, submission])
-      if (this.#ended) return
-      if (state === 0) return this.#overdue('another worker may have it')
-      if (state === 2) this.cancel()
-      this.#prolong(askedMs)
-    } catch {
-      // Redis can't be asked: the deadline says how long that may last.
+  async #meetDeadline(dueMs: number): Promise<void> {
+    if (this.#untilMs - this.#marginMs <= this.#nowMs()) {
+      // One that comes in time says that Redis has not answered; one that comes late, that nobody could ask.
+      if (this.#nowMs() - dueMs < this.#marginMs / 2) return this.#lose('it could not be renewed in time')
+      await this.confirm().catch(() => undefined)
     }
+    if (!this.#ended) this.#awaitDeadline()
   }
 
-  #expire(): void {
-    if (performance.now() >= this.#overMs) this.#overdue('the process was stopped for longer than it')
-    else this.#lose('it could not be renewed in time')
+  async #confirm(): Promise<void> {
+    const patience = new AbortController()
+    // While it holds there is no time to lose; afterwards nothing is written meanwhile.
+    const leftMs = this.#untilMs - this.#nowMs()
+    const patienceMs = leftMs > 0 ? Math.min(leftMs, this.#marginMs) : this.#marginMs * 3
+    const state = await Promise.race([
+      this.#init.renewer.ask(this.#id),
+      delay(patienceMs, undefined, { signal: patience.signal }).catch(() => undefined),
+    ])
+    patience.abort()
+    if (state !== undefined) this.#learn(state)
+    else if (this.isOver) this.#overdue(stopped)
+    else if (this.#nowMs() >= this.#untilMs) this.#lose('it could not be renewed in time')
+  }
+
+  #learn(state: LeaseState): void {
+    if (this.#ended) return
+    if (state === 'lost') this.#overdue('another worker may have it')
+    if (state === 'cancelled') this.cancel()
   }
 
   #overdue(reason: string): void {
@@ -156,14 +180,17 @@ export class Lease {
   }
 
   #lose(reason: string): void {
+    if (this.#ended) return
     this.#end()
+    const leftMs = this.#untilMs + this.#marginMs - this.#nowMs()
+    this.#over = setTimeout(() => this.#overdue('its work could not be ended in time'), Math.max(0, leftMs))
     this.#controller.abort(new LeaseLostError({ reason }))
   }
 
   #end(): void {
     this.#ended = true
-    clearTimeout(this.#renewal)
     clearTimeout(this.#deadline)
+    this.#init.renewer.remove(this.#id)
   }
 }
 
@@ -177,49 +204,57 @@ interface LeaseRequest {
 /** A lease, or how long it may take until it can be had. */
 type LeaseAnswer = { readonly lease: Lease } | { readonly busyMs: number }
 
+/** What a {@link LeaseStore} works with. */
+export interface LeaseStoreInit {
+  readonly redis: Redis
+  readonly keys: FleetKeys
+  readonly renewer: Renewer
+  /** After how long without a renewal a destination is free for others. */
+  readonly ttlMs: number
+  /** Called where this process is still at what may be another's. */
+  readonly onOverdue: (reason: string) => void
+  /** What others are told of this process. */
+  readonly describe: () => Promise<Owner>
+}
+
 /** Gives leases on destinations, with a fencing token that only grows. */
 export class LeaseStore {
-  readonly #redis: Redis
-  readonly #keys: FleetKeys
-  readonly #ttlMs: number
-  readonly #onOverdue: (reason: string) => void
+  readonly #init: LeaseStoreInit
+  readonly #nowMs = createBootClock()
+  #owner: Promise<Owner> | undefined
 
-  /**
-   * @param ttlMs after how long without a renewal a destination is free for others
-   * @param onOverdue called where this process is still at what may be another's
-   */
-  constructor(redis: Redis, keys: FleetKeys, ttlMs: number, onOverdue: (reason: string) => void) {
-    this.#redis = redis
-    this.#onOverdue = onOverdue
-    this.#keys = keys
-    this.#ttlMs = ttlMs
+  constructor(init: LeaseStoreInit) {
+    this.#init = init
   }
 
-  async acquire(request: LeaseRequest): Promise<LeaseAnswer> {
+  async acquire({ destinations, jobId, submission }: LeaseRequest): Promise<LeaseAnswer> {
+    const { redis, keys, renewer, ttlMs, onOverdue, describe } = this.#init
     // A holder is one run of one job: not even the same worker inherits what an earlier run lost.
     const holder = randomUUID()
-    const leases = request.destinations.map((destination) => this.#keys.lease(destination))
-    const askedMs = performance.now()
-    const answer = (await runScript(
-      this.#redis,
+    this.#owner ??= describe()
+    const record = JSON.stringify({ ...(await this.#owner), holder })
+    const leases = destinations.map((destination) => keys.lease(destination))
+    const owners = destinations.map((destination) => keys.owner(destination))
+    const askedMs = this.#nowMs()
+    const [token, ...more] = (await runScript(
+      redis,
       acquireLease,
-      [...leases, this.#keys.fence()],
-      [holder, this.#ttlMs],
-    )) as [number, number]
-    const [token, busyMs] = answer
-    if (token === 0) return { busyMs: Math.max(busyMs, 0) }
+      [...leases, ...owners, keys.fence()],
+      [holder, ttlMs, record],
+    )) as [number, ...unknown[]]
+    if (token === 0) return { busyMs: Math.max(Number(more[0]), 0) }
+    const until = new BigInt64Array(new SharedArrayBuffer(8))
+    until[0] = writeUntilMs(askedMs, ttlMs)
+    const cancelled = keys.cancelled(jobId)
     return {
       lease: new Lease({
-        redis: this.#redis,
-        leases,
-        outcomes: request.destinations.map((destination) => this.#keys.outcome(destination)),
-        cancelled: this.#keys.cancelled(request.jobId),
-        submission: request.submission,
-        holder,
+        redis,
+        renewer,
+        request: { leases, owners, cancelled, submission, holder, record, ttlMs, until },
+        outcomes: destinations.map((destination) => keys.outcome(destination)),
         token,
-        ttlMs: this.#ttlMs,
-        askedMs,
-        onOverdue: this.#onOverdue,
+        owners: more.flatMap((said) => parseOwner(said) ?? []),
+        onOverdue,
       }),
     }
   }

@@ -11,28 +11,41 @@ export function runScript(
   return redis.eval(script, keys.length, ...keys, ...values)
 }
 
+/** How long it is remembered who had a lease that was not given back: longer than any process is stopped. */
+const keepOwnerMs = 35 * 24 * 3600 * 1000
+
 /**
- * Takes all of some leases, or none. KEYS: the leases, then the counter of fencing tokens. ARGV: holder, ttl in ms.
- * Returns {token, 0}, or {0, ms until the first of them may be free}.
+ * Takes all of some leases, or none. KEYS: the leases, as many owners, then the counter of fencing tokens. ARGV: holder,
+ * ttl in ms, what the owners say from now on. Returns {token, what each owner said before}, or {0, ms until the first
+ * of them may be free}.
  */
 export const acquireLease: string = `
-for index = 1, #KEYS - 1 do
+local count = (#KEYS - 1) / 2
+for index = 1, count do
   local holder = redis.call('GET', KEYS[index])
   if holder and holder ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[index])} end
 end
-local token = redis.call('INCR', KEYS[#KEYS])
-for index = 1, #KEYS - 1 do redis.call('SET', KEYS[index], ARGV[1], 'PX', ARGV[2]) end
-return {token, 0}`
+local answer = {redis.call('INCR', KEYS[#KEYS])}
+for index = 1, count do
+  table.insert(answer, redis.call('GET', KEYS[count + index]))
+  redis.call('SET', KEYS[index], ARGV[1], 'PX', ARGV[2])
+  redis.call('SET', KEYS[count + index], ARGV[3], 'PX', ${keepOwnerMs})
+end
+return answer`
 
 /**
- * Keeps leases. KEYS: the leases, then the job's cancellation. ARGV: holder, ttl in ms, submission.
- * Returns 0: lost, 1: kept, 2: kept, but the job was cancelled.
+ * Keeps leases; those that ran out too, where nobody has had them since. KEYS: the leases, as many owners, then the
+ * job's cancellation. ARGV: holder, ttl in ms, submission, what the owners say. Returns 0: lost, 1: kept, 2: kept, but
+ * the job was cancelled.
  */
 export const renewLease: string = `
-for index = 1, #KEYS - 1 do
-  if redis.call('GET', KEYS[index]) ~= ARGV[1] then return 0 end
+local count = (#KEYS - 1) / 2
+for index = 1, count do
+  local holder = redis.call('GET', KEYS[index])
+  if holder and holder ~= ARGV[1] then return 0 end
+  if redis.call('GET', KEYS[count + index]) ~= ARGV[4] then return 0 end
 end
-for index = 1, #KEYS - 1 do redis.call('PEXPIRE', KEYS[index], ARGV[2]) end
+for index = 1, count do redis.call('SET', KEYS[index], ARGV[1], 'PX', ARGV[2]) end
 if redis.call('GET', KEYS[#KEYS]) == ARGV[3] then return 2 end
 return 1`
 
@@ -48,10 +61,12 @@ end
 for index = 1, count do redis.call('SET', KEYS[count + index], ARGV[2], 'PX', ARGV[3]) end
 return 1`
 
-/** Gives leases back, where they are still held. KEYS: the leases. ARGV: holder. */
+/** Gives leases back, where they are still held. KEYS: the leases, then as many owners. ARGV: holder, what the owners say. */
 export const releaseLease: string = `
-for index = 1, #KEYS do
+local count = #KEYS / 2
+for index = 1, count do
   if redis.call('GET', KEYS[index]) == ARGV[1] then redis.call('DEL', KEYS[index]) end
+  if redis.call('GET', KEYS[count + index]) == ARGV[2] then redis.call('DEL', KEYS[count + index]) end
 end
 return 1`
 
@@ -114,6 +129,11 @@ export class FleetKeys {
 
   lease(destination: string): string {
     return this.#key('lease', digest(destination))
+  }
+
+  /** The process that has a destination, or had it and did not give it back. */
+  owner(destination: string): string {
+    return this.#key('owner', digest(destination))
   }
 
   /** The last job that filled a destination. */

@@ -8,6 +8,8 @@ import { WorkerStoppingError } from '../errors.ts'
 import { isFleetName } from '../jobs/check-job.ts'
 import type { JobEnvelope, JobResult } from '../jobs/job.ts'
 import { LeaseStore } from '../lease/lease.ts'
+import { describeOwner } from '../lease/owner.ts'
+import { Renewer } from '../lease/renewer.ts'
 import { HostLimits, Permits } from '../limits/host-limits.ts'
 import { checkRedis, connectBriefly, engineOptions } from '../redis/connection.ts'
 import { FleetKeys } from '../redis/scripts.ts'
@@ -49,7 +51,7 @@ export interface FleetWorker extends AsyncDisposable {
 export async function createWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const { leaseMs = 15_000 } = options
   checkOptions(options, leaseMs)
-  const worker = new RunningWorker(options, leaseMs)
+  const worker = new RunningWorker(options, Math.ceil(leaseMs))
   await worker.begin()
   return worker
 }
@@ -58,6 +60,7 @@ class RunningWorker implements FleetWorker {
   readonly #options: FleetWorkerOptions
   readonly #leaseMs: number
   readonly #context: WorkerContext
+  readonly #renewer: Renewer
   readonly #engines: Worker[] = []
   #listener: { disconnect(): void } | undefined
   #heartbeat: ReturnType<typeof startHeartbeat> | undefined
@@ -69,9 +72,17 @@ class RunningWorker implements FleetWorker {
     const keys = new FleetKeys(options.prefix)
     const limits = new HostLimits(options.limits)
     const redis = connectBriefly(connection, Math.max(leaseMs / 3, 2000))
-    const leases = new LeaseStore(redis, keys, leaseMs, (reason) => {
-      logger.error("A volume may be another worker's by now; ending at once", { reason })
-      ;(options.onOverdue ?? endAtOnce)(reason)
+    this.#renewer = new Renewer(redis, { connection, timeoutMs: Math.max(leaseMs / 6, 500) })
+    const leases = new LeaseStore({
+      redis,
+      keys,
+      renewer: this.#renewer,
+      ttlMs: leaseMs,
+      onOverdue: (reason) => {
+        logger.error("A volume may be another worker's by now; ending at once", { reason })
+        ;(options.onOverdue ?? endAtOnce)(reason)
+      },
+      describe: () => describeOwner(options.onOverdue === undefined),
     })
     const cache = options.cache === undefined ? undefined : new ImageCache(options.cache, leases, host)
     const running: WorkerContext['running'] = new Map()
@@ -110,6 +121,7 @@ class RunningWorker implements FleetWorker {
       await checkRedis(redis, connection)
     } catch (error) {
       redis.disconnect()
+      await this.#renewer.close()
       throw error
     }
     this.#listener = listenForCancellation(connection, keys, running)
@@ -137,7 +149,8 @@ class RunningWorker implements FleetWorker {
         name,
         concurrency: limits.jobs,
         lockDuration: this.#leaseMs,
-        stalledInterval: Math.max(this.#leaseMs / 3, 500),
+        // Redis takes no fractions, and would find nobody's job without a word.
+        stalledInterval: Math.ceil(Math.max(this.#leaseMs / 3, 500)),
         maxStalledCount: maxCrashes,
         runRetryDelay: Math.min(this.#leaseMs / 3, 1000),
         drainDelay: 2,
@@ -177,6 +190,7 @@ class RunningWorker implements FleetWorker {
     grace.abort()
     await this.#heartbeat?.stop()
     this.#listener?.disconnect()
+    await this.#renewer.close()
     redis.disconnect()
     metrics.close()
     await clouds.close()

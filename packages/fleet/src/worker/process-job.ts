@@ -103,6 +103,10 @@ async function whatNow(
     worker.logger.warn('Lease lost', { jobId: job.id, reason: error.message })
     return later(1000, 'lease-lost')
   }
+  if (ImageError.is(error) && error.code === 'FLEET_VOLUME_IN_USE') {
+    worker.logger.warn('Volume in use', { jobId: job.id, reason: error.message })
+    return later(1000, 'postponed')
+  }
   if (isRedisFailure(error)) return later(1000, 'postponed')
   const failure = judgeFailure(error)
   worker.logger.warn('Job failed', { jobId: job.id, ...failure })

@@ -9,6 +9,7 @@ import type { JobEnvelope, JobResult } from '../jobs/job.ts'
 import { keepOutcomeMs, lastOutcome, type Lease } from '../lease/lease.ts'
 import type { Permit } from '../limits/host-limits.ts'
 import { checkVolumeName } from '../volumes/hold-volume.ts'
+import { lockVolume } from '../volumes/lock-volume.ts'
 import type { CloudAccess, WorkerContext } from './worker-context.ts'
 import type { ProgressReporter } from './progress-reporter.ts'
 
@@ -27,6 +28,9 @@ export class Postponed extends Error {
 const storePatienceMs = 5000
 /** The longest that a job waits before it asks again for its destination. */
 const longestWaitMs = 5000
+
+/** How long who had the volume before may take to let go of it. */
+const lockPatienceMs = 500
 
 interface Run {
   readonly reporter: ProgressReporter
@@ -74,14 +78,23 @@ export async function runUnderLease(
       rbd: worker.rbd,
       passphrases: worker.passphrases,
       signal: AbortSignal.any([held.signal, run.signal]),
+      writeRight: held,
       onProgress: (progress) => {
-        held.check()
+        // Whoever asks before each write needn't be ended here.
+        if (job.type === 'coalesce') held.check()
         run.reporter.report(progress)
       },
-      check: () => {
+      check: async () => {
         run.signal.throwIfAborted()
-        held.check()
+        await held.ensure()
       },
+      isOver: () => held.isOver,
+      lock: (volume) =>
+        lockVolume(volume, {
+          formerOwners: held.formerOwners,
+          patienceMs: lockPatienceMs,
+          signal: AbortSignal.any([held.signal, run.signal]),
+        }),
       hasBegun: async () => (await worker.redis.get(worker.keys.begun(jobId))) === submission,
       noteBegun: async () => {
         await worker.redis.set(worker.keys.begun(jobId), submission, 'PX', keepOutcomeMs)

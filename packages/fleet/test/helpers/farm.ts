@@ -52,6 +52,13 @@ export interface Farm extends AsyncDisposable {
 export interface TestImage {
   readonly id: string
   readonly sha256: string
+  /** Of what a worker that spoils its bytes makes of it. */
+  readonly spoiledSha256: string
+}
+
+/** What a worker that spoils its bytes makes of some. */
+export function spoil(bytes: Uint8Array): Uint8Array {
+  return bytes.map((byte) => byte ^ 0x5a)
 }
 
 /** Milliseconds of the machine's own clock, the same in every process. */
@@ -72,6 +79,11 @@ function kill(pid: number): void {
   } catch {
     // It has ended by itself.
   }
+}
+
+/** The id that the first process of a namespace has outside of it. */
+async function onlyChild(pid: number): Promise<number> {
+  return Number((await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1')).trim())
 }
 
 /** Makes a farm. Workers that are left at its end are killed. */
@@ -96,12 +108,12 @@ export async function createFarm(): Promise<Farm> {
       journal: journalFile,
       ...config,
     }
+    // Whatever ends this process ends its workers, and what stands between.
+    const tied = [requireTool('setpriv', 'util-linux'), '--pdeathsig', 'KILL']
     const words = [
+      ...tied,
       ...prefix,
-      // Whatever ends this process ends its workers.
-      requireTool('setpriv', 'util-linux'),
-      '--pdeathsig',
-      'KILL',
+      ...tied,
       process.execPath,
       '--conditions=@disk-image/source',
       child,
@@ -118,14 +130,21 @@ export async function createFarm(): Promise<Farm> {
     })
     const ready = await Promise.race([once(started.stdout, 'data'), ended])
     if (!String(ready[0]).includes('ready')) throw new Error(`The worker ended at once: ${String(ready)}`)
-    pid = Number(/ready (\d+)/.exec(String(ready[0]))?.[1])
+    pid =
+      prefix[0]?.endsWith('/unshare') === true
+        ? await onlyChild(started.pid ?? 0)
+        : Number(/ready (\d+)/.exec(String(ready[0]))?.[1])
     pids.set(started, pid)
     return {
       pid,
       name: whole.name,
       ended,
       kill: (signal) => {
-        process.kill(pid, signal)
+        try {
+          process.kill(pid, signal)
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+        }
       },
     }
   }
@@ -157,7 +176,10 @@ export async function createFarm(): Promise<Farm> {
           },
         },
       )
-      return { id, sha256: createHash('sha256').update(bytes).digest('hex') }
+      const [right, spoiled] = [bytes, spoil(bytes)].map((of) =>
+        createHash('sha256').update(of).digest('hex'),
+      )
+      return { id, sha256: right ?? '', spoiledSha256: spoiled ?? '' }
     },
     start,
     killAll,

@@ -1,9 +1,10 @@
-import { appendFileSync, readlinkSync } from 'node:fs'
+import { appendFileSync, existsSync, readlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ImageService } from '@disk-image/core'
 import { createGlanceImageService, createImageUtils } from '@disk-image/image-utils'
 import type { ImageUtils } from '@disk-image/image-utils'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
+import { spoil } from './farm.ts'
 import { createWorker } from '../../src/worker/create-worker.ts'
 
 // A worker of the fleet as a process of its own: node worker-child.ts CONFIG, where CONFIG is JSON.
@@ -24,8 +25,13 @@ export interface WorkerConfig {
   readonly maxCrashes?: number
   readonly jobs?: number
   readonly maxJobs?: number
+  /** Whether every byte of a download is another than it should be: to tell what this worker wrote. */
+  readonly spoils?: boolean
   /** Milliseconds that every chunk of a download takes longer. */
   readonly slowMs?: number
+  /** Bytes of each download after which it waits until there is the file `gate`. */
+  readonly gateBytes?: number
+  readonly gate?: string
   /** A file that says who wrote what, when. */
   readonly journal: string
 }
@@ -43,14 +49,23 @@ function slow(service: ImageService): ImageService {
   const download: ImageService['download'] = async (context, imageId, sink, options) => {
     note('download', imageId)
     const record = await service.show(context, imageId)
+    let bytes = 0
+    const passGate = async (): Promise<void> => {
+      while (bytes >= (config.gateBytes ?? Infinity) && !existsSync(config.gate ?? '')) {
+        options?.signal?.throwIfAborted()
+        await delay(10)
+      }
+    }
     return service.download(
       context,
       imageId,
       {
         write: async (chunk) => {
           if (record.name === 'poison') process.kill(process.pid, 'SIGKILL')
+          await passGate()
+          bytes += chunk.length
           if (config.slowMs !== undefined) await delay(config.slowMs)
-          await sink.write(chunk)
+          await sink.write(config.spoils === true ? spoil(chunk) : chunk)
         },
       },
       options,

@@ -23,17 +23,32 @@ test('the Redis of the simulation answers as Redis does', async () => {
   try {
     for (let step = 0; step < 1000; step += 1) {
       const key = (name: string): string => `${name}-${random.below(3)}`
+      const [leases, owners] = ['lease', 'owner'].map((name) => [key(name), key(name)]) as [
+        string[],
+        string[],
+      ]
       const ttlMs = random.chance(0.1) ? 1 : 600_000
       const holder = one('x', 'y', 'z')
       const call = random.pick<[string, ...(string | number)[]]>([
-        ['eval', acquireLease, 3, key('lease'), key('lease'), 'fence', holder, ttlMs],
-        ['eval', renewLease, 2, key('lease'), 'cancelled', holder, ttlMs, one('s', 't')],
+        ['eval', acquireLease, 5, ...leases, ...owners, 'fence', holder, ttlMs, one('r', 'q')],
+        [
+          'eval',
+          renewLease,
+          5,
+          ...leases,
+          ...owners,
+          'cancelled',
+          holder,
+          ttlMs,
+          one('s', 't'),
+          one('r', 'q'),
+        ],
         ['eval', commitOutcome, 2, key('lease'), key('outcome'), holder, `o${step}`, ttlMs],
-        ['eval', releaseLease, 1, key('lease'), holder],
+        ['eval', releaseLease, 4, ...leases, ...owners, holder, one('r', 'q')],
         ['eval', takePermit, 1, key('permits'), holder, 2, ttlMs],
         ['eval', beat, 2, 'workers', key('hosts'), holder, 'view', ttlMs, holder],
         ['eval', liveHosts, 1, key('hosts')],
-        ['get', key(one('lease', 'outcome'))],
+        ['get', key(one('lease', 'owner', 'outcome'))],
         ['set', 'cancelled', one('s', 't'), 'PX', ttlMs],
         ['sadd', key('set'), holder],
         ['sismember', key('set'), holder],

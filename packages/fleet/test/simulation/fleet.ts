@@ -17,6 +17,7 @@ import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq'
 import { JobCancelledError } from '../../src/errors.ts'
 import type { JobEnvelope, JobResult } from '../../src/jobs/job.ts'
 import { LeaseStore } from '../../src/lease/lease.ts'
+import { Renewer } from '../../src/lease/renewer.ts'
 import { HostLimits, Permits } from '../../src/limits/host-limits.ts'
 import { acquireLease, commitOutcome, FleetKeys } from '../../src/redis/scripts.ts'
 import { processJob } from '../../src/worker/process-job.ts'
@@ -196,9 +197,16 @@ export async function fleet(seed: number): Promise<ScenarioResult> {
       host: where.name,
       keys,
       redis,
-      leases: new LeaseStore(redis, keys, leaseMs, () => {
-        where.dead = true
-        died(where)
+      leases: new LeaseStore({
+        redis,
+        keys,
+        renewer: new Renewer(redis),
+        ttlMs: leaseMs,
+        onOverdue: () => {
+          where.dead = true
+          died(where)
+        },
+        describe: () => Promise.resolve({ machine: where.name, pid: 2, startTime: '0', endsAtOnce: true }),
       }),
       permits: new Permits(redis, keys, leaseMs),
       clouds: new Clouds({

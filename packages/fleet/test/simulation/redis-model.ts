@@ -11,6 +11,10 @@ import {
 
 type Value = string | Set<string> | Map<string, string>
 
+function halves(keys: readonly string[]): readonly [readonly string[], readonly string[]] {
+  return [keys.slice(0, keys.length / 2), keys.slice(keys.length / 2)]
+}
+
 /** What the fleet asks of Redis, and what it answers: the scripts as functions, at the server's own time. */
 export class RedisModel {
   readonly #nowMs: () => number
@@ -18,19 +22,30 @@ export class RedisModel {
   readonly #scripts: Readonly<
     Record<string, (keys: readonly string[], values: readonly string[]) => unknown>
   > = {
-    [acquireLease]: (keys, [holder = '', ttl]) => {
-      const leases = keys.slice(0, -1)
+    [acquireLease]: (keys, [holder = '', ttl, record = '']) => {
+      const [leases, owners] = halves(keys.slice(0, -1))
       const other = leases.find((key) => ![null, holder].includes(this.get(key)))
       if (other !== undefined) return [0, this.#leftMs(other)]
       const token = Number(this.get(keys.at(-1) ?? '') ?? 0) + 1
       this.#put(keys.at(-1) ?? '', String(token))
-      for (const key of leases) this.#put(key, holder, Number(ttl))
-      return [token, 0]
+      return [
+        token,
+        ...leases.map((key, index) => {
+          const owner = owners[index] ?? ''
+          const before = this.get(owner)
+          this.#put(key, holder, Number(ttl))
+          this.#put(owner, record, 35 * 24 * 3600 * 1000)
+          return before
+        }),
+      ]
     },
-    [renewLease]: (keys, [holder, ttl, submission]) => {
-      const leases = keys.slice(0, -1)
-      if (leases.some((key) => this.get(key) !== holder)) return 0
-      for (const key of leases) this.#expire(key, Number(ttl))
+    [renewLease]: (keys, [holder = '', ttl, submission, record]) => {
+      const [leases, owners] = halves(keys.slice(0, -1))
+      const isKept = leases.every(
+        (key, index) => [null, holder].includes(this.get(key)) && this.get(owners[index] ?? '') === record,
+      )
+      if (!isKept) return 0
+      for (const key of leases) this.#put(key, holder, Number(ttl))
       return this.get(keys.at(-1) ?? '') === submission ? 2 : 1
     },
     [commitOutcome]: (keys, [holder, outcome = '', ttl]) => {
@@ -39,8 +54,10 @@ export class RedisModel {
       for (const key of keys.slice(count)) this.#put(key, outcome, Number(ttl))
       return 1
     },
-    [releaseLease]: (keys, [holder]) => {
-      for (const key of keys) if (this.get(key) === holder) this.#values.delete(key)
+    [releaseLease]: (keys, [holder, record]) => {
+      const [leases, owners] = halves(keys)
+      for (const key of leases) if (this.get(key) === holder) this.#values.delete(key)
+      for (const key of owners) if (this.get(key) === record) this.#values.delete(key)
       return 1
     },
     [takePermit]: ([key = ''], [holder = '', count, ttl]) => {

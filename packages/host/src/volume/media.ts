@@ -1,7 +1,7 @@
 import { readFile, type FileHandle, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MiB, type ProcessRunner } from '@disk-image/core'
-import { pageBytes, readFully, writeFully } from '@disk-image/io'
+import { allocateSharedBuffer, pageBytes, readFully, writeFully } from '@disk-image/io'
 import { sysfsFolder } from '../files/block-device.ts'
 import { type HeldRange, heldRangesOf, sectorBytes, signaturesIn } from './ranges.ts'
 
@@ -153,7 +153,7 @@ async function readsAsZeros(handle: FileHandle, capacity: number): Promise<boole
   return true
 }
 
-const zeroBlock = new Uint8Array(1024 * 1024)
+const zeroBlock = allocateSharedBuffer(MiB)
 
 /** Writes zeros, a MiB at a time, from one block that is never written to. */
 export async function writeZeros(

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { formatBytes, ImageError, ImageTooBigError, InvalidError } from '@disk-image/core'
-import type { ProcessRunner } from '@disk-image/core'
+import type { ProcessRunner, WriteRight } from '@disk-image/core'
 import { createProcessRunner } from '../process/create-process-runner.ts'
 import { VolumeAccessError } from '../errors.ts'
 import { blockDeviceSize } from '../files/block-device.ts'
@@ -14,6 +14,7 @@ import type { PartOf } from '../temporary/part-record.ts'
 import { type Place, resolvePlace } from './place.ts'
 import { createRootHandle, type VolumeHandle, deviceMedium, fileMedium, type Medium } from './media.ts'
 import { OpenedVolume, type Volume } from './volume.ts'
+import { WriteGuard } from './guarded-handle.ts'
 
 /** Options of {@link openVolume}. */
 export interface OpenVolumeOptions {
@@ -43,6 +44,8 @@ export interface OpenVolumeOptions {
    */
   readonly partial?: { readonly prepared: Partial; readonly whole: () => PartOf | undefined } | undefined
   readonly signal?: AbortSignal | undefined
+  /** Asked before each write, by the thread that writes. @default it is this process's without end */
+  readonly writeRight?: WriteRight | undefined
 }
 
 /**
@@ -68,8 +71,10 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
   const partial =
     found === undefined ? (options.partial?.prepared ?? (await preparePartial(place.path))) : undefined
   if (found?.isFile() === true && !temporary) await removePartialsOf(place.path)
-  const opened = await openHandle(name, place, partial, options)
-  const { handle } = opened
+  const guard = options.writeRight && new WriteGuard(options.writeRight)
+  const unguarded = await openHandle(name, place, partial, options)
+  const handle = guard?.guard(unguarded.handle) ?? unguarded.handle
+  const opened = { ...unguarded, handle }
   try {
     const durable = !temporary && options.durable !== false
     return new OpenedVolume({
@@ -89,8 +94,10 @@ export async function openVolume(name: string, options: OpenVolumeOptions = {}):
       imageId,
       durable,
       temporary,
+      guard,
     })
   } catch (error) {
+    await guard?.close()
     await handle.close().catch(() => undefined)
     await partial?.discard()
     await partial?.close().catch(() => undefined)

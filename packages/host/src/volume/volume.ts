@@ -8,6 +8,7 @@ import { BackgroundSync, DirectIoGovernor } from './disk-speed.ts'
 import { type HeldRange, HeldRanges, WrittenBlocks } from './ranges.ts'
 import { type Medium, type VolumeHandle, writeZeros } from './media.ts'
 import { spaceError } from '../files/space.ts'
+import type { WriteGuard } from './guarded-handle.ts'
 
 /**
  * A volume opened for one pass of writing. About 1 MiB each is fastest; what is written beyond the size that was
@@ -52,6 +53,8 @@ export interface VolumeInit {
   readonly durable: boolean
   /** Whether it is read next, and then removed. */
   readonly temporary: boolean
+  /** Where it may be written for a limited time only; `handle` is guarded by it. */
+  readonly guard: WriteGuard | undefined
 }
 
 /** The life of a volume: prepared at the first change, then written, then committed or abandoned, then closed. */
@@ -73,7 +76,7 @@ export class OpenedVolume implements Volume {
   readonly #keptBytes: number
 
   constructor(init: VolumeInit) {
-    const { handle, medium, durable, temporary } = init
+    const { handle, medium, durable, temporary, guard } = init
     this.#init = init
     this.#handle = handle
     this.#medium = medium
@@ -81,7 +84,8 @@ export class OpenedVolume implements Volume {
     this.#keptBytes = init.partial?.kept?.bytes ?? 0
     this.#background = durable ? new BackgroundSync(handle, () => this.#recordLater()) : undefined
     // What is read next is best in the cache.
-    this.#direct = temporary || handle.fd < 0 ? undefined : new DirectWrites(handle, medium.kind, durable)
+    this.#direct =
+      temporary || handle.fd < 0 ? undefined : new DirectWrites(handle, medium.kind, durable, guard)
   }
 
   get path(): string {
@@ -150,6 +154,8 @@ export class OpenedVolume implements Volume {
       for (const { start, bytes } of this.#held.bulk(sizeBytes)) await writeFully(this.#handle, bytes, start)
       await this.#background?.settle()
       await this.#sync()
+      // From here on it can be taken for a disk.
+      await this.#init.guard?.confirm()
       if (partial === undefined) await this.#medium.setLength(length)
       await this.#writeHeld(sizeBytes)
     })
@@ -271,7 +277,7 @@ export class OpenedVolume implements Volume {
   async #close(): Promise<void> {
     await this.abandon()
     await this.#background?.settle().catch(() => undefined)
-    await closeAll(this.#direct, this.#handle, this.#init.partial)
+    await closeAll(this.#direct, this.#init.guard, this.#handle, this.#init.partial)
   }
 }
 
@@ -301,6 +307,7 @@ export class DirectWrites {
   /** Opened when it is first needed; undefined where the file can't be, or wouldn't be faster. */
   #direct: Promise<FileHandle | undefined> | undefined
   readonly #governor: DirectIoGovernor
+  readonly #guard: WriteGuard | undefined
   #givenUp = false
   #underWay = 0
 
@@ -308,7 +315,13 @@ export class DirectWrites {
    * @param handle of what is written; it stays the owner's
    * @param triesAgain whether a disk that was slow is tried again; nobody waits for it where nothing has to be durable
    */
-  constructor(handle: Pick<FileHandle, 'fd'>, kind: 'file' | 'block-device', triesAgain = true) {
+  constructor(
+    handle: Pick<FileHandle, 'fd'>,
+    kind: 'file' | 'block-device',
+    triesAgain = true,
+    guard?: WriteGuard,
+  ) {
+    this.#guard = guard
     this.#handle = handle
     this.#kind = kind
     this.#governor = new DirectIoGovernor(triesAgain)
@@ -356,7 +369,8 @@ export class DirectWrites {
     try {
       if (flag === undefined) return undefined
       if (this.#kind === 'file' && !quickFileSystems.has((await statfs(same)).type)) return undefined
-      return await open(same, constants.O_WRONLY | flag)
+      const direct = await open(same, constants.O_WRONLY | flag)
+      return this.#guard?.guard(direct) ?? direct
     } catch {
       return undefined
     }

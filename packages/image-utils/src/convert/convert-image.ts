@@ -115,7 +115,8 @@ async function convert(
   checkSubformat(volumeFormat, options.outSubformat)
   const compress = (options.compress ?? false) && services.options.imageCompressOnUpload
   const throttle = options.throttle ?? services.throttle
-  const { signal, onProgress, srcPassphraseFile, passphraseFile, cipherSpec, keyDerivationMs } = options
+  const { signal, onProgress, writeRight, srcPassphraseFile, passphraseFile, cipherSpec, keyDerivationMs } =
+    options
   const needsRoot = throughRoot && options.target === undefined && !(await isWritable(destination))
   const place = await resolvePlace(destination).catch(() => undefined)
   const target: RouteTarget = {
@@ -138,7 +139,7 @@ async function convert(
     target,
     throttle,
     needsRoot,
-    call: { signal, onProgress },
+    call: { signal, onProgress, writeRight },
     request: {
       volume: destination,
       target: options.target,

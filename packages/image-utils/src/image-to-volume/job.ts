@@ -93,7 +93,8 @@ export async function prepareJob(
   purpose: 'volume' | 'fetch' | 'plan' = 'volume',
   asCinder = false,
 ): Promise<Job> {
-  const call: CallOptions = { signal: request.signal, onProgress: request.onProgress }
+  const { signal, onProgress, writeRight } = request
+  const call: CallOptions = { signal, onProgress, writeRight }
   const context = request.context ?? {}
   checkVolumeSize(request.volumeSizeGiB)
   request.signal?.throwIfAborted()

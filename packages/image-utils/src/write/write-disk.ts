@@ -251,7 +251,8 @@ export function volumeOptions(services: Services, job: TargetJob): OpenVolumeOpt
   const { imageId, request, call, target, temporary } = job
   const { durable } = request
   const { lengthBytes: fileLengthBytes } = target
-  return { imageId, runner: services.runner, signal: call.signal, durable, fileLengthBytes, temporary }
+  const { signal, writeRight } = call
+  return { imageId, runner: services.runner, signal, writeRight, durable, fileLengthBytes, temporary }
 }
 
 /** Keeps to the rate that the throttle asks for, where nothing but this process writes. */

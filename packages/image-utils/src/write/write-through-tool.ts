@@ -133,9 +133,9 @@ async function copy(
   file: string,
   sizeBytes: number,
 ): Promise<number> {
-  const { imageId, durable, signal } = target
-  const { runner } = services
-  await using volume = await openVolume(target.path, { sizeBytes, imageId, durable, signal, runner })
+  const { imageId, durable, signal, writeRight } = target
+  const options = { sizeBytes, imageId, durable, signal, writeRight, runner: services.runner }
+  await using volume = await openVolume(target.path, options)
   const sink = new SparseSink(volume, { sparse: true })
   for await (const chunk of readFileInChunks(file, { signal })) await sink.write(chunk)
   await target.confirm?.()
@@ -151,9 +151,10 @@ async function overwrite(
   sizeBytes: number,
   run: (step: ToolRun) => Promise<void>,
 ): Promise<number> {
-  const { imageId, durable, signal, needsRoot: asRoot } = target
+  const { imageId, durable, signal, writeRight, needsRoot: asRoot } = target
   const { runner, temporaryFiles } = services
-  await using volume = await openVolume(target.path, { sizeBytes, imageId, durable, signal, runner, asRoot })
+  const options = { sizeBytes, imageId, durable, signal, writeRight, runner, asRoot }
+  await using volume = await openVolume(target.path, options)
   const putEnd = async (range: Range): Promise<void> => {
     if (range.length === 0) return
     await using part = await temporaryFiles.file({ prefix: 'image_part_' })

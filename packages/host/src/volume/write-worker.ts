@@ -1,0 +1,4 @@
+import { serveRequests } from '@disk-image/io'
+import { createWriteHandler } from './guarded-handle.ts'
+
+serveRequests(createWriteHandler)
