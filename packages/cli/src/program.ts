@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { addCleanCommand } from './commands/clean.ts'
+import { addCompletionCommand } from './completion.ts'
 import { addConfigCommands } from './config/config-commands.ts'
 import { addConvertCommand } from './commands/convert.ts'
 import { addFetchCommand } from './commands/fetch.ts'
@@ -45,29 +46,32 @@ Examples:
   $ disk-image fetch 0e4fcd5c-63a5-4d9a-a6bb-ff6f0c5c6a1d /dev/vg0/volume --cloud production
   $ disk-image upload /dev/vg0/volume --name backup --disk-format qcow2 --compress zstd`
 
-/** What adds each command, in the order of the help. */
-const commands: ReadonlyMap<string, (program: Command, perform: Perform) => void> = new Map([
-  ['inspect', addInspectCommand],
-  ['fetch', addFetchCommand],
-  ['upload', addUploadCommand],
-  ['convert', addConvertCommand],
-  ['push', addPushCommand],
-  ['image', addImageCommands],
-  ['vhd', addVhdCommands],
-  ['clean', addCleanCommand],
-  ['config', addConfigCommands],
-  ['worker', addWorkerCommand],
-  ['submit', addSubmitCommands],
-  ['jobs', addJobsCommand],
+type Add = (program: Command, perform: Perform) => void
+
+/** What adds each command, in the order in which one needs them. */
+const commands: ReadonlyMap<string, readonly [group: string, add: Add]> = new Map([
+  ['inspect', ['Disks:', addInspectCommand]],
+  ['fetch', ['Disks:', addFetchCommand]],
+  ['upload', ['Disks:', addUploadCommand]],
+  ['convert', ['Disks:', addConvertCommand]],
+  ['push', ['Disks:', addPushCommand]],
+  ['image', ['Disks:', addImageCommands]],
+  ['vhd', ['Disks:', addVhdCommands]],
+  ['config', ['This command:', addConfigCommands]],
+  ['completion', ['This command:', addCompletionCommand]],
+  ['clean', ['This command:', addCleanCommand]],
+  ['worker', ['A fleet:', addWorkerCommand]],
+  ['submit', ['A fleet:', addSubmitCommands]],
+  ['jobs', ['A fleet:', addJobsCommand]],
 ])
 
 /**
  * The commands that may be meant. To add all of them takes longer than to read the image's record, so those that
  * aren't named are left out, except where help or an error is to list them.
  */
-function commandsIn(argv: readonly string[]): Iterable<(program: Command, perform: Perform) => void> {
-  const named = [...commands].filter(([name]) => argv.includes(name)).map(([, add]) => add)
-  const needsAll = asksForHelp(argv) || argv.includes('config')
+function commandsIn(argv: readonly string[]): Iterable<readonly [group: string, add: Add]> {
+  const named = [...commands].filter(([name]) => argv.includes(name)).map(([, command]) => command)
+  const needsAll = asksForHelp(argv) || argv.includes('config') || argv[0] === '__complete'
   return named.length === 0 || needsAll ? commands.values() : named
 }
 
@@ -86,7 +90,16 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
   program
     .exitOverride()
     .configureOutput({ writeOut: (text) => outcome.write(text), writeErr: (text) => outcome.writeHelp(text) })
-    .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(io.stdout.columns ?? 100, 110) })
+    .addHelpText('afterAll', ({ command }) =>
+      command.name() === 'options' ? '' : '\nOptions of every command: disk-image help options',
+    )
+    .configureHelp({
+      visibleOptions: (command) =>
+        command.parent === null
+          ? command.options.filter(({ long }) => long === '--version')
+          : [...command.options],
+      helpWidth: Math.min(io.stdout.columns ?? 100, 110),
+    })
     .showSuggestionAfterError(true)
   program
     .description('Moves disk images between an image service and volumes: inspected, judged, verified.')
@@ -143,8 +156,27 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
         await session.close()
       }
     }
-  for (const add of commandsIn(argv)) add(program, perform)
+  for (const [group, add] of commandsIn(argv)) {
+    program.commandsGroup(group)
+    add(program, perform)
+  }
+  if (argv.includes('options')) addOptionsPage(program)
   return program
+}
+
+/** `disk-image help options`: what the help of each command only points to. */
+function addOptionsPage(program: Command): void {
+  const help = program.createHelp()
+  help.helpWidth = 100
+  const groups = Map.groupBy(program.options, ({ helpGroupHeading }) => helpGroupHeading ?? 'Options:')
+  const text = [...groups].flatMap(([heading, options]) => [
+    heading,
+    ...options.map((option) =>
+      help.formatItem(help.optionTerm(option), 28, help.optionDescription(option), help),
+    ),
+    '',
+  ])
+  program.command('options', { hidden: true }).helpInformation = () => text.join('\n')
 }
 
 /** Sets what the command line leaves open: of all commands now, of the one that is run when it is known. */

@@ -293,12 +293,7 @@ function describePlan({ style }: Session, plan: ImageToVolumePlan): string[] {
   ])
   const steps = plan.steps.map((step, index) => `  ${index + 1}. ${step}`)
   if (refusals.length === 0) {
-    return [
-      ...lines,
-      'Steps',
-      ...steps,
-      style.good('Nothing found so far speaks against it. Nothing was written.'),
-    ]
+    return [...lines, 'Steps', ...steps, style.good('No problems found. Nothing was written.')]
   }
   return [
     ...lines,

@@ -130,7 +130,7 @@ async function upload(
   const { imageId, diskFormat, containerFormat, bytesUploaded, warnings, durationSeconds } = report
   session.progress.finish()
   session.remark(
-    `${volume} is image ${imageId} now: ${diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(durationSeconds.total)}, in ${store.description}.`,
+    `Uploaded ${volume} as image ${imageId}: ${diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(durationSeconds.total)}, in ${store.description}.`,
   )
   session.answer(
     { imageId, volume, diskFormat, containerFormat, bytesUploaded, warnings, durationSeconds },
@@ -198,7 +198,7 @@ async function uploadSource(
   } = report
   session.progress.finish()
   session.remark(
-    `${volume} is image ${imageId} now: ${formats.diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(durationSeconds.total)}, in ${store.description}.`,
+    `Uploaded ${volume} as image ${imageId}: ${formats.diskFormat}, ${exactBytes(bytesUploaded)} in ${formatSeconds(durationSeconds.total)}, in ${store.description}.`,
   )
   const { diskFormat: disk, containerFormat: container } = formats
   session.answer(

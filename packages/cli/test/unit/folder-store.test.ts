@@ -252,7 +252,7 @@ test('an upload prints the id, and its image is the volume', async () => {
   expect(exitCode).toBe(0)
   const id = stdout.trim()
   expect(stdout).toBe(`${id}\n`)
-  expect(stderr).toContain(`is image ${id} now: raw, 3 MiB`)
+  expect(stderr).toContain(`as image ${id}: raw, 3 MiB`)
   expect((await bench.run(['upload', 'disk.raw', '--name', 'disk', '--quiet'])).stdout).toMatch(
     /^[\da-f-]{36}\n$/,
   )

@@ -94,7 +94,17 @@ test('help is asked for and goes to standard output', async () => {
     const { exitCode, stdout } = await bench.run([...command, '--help'])
     expect(exitCode).toBe(0)
     expect(stdout).toContain('Examples:')
-    expect(stdout).toContain('--store <dir>')
+    expect(stdout).toMatch(/Options of every command: disk-image help options\n$/)
+    expect(stdout).not.toContain('--store <dir>')
+  }
+})
+
+test('help options has the options of every command', async () => {
+  await using bench = await openWorkbench()
+  const { exitCode, stdout } = await bench.run(['help', 'options'])
+  expect(exitCode).toBe(0)
+  for (const option of ['--store <dir>', '--json', '--force', '--retries <n>', '--sandbox <mode>']) {
+    expect(stdout).toContain(`  ${option}`)
   }
 })
 
