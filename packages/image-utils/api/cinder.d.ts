@@ -22,6 +22,10 @@ import {
 } from "@disk-image/qemu-img";
 
 import {
+  EncodeOptions,
+} from "@disk-image/disk";
+
+import {
   FileHandle,
 } from "node:fs/promises";
 
@@ -107,6 +111,7 @@ interface CinderImageUtils {
 
 interface ConvertImageOptions extends CallOptions {
   readonly outSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly srcFormat?: string | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly throttle?: Throttle | undefined;
@@ -150,6 +155,8 @@ interface FetchToVolumeOptions extends CallOptions {
   readonly connections?: number | undefined;
   readonly preferStores?: readonly string[] | undefined;
 }
+
+type FormatOptions = Pick<EncodeOptions, "compressionLevel" | "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi">;
 
 type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 

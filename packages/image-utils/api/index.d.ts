@@ -70,6 +70,7 @@ import {
 
 import {
   DecodeWorkers,
+  EncodeOptions,
   EncodeWorkers,
   EnvelopeName,
   OvaController,
@@ -206,6 +207,7 @@ interface CinderImageUtils {
 
 interface ConvertImageOptions extends CallOptions$1 {
   readonly outSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly srcFormat?: string | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly throttle?: Throttle | undefined;
@@ -263,6 +265,8 @@ interface FetchToVolumeOptions extends CallOptions$1 {
   readonly preferStores?: readonly string[] | undefined;
 }
 
+type FormatOptions = Pick<EncodeOptions, "compressionLevel" | "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi">;
+
 type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 
 interface FoundFormat {
@@ -292,6 +296,7 @@ interface ImageToVolumeOptions extends CallOptions$1 {
   readonly disk?: string | undefined;
   readonly volumeFormat?: WritableDiskFormat$1 | undefined;
   readonly volumeSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly volumeSizeGiB?: number | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly disableSparse?: boolean | undefined;
@@ -635,6 +640,7 @@ interface VolumeToImageRequest extends CallOptions$1 {
   readonly runAsRoot?: boolean | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly diskSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
   readonly verify?: VerifyPolicy$1 | undefined;
@@ -712,6 +718,7 @@ export {
   type DownloadReport,
   type FetchOptions,
   type FetchToVolumeOptions,
+  type FormatOptions,
   type FormatRules,
   type FoundFormat,
   type FoundImage,

@@ -31,6 +31,7 @@ import {
 
 import {
   DecodeWorkers,
+  EncodeOptions,
   EncodeWorkers,
   EnvelopeName,
   OvaMachine,
@@ -137,6 +138,7 @@ interface CinderImageUtils {
 
 interface ConvertImageOptions extends CallOptions {
   readonly outSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly srcFormat?: string | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly throttle?: Throttle | undefined;
@@ -197,6 +199,8 @@ interface FetchToVolumeOptions extends CallOptions {
   readonly preferStores?: readonly string[] | undefined;
 }
 
+type FormatOptions = Pick<EncodeOptions, "compressionLevel" | "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi">;
+
 type FormatRules = Pick<FormatPolicyOptions, "allowedFormats" | "allowEncryption" | "allowInternalSnapshots" | "allowUnclean" | "maxRatio" | "maxVirtualSizeBytes">;
 
 interface FoundFormat {
@@ -220,6 +224,7 @@ interface ImageToVolumeOptions extends CallOptions {
   readonly disk?: string | undefined;
   readonly volumeFormat?: WritableDiskFormat | undefined;
   readonly volumeSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly volumeSizeGiB?: number | undefined;
   readonly runAsRoot?: boolean | undefined;
   readonly disableSparse?: boolean | undefined;
@@ -610,6 +615,7 @@ interface VolumeToImageRequest extends CallOptions {
   readonly runAsRoot?: boolean | undefined;
   readonly compression?: "none" | "zlib" | "zstd" | undefined;
   readonly diskSubformat?: string | undefined;
+  readonly formatOptions?: FormatOptions | undefined;
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
   readonly verify?: VerifyPolicy | undefined;

@@ -55,6 +55,7 @@ export { InvalidVolumeTypeError, VolumeBackendError } from '@disk-image/qemu-img
 export type { Cipher } from '@disk-image/qemu-img'
 export { VhdError, XenserverArchiveError } from '@disk-image/vhd'
 export { createImageUtils } from './create-image-utils.ts'
+export type { FormatOptions } from './write/encode.ts'
 export type { GlanceSettings, ImageUtilsDependencies, NetworkOptions, Throttle } from './services/services.ts'
 export type {
   BlockSize,

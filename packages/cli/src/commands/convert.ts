@@ -7,6 +7,7 @@ import { formatSeconds, exactBytes } from '../output/units.ts'
 import type { GlobalFlags, Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import type { MachineFlags } from './convert-to-ova.ts'
+import { readFormatOptions, withFormatOptions } from './format-options.ts'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import {
   holdOperand,
@@ -34,6 +35,7 @@ interface ConvertFlags extends EncryptionFlags, MachineFlags, SourceFlags {
   readonly from?: readonly DiskFormat[]
   readonly to?: WritableDiskFormat | 'ova'
   readonly subformat?: string
+  readonly option?: readonly string[]
   readonly compress?: 'none' | 'zlib' | 'zstd'
   readonly disableSparse?: boolean
   readonly disk?: readonly string[]
@@ -59,7 +61,7 @@ const readFormat = knownFormat('--from', 'read')
 
 /** `disk-image convert`: one disk file into another, or several into an OVA. */
 export function addConvertCommand(program: Command, perform: Perform): void {
-  withSourceOptions(withArchiveOption(program.command('convert')))
+  withFormatOptions(withSourceOptions(withArchiveOption(program.command('convert'))))
     .summary('a disk into another format')
     .description('Converts a disk into another format. No format is ever guessed.')
     .usage(
@@ -140,7 +142,7 @@ async function convert(
   if (to === 'ova') {
     requireNone(
       session,
-      ['compress', 'decrypt', 'disableSparse', 'disk', 'sourcePassphraseFile', 'subformat'],
+      ['compress', 'decrypt', 'disableSparse', 'disk', 'sourcePassphraseFile', 'subformat', 'option'],
       'is not for --to ova',
     )
     const { convertToOva } = await import('./convert-to-ova.ts')
@@ -149,6 +151,7 @@ async function convert(
   }
   if (formats.length > 1) throw new UsageError('--from is repeated for --to ova only.')
   requireNone(session, ['controller', 'firmware', 'name', 'property'], 'is for --to ova')
+  const formatOptions = readFormatOptions(to, flags.option)
   const wanted = { ...flags, from: flags.from?.[0], to }
   if (await convertSource(session, imageUtils, wanted, word, operands)) return
   const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
@@ -162,6 +165,7 @@ async function convert(
   await imageUtils.convertImage(source, destination, to, {
     ...session.call,
     outSubformat: flags.subformat,
+    formatOptions,
     srcFormat: from,
     runAsRoot: session.runAsRoot,
     cipherSpec: encryption.cipherSpec,
@@ -247,6 +251,7 @@ async function convertSource(
     volumes,
     volumeFormat: flags.to,
     volumeSubformat: flags.subformat,
+    formatOptions: readFormatOptions(flags.to, flags.option),
     disableSparse: flags.disableSparse,
     runAsRoot: session.runAsRoot,
   })

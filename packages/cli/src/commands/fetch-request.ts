@@ -9,6 +9,7 @@ import type {
 } from '@disk-image/image-utils'
 import { type EncryptionFlags, readEncryption } from './encryption.ts'
 import { openDestination } from './file-source.ts'
+import { readFormatOptions } from './format-options.ts'
 import { readManner, type SourceFlags } from './open-word.ts'
 
 /** What is fetched, and what it is called. */
@@ -23,6 +24,7 @@ export interface TransferFlags extends EncryptionFlags, SourceFlags {
   readonly as?: DiskFormat
   readonly format: WritableDiskFormat
   readonly subformat?: string
+  readonly option?: readonly string[]
   readonly size?: number
   readonly disableSparse?: boolean
   readonly verifyBeforeWrite?: boolean
@@ -57,6 +59,7 @@ export function readTransfer(
     ...openDestination(session, volume),
     volumeFormat: flags.format,
     volumeSubformat: flags.subformat,
+    formatOptions: readFormatOptions(flags.format, flags.option),
     volumeSizeGiB: flags.size,
     disableSparse: flags.disableSparse,
     verify: flags.verify,

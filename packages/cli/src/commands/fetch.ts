@@ -15,6 +15,7 @@ import { resolveDestination } from './file-source.ts'
 import { confirmOverwrite } from './overwrite.ts'
 import { readTransfer, type TransferFlags } from './fetch-request.ts'
 import { jsonOfReport } from './fetch-report.ts'
+import { withFormatOptions } from './format-options.ts'
 import { withArchiveOption } from './judge-upload.ts'
 import type { Perform } from './perform.ts'
 import { lookUpChecksums, openWord, readSourceWord, withSourceOptions } from './open-word.ts'
@@ -54,7 +55,7 @@ Examples:
 
 /** `disk-image fetch`: an image onto a volume. */
 export function addFetchCommand(program: Command, perform: Perform): void {
-  withSourceOptions(withArchiveOption(program.command('fetch')))
+  withFormatOptions(withSourceOptions(withArchiveOption(program.command('fetch'))))
     .summary('an image onto a volume')
     .description('Puts an image onto a volume: downloaded, inspected, judged, verified, written.')
     .argument(

@@ -54,6 +54,19 @@ test.each([
   await qemuImg('check', '-f', format, 'made')
 })
 
+test.each<readonly [format: string, options: readonly string[], found: RegExp]>([
+  ['qcow2', ['cluster-size=128K', 'version=2'], /cluster_size: 131072[^]*compat: 0\.10/],
+  ['vmdk', ['adapter=pvscsi', 'hardware-version=13'], /virtualHWVersion = "13"/],
+  ['vhdx', ['block-size=2M'], /cluster_size: 2097152/],
+])('options of the format that is written: %s %j', async (format, options, found) => {
+  const given = options.flatMap((option) => ['--option', option])
+  await bytesOf('convert', 'disk.raw', 'made', '--from', 'raw', '--to', format, ...given)
+  await qemuImg('compare', '-f', 'raw', '-F', format, 'disk.raw', 'made')
+  const { stdout } = await run('qemu-img', ['info', '-f', format, 'made'], { cwd: folder })
+  const head = (await readFile(path.join(folder, 'made'))).subarray(0, 65_536).toString('latin1')
+  expect(stdout + head).toMatch(found)
+})
+
 test('disks go into an OVA, a file or standard output, and come out of it', async () => {
   const ova = [
     '--from',

@@ -9,6 +9,7 @@ import { checkDestination, checkEncryption, isWritable } from '../write/check-ta
 import { crossCheck, withImageId } from '../judge/ask-qemu-img.ts'
 import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
 import { checkEncrypted, isLeftToTool, openEncrypted } from '../judge/decrypt.ts'
+import { checkFormatOptions, type FormatOptions } from '../write/encode.ts'
 import { openSet } from './open-set.ts'
 import type { DiskFile } from '../write/disk-file.ts'
 import { writeDisk, type WriteJob } from '../write/write-disk.ts'
@@ -28,6 +29,8 @@ import { observe, Stopwatch } from '../telemetry/telemetry.ts'
 /** Keywords of {@link convertImage}. */
 export interface ConvertImageOptions extends CallOptions {
   readonly outSubformat?: string | undefined
+  /** Options of the format that is written, where an encoder of ours writes it; otherwise they are refused. */
+  readonly formatOptions?: FormatOptions | undefined
   /** What the source is, by any name. @default what the inspector finds */
   readonly srcFormat?: string | undefined
   /** @default true */
@@ -134,6 +137,7 @@ async function convert(
     lengthBytes: 0,
     compressed: false,
   }
+  checkFormatOptions(volumeFormat, target.encodes && !target.needsTool, options.formatOptions)
   const job: Omit<WriteJob, 'route'> = {
     imageId,
     target,
@@ -144,6 +148,7 @@ async function convert(
       volume: destination,
       target: options.target,
       volumeSubformat: options.outSubformat,
+      formatOptions: options.formatOptions,
       passphraseFile,
       sourcePassphraseFile: srcPassphraseFile,
       cipherSpec,

@@ -26,6 +26,7 @@ import {
 } from '../route/route.ts'
 import { chooseImageService, type Services, type Throttle } from '../services/services.ts'
 import { checkDestination, checkEncryption, isWritable } from '../write/check-target.ts'
+import { checkFormatOptions } from '../write/encode.ts'
 import { throughCache } from '../sources/source-cache.ts'
 import { type DescribedSource, imageSource, showRecord } from '../sources/sources.ts'
 import type { ImageToVolumeOptions } from './request.ts'
@@ -114,6 +115,7 @@ export async function prepareJob(
     const { passphraseFile, sourcePassphraseFile, decrypt } = request
     checkEncryption({ volumeFormat, passphraseFile, sourcePassphraseFile, decrypt })
     checkSubformat(volumeFormat, request.volumeSubformat)
+    checkFormatOptions(volumeFormat, encodes && !needsRoot, request.formatOptions)
   }
   if (purpose === 'volume') {
     checkConversionAllowed(record.disk_format, request.volumeFormat ?? 'raw', imageId, {

@@ -14,6 +14,7 @@ import type { Cipher } from '@disk-image/qemu-img'
 import type { Throttle } from '../services/services.ts'
 import type { SourceCacheOptions } from '../sources/source-cache.ts'
 import type { DescribedSource } from '../sources/sources.ts'
+import type { FormatOptions } from '../write/encode.ts'
 import type { Unwrapped } from './unwrap.ts'
 
 /** What is read: an image of a service, or bytes from anywhere. */
@@ -63,6 +64,8 @@ export interface ImageToVolumeOptions extends CallOptions {
   readonly volumeFormat?: WritableDiskFormat | undefined
   /** A variant of the format: `fixed` of vhd, `streamOptimized` of vmdk … */
   readonly volumeSubformat?: string | undefined
+  /** Options of the format that is written, where an encoder of ours writes it; otherwise they are refused. */
+  readonly formatOptions?: FormatOptions | undefined
   /**
    * The volume's size in GiB: what doesn't fit is refused, and a file becomes so large, whether it was there before
    * or not; a block device has its own size. @default whatever fits the target; a file is as large as the image

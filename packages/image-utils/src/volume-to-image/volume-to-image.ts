@@ -28,7 +28,7 @@ import { crossCheck } from '../judge/ask-qemu-img.ts'
 import { Stopwatch, observe, type ObservedOperation } from '../telemetry/telemetry.ts'
 import { uploadWarnings } from './judge-upload.ts'
 import { type DiskFile, openDiskFile } from '../write/disk-file.ts'
-import { encodeFor } from '../write/encode.ts'
+import { checkFormatOptions, encodeFor, type FormatOptions } from '../write/encode.ts'
 import { writeDisk, type WriteJob } from '../write/write-disk.ts'
 
 /** The image that a volume is uploaded to: Glance's own field names. */
@@ -52,6 +52,8 @@ export interface VolumeToImageRequest extends CallOptions {
   readonly compression?: 'none' | 'zlib' | 'zstd' | undefined
   /** A variant of the image's format: `fixed` of vhd, `streamOptimized` of vmdk … @default as qemu-img makes it */
   readonly diskSubformat?: string | undefined
+  /** Options of the format that is written, where an encoder of ours writes it; otherwise they are refused. */
+  readonly formatOptions?: FormatOptions | undefined
   readonly storeId?: string | undefined
   readonly baseImageRef?: string | undefined
   /** What is compared after sending; `none` saves hashing. @default 'fallback': size, and the service's hash */
@@ -238,6 +240,7 @@ async function openData(
   cleanup: Cleanup,
 ): Promise<UploadSource> {
   const { volume, volumeFd, signal } = request
+  checkFormatOptions(target.format, route.kind === 'encode', request.formatOptions)
   if (route.kind === 'encode' && target.spools !== true) {
     const opened = await openDiskFile(services, disk, { signal })
     cleanup.always(() => opened[Symbol.asyncDispose]())
@@ -326,7 +329,7 @@ function writeJob(
   request: VolumeToImageRequest,
   { route, target }: Pick<JudgedVolume, 'route' | 'target'>,
 ): WriteJob {
-  const { image, volume, runAsRoot, signal, onProgress } = request
+  const { image, volume, runAsRoot, signal, onProgress, formatOptions } = request
   return {
     imageId: image.id,
     route,
@@ -334,7 +337,7 @@ function writeJob(
     throttle: request.throttle ?? services.throttle,
     needsRoot: false,
     call: { signal, onProgress },
-    request: { volume, runAsRoot, volumeSubformat: request.diskSubformat },
+    request: { volume, runAsRoot, volumeSubformat: request.diskSubformat, formatOptions },
     compression: target.format === 'qcow2' ? compressionOf(services, request) : 'none',
   }
 }

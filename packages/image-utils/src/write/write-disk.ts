@@ -13,7 +13,7 @@ import { headBytes } from '../route/formats.ts'
 import type { Route, RouteTarget } from '../route/route.ts'
 import { checkSameSize } from '../judge/judge.ts'
 import { type DiskFile, openDiskFile } from './disk-file.ts'
-import { encodeFor } from './encode.ts'
+import { checkFormatOptions, encodeFor, type FormatOptions } from './encode.ts'
 import { openTarget } from './open-target.ts'
 import { type ToolRun, writeThroughTool } from './write-through-tool.ts'
 
@@ -35,6 +35,7 @@ export interface WriteJob {
     readonly passphraseFile?: string | undefined
     readonly cipherSpec?: Cipher | undefined
     readonly keyDerivationMs?: number | undefined
+    readonly formatOptions?: FormatOptions | undefined
     readonly sourcePassphraseFile?: string | undefined
     readonly runAsRoot?: boolean | undefined
   }
@@ -57,7 +58,8 @@ export async function writeDisk(
   disk: DiskFile,
   cleanup: Cleanup,
 ): Promise<number> {
-  const { volume, target: given } = job.request
+  const { volume, target: given, formatOptions } = job.request
+  checkFormatOptions(job.target.format, job.route.kind === 'encode', formatOptions)
   switch (job.route.kind) {
     case 'read':
       return readOnto(services, job, disk, { path: volume, given, sparse: !job.target.writesZeros })

@@ -127,3 +127,23 @@ test.each(['raw', 'qcow2'] as const)('a file of the format %s becomes a raw one,
   await imageUtils.convertImage(source, volume, 'raw', { srcFormat: format })
   await tool('cmp', '-n', String(20 * MiB), raw, volume)
 })
+
+test('options are for the format that is written, and for who lays it out', async () => {
+  const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+  const volume = work.file('volume')
+  const formatOptions = { qcow2: { clusterSizeBytes: 131_072 } }
+  await imageUtils.imageToVolume({ imageId, volume, volumeFormat: 'qcow2', formatOptions })
+  await tool('qemu-img', 'check', '-f', 'qcow2', volume)
+  const found = await tool('qemu-img', 'info', '-f', 'qcow2', volume)
+  expect(JSON.stringify(found)).toContain('cluster_size: 131072')
+  for (const [volumeFormat, reason] of [
+    ['vmdk', 'options of qcow2, and vmdk is written'],
+    ['raw', 'options of qcow2, and raw is written'],
+  ] as const) {
+    const asked = imageUtils.imageToVolume({ imageId, volume, volumeFormat, formatOptions })
+    await expect(asked).rejects.toThrow(reason)
+  }
+  const level = { compressionLevel: 9 }
+  const asked = imageUtils.imageToVolume({ imageId, volume, volumeFormat: 'raw', formatOptions: level })
+  await expect(asked).rejects.toThrow('raw is not laid out in process')
+})
