@@ -32,6 +32,7 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   'vhd-damaged': ['vhd:unit', 'unit/damaged'],
   'vhd-crash': ['vhd:unit', 'unit/crash'],
   'power-cut': ['image-utils:integration', 'integration/power-cut'],
+  'vhd-power-cut': ['vhd:unit', 'unit/power-cut'],
   cuts: ['sources:integration', 'integration/url'],
   faults: 'packages/image-utils/test/worst-day/faults.ts',
   soak: 'packages/image-utils/test/worst-day/soak.ts',

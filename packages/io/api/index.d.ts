@@ -283,6 +283,8 @@ export declare function sizeOf({ id, size }: ExpectedImage): number | undefined;
 
 export declare function splitAtZeros(chunk: Uint8Array, offset: number, stepBytes?: number, leastBytes?: number): ChunkExtent[];
 
+export declare function syncFolder(folder: string): Promise<void>;
+
 export declare function toNodeHashName(name: string): string | undefined;
 
 export declare function transferVerified(source: AsyncIterable<Uint8Array>, sink: ByteSink, options: TransferVerifiedOptions): Promise<DownloadReport>;

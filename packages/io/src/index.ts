@@ -1,6 +1,14 @@
 export { closeAll } from './files/close-all.ts'
 export { readFully, readFullyFrom } from './files/read.ts'
-export { isZero, RateLimiter, SparseSink, splitAtZeros, writeFully, writeSparsely } from './files/write.ts'
+export {
+  isZero,
+  RateLimiter,
+  SparseSink,
+  splitAtZeros,
+  syncFolder,
+  writeFully,
+  writeSparsely,
+} from './files/write.ts'
 export type { SparseSinkOptions } from './files/write.ts'
 export { Channel } from './flow/channel.ts'
 export { Limiter } from './flow/limiter.ts'

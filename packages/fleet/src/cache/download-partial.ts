@@ -29,27 +29,30 @@ export async function downloadPartial(
   const handle = await open(file, flags, 0o600)
   try {
     const { size } = await handle.stat()
-    const total = record.size ?? 0
     // More than the image has is no beginning of it.
-    const there = size > total ? 0 : size
-    if (size > total) await handle.truncate(0)
-    let offset = there
-    await imageService.download(
-      context,
-      record.id,
-      {
-        write: async (chunk) => {
-          await check()
-          await writeFully(handle, chunk, offset)
-          offset += chunk.length
-        },
-      },
-      {
-        ...call,
-        verify: 'strict',
-        ...(there === 0 ? {} : { resumeFrom: { bytes: there, read: () => readHead(handle, there) } }),
-      },
-    )
+    let there = size > (record.size ?? 0) ? 0 : size
+    if (there < size) await handle.truncate(0)
+    const download = async (): Promise<void> => {
+      let offset = there
+      const write = async (chunk: Uint8Array): Promise<void> => {
+        await check()
+        await writeFully(handle, chunk, offset)
+        offset += chunk.length
+      }
+      const resumeFrom = { bytes: there, read: () => readHead(handle, there) }
+      const options = { ...call, verify: 'strict' as const, ...(there === 0 ? {} : { resumeFrom }) }
+      await imageService.download(context, record.id, { write }, options)
+    }
+    try {
+      await download()
+    } catch (error) {
+      if (there === 0 || !isWrong(error)) throw error
+      // What was left of it may be as long as it was, and yet not have been on the disk when the power went.
+      await check()
+      there = 0
+      await handle.truncate(0)
+      await download()
+    }
     await handle.sync()
     return there
   } catch (error) {

@@ -1,10 +1,11 @@
 import path from 'node:path'
-import { open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { InvalidError } from '@disk-image/core'
 import type { CallOptions, ImageRecord, ImageService, RequestContext } from '@disk-image/core'
 import { createDirectoryImageService } from '@disk-image/image-utils/directory'
 import { preparePrivateFolder } from '@disk-image/host'
+import { syncFolder } from '@disk-image/io'
 import type { LeaseStore } from '../lease/lease.ts'
 import { downloadPartial } from './download-partial.ts'
 
@@ -190,12 +191,7 @@ export class ImageCache {
     const recordPartial = this.#file(name, '.json.partial')
     await writeFile(recordPartial, JSON.stringify(kept), { mode: 0o600, flush: true })
     await rename(recordPartial, this.#file(name, '.json'))
-    const folder = await open(this.directory, 'r')
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
+    await syncFolder(this.directory)
   }
 
   /** Forgets what was not used for longest, until there is room. What is in use stays. */

@@ -44,3 +44,16 @@ test('whatever the writes, nothing of the ranges is left over, and the rest is t
     { numRuns: 30 },
   )
 })
+
+test('everything of the head may be there before the end, but for the sectors with signatures', () => {
+  const held = new HeldRanges(heldRangesOf(6 * MiB))
+  const head = new Uint8Array(128 * KiB).fill(1)
+  head.set(Buffer.from('EFI PART'), 512)
+  head.set(Buffer.from('_BHRfS_M'), 64 * KiB + 64)
+  held.take(0, head.length, head)
+  const places = held.bulk(6 * MiB).map(({ start, bytes }) => [start, start + bytes.length])
+  expect(places).toEqual([
+    [1024, 64 * KiB],
+    [64 * KiB + 512, MiB + 4 * KiB],
+  ])
+})

@@ -27,7 +27,7 @@ import {
   type UploadSource,
 } from '@disk-image/core'
 import { spaceError } from '@disk-image/host'
-import { transferVerified } from '@disk-image/io'
+import { syncFolder, transferVerified } from '@disk-image/io'
 import { readFileInChunks } from '../files/file-chunks.ts'
 import { removePartials, storeData, entryOfStore, Sidecar } from './sidecar.ts'
 import { withFileReader } from '../files/file-reader.ts'
@@ -103,7 +103,7 @@ export class DirectoryImageService implements ImageService {
     options: CallOptions & { readonly data?: UploadSource | undefined } = {},
   ): Promise<ImageRecord> {
     checkImageFormats(metadata, takenFormats)
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 }).catch(noFolder(this.#directory))
+    await this.#makeDirectory().catch(noFolder(this.#directory))
     const id = metadata.id ?? crypto.randomUUID()
     const existing = await this.#sidecar.read(id).catch((error: unknown) => {
       if (error instanceof ImageNotFoundError) return undefined
@@ -239,6 +239,14 @@ export class DirectoryImageService implements ImageService {
     await this.show(context, imageId, options)
     const file = this.#sidecar.dataPath(imageId)
     return withFileReader(file, (reader) => reader.read(offset, length), entryOfStore)
+  }
+
+  async #makeDirectory(): Promise<void> {
+    const first = await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    if (first === undefined) return
+    for (let made = this.#directory; made.length >= first.length; made = path.dirname(made)) {
+      await syncFolder(path.dirname(made))
+    }
   }
 
   /** Removes what killed uploads left, and leaves what running ones still write. */

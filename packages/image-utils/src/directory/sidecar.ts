@@ -11,7 +11,7 @@ import {
   type UploadSource,
 } from '@disk-image/core'
 import { isTemporaryName, openSource, newTemporaryName, removeLeftovers, spaceError } from '@disk-image/host'
-import { readFully, HashStream, writeFully } from '@disk-image/io'
+import { readFully, HashStream, syncFolder, writeFully } from '@disk-image/io'
 
 /** Longest sidecar that is read: far above any real one, far below what hurts. */
 const largestSidecar = 1024 * 1024
@@ -80,6 +80,8 @@ export class Sidecar {
       throw new InvalidError({ reason: `${data} is a folder, which no image has as its data: remove it.` })
     }
     await rm(this.recordPath(imageId))
+    // No record is left without its data.
+    await syncFolder(this.#directory)
     await rm(data, { force: true })
   }
 }
@@ -207,12 +209,7 @@ async function createPartial(file: string): Promise<PartialFile> {
 /** Gives it its name, in the place of what has it, and returns when the folder has that on the disk. */
 async function replaceWith(partial: PartialFile, file: string): Promise<void> {
   await rename(partial.path, file)
-  const folder = await open(path.dirname(file), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+  await syncFolder(path.dirname(file))
 }
 
 /** Removes what killed processes left in a folder, and leaves what running ones still write. */

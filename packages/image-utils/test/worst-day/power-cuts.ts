@@ -1,10 +1,19 @@
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { openDisk, type ReadableFormat } from '@disk-image/disk'
 import { inspect } from '@disk-image/format-policy/inspector'
-import { type CutSubject, recordChanges } from '@disk-image/testing'
+import { type CutSubject, type DiskState, recordChanges } from '@disk-image/testing'
 import { createDirectoryImageService } from '../../src/directory/index.ts'
 import { createImageUtils, type WritableDiskFormat } from '../../src/index.ts'
 import { makeRawDisk, tool } from '../integration/support.ts'
@@ -114,6 +123,8 @@ async function onto(
   const whole = Buffer.from(recording.killed().read(volume)!)
   const problemOf = async (bytes: Buffer): Promise<string | undefined> => {
     if (bytes.equals(whole)) return undefined
+    if (format === 'ova')
+      return bytes.subarray(0, 12).toString() === 'machine.ovf\0' ? undefined : 'no OVA is there'
     // Each time it is encrypted otherwise.
     if (format === 'luks')
       return (await foundIn(bytes, bench, false)) === 'luks luks' && bytes.length === whole.length
@@ -163,9 +174,10 @@ async function onto(
 
 /** Has temporary files belong to a process that is gone. */
 function dieIn(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    const dead = name.replace(`-${process.pid}-`, '-4194304-')
-    if (dead !== name) renameSync(path.join(folder, name), path.join(folder, dead))
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const dead = entry.name.replace(`-${process.pid}-`, '-4194304-')
+    if (dead !== entry.name) renameSync(path.join(folder, entry.name), path.join(folder, dead))
+    if (entry.isDirectory()) dieIn(path.join(folder, entry.name))
   }
 }
 
@@ -244,6 +256,151 @@ const written = [
   ['luks', undefined],
 ] as const
 
+interface FolderOptions {
+  readonly prepare?: (folder: string) => Promise<unknown>
+  readonly run: (folder: string) => Promise<unknown>
+  /** What is wrong with the files of a state, which are in that folder. */
+  readonly judge: (folder: string, isDone: boolean) => Promise<string | undefined>
+  readonly again?: (folder: string) => Promise<string | undefined>
+}
+
+/** An operation in a folder, whose states are put into another one and looked at there. */
+function inFolder({ prepare, run, judge, again }: FolderOptions): MakeSubject {
+  return async (bench) => {
+    const work = mkdtempSync(path.join(bench.directory, 'folder-'))
+    const folder = path.join(work, 'recorded')
+    mkdirSync(folder)
+    await prepare?.(folder)
+    const recording = await recordChanges([folder], () => run(folder))
+    const lookAt = async (
+      state: DiskState,
+      look: (place: string) => Promise<string | undefined>,
+    ): Promise<string | undefined> => {
+      const place = mkdtempSync(path.join(work, 'state-'))
+      state.writeTo(folder, place)
+      dieIn(place)
+      const problem = await look(place)
+      rmSync(place, { recursive: true })
+      return problem
+    }
+    return {
+      recording,
+      judge: (state, isDone) => lookAt(state, (place) => judge(place, isDone)),
+      ...(again === undefined ? {} : { again: (state) => lookAt(state, again) }),
+      async [Symbol.asyncDispose]() {
+        rmSync(work, { recursive: true, force: true })
+      },
+    }
+  }
+}
+
+const stored = randomBytes(300_000)
+const image = { id: 'image', disk_format: 'raw', container_format: 'bare' }
+const data = {
+  size: stored.length,
+  open: async function* open() {
+    yield stored
+  },
+}
+
+/** Whether an image of a store is whole where it has data. @returns its status, or what is wrong */
+async function statusOf(folder: string): Promise<string> {
+  const store = createDirectoryImageService({ directory: path.join(folder, 'store') })
+  const found = await store.detail({})
+  const [record] = found
+  if (record === undefined)
+    return existsSync(path.join(folder, 'store', 'image.json')) ? 'a record that is none' : 'none'
+  if (record.status !== 'active') return String(record.status)
+  const parts: Buffer[] = []
+  await store.download(
+    {},
+    'image',
+    { write: async (chunk) => void parts.push(Buffer.from(chunk)) },
+    { verify: 'strict' },
+  )
+  return Buffer.concat(parts).equals(stored) ? 'active' : 'other data'
+}
+
+const inStore = (folder: string): ReturnType<typeof createDirectoryImageService> =>
+  createDirectoryImageService({ directory: path.join(folder, 'store') })
+
+async function storeAgain(folder: string): Promise<string | undefined> {
+  const store = inStore(folder)
+  await store.delete({}, 'image').catch(() => undefined)
+  await store.create({}, image, { data })
+  const status = await statusOf(folder)
+  return status === 'active' ? undefined : `another run leaves ${status}`
+}
+
+const ofStore: Readonly<Record<string, MakeSubject>> = {
+  'create in a store': inFolder({
+    run: (folder) => inStore(folder).create({}, image, { data }),
+    async judge(folder, isDone) {
+      const status = await statusOf(folder)
+      return (isDone ? ['active'] : ['none', 'queued', 'active']).includes(status) ? undefined : status
+    },
+    again: storeAgain,
+  }),
+  'delete in a store': inFolder({
+    prepare: (folder) => inStore(folder).create({}, image, { data }),
+    run: (folder) => inStore(folder).delete({}, 'image'),
+    async judge(folder, isDone) {
+      const status = await statusOf(folder)
+      return (isDone ? ['none'] : ['none', 'active']).includes(status) ? undefined : status
+    },
+    again: storeAgain,
+  }),
+  'update in a store': inFolder({
+    prepare: (folder) => inStore(folder).create({}, image, { data }),
+    run: (folder) => inStore(folder).update({}, 'image', { name: 'other' }),
+    judge: async (folder) => {
+      const status = await statusOf(folder)
+      return status === 'active' ? undefined : status
+    },
+  }),
+}
+
+/** A download that is kept for the next one. */
+const throughCache: MakeSubject = async (bench) => {
+  const utils = createImageUtils({}, { imageConversionDir: path.join(bench.directory, 'conversion') })
+  const image = path.join(bench.directory, 'image.raw')
+  writeFileSync(image, bench.content)
+  const value = createHash('sha256').update(bench.content).digest('hex')
+  const run = async (folder: string): Promise<Buffer> => {
+    const volume = path.join(bench.directory, 'cached')
+    await utils.imageToVolume({
+      source: image,
+      volume,
+      checksums: [{ algorithm: 'sha256', value }],
+      cache: { directory: path.join(folder, 'cache'), maxBytes: 64 * MiB },
+      durable: false,
+    })
+    return readFileSync(volume)
+  }
+  return inFolder({
+    run,
+    judge: async (folder) =>
+      (await run(folder)).equals(bench.content) ? undefined : 'the next run is wrong',
+  })(bench)
+}
+
+/** Several disks into one archive. */
+function ova(kind: 'new' | 'existing'): MakeSubject {
+  return async (bench) => {
+    const utils = createImageUtils({}, { imageConversionDir: path.join(bench.directory, 'conversion') })
+    return onto(bench, {
+      kind,
+      format: 'ova',
+      run: (destination) =>
+        utils.volumesToArchive({
+          disks: [{ volume: bench.raw, volumeFormat: 'raw' }],
+          machine: { name: 'machine' },
+          destination,
+        }),
+    })
+  }
+}
+
 /** Every subject by its name. */
 export const subjects: Readonly<Record<string, MakeSubject>> = Object.fromEntries([
   ...['raw', 'qcow2', 'vmdk'].flatMap((stored) =>
@@ -258,4 +415,8 @@ export const subjects: Readonly<Record<string, MakeSubject>> = Object.fromEntrie
         ] as const,
     ),
   ),
+  ...Object.entries(ofStore),
+  ['download through a cache', throughCache],
+  ['pack an OVA onto new', ova('new')],
+  ['pack an OVA onto existing', ova('existing')],
 ])

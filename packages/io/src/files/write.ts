@@ -1,4 +1,5 @@
-import type { FileHandle } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MiB, type OverlappedSink, type Target } from '@disk-image/core'
 
@@ -18,6 +19,16 @@ export async function writeFully(
     // Trying again would never end.
     if (bytesWritten === 0) throw Object.assign(new Error('Nothing could be written'), { code: 'ENOSPC' })
     done += bytesWritten
+  }
+}
+
+/** Has the names in a folder on the disk: those that were made, and those that were removed. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 

@@ -1,6 +1,15 @@
 import { type CallOptions, InvalidError, MiB } from '@disk-image/core'
-import { maximumDiskBytes, readVhdLayout, roundUp, VhdError } from '@disk-image/disk/vhd'
-import { openTarget } from '../files/vhd-file.ts'
+import {
+  footerBytes,
+  maximumDiskBytes,
+  readBytes,
+  readVhdLayout,
+  roundUp,
+  VhdError,
+  type VhdLayout,
+  withSize,
+} from '@disk-image/disk/vhd'
+import { type FileTarget, openTarget } from '../files/vhd-file.ts'
 import { growDisk } from '../merge/grow.ts'
 
 /** Options of {@link resizeVhd}. */
@@ -13,7 +22,8 @@ export interface ResizeOptions extends CallOptions {
  * Makes a disk larger, of any type and creator. What is new reads as zero. Its own size again is fine and
  * changes nothing.
  *
- * The disk is whole at every instant, so no journal is needed; a run that was cut off may simply be repeated.
+ * The disk is whole at every instant, so no journal is needed. Cut off between its two footers it
+ * is refused until the same run is repeated, or a repair has completed it.
  *
  * @param sizeMiB the new size, rounded up to a multiple of 2
  * @throws {InvalidError} where the size is no whole number of MiB up to 2040 GiB
@@ -32,11 +42,11 @@ export async function resizeVhd(
   signal?.throwIfAborted()
   const target = await openTarget(vhdPath)
   try {
-    const layout = await readVhdLayout(target)
+    const sizeBytes = exact ? sizeMiB * MiB : roundUp(sizeMiB * MiB, 2 * MiB)
+    const layout = await readLayout(target, sizeBytes)
     const { sizeBytes: currentSizeBytes } = layout
     // What a size that is rounded down shows is asked for again: nothing is to change then.
     if (Math.floor(currentSizeBytes / MiB) === sizeMiB) return
-    const sizeBytes = exact ? sizeMiB * MiB : roundUp(sizeMiB * MiB, 2 * MiB)
     if (sizeBytes < currentSizeBytes) {
       throw new VhdError({
         path: vhdPath,
@@ -50,5 +60,18 @@ export async function resizeVhd(
     onProgress?.({ stage: 'write', completed: sizeBytes, total: sizeBytes, unit: 'bytes' })
   } finally {
     await target.close()
+  }
+}
+
+/** Of two footers that differ the last one is right where the first is what a run to the same size writes first. */
+async function readLayout(target: FileTarget, sizeBytes: number): Promise<VhdLayout> {
+  try {
+    return await readVhdLayout(target)
+  } catch (error) {
+    if (!(error instanceof VhdError) || error.rule !== 'footers-differ') throw error
+    const layout = await readVhdLayout(target, true)
+    const first = await readBytes(target, 0, footerBytes)
+    if (Buffer.compare(first, withSize(layout.found.bytes, sizeBytes)) !== 0) throw error
+    return layout
   }
 }

@@ -2,11 +2,15 @@ import { realpath } from 'node:fs/promises'
 import { basename, dirname, relative } from 'node:path'
 import {
   type DynamicLayout,
+  diskOf,
   encodeLocatorPath,
   epochSeconds,
   footerBytes,
+  headerBytes,
   type LocatorEntry,
   parseUuid,
+  readBytes,
+  readVhdLayout,
   roundUp,
   sealHeader,
   sectorBytes,
@@ -17,7 +21,7 @@ import {
   zeroUuid,
 } from '@disk-image/disk/vhd'
 import { openDisk, type OpenDisk } from '../chain/open-chain.ts'
-import { type FileTarget, openTarget } from '../files/vhd-file.ts'
+import { type FileTarget, type OpenSource, openSource, openTarget } from '../files/vhd-file.ts'
 import { extendFile } from '../merge/grow.ts'
 
 /** Options of {@link setVhdParent} and {@link fixVhdChain}. */
@@ -31,7 +35,8 @@ const platforms = ['MacX', 'W2ku', 'W2ru'] as const
 
 /**
  * Writes into a differencing disk who its parent is: uuid, time stamp, name, and the relative path in all
- * locators. Locators that are missing or too small are added.
+ * locators. Locators that are missing or too small are added. A disk that is refused because a power cut left half of
+ * its header is completed by the same run.
  *
  * @throws {VhdError} rules `not-differencing`, `zero-uuid`, `chain-loop`, or what is wrong with either file
  * @see cinder.image.image_utils.set_vhd_parent
@@ -44,14 +49,43 @@ export async function setVhdParent(
   signal?.throwIfAborted()
   const parent = await openDisk(parentFormat === 'raw' ? { source: parentPath, format: 'raw' } : parentPath)
   try {
-    const child = await openDisk(vhdPath)
+    const { child, torn } = await openChild(vhdPath)
     try {
-      await writeParent(child, parent, vhdPath, parentPath)
+      await writeParent(child, parent, vhdPath, parentPath, torn)
     } finally {
       await child.close()
     }
   } finally {
     await parent.close()
+  }
+}
+
+/** A disk, and its header where that has a wrong checksum: of its two sectors a power cut may have kept one. */
+async function openChild(
+  vhdPath: string,
+): Promise<{ readonly child: OpenDisk; readonly torn?: Uint8Array | undefined }> {
+  try {
+    return { child: await openDisk(vhdPath) }
+  } catch (error) {
+    if (!(error instanceof VhdError) || error.rule !== 'header-checksum') throw error
+    const source = await openSource(vhdPath)
+    try {
+      const start = Number(viewOf(await readBytes(source, 0, footerBytes)).getBigUint64(16))
+      const torn = await readBytes(source, start, headerBytes)
+      const whole = sealHeader(Uint8Array.from(torn))
+      const read: OpenSource['read'] = async (target, offset) => {
+        await source.read(target, offset)
+        const from = Math.max(offset, start)
+        const end = Math.min(offset + target.length, start + headerBytes)
+        if (from < end) target.set(whole.subarray(from - start, end - start), from - offset)
+      }
+      const mended = { ...source, read }
+      const disk = diskOf(mended, await readVhdLayout(mended))
+      return { child: { ...disk, source: mended, close: () => source.close() }, torn }
+    } catch {
+      await source.close()
+      throw error
+    }
   }
 }
 
@@ -76,6 +110,7 @@ async function writeParent(
   parent: OpenDisk,
   vhdPath: string,
   parentPath: string,
+  torn: Uint8Array | undefined,
 ): Promise<void> {
   const dynamic = child.layout?.dynamic
   if (dynamic === undefined || child.type !== 'differencing') {
@@ -95,6 +130,7 @@ async function writeParent(
   try {
     await writeParentFields(target, {
       dynamic,
+      torn,
       footer: child.layout?.found.bytes as Uint8Array,
       uuid,
       timestamp: Math.min(Math.max(seconds, 0), 0xff_ff_ff_ff),
@@ -108,6 +144,8 @@ async function writeParent(
 
 interface ParentFields {
   readonly dynamic: DynamicLayout
+  /** The header as it is, where only half of this very change is there. */
+  readonly torn: Uint8Array | undefined
   readonly footer: Uint8Array
   readonly uuid: string
   readonly timestamp: number
@@ -143,11 +181,26 @@ async function writeParentFields(target: FileTarget, parent: ParentFields): Prom
       writeLocatorEntry(header, { index, platform, spaceBytes, lengthBytes: text.length, offset })
     }
   }
+  if (parent.torn !== undefined && !isFirstHalf(parent.torn, header)) {
+    const reason = 'its header has a wrong checksum, and is no half of the one that is to be written'
+    throw new VhdError({ path: target.path, rule: 'header-checksum', reason, offset: dynamic.headerOffset })
+  }
+  const sealed = sealHeader(header)
   await extendFile(target, parent.footer, end + footerBytes)
   for (const { text, offset } of texts) await target.write(text, offset)
   await target.sync()
-  await target.write(sealHeader(header), dynamic.headerOffset)
-  await target.sync()
+  // The sector with the checksum comes first: by that another run tells half of a header from one that is damaged.
+  for (const start of [0, sectorBytes]) {
+    await target.write(sealed.subarray(start, start + sectorBytes), dynamic.headerOffset + start)
+    await target.sync()
+  }
+}
+
+/** Whether a header begins as another does, which may have been written at another time. */
+function isFirstHalf(torn: Uint8Array, header: Uint8Array): boolean {
+  const whole = Uint8Array.from(header)
+  whole.set(torn.subarray(56, 60), 56)
+  return Buffer.compare(torn.subarray(0, sectorBytes), sealHeader(whole).subarray(0, sectorBytes)) === 0
 }
 
 function padded(text: Uint8Array, length: number): Uint8Array {

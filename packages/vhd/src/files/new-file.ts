@@ -1,6 +1,6 @@
-import { constants } from 'node:fs'
 import { link, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { syncFolder } from '@disk-image/io'
 
 /** Whoever writes has written something since. */
 const staleMs = 3_600_000
@@ -118,12 +118,10 @@ async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Makes the names in a file's folder last. */
+/** Makes the names in a file's folder last, where it can be opened. */
 export async function syncFolderOf(path: string): Promise<void> {
-  const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined)
-  try {
-    await folder?.sync()
-  } finally {
-    await folder?.close()
-  }
+  await syncFolder(dirname(path)).catch((error: unknown) => {
+    const { syscall } = error as NodeJS.ErrnoException
+    if (syscall !== 'open') throw error
+  })
 }
