@@ -390,7 +390,7 @@ export declare function refuseEncoded(url: URL, { status, headers }: ResponseHea
 
 export declare function resolveTimeouts(options: Partial<Timeouts>): Timeouts;
 
-export declare function retryAfterMs(value: string | undefined, wallMs: number): number | undefined;
+export declare function retryAfterMs(headers: ReadonlyMap<string, string>): number | undefined;
 
 export declare function retryText(error: unknown, waitMs: number, attempt: number, retries: number): string;
 

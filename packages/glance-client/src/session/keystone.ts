@@ -99,7 +99,7 @@ async function send(
     try {
       const response = await http.send({ ...request, signal, limitMs: endMs - performance.now() })
       if (!isPassing(response.status)) return response
-      waitMs = Math.min(retryAfterMs(response.headers.get('retry-after'), Date.now()) ?? waitMs, 30_000)
+      waitMs = Math.min(retryAfterMs(response.headers) ?? waitMs, 30_000)
       if (isLast()) return response
     } catch (error) {
       if (!(error instanceof ConnectionBrokenError)) throw error

@@ -98,7 +98,7 @@ export function describeStatus(
     detail: location === undefined ? errorText(text, secrets) : redirectText(url, location, secrets),
     requestId: headerText(headers.get(requestIdHeader), secrets),
     proxy: given ?? proxyOf(status, headers, secrets),
-    retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()),
+    retryAfterMs: retryAfterMs(headers),
   }
 }
 

@@ -145,15 +145,17 @@ function wrong(url: URL, reason: string): ConnectionBrokenError {
 }
 
 /**
- * How long a service asked to wait, from `Retry-After` in seconds or as a date.
+ * How long a service asked to wait, from `Retry-After` in seconds or as a date by the service's own clock, which `Date`
+ * says; ours may be wrong.
  *
  * @returns milliseconds, undefined where there is nothing usable
  */
-export function retryAfterMs(value: string | undefined, wallMs: number): number | undefined {
+export function retryAfterMs(headers: ReadonlyMap<string, string>): number | undefined {
+  const value = headers.get('retry-after')
   if (value === undefined || value.length > 64) return undefined
   if (/^\d{1,9}$/.test(value)) return Number(value) * 1000
-  const date = Date.parse(value)
-  return Number.isNaN(date) ? undefined : Math.max(0, date - wallMs)
+  const [until, now] = [Date.parse(value), Date.parse(headers.get('date') ?? '')]
+  return Number.isNaN(until) ? undefined : Math.max(0, until - (Number.isNaN(now) ? Date.now() : now))
 }
 
 /** Answers after which the same request may succeed. */
