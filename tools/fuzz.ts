@@ -23,6 +23,7 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   fleet: 'packages/fleet/test/fuzz-simulation.ts',
   queue: 'packages/image-utils/test/fuzz-simulation.ts',
   stops: 'packages/fleet/test/fuzz-stops.ts',
+  web: 'packages/sources/test/fuzz-simulation.ts',
   qcow2: ['disk:integration', 'qcow2/differential'],
   mutations: ['format-policy:unit', 'unit/mutations'],
   corpus: ['format-policy:integration', 'integration/corpus'],

@@ -7,10 +7,12 @@ import {
   demand,
   Network,
   Process,
+  flipBit,
   serveHttp,
   SimulatedDiskError,
   SimulatedFile,
   Simulation,
+  wrongAnswer,
 } from '@disk-image/testing/simulation'
 import type { SimulatedAnswer, SimulatedRequest, ScenarioResult } from '@disk-image/testing/simulation'
 import { createGlanceClient } from '../../src/client/create-glance-client.ts'
@@ -66,7 +68,7 @@ class Cloud {
       const late = random.chance(this.#faults) ? random.spread(1, 60_000) : random.spread(0.1, 50)
       this.#simulation.at(late, `serve ${where}`, () => {
         const right = where === identity ? this.#signIn() : this.#serve(request)
-        answer(random.chance(this.#faults) ? this.#wrong(right) : right)
+        answer(random.chance(this.#faults) ? wrongAnswer(this.#simulation, right, this.#lies) : right)
       })
     })
   }
@@ -140,7 +142,7 @@ class Cloud {
     if (image.status !== 'queued') return { status: 409 }
     image.status = 'saving'
     const { random } = this.#simulation
-    const data = random.chance(this.#lies) ? this.#flip(body) : Buffer.from(body)
+    const data = random.chance(this.#lies) ? flipBit(random, body) : Buffer.from(body)
     this.#simulation.at(random.spread(1, 5000), 'saved', () => this.put(image, data))
     return { status: 204 }
   }
@@ -157,53 +159,6 @@ class Cloud {
       headers: { 'Content-Range': `bytes ${from}-${to}/${data.length}` },
       body: data.subarray(from, to + 1),
     }
-  }
-
-  /** What comes in an answer's place. */
-  #wrong(right: SimulatedAnswer): SimulatedAnswer | undefined {
-    const { random } = this.#simulation
-    const body = Buffer.from(right.body ?? '')
-    if (random.chance(this.#lies)) {
-      return random.pick<() => SimulatedAnswer>([
-        () => ({ ...right, body: this.#flip(body) }),
-        () => ({ ...right, body: body.subarray(0, random.below(body.length + 1)) }),
-        () => ({ ...right, body: Buffer.concat([body, random.bytes(1 + random.below(50))]) }),
-        () => ({ ...right, status: random.pick([200, 204, 206, 400, 404, 416, 304]) }),
-        () => ({
-          ...right,
-          headers: { ...right.headers, 'Content-Range': `bytes ${random.below(9)}-${random.below(900)}/*` },
-        }),
-      ])()
-    }
-    const seconds = Math.floor(random.spread(1, 100))
-    const retryAfter = random.pick<Readonly<Record<string, string>>>([
-      {},
-      { 'Retry-After': String(seconds) },
-      {
-        'Retry-After': new Date(Date.UTC(2030, 0, 1) + this.#simulation.nowMs + seconds * 1000).toUTCString(),
-      },
-    ])
-    return random.pick<() => SimulatedAnswer | undefined>([
-      () => ({
-        status: random.pick([401, 409, 429, 500, 502, 503, 503, 504]),
-        headers: retryAfter,
-        body: 'wait',
-      }),
-      () => ({ ...right, cutAt: random.below(200 + body.length) }),
-      () => ({ ...right, twice: true }),
-      () => ({ ...right, chunked: true }),
-      () => ({ ...right, close: true }),
-      () => ({ status: 302, headers: { Location: random.pick(['/elsewhere', 'http://10.9.9.9/', '']) } }),
-      () => (right.status === 206 ? { status: 200, body: 'no ranges here' } : right),
-      () => undefined,
-    ])()
-  }
-
-  #flip(bytes: Buffer): Buffer {
-    const copy = Buffer.from(bytes)
-    const at = this.#simulation.random.below(Math.max(1, copy.length))
-    if (copy.length > 0) copy[at] = (copy[at] ?? 0) ^ 1
-    return copy
   }
 }
 

@@ -9,6 +9,6 @@ test('a seed repeats exactly', async () => {
 })
 
 test('every download and upload has the right bytes or an error, and ends, in each of many worlds', async () => {
-  const { downloaded = 0, uploaded = 0, IMAGE_DOWNLOAD_FAILED: failed = 0 } = await runSeeds(glance, 1, 40)
-  expect(Math.min(downloaded, uploaded, failed)).toBeGreaterThan(5)
+  const { downloaded = 0, uploaded = 0, IMAGE_DOWNLOAD_FAILED: failed = 0 } = await runSeeds(glance, 1, 30)
+  expect(Math.min(downloaded, uploaded, failed)).toBeGreaterThan(3)
 })

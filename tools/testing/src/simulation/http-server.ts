@@ -1,4 +1,5 @@
 import type { Network, ServerSide } from './network.ts'
+import type { Random } from './random.ts'
 import type { Simulation } from './simulation.ts'
 
 /** A request as a server has it. */
@@ -148,4 +149,56 @@ function send(side: ServerSide, answer: SimulatedAnswer, isHead: boolean): boole
   if (answer.twice === true) side.write(whole)
   if (closes) side.end()
   return closes
+}
+
+/** What comes in an answer's place. @param lies the chance that it claims what is wrong */
+export function wrongAnswer(
+  simulation: Simulation,
+  right: SimulatedAnswer,
+  lies: number,
+): SimulatedAnswer | undefined {
+  const { random } = simulation
+  const body = Buffer.from(right.body ?? '')
+  if (random.chance(lies)) {
+    return random.pick<() => SimulatedAnswer>([
+      () => ({ ...right, body: flipBit(random, body) }),
+      () => ({ ...right, body: body.subarray(0, random.below(body.length + 1)) }),
+      () => ({ ...right, body: Buffer.concat([body, random.bytes(1 + random.below(50))]) }),
+      () => ({ ...right, status: random.pick([200, 204, 206, 400, 404, 416, 304]) }),
+      () => ({
+        ...right,
+        headers: { ...right.headers, 'Content-Range': `bytes ${random.below(9)}-${random.below(900)}/*` },
+      }),
+    ])()
+  }
+  const seconds = Math.floor(random.spread(1, 100))
+  const retryAfter = random.pick<Readonly<Record<string, string>>>([
+    {},
+    { 'Retry-After': String(seconds) },
+    {
+      'Retry-After': new Date(Date.UTC(2030, 0, 1) + simulation.nowMs + seconds * 1000).toUTCString(),
+    },
+  ])
+  return random.pick<() => SimulatedAnswer | undefined>([
+    () => ({
+      status: random.pick([401, 409, 429, 500, 502, 503, 503, 504]),
+      headers: retryAfter,
+      body: 'wait',
+    }),
+    () => ({ ...right, cutAt: random.below(200 + body.length) }),
+    () => ({ ...right, twice: true }),
+    () => ({ ...right, chunked: true }),
+    () => ({ ...right, close: true }),
+    () => ({ status: 302, headers: { Location: random.pick(['/elsewhere', 'http://10.9.9.9/', '']) } }),
+    () => (right.status === 206 ? { status: 200, body: 'no ranges here' } : right),
+    () => undefined,
+  ])()
+}
+
+/** A copy with one wrong bit. */
+export function flipBit(random: Random, bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes)
+  const at = random.below(Math.max(1, copy.length))
+  if (copy.length > 0) copy[at] = (copy[at] ?? 0) ^ 1
+  return copy
 }

@@ -1,5 +1,5 @@
 export { SimulatedDiskError, SimulatedFile } from './disk.ts'
-export { serveHttp } from './http-server.ts'
+export { flipBit, serveHttp, wrongAnswer } from './http-server.ts'
 export type { SimulatedAnswer, SimulatedRequest } from './http-server.ts'
 export { Network } from './network.ts'
 export { Random } from './random.ts'
