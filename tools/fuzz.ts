@@ -22,6 +22,7 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   glance: 'packages/glance-client/test/fuzz-simulation.ts',
   fleet: 'packages/fleet/test/fuzz-simulation.ts',
   queue: 'packages/image-utils/test/fuzz-simulation.ts',
+  kills: 'packages/host/test/fuzz-kills.ts',
   stops: 'packages/fleet/test/fuzz-stops.ts',
   web: 'packages/sources/test/fuzz-simulation.ts',
   qcow2: ['disk:integration', 'qcow2/differential'],

@@ -101,17 +101,18 @@ class Runner implements ProcessRunner {
   ): Promise<Launch & Pick<RunOptions, 'limits'>> {
     this.#launchers ??= findLaunchers(this.#searchPath, this.#works, this.#logger)
     const { env, setpriv, prlimit } = await this.#launchers
-    // A command that is given input needs its standard input for that.
-    const shell = options.input === undefined ? await findExecutable('sh', this.#searchPath) : undefined
+    const shell = await findExecutable('sh', this.#searchPath)
     const limits = options.limits && withinLimits(options.limits, await ownHardLimits())
     const needsRoot = words.rootHelper.length > 0
     const wrapped = entered !== undefined || needsRoot
-    const watched = wrapped && shell !== undefined
+    const pipe = options.input === undefined ? 'stdin' : 'descriptor'
+    // A command that is given input needs its standard input for that, and sudo closes all others.
+    const watched = wrapped && shell !== undefined && !(needsRoot && pipe === 'descriptor') ? pipe : undefined
     const argv = wrapCommand({
       ...words,
       environment,
       env,
-      watchdog: watched ? watchdogCommand(shell) : [],
+      watchdog: watched && shell ? watchdogCommand(shell, watched) : [],
       setpriv: entered === undefined ? setpriv : undefined,
       prlimit,
       limits,
@@ -137,7 +138,14 @@ class Runner implements ProcessRunner {
 
   readonly #works = async (argv: readonly [string, ...string[]]): Promise<boolean> => {
     const environment = this.#environment
-    const plain = { argv, shown: argv, environment, wrapped: false, watched: false, helperKill: undefined }
+    const plain = {
+      argv,
+      shown: argv,
+      environment,
+      wrapped: false,
+      watched: undefined,
+      helperKill: undefined,
+    }
     return launch(plain, { timeoutMs: 10_000 }).then(
       () => true,
       () => false,

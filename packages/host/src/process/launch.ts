@@ -8,6 +8,7 @@ import { endAdvice, endSignal, nameEnd } from './end-reason.ts'
 import { BoundedOutput, LineSplitter } from './output.ts'
 import { endGroup, killGroup } from './process-group.ts'
 import type { HelperKill } from './process-group.ts'
+import type { WatchdogPipe } from './wrap-command.ts'
 
 /** A command with everything that goes before it. */
 export interface Launch {
@@ -17,8 +18,8 @@ export interface Launch {
   readonly shown: readonly string[]
   readonly environment: Readonly<Record<string, string>>
   readonly wrapped: boolean
-  /** Its standard input stays open for as long as it may run: see `watchdogCommand`. */
-  readonly watched: boolean
+  /** What stays open for as long as it may run: see `watchdogCommand`. */
+  readonly watched: WatchdogPipe | undefined
   readonly helperKill: HelperKill | undefined
 }
 
@@ -70,9 +71,13 @@ function start(
     extendEnv: false,
     killDescendants: true,
     reject: false,
-    ...(input === undefined
-      ? { stdin: watched ? ('pipe' as const) : ('ignore' as const) }
-      : { input: inputOf(input) }),
+    stdio: [
+      input === undefined && watched === undefined ? 'ignore' : 'pipe',
+      'pipe',
+      'pipe',
+      ...(watched === 'descriptor' ? ['pipe' as const] : []),
+    ],
+    ...(input === undefined ? {} : { input: inputOf(input) }),
   })
 }
 

@@ -29,9 +29,11 @@ async function send(processGroup: number, signal: 'TERM' | 'KILL', helper: Helpe
  */
 export async function endGroup(processGroup: number, helper?: HelperKill): Promise<void> {
   await send(processGroup, 'TERM', helper)
-  if (await goneWithin(processGroup, graceMs)) return
+  // Without its first process nobody is left in it to end well.
+  await until(async () => (await isGone(processGroup)) || !(await isRunning(processGroup)), graceMs)
+  if (await isGone(processGroup)) return
   await send(processGroup, 'KILL', helper)
-  await goneWithin(processGroup, goneWithinMs)
+  await until(() => isGone(processGroup), goneWithinMs)
 }
 
 /** Forces a group to end at once, without waiting. */
@@ -39,13 +41,19 @@ export async function killGroup(processGroup: number, helper?: HelperKill): Prom
   await send(processGroup, 'KILL', helper)
 }
 
-async function goneWithin(processGroup: number, milliseconds: number): Promise<boolean> {
+async function until(holds: () => Promise<boolean>, milliseconds: number): Promise<void> {
   const end = performance.now() + milliseconds
-  for (;;) {
-    if (signalGroup(processGroup, 0) === 'gone' || !(await hasRunningMember(processGroup))) return true
-    if (performance.now() >= end) return false
-    await sleep(10)
-  }
+  while (!(await holds()) && performance.now() < end) await sleep(10)
+}
+
+async function isGone(processGroup: number): Promise<boolean> {
+  return signalGroup(processGroup, 0) === 'gone' || !(await hasRunningMember(processGroup))
+}
+
+/** Without /proc nothing is known of it, and it counts as one that runs. */
+async function isRunning(pid: number): Promise<boolean> {
+  const found = await readStat(pid)
+  return found === undefined ? (await readStat('self')) === undefined : found.runs
 }
 
 /**
@@ -57,9 +65,15 @@ async function hasRunningMember(processGroup: number): Promise<boolean> {
   if (names === undefined) return true
   for (const name of names) {
     if (!/^\d+$/.test(name)) continue
-    const text = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '')
-    const [state, , group] = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    if (Number(group) === processGroup && state !== 'Z' && state !== 'X') return true
+    const found = await readStat(name)
+    if (found?.group === processGroup && found.runs) return true
   }
   return false
+}
+
+async function readStat(pid: number | string): Promise<{ group: number; runs: boolean } | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+  if (text === '') return undefined
+  const [state, , group] = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return { group: Number(group), runs: state !== 'Z' && state !== 'X' }
 }

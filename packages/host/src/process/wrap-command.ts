@@ -9,7 +9,7 @@ export interface CommandParts {
   readonly environment: Readonly<Record<string, string>>
   /** `env`'s absolute path: a root helper clears the environment. */
   readonly env: string
-  /** What ends the command with its standard input; see `watchdogCommand`. */
+  /** What ends the command with its caller; see `watchdogCommand`. */
   readonly watchdog: readonly string[]
   readonly prefix: readonly string[]
   /** `setpriv`'s absolute path, where it is there and nothing else ties the child to its parent. */
@@ -55,29 +55,42 @@ function limitArguments(prlimit: string | undefined, limits: ProcessLimits | und
 }
 
 /**
- * A command that ends when its standard input does, with its whole process group, which must be its own. What runs
- * below a root helper isn't ours to tie to this process, and may not be signalled by it; what runs in a sandbox is
- * tied to its parent only some milliseconds after its start, and outlives one that is killed before. But the pipe to
- * both closes with this process, however that ends.
+ * A command that ends, with its whole process group, which must be its own, when a pipe to this process does: its
+ * standard input, or descriptor 3. What runs below a root helper isn't ours to tie to this process, and may not be
+ * signalled by it; what runs in a sandbox is tied to its parent only some milliseconds after its start, and waits for ever
+ * for one that is killed before. But the pipe closes with this process, however that ends.
  *
- * @see https://github.com/containers/bubblewrap/issues/633
+ * A group that is asked to end (SIGTERM) loses the outer process of a sandbox, but not the inner one, which is the first
+ * of its namespace and can only be killed. So who watches ignores that, and stays where the command was ended by a signal.
+ *
+ * @see https://github.com/containers/bubblewrap/issues/633, pid_namespaces(7)
  *
  * The script is constant and takes the command as its parameters: nothing of it is ever read as shell.
  */
-const script = `exec 3<&0 </dev/null
-"$@" 3<&- &
+const watch = `trap '' TERM INT HUP
+(trap - TERM INT HUP; exec "$@") 3<&- <&4 4<&- &
 child=$!
-{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
+{ read -r _ <&3; kill -KILL 0; } </dev/null >/dev/null 2>&1 4<&- &
 watcher=$!
-exec 3<&-
+exec 3<&- 4<&- </dev/null
 wait "$child"
 status=$?
-kill "$watcher" 2>/dev/null
+test "$status" -gt 128 || kill -KILL "$watcher" 2>/dev/null
 exit "$status"`
 
-/** What goes before a command so that it ends with its standard input. */
-export function watchdogCommand(shell: string): readonly string[] {
-  return [shell, '-c', script, 'watchdog']
+const scripts = {
+  /** The command has nothing to read. */
+  stdin: `exec 3<&0 4</dev/null\n${watch}`,
+  /** It has its standard input for itself. */
+  descriptor: `exec 4<&0\n${watch}`,
+}
+
+/** Through what pipe a watchdog learns that its caller has ended. */
+export type WatchdogPipe = keyof typeof scripts
+
+/** What goes before a command so that it ends with that pipe. */
+export function watchdogCommand(shell: string, pipe: WatchdogPipe): readonly string[] {
+  return [shell, '-c', scripts[pipe], 'watchdog']
 }
 
 /** The small programs of util-linux and coreutils that go before a command. */

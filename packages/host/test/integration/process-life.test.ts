@@ -6,6 +6,7 @@ import type { ProcessExecutionError } from '@disk-image/core'
 import { createProcessRunner } from '@disk-image/host'
 import { requireTool } from '@disk-image/testing'
 import { execa } from 'execa'
+import { killWhileStarting } from '../helpers/kill-while-starting.ts'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 for (const tool of ['bwrap', 'qemu-img', 'sudo']) requireTool(tool)
@@ -149,6 +150,15 @@ test.each([
     expect(await until(async () => !(await isThere(duration)), 3000), `after ${round * 10} ms`).toBe(true)
   }
 })
+
+test.each(['cancel', 'SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
+  'none of many in a sandbox outlives its first 20 ms, ended by %s',
+  async (how) => {
+    for (let round = 0; round < 2; round += 1) {
+      expect(await killWhileStarting({ how, commands: 20, random: Math.random })).toEqual([])
+    }
+  },
+)
 
 describe('limits', () => {
   const runner = createProcessRunner()
