@@ -104,6 +104,10 @@ test.each<[string, () => Buffer]>([
     'a sparse file in POSIX format',
     () => edited(tar('--format=oldgnu', '-S', 'disk.raw'), 0, { 257: 'ustar\x0000' }),
   ],
+  [
+    'a sparse file of another size than its map ends at',
+    () => edited(tar('--format=oldgnu', '-S', 'disk.raw'), 0, { 483: '00030000000' }),
+  ],
   ['a map that goes on perhaps', () => edited(tar('--format=oldgnu', '-S', 'disk.raw'), 0, { 482: '0' })],
   ['a map whose number never ends', () => tar('--format=pax', '-S', 'disk.raw').fill('1', 1536, 3072)],
   [

@@ -293,6 +293,8 @@ export class TarReader implements Envelope {
       stored += length
     }
     if (stored !== this.#left) throw this.#badMap()
+    // The map ends with an extent of no bytes where the file ends with a hole: GNU's tar takes its size from there.
+    if (end !== this.#sizeBytes) throw this.#badMap()
     this.#extents = this.#extents.filter(({ length }) => length > 0)
     this.#step = 'content'
   }
