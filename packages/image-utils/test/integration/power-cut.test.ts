@@ -7,7 +7,7 @@ import { type Bench, makeBench, subjects } from '../worst-day/power-cuts.ts'
 
 for (const name of ['blkid', 'losetup', 'mke2fs', 'qemu-img']) requireTool(name)
 
-const { seed, runs: states } = campaign(40, 2000)
+const { seed, runs: states } = campaign(40, 300)
 /** The suite takes what differs in how it writes; `pnpm fuzz power-cut` every format. */
 const sample = /^fetch (raw|vmdk)|in a store|to (qcow2|vhd \w+) onto existing|OVA onto new/
 const wanted = Object.entries(subjects).filter(([name]) => states > 40 || sample.test(name))

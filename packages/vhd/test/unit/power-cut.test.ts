@@ -18,7 +18,7 @@ import { crashChains } from '../helpers/crash-chains.ts'
 import { chainView, writeChain } from '../helpers/model.ts'
 import { temporaryDirectory } from '../helpers/temporary.ts'
 
-const { seed, runs: states } = campaign(10, 400)
+const { seed, runs: states } = campaign(10, 120)
 const MiB = 1024 ** 2
 
 /** What reads a file refuses until another run has completed it. */
