@@ -1,4 +1,4 @@
-import { ImageError, type Refusal } from '@disk-image/core'
+import { ImageError, ImageTooBigError, type Refusal } from '@disk-image/core'
 
 /** Init of {@link XenserverArchiveError}. */
 export interface XenserverArchiveErrorInit extends Refusal {
@@ -32,4 +32,12 @@ export class XenserverArchiveError extends ImageError {
     this.accepted = init.accepted
     this.reference = init.reference
   }
+}
+
+const noSpace = ['ENOSPC', 'EDQUOT', 'EFBIG']
+
+/** A full disk as the error that says so; anything else stays what it is. */
+export function nameSpace(error: unknown, path = 'the file'): unknown {
+  if (!noSpace.includes((error as NodeJS.ErrnoException).code ?? '')) return error
+  return new ImageTooBigError({ imageId: path, reason: `there is no space left for ${path}`, cause: error })
 }

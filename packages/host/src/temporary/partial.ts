@@ -5,6 +5,7 @@ import path from 'node:path'
 import { InvalidError } from '@disk-image/core'
 import type { ProcessRunner } from '@disk-image/core'
 import { closeAll } from '@disk-image/io'
+import { isFaultOfSystem } from '../errors.ts'
 import { newTemporaryName } from './create-temporary-files.ts'
 import { removeLeftovers } from './leftovers.ts'
 import { type KeptPart, type PartOf, recordNameOf, recordOf, takePart } from './part-record.ts'
@@ -61,7 +62,11 @@ export async function preparePartial(
   const folder = path.dirname(file)
   const name = path.basename(file)
   const prefix = prefixOf(name)
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY).catch(() => undefined)
+  // Without it the new name could not be made durable.
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY).catch((error: unknown) => {
+    if (isFaultOfSystem(error)) throw error
+    return undefined
+  })
   const base = (await usable(handle)) ?? folder
   let kept: KeptPart | undefined
   try {

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { formatBytes, ImageError, ImageTooBigError, InvalidError } from '@disk-image/core'
 import type { ProcessRunner, WriteRight } from '@disk-image/core'
 import { createProcessRunner } from '../process/create-process-runner.ts'
-import { VolumeAccessError } from '../errors.ts'
+import { isFaultOfSystem, VolumeAccessError } from '../errors.ts'
 import { blockDeviceSize } from '../files/block-device.ts'
 import { fileKind, isHeldPath } from '../files/hold-file.ts'
 import { spaceError } from '../files/space.ts'
@@ -189,9 +189,6 @@ async function openOwn(
   }
 }
 
-/** Another try may succeed: the name is not to blame. */
-const ofTheSystem = new Set(['EAGAIN', 'EINTR', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE', 'ETIMEDOUT'])
-
 function isForbidden(error: unknown): boolean {
   const { cause } = error as { readonly cause?: NodeJS.ErrnoException }
   return cause?.code === 'EACCES' || cause?.code === 'EPERM'
@@ -212,6 +209,6 @@ function accessError(file: string, error: unknown): unknown {
   if (code === 'ENOENT') {
     return new InvalidError({ reason: `${file} can't be made: its folder does not exist`, cause: error })
   }
-  if (ofTheSystem.has(code ?? '')) return error
+  if (isFaultOfSystem(error)) return error
   return new InvalidError({ reason: `${file} can't be opened: ${message}`, cause: error })
 }

@@ -44,6 +44,7 @@ export async function withSpace<Result>(need: SpaceNeed, operation: () => Promis
 
 /** The system's error behind a refusal, or the one that would have come. */
 function systemErrorOf(error: unknown): unknown {
+  if (error instanceof ImageTooBigError) return error.cause
   if (!(error instanceof VhdError || error instanceof XenserverArchiveError)) return error
   // What an archive may unpack to is what is free.
   if (error.rule !== 'no-space' && error.rule !== 'size-limit') return error.cause

@@ -1,6 +1,6 @@
 import { stat, truncate } from 'node:fs/promises'
 import path from 'node:path'
-import type { CallOptions, EncodedImage, Target } from '@disk-image/core'
+import { type CallOptions, type EncodedImage, ImageUnacceptableError, type Target } from '@disk-image/core'
 import { openStreamDecoder, planStream } from '@disk-image/disk'
 import type { Cipher } from '@disk-image/qemu-img'
 import { isBlockDevice, type OpenVolumeOptions, spaceError, supportsDirectIo } from '@disk-image/host'
@@ -202,10 +202,13 @@ const copyRaw: Copy = async (_services, { call }, { path }, sink) => {
 }
 
 /** As it is decoded while it arrives, on all cores. What has to wait is in the file already. */
-const decodeFile: Copy = async ({ decodeWorkers: workers }, { call }, { path }, sink) => {
+const decodeFile: Copy = async ({ decodeWorkers: workers }, { call, imageId }, { path }, sink) => {
   const head = await withFileReader(path, (reader) => reader.read(0, headBytes))
   const plan = planStream('qcow2', head)
-  if (!plan.supported) throw new Error(plan.reason)
+  // It was judged as one that is.
+  if (!plan.supported) {
+    throw new ImageUnacceptableError({ imageId, rule: 'source-changed', reason: plan.reason })
+  }
   const decoder = await openStreamDecoder(plan.layout, {
     workers,
     spool: { file: path, write: async () => undefined },

@@ -17,7 +17,10 @@ export async function writeFully(
   while (done < bytes.byteLength) {
     const { bytesWritten } = await handle.write(bytes, done, bytes.byteLength - done, offset + done)
     // Trying again would never end.
-    if (bytesWritten === 0) throw Object.assign(new Error('Nothing could be written'), { code: 'ENOSPC' })
+    if (bytesWritten === 0) {
+      const asSystem = { code: 'ENOSPC', errno: -28, syscall: 'write' }
+      throw Object.assign(new Error('Nothing could be written'), asSystem)
+    }
     done += bytesWritten
   }
 }

@@ -1,6 +1,7 @@
 import { link, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { syncFolder } from '@disk-image/io'
+import { nameSpace } from '../errors.ts'
 
 /** Whoever writes has written something since. */
 const staleMs = 3_600_000
@@ -24,8 +25,8 @@ export async function makeNewFile(
     await syncFile(temporary)
     await giveName(temporary, path)
   } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
+    await rm(temporary, { force: true }).catch(() => undefined)
+    throw nameSpace(error, path)
   }
   await syncFolderOf(path)
 }
@@ -58,8 +59,8 @@ export async function replaceFile(
     await syncFile(temporary)
     await rename(temporary, path)
   } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
+    await rm(temporary, { force: true }).catch(() => undefined)
+    throw nameSpace(error, path)
   }
   await syncFolderOf(path)
 }
@@ -121,7 +122,8 @@ async function syncFile(path: string): Promise<void> {
 /** Makes the names in a file's folder last, where it can be opened. */
 export async function syncFolderOf(path: string): Promise<void> {
   await syncFolder(dirname(path)).catch((error: unknown) => {
-    const { syscall } = error as NodeJS.ErrnoException
-    if (syscall !== 'open') throw error
+    const { code, syscall } = error as NodeJS.ErrnoException
+    // Who may only search a folder can't open it.
+    if (syscall !== 'open' || code !== 'EACCES') throw nameSpace(error, path)
   })
 }

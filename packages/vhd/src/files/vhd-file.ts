@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import type { RandomAccessReader } from '@disk-image/core'
 import { type ByteSource, readWhole, sourceOf, VhdError } from '@disk-image/disk/vhd'
 import { isZero, readFully, writeFully, writeSparsely } from '@disk-image/io'
+import { nameSpace } from '../errors.ts'
 
 /** Where a VHD is read from: a path, an open file, or anything that can be read anywhere. */
 export type VhdSource = string | FileHandle | RandomAccessReader
@@ -61,12 +62,12 @@ async function openFile(path: string, flags: number): Promise<FileTarget> {
     handle = await open(path, flags | constants.O_NONBLOCK | constants.O_NOCTTY, 0o600)
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
-    throw ['ENXIO', 'ENODEV', 'EISDIR'].includes(code) ? notAFile(path) : error
+    throw ['ENXIO', 'ENODEV', 'EISDIR'].includes(code) ? notAFile(path) : nameSpace(error, path)
   }
   try {
     return await fileSource(handle, path)
   } catch (error) {
-    await handle.close()
+    await handle.close().catch(() => undefined)
     throw error
   }
 }
@@ -78,6 +79,11 @@ function notAFile(path: string | undefined): VhdError {
 async function fileSource(handle: FileHandle, path: string | undefined): Promise<FileTarget> {
   const stat = await handle.stat({ bigint: true })
   if (!stat.isFile()) throw notAFile(path)
+  const withSpace = async (act: Promise<void>): Promise<void> => {
+    await act.catch((error: unknown) => {
+      throw nameSpace(error, path)
+    })
+  }
   return {
     size: Number(stat.size),
     path,
@@ -85,9 +91,9 @@ async function fileSource(handle: FileHandle, path: string | undefined): Promise
     identity: `${stat.dev}:${stat.ino}`,
     modifiedMs: Number(stat.mtimeMs),
     read: (target, offset) => readWhole(readFully(handle, target, offset), target, offset, path),
-    write: (bytes, offset) => writeFully(handle, bytes, offset),
-    truncate: (size) => handle.truncate(size),
-    sync: () => handle.datasync(),
+    write: (bytes, offset) => withSpace(writeFully(handle, bytes, offset)),
+    truncate: (size) => withSpace(handle.truncate(size)),
+    sync: () => withSpace(handle.datasync()),
     currentSize: async () => (await handle.stat()).size,
     close: () => handle.close(),
   }
