@@ -2,6 +2,7 @@ import {
   ByteSink,
   Checksum,
   DownloadReport,
+  ImageError,
   ImageRecord,
   OverlappedSink,
   ProgressListener,
@@ -188,6 +189,12 @@ interface SparseSinkOptions {
   readonly sparse: boolean;
   readonly rateLimiter?: RateLimiter | undefined;
   readonly checkEnd?: ((endBytes: number) => void) | undefined;
+}
+
+export declare class ThreadEndedError extends ImageError {
+  readonly code = "THREAD_ENDED";
+  readonly kind = "failed";
+  constructor(cause?: unknown);
 }
 
 export declare class ThreadPool<Request, Reply> {

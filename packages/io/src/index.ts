@@ -1,3 +1,4 @@
+export { ThreadEndedError } from './errors.ts'
 export { closeAll } from './files/close-all.ts'
 export { readFully, readFullyFrom } from './files/read.ts'
 export {

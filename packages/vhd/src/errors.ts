@@ -34,10 +34,10 @@ export class XenserverArchiveError extends ImageError {
   }
 }
 
-const noSpace = ['ENOSPC', 'EDQUOT', 'EFBIG']
+const noSpace = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
 /** A full disk as the error that says so; anything else stays what it is. */
 export function nameSpace(error: unknown, path = 'the file'): unknown {
-  if (!noSpace.includes((error as NodeJS.ErrnoException).code ?? '')) return error
+  if (!noSpace.has((error as NodeJS.ErrnoException).code ?? '')) return error
   return new ImageTooBigError({ imageId: path, reason: `there is no space left for ${path}`, cause: error })
 }

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { settle, takeCensus } from './census.ts'
+import { type HelperFate, watchHelpers } from './helper-calls.ts'
 import { type Fate, type FileCall, watchFileCalls } from './file-calls.ts'
 
 /** What fails at the n-th call. */
@@ -15,6 +16,12 @@ export type FaultKind =
   | 'no-write'
   | 'short-read'
   | 'short-write'
+  | 'thread-ends'
+  | 'thread-fails'
+  | 'thread-refused'
+  | 'tool-cut'
+  | 'tool-killed'
+  | 'tool-missing'
 
 /** An operation that is run with a fault, as often as it has calls. */
 export interface Tried {
@@ -56,6 +63,8 @@ interface Fault {
   readonly fate: (call: FileCall) => Fate
   /** Whether all that fit from the n-th on fail. */
   readonly lasts?: boolean
+  /** No file call, but the n-th thread, message to one, or process. */
+  readonly helper?: readonly [of: 'message' | 'process' | 'thread', fate: HelperFate]
 }
 
 const failed = (code: string, errno: number) => (call: FileCall) =>
@@ -79,6 +88,8 @@ function makes(call: FileCall): boolean {
 const many = (names: string) => (call: FileCall) =>
   names.split(' ').includes(call.name) && (call.bytes ?? 0) > 1
 
+const noCall = { fits: () => false, fate: () => undefined }
+
 const kinds: Readonly<Record<FaultKind, Fault>> = {
   EIO: { fits: ({ name }) => name !== 'spawn', fate: failed('EIO', -5) },
   ENOSPC: { fits: makes, fate: failed('ENOSPC', -28) },
@@ -96,6 +107,12 @@ const kinds: Readonly<Record<FaultKind, Fault>> = {
     fate: ({ bytes = 2 }) => ({ limitBytes: Math.max(1, bytes >> 1) }),
   },
   'early-end': { fits: many('read readv'), fate: () => ({ limitBytes: 0 }) },
+  'thread-refused': { ...noCall, helper: ['thread', 'refused'] },
+  'thread-ends': { ...noCall, helper: ['message', 'ends'] },
+  'thread-fails': { ...noCall, helper: ['message', 'fails'] },
+  'tool-missing': { ...noCall, helper: ['process', 'missing'] },
+  'tool-killed': { ...noCall, helper: ['process', 'killed'] },
+  'tool-cut': { ...noCall, helper: ['process', 'cut'] },
 }
 
 export const faultKinds: readonly FaultKind[] = Object.keys(kinds) as FaultKind[]
@@ -143,7 +160,7 @@ async function tryOnce(
   await tried.prepare()
   const before = takeCensus(tried.folders)
   let fitting = 0
-  let hit: FileCall | undefined
+  let hit: Pick<FileCall, 'name' | 'path' | 'via'> | undefined
   let hitsRemoval = false
   const fateOf = (call: FileCall): Fate => {
     if (!fault.fits(call)) return undefined
@@ -168,6 +185,19 @@ async function tryOnce(
       if (fate instanceof Error) throw fate
     },
   })
+  const helperFate = (of: 'message' | 'process' | 'thread') => (): HelperFate => {
+    if (fault.helper?.[0] !== of) return undefined
+    fitting += 1
+    if (fitting !== number) return undefined
+    hit = { name: of, via: 'process', path: 'its own' }
+    return fault.helper[1]
+  }
+  await using _helpers = watchHelpers({
+    onThread: helperFate('thread'),
+    onMessage: helperFate('message'),
+    onProcess: helperFate('process'),
+  })
+  const limit = new AbortController()
   const found: string[] = []
   let outcome: { readonly error?: unknown } | undefined
   try {
@@ -175,8 +205,10 @@ async function tryOnce(
       () => ({}),
       (error: unknown) => ({ error }),
     )
-    outcome = await Promise.race([running, delay(mostMs, undefined, { ref: false })])
+    const late = delay(mostMs, undefined, { signal: limit.signal }).catch(() => undefined)
+    outcome = await Promise.race([running, late])
   } finally {
+    limit.abort()
     watch.stop()
   }
   tally.calls = Math.max(tally.calls, watch.count)
@@ -197,7 +229,7 @@ async function tryOnce(
     tally.codes[code] = (tally.codes[code] ?? 0) + 1
     if (!isKnown(error) && tried.knows?.(error) !== true) found.push(`rejects with ${describe(error)}`)
     else if (code === 'ENOSPC') found.push(`a full disk is told as ${describe(error)}`)
-    else if (blames(error) && !kind.endsWith('-read') && kind !== 'early-end') {
+    else if (blames(error) && !mayBlame.has(kind)) {
       found.push(`who is not to blame is told of ${describe(error)}`)
     }
   }
@@ -235,6 +267,9 @@ function codeOf(error: unknown): string {
   const { code } = (error ?? {}) as { readonly code?: unknown }
   return typeof code === 'string' ? code : 'none'
 }
+
+/** What was read is other than it was; or the tool that the caller has to install isn't there. */
+const mayBlame: ReadonlySet<FaultKind> = new Set(['early-end', 'short-read', 'tool-cut', 'tool-missing'])
 
 /** Whether an error says that image or caller are wrong, so that another try ends in the same way. */
 function blames(error: unknown): boolean {

@@ -2,12 +2,14 @@ import { open, readFile, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { constants } from 'node:fs'
 import { InvalidError, type ProcessRunner } from '@disk-image/core'
+import { isFaultOfSystem } from '../errors.ts'
 
 /** Whether a path is a block device, also through a symbolic link. False where there is nothing. */
 export async function isBlockDevice(name: string): Promise<boolean> {
   try {
     return (await stat(name)).isBlockDevice()
-  } catch {
+  } catch (error) {
+    if (isFaultOfSystem(error)) throw error
     return false
   }
 }
@@ -77,7 +79,9 @@ export async function sizeByProbing(handle: FileHandle): Promise<number> {
   const has = async (offset: number): Promise<boolean> => {
     try {
       return (await handle.read(byte, 0, 1, offset)).bytesRead === 1
-    } catch {
+    } catch (error) {
+      // A byte that can't be read is no end: the device would be taken for a shorter one.
+      if (isFaultOfSystem(error)) throw error
       return false
     }
   }

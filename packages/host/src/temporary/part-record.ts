@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { findLeftovers } from './leftovers.ts'
 import { newTemporaryName } from './create-temporary-files.ts'
@@ -68,9 +68,11 @@ export async function takePart(
         if (mine.ino === there.ino && mine.dev === there.dev) return { name, handle, bytes }
       }
     } catch {
-      // It is somebody else's by now: the next one, or anew.
+      // It is somebody else's by now: the next one, or anew. What has a name of ours by now is nobody's.
+      await rm(`${folder}/${name}`, { force: true }).catch(() => undefined)
+      await rm(`${folder}/${recordNameOf(name)}`, { force: true }).catch(() => undefined)
     }
-    await handle.close()
+    await handle.close().catch(() => undefined)
   }
   return undefined
 }
@@ -92,10 +94,10 @@ async function readRecord(file: string, whole: PartOf): Promise<number | undefin
 /** @throws where it is not a regular file of this user alone */
 async function openOwned(file: string): Promise<FileHandle> {
   const handle = await open(file, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  const found = await handle.stat()
-  const isOwned = found.isFile() && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0
+  const found = await handle.stat().catch(() => undefined)
+  const isOwned = found?.isFile() === true && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0
   if (isOwned && found.nlink === 1) return handle
-  await handle.close()
+  await handle.close().catch(() => undefined)
   throw new Error(`${file} is not a file of this user alone`)
 }
 

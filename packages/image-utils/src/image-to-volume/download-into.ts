@@ -65,9 +65,10 @@ export async function downloadInto(
     const { checksums, connections, preferStores, verify } = job.request
     const options = { ...job.call, checksums, connections, preferStores, verify }
     const whole = signature === undefined ? sink : both(signature, sink)
-    const kept = unfinished === undefined ? undefined : resumePointOf(unfinished, whole, job.call.signal)
+    const kept =
+      unfinished === undefined ? undefined : resumePointOf(job.imageId, unfinished, whole, job.call.signal)
     const report = await job.stored.download(whole, { ...options, resumeFrom: kept })
-    kept?.checkUsed(job.imageId)
+    kept?.checkUsed()
     checkCompared(job.imageId, report, checksums)
     await signature?.verify()
     const warnings = signature === undefined ? warnIfUnverified(services, job.imageId, report, verify) : []

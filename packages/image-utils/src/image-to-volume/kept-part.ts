@@ -49,11 +49,12 @@ export async function prepareUnfinished(job: Job, cleanup: Cleanup): Promise<Unf
 /** A point to go on from, which a source of somebody else may know nothing of. */
 interface KeptPoint extends ResumePoint {
   /** @throws {ImageDownloadFailedError} unless it was read, once: what is kept may not be what was fetched and compared */
-  checkUsed(imageId: string): void
+  checkUsed(): void
 }
 
 /** What is kept, read again for the hash: the sink gets it like what comes after it. */
 export function resumePointOf(
+  imageId: string,
   { prepared: { kept } }: Unfinished,
   sink: ByteSink,
   signal: AbortSignal | undefined,
@@ -61,19 +62,23 @@ export function resumePointOf(
   if (kept === undefined) return undefined
   const { bytes, handle } = kept
   let reads = 0
+  let readBytes = 0
+  const fail = (reason: string): never => {
+    throw new ImageDownloadFailedError({ imageId, reason, partial: true })
+  }
   return {
     bytes,
     async *read() {
       reads += 1
       for await (const chunk of readHandleInChunks(handle, { length: bytes, signal })) {
         await sink.write(chunk)
+        readBytes += chunk.length
         yield chunk
       }
+      if (readBytes < bytes) fail('what was there already became shorter.')
     },
-    checkUsed(imageId) {
-      if (reads === 1) return
-      const reason = 'its source did not go on behind what was there already.'
-      throw new ImageDownloadFailedError({ imageId, reason, partial: true })
+    checkUsed() {
+      if (reads !== 1) fail('its source did not go on behind what was there already.')
     },
   }
 }

@@ -37,6 +37,10 @@ export interface CrossCheck {
   readonly signal?: AbortSignal | undefined
 }
 
+function isOwnCrash(signalName: string | undefined): boolean {
+  return !['SIGHUP', 'SIGINT', 'SIGKILL', 'SIGTERM'].includes(signalName ?? '')
+}
+
 async function askQemuImg(
   services: Services,
   { imageId, path, format, asRoot, signal }: CrossCheck,
@@ -44,8 +48,11 @@ async function askQemuImg(
   try {
     return await services.qemuImg.info(path, { format, asRoot, signal })
   } catch (error) {
-    // It ended by itself: the image is what it can't read. Its limits keep their own names.
-    const broke = error instanceof ProcessExecutionError && ['exit', 'signal'].includes(error.endReason)
+    // It ended by itself: the image is what it can't read. Its limits keep their own names, and so does who was ended by
+    // somebody else, as where memory runs out.
+    const broke =
+      error instanceof ProcessExecutionError &&
+      (error.endReason === 'exit' || (error.endReason === 'signal' && isOwnCrash(error.signalName)))
     if (!broke && !(error instanceof QemuImgOutputError)) throw error
     const said = broke ? error.stderr.trim() || error.shortMessage : error.message
     throw new ImageUnacceptableError({

@@ -26,6 +26,24 @@ test('whichever file call fails, what it was for ends with a code, and leaves no
       await tryEveryCall(tried, { tally, kinds, first, stride: 20, last: first + 40 })
     }
   }
+  // Threads and tools that are ended, or never start.
+  for (const tried of operations.all.filter(({ name }) =>
+    /^(fetch-qcow2-zlib|convert-to-(qed|luks))$/.test(name),
+  )) {
+    const kinds: readonly FaultKind[] = ['thread-refused', 'thread-ends', 'tool-killed', 'EAGAIN']
+    await tryEveryCall(tried, { tally, kinds, last: 3 })
+  }
+  // What was found once.
+  for (const [name, kind] of [
+    ['fetch-qcow2', 'early-end'],
+    ['resume', 'EIO'],
+    ['resume', 'early-end'],
+    ['cache-miss', 'full'],
+  ] as const) {
+    const tried = operations.all.find((one) => one.name === name)
+    if (tried !== undefined)
+      await tryEveryCall(tried, { tally, kinds: [kind], stride: kind === 'early-end' ? 1 : 2 })
+  }
   expect(tally.findings).toEqual([])
   expect(await settle(before, [])).toEqual([])
   console.info(`${tally.runs} runs of ${operations.all.length} operations`)

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,6 +12,9 @@ import {
   type ImageUtils,
   machineOfProperties,
 } from '../../src/index.ts'
+import { recordNameOf, recordOf } from '../../../host/src/temporary/part-record.ts'
+import { hostTag, temporaryName } from '../../../host/src/temporary/temporary-name.ts'
+import { makeLoopDevice } from '../integration/support.ts'
 import { diskBytes, makeImages } from './images.ts'
 
 const run = promisify(execFile)
@@ -105,13 +108,14 @@ export async function makeOperations(): Promise<Operations> {
     )
   }
 
-  /** What no reader takes for a disk: nothing, or no mark at either end. */
-  function isNothing(file: string): boolean {
+  /** What no reader takes for a disk: nothing, or no mark at either end but what was at the other one before. */
+  function isNothing(file: string, before?: Buffer): boolean {
     if (!existsSync(file)) return true
     const bytes = readFileSync(file)
-    return [bytes.subarray(0, 65_536), bytes.subarray(-65_536)].every((end) =>
-      end.every((byte) => byte === 0),
-    )
+    const isZero = (end: Buffer): boolean => end.every((byte) => byte === 0)
+    const tail = bytes.subarray(-65_536)
+    const isOld = before?.subarray(-65_536).equals(tail) === true
+    return isZero(bytes.subarray(0, 65_536)) && (isOld || isZero(tail))
   }
 
   async function checkVolume(
@@ -124,7 +128,7 @@ export async function makeOperations(): Promise<Operations> {
       if (!(await isDisk(file, format))) throw new Error('the bytes are wrong')
       return
     }
-    if (isNothing(file)) return
+    if (isNothing(file, before)) return
     if (before !== undefined && readFileSync(file).equals(before)) return
     if (await isDisk(file, format).catch(() => false)) return
     throw new Error('a part stands where the volume was')
@@ -350,8 +354,44 @@ export async function makeOperations(): Promise<Operations> {
     run: () => facade().cleanTemporaryFiles(),
     check: () => undefined,
   })
+  const device = await makeLoopDevice(path.join(root, 'device'), diskSize)
+  add('fetch-raw-onto-device', {
+    prepare: () => keep('raw'),
+    run: (signal) => facade().imageToVolume({ imageId: 'image-raw', volume: device.device, signal }),
+    check: (error) => checkVolume(error, device.device, 'raw', old),
+  })
+  const onDevice = all.at(-1)
+  if (onDevice !== undefined) {
+    all[all.length - 1] = {
+      ...onDevice,
+      folders: [work, device.device],
+      prepare: async () => {
+        await onDevice.prepare()
+        await writeFile(device.device, old, { flag: 'r+', flush: true })
+      },
+    }
+  }
+  add('resume', {
+    prepare: async () => {
+      await keep('raw')
+      // What a process that is gone left of it.
+      const gone = spawnSync('true').pid
+      const owner = { hostTag: hostTag(), processId: gone, startTicks: 1 }
+      const name = temporaryName(owner, '.volume.', '.partial')
+      const bytes = 2 * MiB
+      const { os_hash_value } = await storeOf().show({}, 'image-raw')
+      const whole = { identity: `sha512:${os_hash_value}`, sizeBytes: diskSize }
+      await writeFile(at(name), disk.subarray(0, bytes), { mode: 0o600 })
+      await writeFile(at(recordNameOf(name)), recordOf(whole, bytes), { mode: 0o600 })
+    },
+    run: (signal) => facade().imageToVolume({ imageId: 'image-raw', volume: at('volume'), signal }),
+    check: (error) => checkVolume(error, at('volume'), 'raw'),
+  })
   return {
     all,
-    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: async () => {
+      await device.detach()
+      await rm(root, { recursive: true, force: true })
+    },
   }
 }

@@ -1,4 +1,5 @@
 import type { Worker } from 'node:worker_threads'
+import { ThreadEndedError } from '../errors.ts'
 import type { ThreadAnswer, ThreadMessage } from './serve-requests.ts'
 
 /** A request, and what becomes of it: exactly one of these is called, once. */
@@ -26,8 +27,8 @@ export class Thread<Request, Reply> {
     this.#worker = worker
     this.#onChange = onChange
     worker.on('message', (answer: ThreadAnswer<Reply>) => this.#receive(answer))
-    worker.on('error', (error) => this.#end(error as Error))
-    worker.on('exit', () => this.#end(endedEarly()))
+    worker.on('error', (error) => this.#end(new ThreadEndedError(error)))
+    worker.on('exit', () => this.#end(new ThreadEndedError()))
   }
 
   /** Whether its program runs. */
@@ -46,7 +47,7 @@ export class Thread<Request, Reply> {
 
   send(lane: number, task: Task<Request, Reply>): void {
     if (this.#ended) {
-      task.lose(endedEarly())
+      task.lose(new ThreadEndedError())
       return
     }
     this.hold(true)
@@ -97,8 +98,4 @@ export class Thread<Request, Reply> {
     for (const task of tasks) task.lose(error)
     this.#onChange()
   }
-}
-
-function endedEarly(): Error {
-  return new Error('A worker thread ended early')
 }

@@ -136,9 +136,9 @@ test(
   { timeout: 300_000 },
   async () => {
     const tally = newTally()
-    for (const { prepare, run } of operations) {
-      await prepare()
-      await run(new AbortController().signal)
+    for (const tried of operations) {
+      await tried.prepare()
+      await tried.run(new AbortController().signal)
     }
     const before = takeCensus([])
     const { seed, runs: stride } = campaign(7, 1)
