@@ -147,7 +147,9 @@ export async function listImages(session: Session, flags: ListFlags): Promise<vo
     sizeOf(image),
   ])
   if (images.length === 0) session.remark(`There is no such image in ${description}.`)
-  session.answer({ images }, images.length === 0 ? [] : alignRows([header, ...rows]), 'all')
+  const ids = images.map(({ id }) => id).join('\n')
+  const lines = images.length === 0 ? [] : alignRows([header, ...rows])
+  session.answer({ images }, lines, images.length === 0 ? 'none' : { line: ids })
 }
 
 function formatOf({ disk_format: disk, container_format: container }: ImageRecord): string {

@@ -430,3 +430,14 @@ test("an OVA's descriptor suggests properties, and says in a plan which disk goe
   const none = await bench.run([...argv, '--file', 'a.raw', ...own])
   expect([none.exitCode, none.stderr]).toEqual([2, expect.stringContaining('a.raw is none')])
 })
+
+test('image list --quiet prints ids only', async () => {
+  await using bench = await openWorkbench()
+  expect((await bench.run(['image', 'list', '--quiet'])).stdout).toBe('')
+  const create = ['image', 'create', '--disk-format', 'raw', '--quiet', '--name']
+  const ids = [await bench.run([...create, 'a']), await bench.run([...create, 'b'])].map(
+    ({ stdout }) => stdout,
+  )
+  const { stdout } = await bench.run(['image', 'list', '--quiet'])
+  expect(stdout.split('\n').toSorted()).toEqual(ids.join('').split('\n').toSorted())
+})
