@@ -6,6 +6,7 @@ import { exactBytes } from '../output/units.ts'
 import type { Session } from '../session.ts'
 import { UsageError } from '../usage-error.ts'
 import { openDestination, resolveOperand } from './file-source.ts'
+import { findFileFormat } from './found-format.ts'
 import { confirmOverwrite } from './overwrite.ts'
 import { readManner, readSourceWord, type SourceFlags } from './open-word.ts'
 
@@ -21,10 +22,10 @@ export interface MachineFlags {
 export async function convertToOva(
   session: Session,
   imageUtils: ImageUtils,
-  flags: MachineFlags & SourceFlags & { readonly from: readonly DiskFormat[] },
+  flags: MachineFlags & SourceFlags & { readonly from?: readonly DiskFormat[] },
   operands: readonly string[],
 ): Promise<void> {
-  const { from, controller, firmware, property = {} } = flags
+  const { from = [], controller, firmware, property = {} } = flags
   const { throttle, checksums } = readManner(flags)
   if (checksums !== undefined) throw new UsageError('--checksum is not for --to ova.')
   const destinationName = operands.at(-1) ?? ''
@@ -36,7 +37,10 @@ export async function convertToOva(
     operands.slice(0, -1).map(async (operand, index) => {
       const word = await readSourceWord(operand, 'file')
       if (word.kind !== 'file') throw new UsageError(`${operand} is no file: fetch it first.`)
-      return { volume: resolveOperand(session, word.path), volumeFormat: from[index] ?? from[0] ?? 'raw' }
+      const volume = resolveOperand(session, word.path)
+      const volumeFormat = from[index] ?? from[0] ?? (await findFileFormat(session, { name: word.path }))
+      // What is no disk is refused as one.
+      return { volume, volumeFormat: volumeFormat ?? 'raw' }
     }),
   )
   const { volume: destination, target } = openDestination(session, destinationName)

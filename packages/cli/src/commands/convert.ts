@@ -26,6 +26,13 @@ import {
 } from './open-word.ts'
 import { jsonOfReport } from './fetch-report.ts'
 import { withArchiveOption } from './judge-upload.ts'
+import {
+  findFileFormat,
+  findSourceFormat,
+  formatOfDestination,
+  type Hints,
+  sayFound,
+} from './found-format.ts'
 import { checkDifferent, confirmOverwrite } from './overwrite.ts'
 import type { Perform } from './perform.ts'
 import { collect, collectProperty, knownFormat, operand, wholeNumber } from './values.ts'
@@ -44,17 +51,19 @@ interface ConvertFlags extends EncryptionFlags, MachineFlags, SourceFlags {
 const notes = `
 The source is inspected first: what is not what --from says, or refers to other files, is refused. A file that is
 compressed (gzip, zstd, xz, bzip2) or an archive (tar, OVA) is opened: --from says what the disk inside is.
+Without --from the source is what the inspector finds. What could be two things is not guessed: a block device
+with the mark of a format, which whoever writes onto it can write, a name that says another format, a LUKS
+without a key, or a format that only the end shows.
 
 Examples:
-  $ disk-image convert disk.qcow2 disk.raw --from qcow2 --to raw
-  $ disk-image convert disk.raw disk.vhd --from raw --to vhd --subformat fixed
-  $ disk-image convert disk.raw volume.luks --from raw --to luks --passphrase-file secret
-  $ disk-image convert disk.raw - --from raw --to qcow2 --compress zstd | ssh host 'cat > disk.qcow2'
-  $ disk-image convert disk.raw.xz disk.raw --from raw --to raw
-  $ disk-image convert machine.ova system.raw data.raw --from vmdk --to raw
-  $ disk-image convert system.qcow2 data.qcow2 machine.ova --from qcow2 --to ova --firmware efi
-  $ disk-image convert system.vhdx data.raw machine.ova --from vhdx --from raw --to ova
-  $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw --from vmdk --to raw`
+  $ disk-image convert disk.qcow2 disk.raw
+  $ disk-image convert disk.raw disk.vhd --subformat fixed
+  $ disk-image convert /dev/vg/volume-1 volume.luks --from raw --passphrase-file secret
+  $ disk-image convert disk.raw - --to qcow2 --compress zstd | ssh host 'cat > disk.qcow2'
+  $ disk-image convert disk.raw.xz /dev/vg/volume-1
+  $ disk-image convert machine.ova system.raw data.raw
+  $ disk-image convert system.qcow2 data.qcow2 machine.ova --firmware efi
+  $ disk-image convert disk.vmdk disk-f001.vmdk disk-f002.vmdk disk.raw`
 
 const writtenFormat = knownFormat('--to', 'write')
 const readFormat = knownFormat('--from', 'read')
@@ -63,7 +72,7 @@ const readFormat = knownFormat('--from', 'read')
 export function addConvertCommand(program: Command, perform: Perform): void {
   withFormatOptions(withSourceOptions(withArchiveOption(program.command('convert'))))
     .summary('a disk into another format')
-    .description('Converts a disk into another format. No format is ever guessed.')
+    .description('Converts a disk into another format. What could be two things is refused, not guessed.')
     .usage(
       '[options] <source> [<part>…] <dest>\n       disk-image convert [options] <source>… <dest> --to ova',
     )
@@ -77,12 +86,12 @@ export function addConvertCommand(program: Command, perform: Perform): void {
     )
     .option(
       '--from <format>',
-      "the source's format, which disk-image inspect tells; for --to ova one for all sources, or repeated for each",
+      "the source's format (default: what the inspector finds); for --to ova one for all sources, or repeated for each",
       (text, before?: readonly string[]) => collect(readFormat(text), before),
     )
     .option(
       '--to <format>',
-      "the destination's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …; ova packs all sources",
+      "the destination's format: raw, qcow2, vhd, vhdx, vmdk, vdi, luks …; ova packs all sources (default: by its ending; of a block device raw)",
       (text) => (text === 'ova' ? text : writtenFormat(text)),
     )
     .option('--subformat <name>', 'a variant of the format, for example fixed or streamOptimized')
@@ -125,17 +134,11 @@ async function convert(
   flags: ConvertFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<void> {
-  const { to, compress = 'none' } = flags
+  const { compress = 'none' } = flags
   const name = operand(operands, 0)
   const destinationName = operand(operands, operands.length - 1)
-  if (to === undefined) throw new UsageError('Say with --to FORMAT what the destination shall be.')
   const word = await readSourceWord(name, 'file')
-  // What an image is, its record says: this is not asked then.
-  const { from: formats = word.kind === 'image' ? (['raw'] as const) : [] } = flags
-  const [from] = formats
-  if (from === undefined) {
-    throw new UsageError('Say with --from FORMAT what the source is: disk-image inspect FILE tells it.')
-  }
+  const to = flags.to ?? (await formatOfDestination(session, destinationName))
   if (compress !== 'none' && to !== 'qcow2') throw new UsageError('--compress is for --to qcow2.')
   const imageUtils = await session.imageUtils()
   const encryption = readEncryption(session, imageUtils, flags, to)
@@ -146,14 +149,25 @@ async function convert(
       'is not for --to ova',
     )
     const { convertToOva } = await import('./convert-to-ova.ts')
-    await convertToOva(session, imageUtils, { ...flags, from: formats }, operands)
+    await convertToOva(session, imageUtils, flags, operands)
     return
   }
-  if (formats.length > 1) throw new UsageError('--from is repeated for --to ova only.')
+  if ((flags.from ?? []).length > 1) throw new UsageError('--from is repeated for --to ova only.')
   requireNone(session, ['controller', 'firmware', 'name', 'property'], 'is for --to ova')
   const formatOptions = readFormatOptions(to, flags.option)
-  const wanted = { ...flags, from: flags.from?.[0], to }
+  const isStream = word.kind === 'file' && (await openStream(session, name)) !== undefined
+  const hints = {
+    isUnlocked: encryption.sourcePassphraseFile !== undefined,
+    allowsArchives: flags.allowArchivesAsRaw,
+  }
+  const found =
+    flags.from !== undefined || word.kind !== 'file' || isStream
+      ? undefined
+      : await findFileFormat(session, { ...hints, name: word.path })
+  const wanted = { ...flags, from: flags.from?.[0] ?? found, to, hints, isToGiven: flags.to !== undefined }
   if (await convertSource(session, imageUtils, wanted, word, operands)) return
+  // What is no disk and is opened by nobody is refused as one.
+  const { from = 'raw' } = wanted
   const parts = [word.kind === 'file' ? word.path : name, ...operands.slice(1, -1)]
   const { first, siblings } = await findParts(session, parts, from)
   const { volume: destination, target } = openDestination(session, destinationName)
@@ -200,7 +214,13 @@ async function convertSource(
   session: Session,
   imageUtils: ImageUtils,
   flags: Omit<ConvertFlags, 'from'> &
-    GlobalFlags & { readonly from: DiskFormat | undefined; readonly to: WritableDiskFormat },
+    GlobalFlags & {
+      readonly from: DiskFormat | undefined
+      readonly to: WritableDiskFormat
+      /** Otherwise the last destination says it. */
+      readonly isToGiven: boolean
+      readonly hints: Omit<Hints, 'name'>
+    },
   word: Word,
   [name = '', ...destinations]: readonly string[],
 ): Promise<boolean> {
@@ -221,6 +241,18 @@ async function convertSource(
   if ((flags.compress ?? 'none') !== 'none') {
     throw new UsageError('--compress is for a local file that is in no archive, without --checksum.')
   }
+  for (const destination of flags.isToGiven ? [] : destinations) {
+    const other = await formatOfDestination(session, destination)
+    if (other === flags.to) continue
+    throw new UsageError(
+      `${destination} would be ${other}, and the last one ${flags.to}: say which with --to FORMAT.`,
+    )
+  }
+  const asked = flags.from === undefined && word.kind !== 'image' && opened.diskFormat === undefined
+  const nameOfUrl = word.kind === 'remote' ? (URL.parse(name)?.pathname ?? '') : name
+  const seen = asked
+    ? await findSourceFormat(session, opened, { ...flags.hints, name: nameOfUrl })
+    : undefined
   const { disk: disks = [] } = flags
   if (disks.length > 0 && disks.length !== destinations.length) {
     throw new UsageError('Give one DEST for each --disk, in the same order.')
@@ -247,7 +279,7 @@ async function convertSource(
     // A local file that is compared with nothing needs no hash.
     verify: opened.kind === 'file' ? 'none' : undefined,
     imageId: opened.record?.id ?? (opened.kind === 'file' ? path.basename(opened.name) : opened.name),
-    source: opened,
+    source: seen === undefined ? opened : { ...opened, diskFormat: seen },
     volumes,
     volumeFormat: flags.to,
     volumeSubformat: flags.subformat,
@@ -255,6 +287,9 @@ async function convertSource(
     disableSparse: flags.disableSparse,
     runAsRoot: session.runAsRoot,
   })
+  if (asked && seen === undefined) {
+    sayFound(session, [...new Set(reports.map(({ format }) => format))].join(', '))
+  }
   session.answer(
     reports.map(jsonOfReport),
     reports.map(

@@ -72,12 +72,11 @@ test.each(['qcow2', 'vmdk', 'vhdx', 'vdi'])(
   },
 )
 
-test('a disk is converted, and both formats must be said', async () => {
+test('a disk is converted, and what it is said to be must be true', async () => {
   await using folder = await openWorkbench()
   await makeDisk(folder)
-  const convert = ['convert', 'disk.raw', 'disk.qcow2', '--to', 'qcow2', '--compress', 'zlib']
-  expect((await run(folder, convert)).exitCode).toBe(2)
-  expect(await json(folder, [...convert, '--from', 'raw'])).toMatchObject({ from: 'raw', to: 'qcow2' })
+  const convert = ['convert', 'disk.raw', 'disk.qcow2', '--compress', 'zlib']
+  expect(await json(folder, convert)).toMatchObject({ from: 'raw', to: 'qcow2' })
   execFileSync(qemuImg, [
     'compare',
     '-f',
