@@ -80,7 +80,7 @@ export default defineConfig({
         test: {
           name: 'tools:integration',
           root: 'tools',
-          include: ['bench/integration/**/*.test.ts'],
+          include: ['{bench,package}/integration/**/*.test.ts'],
           testTimeout: 180_000,
         },
       },
