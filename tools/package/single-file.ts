@@ -7,6 +7,7 @@ import { readJson } from '../checks/workspace.ts'
 
 interface Manifest {
   readonly version: string
+  readonly engines: object
   readonly imports?: Readonly<Record<string, { readonly '@disk-image/source': string }>>
 }
 
@@ -40,7 +41,7 @@ async function bundleAlone(
   return output.filter((part) => part.type === 'chunk')
 }
 
-/** What the sources find beside them goes into the file: the version, and the workers' code, which is run from there. */
+/** What the sources find beside them goes into the file: what the manifest says, and the workers' code, which is run from there. */
 function embed(): Plugin {
   const workers = new Map<string, Promise<OutputChunk[]>>()
   return {
@@ -49,7 +50,7 @@ function embed(): Plugin {
       if (!id.startsWith(path.join(root, 'packages'))) return undefined
       let text = code.replace(
         "readFileSync(new URL('../package.json', import.meta.url), 'utf8')",
-        () => `'${JSON.stringify({ version: readVersion() })}'`,
+        () => `'${JSON.stringify(readManifest())}'`,
       )
       for (const [call, name = ''] of code.matchAll(/import\.meta\.resolve\('(#[a-z-]+)'\)/g)) {
         const folder = id.slice(0, id.lastIndexOf('/src/'))
@@ -67,8 +68,9 @@ function embed(): Plugin {
   }
 }
 
-function readVersion(): string {
-  return (readJson(path.join(command, 'package.json')) as Manifest).version
+function readManifest(): Pick<Manifest, 'version' | 'engines'> {
+  const { version, engines } = readJson(path.join(command, 'package.json')) as Manifest
+  return { version, engines }
 }
 
 const output = path.resolve(process.argv[2] ?? path.join(root, '.cache/package/disk-image.mjs'))

@@ -17,7 +17,7 @@ export interface Opening {
 /** Opens a Glance, and says how it is signed in to. Nothing is sent before the first call that needs it. */
 export async function openGlance(choice: GlanceChoice, session: Opening): Promise<Store> {
   const { createGlanceImageService } = await import('@disk-image/image-utils/glance')
-  const { options, description } = await readAccess(choice, session)
+  const { options, description, account } = await readAccess(choice, session)
   // Whoever runs the command is the account: what the service shows it may be used.
   const imageService = createGlanceImageService(
     { ...options, ...session.patience, logger: session.logger },
@@ -27,6 +27,7 @@ export async function openGlance(choice: GlanceChoice, session: Opening): Promis
     imageService,
     context: {},
     description,
+    account,
     glance: { client: imageService.client },
     close: () => imageService.close(),
   }
@@ -35,6 +36,7 @@ export async function openGlance(choice: GlanceChoice, session: Opening): Promis
 interface Access {
   readonly options: GlanceClientOptions
   readonly description: string
+  readonly account?: string | undefined
 }
 
 async function readAccess(choice: GlanceChoice, session: Opening): Promise<Access> {
@@ -56,6 +58,7 @@ async function readAccess(choice: GlanceChoice, session: Opening): Promise<Acces
     const region = loaded.region === undefined ? '' : `, region ${loaded.region}`
     return {
       options: { session: loaded.session, tls: loaded.tls, proxy: loaded.proxy },
+      account: loaded.account,
       description:
         choice.kind === 'cloud'
           ? `the cloud ${loaded.cloud}${region}`

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { addCleanCommand } from './commands/clean.ts'
 import { addCompletionCommand } from './completion.ts'
 import { addConfigCommands } from './config/config-commands.ts'
 import { addConvertCommand } from './commands/convert.ts'
+import { addDoctorCommand } from './commands/doctor.ts'
 import { addFetchCommand } from './commands/fetch.ts'
 import { addImageCommands } from './commands/image.ts'
 import { addInspectCommand } from './commands/inspect.ts'
@@ -18,6 +18,7 @@ import { duration, wholeNumber } from './commands/values.ts'
 import { applySettings, refuseSecrets, type Sources } from './config/settings.ts'
 import { type ExitCode, exitCodes } from './exit-code.ts'
 import type { Io } from './io.ts'
+import { readManifest } from './manifest.ts'
 import { type GlobalFlags, Session } from './session.ts'
 import { checkUrl } from './store.ts'
 
@@ -59,6 +60,7 @@ const commands: ReadonlyMap<string, readonly [group: string, add: Add]> = new Ma
   ['vhd', ['Disks:', addVhdCommands]],
   ['config', ['This command:', addConfigCommands]],
   ['completion', ['This command:', addCompletionCommand]],
+  ['doctor', ['This command:', addDoctorCommand]],
   ['clean', ['This command:', addCleanCommand]],
   ['worker', ['A fleet:', addWorkerCommand]],
   ['submit', ['A fleet:', addSubmitCommands]],
@@ -103,7 +105,7 @@ export function buildProgram(io: Io, outcome: ProgramOutcome, argv: readonly str
     .showSuggestionAfterError(true)
   program
     .description('Moves disk images between an image service and volumes: inspected, judged, verified.')
-    .version(readVersion(), '--version', 'print the version')
+    .version(readManifest().version, '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .optionsGroup('Where the images are:')
     .option('--store <dir>', 'a folder, made when missing')
@@ -187,11 +189,4 @@ export function configure(program: Command, sources: Sources): void {
     for (const below of command.commands) if (below.commands.length > 0) onEach(below)
   }
   onEach(program)
-}
-
-function readVersion(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    readonly version: string
-  }
-  return manifest.version
 }

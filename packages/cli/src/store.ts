@@ -10,6 +10,8 @@ export interface Store {
   readonly context: RequestContext
   /** For a person: `the folder /srv/images`. */
   readonly description: string
+  /** Who signs in, as far as that is said here. */
+  readonly account?: string | undefined
   /** Absent for a folder. */
   readonly glance: { readonly client: GlanceClient } | undefined
   close(): Promise<void>

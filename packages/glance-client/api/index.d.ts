@@ -401,6 +401,7 @@ interface LoadedSession {
   readonly tls: TlsOptions$1 | undefined;
   readonly proxy: ProxyOptions$1 | undefined;
   readonly region: string | undefined;
+  readonly account: string | undefined;
 }
 
 type Mapping = Readonly<Record<string, unknown>>;

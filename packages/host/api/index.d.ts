@@ -189,6 +189,8 @@ export declare function createTemporaryFiles(options: {
   readonly directory: string;
 }): TemporaryFiles;
 
+export declare function findLeftovers(options: LeftoverOptions): Promise<Leftover[]>;
+
 export declare function freeSpace(name: string): Promise<number>;
 
 export declare function heldFile(handle: FileHandle, name: string, { regularOnly }?: Pick<HoldOptions, "regularOnly">): Promise<HeldFile>;

@@ -45,6 +45,7 @@ test('one file, alone in a folder, is the whole command', async () => {
     await readFile(path.join(import.meta.dirname, '../../../packages/cli/package.json'), 'utf8'),
   ) as { version: string }
   expect(await alone('--version')).toBe(`${version}\n`)
+  expect(await alone('doctor', '--conversion-dir', folder)).toMatch(/^ok +Node\.js /m)
   expect(await alone('inspect', 'packed.qcow2')).toContain('Verdict  safe')
   await alone('fetch', './packed.qcow2', 'fetched.raw')
   await expectSame('fetched.raw', 'raw')

@@ -45,6 +45,12 @@ test('a volume goes up by --cloud and comes down by OS_CLOUD and by the OS_* var
     expect(JSON.parse(fetched.stdout)).toMatchObject({ imageId: id, hash: { verified: true } })
     expect((await readFile(folder.path('volume.raw'))).equals(data)).toBe(true)
   }
+  const health = await run(folder, ['doctor', '--cloud', 'demo', '--json'], clouds())
+  expect(JSON.parse(health.stdout).checks.at(-1)).toMatchObject({
+    name: 'cloud',
+    status: 'ok',
+    found: expect.stringMatching(/^the cloud demo.*, as the user demo, project /),
+  })
   // Another project does not see it.
   expect((await run(folder, ['image', 'show', id, '--cloud', 'other'], clouds())).exitCode).toBe(4)
 })

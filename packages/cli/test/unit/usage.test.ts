@@ -87,10 +87,18 @@ test('help is asked for and goes to standard output', async () => {
   await using bench = await openWorkbench()
   const help = await bench.run(['--help'])
   expect(help).toMatchObject({ exitCode: 0, stderr: '' })
-  for (const command of ['inspect', 'fetch', 'upload', 'convert', 'image', 'vhd', 'clean']) {
+  for (const command of ['inspect', 'fetch', 'upload', 'convert', 'image', 'vhd', 'doctor', 'clean']) {
     expect(help.stdout).toContain(`  ${command}`)
   }
-  for (const command of [['fetch'], ['upload'], ['convert'], ['inspect'], ['clean'], ['vhd', 'flatten']]) {
+  for (const command of [
+    ['fetch'],
+    ['upload'],
+    ['convert'],
+    ['inspect'],
+    ['clean'],
+    ['doctor'],
+    ['vhd', 'flatten'],
+  ]) {
     const { exitCode, stdout } = await bench.run([...command, '--help'])
     expect(exitCode).toBe(0)
     expect(stdout).toContain('Examples:')

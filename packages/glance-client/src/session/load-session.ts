@@ -31,6 +31,8 @@ export interface LoadedSession {
   /** For `createGlanceClient`, which takes the same way. */
   readonly proxy: ProxyOptions | undefined
   readonly region: string | undefined
+  /** Who signs in, for a person: `the user demo, project lab`. Undefined where the settings name nobody. */
+  readonly account: string | undefined
 }
 
 /**
@@ -46,10 +48,22 @@ export async function loadSession(options: LoadSessionOptions): Promise<LoadedSe
     const proxy = options.proxy ?? proxyFromEnvironment(environment)
     const region = textSetting(settings['region_name'])
     const session = sessionOf(settings, { ...options, region, tls, proxy })
-    return { cloud: name, session, tls, proxy, region }
+    const account = accountOf(authSettings(settings))
+    return { cloud: name, session, tls, proxy, region, account }
   } catch (error) {
     throw withOrigin(error, name, origin)
   }
+}
+
+function accountOf(auth: AuthOptions): string | undefined {
+  const { username, userId, projectName, projectId, applicationCredentialName, applicationCredentialId } =
+    auth
+  const credential = applicationCredentialName ?? applicationCredentialId
+  if (credential !== undefined) return `the application credential ${credential}`
+  const user = username ?? userId
+  const project = projectName ?? projectId
+  const parts = [user && `the user ${user}`, project && `project ${project}`]
+  return parts.filter(Boolean).join(', ') || undefined
 }
 
 function sessionOf(settings: Mapping, options: SessionOptions): Session {
