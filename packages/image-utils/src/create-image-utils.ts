@@ -11,6 +11,7 @@ import type { ImageUtilsDependencies } from './services/services.ts'
 import { openSource } from './sources/open-source.ts'
 import { checkImageFile } from './volume-to-image/judge-upload.ts'
 import { sourceToImage } from './volume-to-image/source-to-image.ts'
+import { verifyVolume, verifyVolumeChecksums } from './verify/verify-volume.ts'
 import { streamToImage } from './volume-to-image/stream-to-image.ts'
 import { volumeToImage } from './volume-to-image/volume-to-image.ts'
 
@@ -39,6 +40,8 @@ export function createImageUtils(
     inspectInside: (source) => inspectInside(services, source),
     volumeToImage: (request) => volumeToImage(services, request),
     sourceToImage: (request) => sourceToImage(services, request),
+    verifyVolume: (request) => verifyVolume(services, request),
+    verifyVolumeChecksums: (request) => verifyVolumeChecksums(services, request),
     streamToImage: (request) => streamToImage(services, request),
     checkImageFile: (path, keywords) => checkImageFile(services, path, keywords),
     cleanTemporaryFiles: () => removeLeftovers({ directory: services.temporaryFiles.directory }),

@@ -15,6 +15,12 @@ import type { OpenedSource, OpenSourceOptions } from './sources/open-source.ts'
 import type { DescribedSource } from './sources/sources.ts'
 import type { SourceToImageReport, SourceToImageRequest } from './volume-to-image/source-to-image.ts'
 import type { StreamToImageRequest } from './volume-to-image/stream-to-image.ts'
+import type {
+  VerifyVolumeChecksumsReport,
+  VerifyVolumeChecksumsRequest,
+  VerifyVolumeReport,
+  VerifyVolumeRequest,
+} from './verify/verify-volume.ts'
 import type { VolumeToImageReport, VolumeToImageRequest } from './volume-to-image/volume-to-image.ts'
 
 /**
@@ -54,6 +60,10 @@ export interface ImageUtils extends CinderImageUtils {
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>
   /** Bytes from anywhere into an image that has no data yet, in one pass, judged on the way. */
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>
+  /** Compares the disk on a volume with that of an image, byte by byte. A difference is no error. */
+  verifyVolume(request: VerifyVolumeRequest): Promise<VerifyVolumeReport>
+  /** Compares the content of a disk with checksums, whatever format it is kept in. */
+  verifyVolumeChecksums(request: VerifyVolumeChecksumsRequest): Promise<VerifyVolumeChecksumsReport>
   /** A stream into an image that is made for it, judged on the way, and taken back where it is refused. */
   streamToImage(request: StreamToImageRequest): Promise<SourceToImageReport>
   /** Judges a file that is to become an image; resolves with its `disk_format`. */

@@ -99,6 +99,12 @@ export type {
   SourceToImageReport,
   SourceToImageRequest,
 } from './volume-to-image/source-to-image.ts'
+export type {
+  VerifyVolumeChecksumsReport,
+  VerifyVolumeChecksumsRequest,
+  VerifyVolumeReport,
+  VerifyVolumeRequest,
+} from './verify/verify-volume.ts'
 export type { StreamToImageRequest } from './volume-to-image/stream-to-image.ts'
 export type {
   TargetImage,

@@ -1,23 +1,12 @@
-import {
-  type CallOptions,
-  type Disk,
-  type DiskFormat,
-  InvalidError,
-  type Target,
-  toQemuFormat,
-} from '@disk-image/core'
+import { type CallOptions, type DiskFormat, InvalidError, type Target } from '@disk-image/core'
 import { encodeOva, type OvaMachine } from '@disk-image/disk'
-import { inspect } from '@disk-image/format-policy/inspector'
-import { type HeldFile, holdFile, renameInError } from '@disk-image/host'
-import { checkUnchanged, openFileReader } from '../files/file-reader.ts'
-import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
-import { driverOf, headBytes, layoutOf } from '../route/formats.ts'
+import { checkUnchanged } from '../files/file-reader.ts'
+import { type JudgedVolume, named, openJudged } from '../judge/open-judged.ts'
 import { Cleanup } from '../services/cleanup.ts'
 import type { Services, Throttle } from '../services/services.ts'
 import { observe, Stopwatch } from '../telemetry/telemetry.ts'
 import { checkDestination } from '../write/check-target.ts'
 import { identifyDestination } from '../write/destination-identity.ts'
-import { openDiskFile } from '../write/disk-file.ts'
 import { writeEncoded } from '../write/write-disk.ts'
 
 /** What {@link ImageUtils.volumesToArchive} is asked to do. */
@@ -113,13 +102,8 @@ async function pack(services: Services, request: VolumesToArchiveRequest): Promi
   })
 }
 
-interface OpenedVolume {
-  readonly held: HeldFile
-  /** Its stamp from before it was looked at. */
-  readonly judged: string
+interface OpenedVolume extends JudgedVolume {
   readonly name: string
-  readonly format: string
-  readonly disk: Disk
 }
 
 async function openVolumeDisk(
@@ -128,45 +112,15 @@ async function openVolumeDisk(
   { volume, volumeFormat, name = '' }: VolumesToArchiveRequest['disks'][number],
   cleanup: Cleanup,
 ): Promise<OpenedVolume> {
-  const held = await holdFile(volume)
-  cleanup.always(() => held[Symbol.asyncDispose]())
-  return named(held, async () => {
-    if (target === undefined && (await isSame(destination, held.path))) {
-      throw new InvalidError({ reason: `${volume} can't become the archive that it goes into.` })
-    }
-    const judged = await held.stamp()
-    const reader = await openFileReader(held.path)
-    cleanup.always(() => reader.close())
-    const inspection = await inspect(reader)
-    const claimedFormat = toQemuFormat(volumeFormat)
-    checkContent(services, volume, { claimedFormat, inspection, hasPassphrase: false })
-    checkKey(volume, inspection, claimedFormat)
-    const format = toQemuFormat(driverOf(inspection))
-    if (!layoutOf(format, inspection, await reader.read(0, headBytes)).reads) {
-      throw new InvalidError({
-        reason: `A ${format} is not read into an archive: convert it to qcow2 first.`,
-      })
-    }
-    const virtualSizeBytes = inspection.virtualSizeBytes ?? reader.size
-    const file = { path: held.path, reader, format, virtualSizeBytes }
-    const opened = await openDiskFile(services, file, { signal })
-    cleanup.always(() => opened[Symbol.asyncDispose]())
-    checkSameSize(volume, opened.disk.size, virtualSizeBytes)
-    return { held, judged, name, format, disk: opened.disk }
-  })
+  const opened = await openJudged(services, volume, { volumeFormat, signal }, cleanup)
+  if (target === undefined && (await isSame(destination, opened.held.path))) {
+    throw new InvalidError({ reason: `${volume} can't become the archive that it goes into.` })
+  }
+  return { ...opened, name }
 }
 
 /** Whether both are one file, or one device, whatever they are called. */
 async function isSame(one: string, other: string): Promise<boolean> {
   const [first, second] = await Promise.all([identifyDestination(one), identifyDestination(other)])
   return first.keys.some((key) => second.keys.includes(key))
-}
-
-async function named<Result>(held: HeldFile, act: () => Promise<Result>): Promise<Result> {
-  try {
-    return await act()
-  } catch (error) {
-    renameInError(error, held)
-    throw error
-  }
 }

@@ -2,7 +2,7 @@ import type { Progress, CallOptions, Clock, DownloadReport, ProgressListener } f
 import { CallProgress } from './call-progress.ts'
 
 /** The operations that are measured. Every fetch of Cinder's is the first or the last, every upload the second. */
-export type OperationName = 'image_to_volume' | 'volume_to_image' | 'fetch' | 'convert'
+export type OperationName = 'image_to_volume' | 'volume_to_image' | 'fetch' | 'convert' | 'verify'
 
 /** What is known at the end. Numbers and formats only: no ids, no paths, no names. */
 export interface OperationFacts {

@@ -177,7 +177,8 @@ async function readOnto(
   })
   try {
     const sink = new SparseSink(target, { sparse, rateLimiter: rateLimiterOf(job) })
-    const decodes = disk.format === 'qcow2' && disk.disk === undefined
+    // A qcow2 has its clusters in any order, and what is decoded in that order would wait for what comes later.
+    const decodes = disk.format === 'qcow2' && disk.disk === undefined && given === undefined
     const copy = isFile ? copyRaw : decodes ? decodeFile : copyDisk
     const copiedBytes = await copy(services, job, disk, sink)
     checkSameSize(job.imageId, copiedBytes, sizeBytes)

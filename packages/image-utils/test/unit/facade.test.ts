@@ -10,7 +10,7 @@ import {
 
 /** Cinder's functions, the pipelines of our own with the plan and the verdict on a file, and what is at hand beside them. */
 const functions = `
-  imageToVolume archiveToVolumes planImageToVolume planArchiveToVolumes volumeToImage volumesToArchive sourceToImage streamToImage openSource inspectInside cleanTemporaryFiles checkImageFile fixupDiskFormat
+  imageToVolume archiveToVolumes planImageToVolume planArchiveToVolumes volumeToImage volumesToArchive sourceToImage streamToImage verifyVolume verifyVolumeChecksums openSource inspectInside cleanTemporaryFiles checkImageFile fixupDiskFormat
   fromQemuImgDiskFormat qemuImgInfo getImageFormat getQemuImgVersion checkQemuImgVersion
   convertImage resizeImage getQemuData checkQcow2Image checkVmdkImage checkImageFormat
   checkImageConversionDisable checkVirtualSize checkAvailableSpace decodeCipher isXenserverFormat
