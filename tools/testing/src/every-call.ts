@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { settle, takeCensus } from './census.ts'
 import { type HelperFate, watchHelpers } from './helper-calls.ts'
-import { type Fate, type FileCall, watchFileCalls } from './file-calls.ts'
+import { type Fate, type FileCall, type Outcome, watchFileCalls } from './file-calls.ts'
 
 /** What fails at the n-th call. */
 export type FaultKind =
@@ -138,15 +138,28 @@ export function newTally(): Tally {
  * Each time it must end soon, with the right bytes or an error with a code, and leave nothing.
  */
 export async function tryEveryCall(tried: Tried, options: TryOptions): Promise<void> {
+  await tried.prepare()
+  // One for all of its runs: what a watch puts around the calls of open files stays there.
+  const now: { current: Running | undefined } = { current: undefined }
+  using _watch = await watchFileCalls({
+    within: tried.folders,
+    before: (call) => now.current?.before(call),
+    after: (call, outcome) => now.current?.after(call, outcome),
+  })
   for (const kind of options.kinds ?? faultKinds) {
     for (
       let number = options.first ?? 1;
       number <= (options.last ?? 100_000);
       number += options.stride ?? 1
     ) {
-      if (!(await tryOnce(tried, kind, number, options))) break
+      if (!(await tryOnce(tried, kind, number, options, now))) break
     }
   }
+}
+
+interface Running {
+  readonly before: (call: FileCall) => Fate
+  readonly after: (call: FileCall, outcome: Outcome) => void
 }
 
 /** @returns whether a call failed */
@@ -155,6 +168,7 @@ async function tryOnce(
   kind: FaultKind,
   number: number,
   { tally, mostMs = 5000 }: TryOptions,
+  now: { current: Running | undefined },
 ): Promise<boolean> {
   const fault: Fault = kinds[kind]
   await tried.prepare()
@@ -175,16 +189,19 @@ async function tryOnce(
   process.on('unhandledRejection', onLost)
   process.on('uncaughtException', onLost)
   const controller = new AbortController()
-  const watch = await watchFileCalls({
-    within: tried.folders,
+  let calls = 0
+  now.current = {
     // What is closed is closed, also where the system says that something went wrong.
-    before: (call) => (call.name === 'close' ? undefined : fateOf(call)),
+    before: (call) => {
+      calls += 1
+      return call.name === 'close' ? undefined : fateOf(call)
+    },
     after: (call, { error }) => {
       if (call.name !== 'close' || call.via === 'callback' || error !== undefined) return
       const fate = fateOf(call)
       if (fate instanceof Error) throw fate
     },
-  })
+  }
   const helperFate = (of: 'message' | 'process' | 'thread') => (): HelperFate => {
     if (fault.helper?.[0] !== of) return undefined
     fitting += 1
@@ -209,9 +226,9 @@ async function tryOnce(
     outcome = await Promise.race([running, late])
   } finally {
     limit.abort()
-    watch.stop()
+    now.current = undefined
   }
-  tally.calls = Math.max(tally.calls, watch.count)
+  tally.calls = Math.max(tally.calls, calls)
   if (hit === undefined) {
     process.off('unhandledRejection', onLost)
     process.off('uncaughtException', onLost)
