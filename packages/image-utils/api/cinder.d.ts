@@ -216,7 +216,7 @@ interface OperationFacts {
   readonly signatureVerified?: boolean | undefined;
 }
 
-type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert";
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert" | "verify";
 
 interface QemuDataOptions extends CallOptions {
   readonly forceShare?: boolean | undefined;

@@ -368,6 +368,8 @@ interface ImageUtils extends CinderImageUtils {
   }): Promise<void>;
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
+  verifyVolume(request: VerifyVolumeRequest): Promise<VerifyVolumeReport>;
+  verifyVolumeChecksums(request: VerifyVolumeChecksumsRequest): Promise<VerifyVolumeChecksumsReport>;
   streamToImage(request: StreamToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
@@ -467,7 +469,7 @@ interface OperationFacts {
   readonly signatureVerified?: boolean | undefined;
 }
 
-type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert";
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert" | "verify";
 
 interface QemuDataOptions extends CallOptions$1 {
   readonly forceShare?: boolean | undefined;
@@ -614,6 +616,38 @@ interface UploadVolumeOptions extends CallOptions$1 {
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
 }
+
+interface VerifyVolumeChecksumsReport {
+  readonly volume: string;
+  readonly identical: boolean;
+  readonly volumeFormat: string;
+  readonly sizeBytes: number;
+  readonly found: readonly Checksum[];
+}
+
+interface VerifyVolumeChecksumsRequest extends CallOptions$1 {
+  readonly volume: string;
+  readonly volumeFormat?: DiskFormat$1 | undefined;
+  readonly checksums: readonly Checksum[];
+  readonly sizeBytes?: number | undefined;
+}
+
+interface VerifyVolumeReport {
+  readonly imageId: string;
+  readonly volume: string;
+  readonly identical: boolean;
+  readonly differsAt: number | undefined;
+  readonly volumeFormat: string;
+  readonly volumeBytes: number;
+  readonly imageBytes: number | undefined;
+  readonly hash: DownloadHash | undefined;
+  readonly warnings: readonly Refusal$1[];
+}
+
+type VerifyVolumeRequest = RequestedImage & Pick<ImageToVolumeOptions, "cache" | "checksums" | "connections" | "context" | "decrypt" | "disk" | "imageService" | "onProgress" | "preferStores" | "signal" | "sourceFormat" | "sourcePassphraseFile" | "throttle" | "verify"> & {
+  readonly volume: string;
+  readonly volumeFormat?: DiskFormat$1 | undefined;
+};
 
 interface VolumeToImageReport {
   readonly imageId: string;
@@ -791,6 +825,10 @@ export {
   type UploadSource,
   type UploadVolumeOptions,
   type VerifyPolicy,
+  type VerifyVolumeChecksumsReport,
+  type VerifyVolumeChecksumsRequest,
+  type VerifyVolumeReport,
+  type VerifyVolumeRequest,
   VhdError,
   VolumeAccessError,
   VolumeBackendError,

@@ -296,6 +296,8 @@ interface ImageUtils extends CinderImageUtils {
   }): Promise<void>;
   volumesToArchive(request: VolumesToArchiveRequest): Promise<VolumesToArchiveReport>;
   sourceToImage(request: SourceToImageRequest): Promise<SourceToImageReport>;
+  verifyVolume(request: VerifyVolumeRequest): Promise<VerifyVolumeReport>;
+  verifyVolumeChecksums(request: VerifyVolumeChecksumsRequest): Promise<VerifyVolumeChecksumsReport>;
   streamToImage(request: StreamToImageRequest): Promise<SourceToImageReport>;
   checkImageFile(path: string, options?: CheckImageFileOptions): Promise<string>;
   cleanTemporaryFiles(): Promise<{
@@ -395,7 +397,7 @@ interface OperationFacts {
   readonly signatureVerified?: boolean | undefined;
 }
 
-type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert";
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert" | "verify";
 
 interface QemuDataOptions extends CallOptions {
   readonly forceShare?: boolean | undefined;
@@ -589,6 +591,38 @@ interface UploadVolumeOptions extends CallOptions {
   readonly storeId?: string | undefined;
   readonly baseImageRef?: string | undefined;
 }
+
+interface VerifyVolumeChecksumsReport {
+  readonly volume: string;
+  readonly identical: boolean;
+  readonly volumeFormat: string;
+  readonly sizeBytes: number;
+  readonly found: readonly Checksum[];
+}
+
+interface VerifyVolumeChecksumsRequest extends CallOptions {
+  readonly volume: string;
+  readonly volumeFormat?: DiskFormat | undefined;
+  readonly checksums: readonly Checksum[];
+  readonly sizeBytes?: number | undefined;
+}
+
+interface VerifyVolumeReport {
+  readonly imageId: string;
+  readonly volume: string;
+  readonly identical: boolean;
+  readonly differsAt: number | undefined;
+  readonly volumeFormat: string;
+  readonly volumeBytes: number;
+  readonly imageBytes: number | undefined;
+  readonly hash: DownloadHash | undefined;
+  readonly warnings: readonly Refusal[];
+}
+
+type VerifyVolumeRequest = RequestedImage & Pick<ImageToVolumeOptions, "cache" | "checksums" | "connections" | "context" | "decrypt" | "disk" | "imageService" | "onProgress" | "preferStores" | "signal" | "sourceFormat" | "sourcePassphraseFile" | "throttle" | "verify"> & {
+  readonly volume: string;
+  readonly volumeFormat?: DiskFormat | undefined;
+};
 
 interface VolumeToImageReport {
   readonly imageId: string;

@@ -29,7 +29,7 @@ interface OperationFacts {
   readonly signatureVerified?: boolean | undefined;
 }
 
-type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert";
+type OperationName = "image_to_volume" | "volume_to_image" | "fetch" | "convert" | "verify";
 
 interface Telemetry {
   operation<Result>(name: OperationName, signal: AbortSignal | undefined, run: (operation: Operation) => Promise<Result>): Promise<Result>;
