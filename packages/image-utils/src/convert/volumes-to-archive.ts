@@ -1,7 +1,7 @@
 import { type CallOptions, type DiskFormat, InvalidError, type Target } from '@disk-image/core'
 import { encodeOva, type OvaMachine } from '@disk-image/disk'
 import { checkUnchanged } from '../files/file-reader.ts'
-import { type JudgedVolume, named, openJudged } from '../judge/open-judged.ts'
+import { type JudgedVolume, named, openJudged } from '../write/open-judged.ts'
 import { Cleanup } from '../services/cleanup.ts'
 import type { Services, Throttle } from '../services/services.ts'
 import { observe, Stopwatch } from '../telemetry/telemetry.ts'

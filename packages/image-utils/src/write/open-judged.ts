@@ -5,8 +5,8 @@ import { openFileReader } from '../files/file-reader.ts'
 import { driverOf, headBytes, layoutOf } from '../route/formats.ts'
 import type { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
-import { openDiskFile } from '../write/disk-file.ts'
-import { checkContent, checkKey, checkSameSize } from './judge.ts'
+import { openDiskFile } from './disk-file.ts'
+import { checkContent, checkKey, checkSameSize } from '../judge/judge.ts'
 
 /** A file or device whose disk is open, inspected and judged. */
 export interface JudgedVolume {
