@@ -11,6 +11,7 @@ import { addJobsCommand } from './commands/jobs.ts'
 import { addPushCommand } from './commands/push.ts'
 import { addSubmitCommands } from './commands/submit.ts'
 import { addUploadCommand } from './commands/upload.ts'
+import { addCompareCommand, addVerifyCommand } from './commands/verify.ts'
 import { addVhdCommands } from './commands/vhd.ts'
 import { addWorkerCommand } from './commands/worker.ts'
 import type { Perform } from './commands/perform.ts'
@@ -55,6 +56,8 @@ const commands: ReadonlyMap<string, readonly [group: string, add: Add]> = new Ma
   ['fetch', ['Disks:', addFetchCommand]],
   ['upload', ['Disks:', addUploadCommand]],
   ['convert', ['Disks:', addConvertCommand]],
+  ['verify', ['Disks:', addVerifyCommand]],
+  ['compare', ['Disks:', addCompareCommand]],
   ['push', ['Disks:', addPushCommand]],
   ['image', ['Disks:', addImageCommands]],
   ['vhd', ['Disks:', addVhdCommands]],

@@ -97,6 +97,8 @@ test('help is asked for and goes to standard output', async () => {
     ['inspect'],
     ['clean'],
     ['doctor'],
+    ['verify'],
+    ['compare'],
     ['vhd', 'flatten'],
   ]) {
     const { exitCode, stdout } = await bench.run([...command, '--help'])
