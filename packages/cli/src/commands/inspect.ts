@@ -1,4 +1,5 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
 import type { Command } from 'commander'
 import type { HeldFile } from '@disk-image/host'
 import { formatBytes, printable, type RandomAccessReader } from '@disk-image/core'
@@ -30,11 +31,12 @@ interface InspectFlags extends SourceFlags {
 }
 
 const notes = `
-Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image. Of an archive or\ncompressed data, which a transfer opens, what is inside is inspected and counts: by its head, where the first\n8 MiB don't show all of it.
+Exits with 3 where the file is not safe to open, is not what --as says, or is no disk image. Of an archive or\ncompressed data, which a transfer opens, what is inside is inspected and counts: by its head, where the first\n8 MiB don't show all of it. Of several files each gets a line; --verbose shows all of each.
 
 Examples:
   $ disk-image inspect ubuntu.qcow2
   $ disk-image inspect download.img --as raw
+  $ disk-image inspect /srv/images
   $ disk-image inspect image:ubuntu-24.04
   $ disk-image inspect ubuntu.qcow2 --json | jq .virtualSizeBytes`
 
@@ -45,7 +47,7 @@ export function addInspectCommand(program: Command, perform: Perform): void {
     .description(
       'Says what the bytes of a file are, how large the disk inside is, and how every safety check ends.',
     )
-    .argument('<file...>', 'files or block devices; image:NAME, - or another source')
+    .argument('<file...>', 'files, folders of files, or block devices; image:NAME, - or another source')
     .option('--as <format>', "what it is claimed to be: Glance's disk_format", formatName('--as'))
     .option('--record <case>', 'a new file with only what was read of the image, to report a fault with')
     .addHelpText('after', notes)
@@ -57,9 +59,11 @@ async function inspect(
   given: InspectFlags & GlobalFlags,
   operands: readonly string[],
 ): Promise<ExitCode> {
-  if (operands.length > 1 && given.record !== undefined) throw new UsageError('--record is for one file.')
+  const names = (await Promise.all(operands.map((name) => filesOf(session, name)))).flat()
+  if (names.length > 1 && given.record !== undefined) throw new UsageError('--record is for one file.')
   const found: Inspected[] = []
-  for (const name of operands) {
+  for (const name of names) {
+    session.io.signal.throwIfAborted()
     const flags = await lookUpChecksums(session, given, name)
     const word = await readSourceWord(name, 'file')
     const isStream = word.kind === 'file' && (await openStream(session, name)) !== undefined
@@ -71,13 +75,28 @@ async function inspect(
   const [only] = found
   session.answer(
     found.length === 1 && only !== undefined ? jsonOf(only) : found.map(jsonOf),
-    found.flatMap(({ file, judged, inside }, index) => [
-      ...(index === 0 ? [] : ['']),
-      ...describeInspection(session.style, { file, judged, inside }, given.as),
-      ...describeInside(inside),
-    ]),
+    names.length > 1 && given.verbose !== true
+      ? describeAll(session.style, found)
+      : found.flatMap(({ file, judged, inside }, index) => [
+          ...(index === 0 ? [] : ['']),
+          ...describeInspection(session.style, { file, judged, inside }, given.as),
+          ...describeInside(inside),
+        ]),
   )
   return found.every((one) => judgeAll(one).safe) ? exitCodes.done : exitCodes.refused
+}
+
+/** A word as it is, or the files that are in a folder, in the order of their names. */
+async function filesOf(session: Session, name: string): Promise<string[]> {
+  const word = await readSourceWord(name, 'file')
+  const folder = word.kind === 'file' ? word.path : undefined
+  const found = folder === undefined ? undefined : await stat(session.resolve(folder)).catch(() => undefined)
+  if (folder === undefined || found?.isDirectory() !== true) return [name]
+  const whole = session.resolve(folder)
+  const entries = await readdir(whole, { withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(whole, entry.name))
+  if (files.length === 0) throw new UsageError(`${printable(folder)} is a folder without files.`)
+  return files.toSorted()
 }
 
 /** What was inspected, and what came of it. */
@@ -232,6 +251,30 @@ async function judge(session: Session, source: HeldFile, flags: InspectFlags): P
     `${target} has the ${recorder.keptBytes} bytes that were read; look at them before you pass it on`,
   )
   return judged
+}
+
+/** What `inspect` says of several: a line for each. */
+function describeAll(style: Style, all: readonly Inspected[]): string[] {
+  const rows = all.map((one) => {
+    const { inspection, verdict, checks, matches } = judgeAll(one)
+    const { inside } = one
+    const disks = inside?.disks.map(({ judged }) => judged?.inspection) ?? []
+    const [only] = disks.length === 1 ? disks : []
+    const { virtualSizeBytes } = only ?? inspection
+    const format = [...(inside?.opened ?? []), only?.format ?? (inside && `${disks.length} disks`)]
+    const problem = inside?.problem ?? checks.find(({ ok }) => !ok)
+    return [
+      describeVerdict(style, verdict),
+      one.file,
+      inside === undefined ? inspection.format : format.join(' of '),
+      virtualSizeBytes === undefined ? '' : formatBytes(virtualSizeBytes),
+      problem?.reason ?? matches?.reason ?? '',
+    ]
+  })
+  const verdicts = Map.groupBy(all, (one) => judgeAll(one).verdict.replaceAll('-', ' '))
+  const counts = [...verdicts].map(([verdict, some]) => `${some.length} ${verdict}`)
+  const header = ['VERDICT', 'FILE', 'FORMAT', 'DISK', 'REASON'].map((text) => ({ text, paint: style.bold }))
+  return [...alignRows([header, ...rows]), `${all.length} files: ${counts.join(', ')}`]
 }
 
 /** What `inspect` says to a person. */
