@@ -82,6 +82,7 @@ export default defineConfig({
           root: 'tools',
           include: ['{bench,package}/integration/**/*.test.ts'],
           testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
     ],

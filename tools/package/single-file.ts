@@ -1,13 +1,15 @@
 /** Puts the command into one file that Node.js runs alone: `.cache/package/disk-image.mjs`, or where it is told. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { type InputOptions, type OutputChunk, type Plugin, rolldown } from 'rolldown'
 import { readJson } from '../checks/workspace.ts'
 
 interface Manifest {
+  readonly name: string
   readonly version: string
   readonly engines: object
+  readonly license: string
   readonly imports?: Readonly<Record<string, { readonly '@disk-image/source': string }>>
 }
 
@@ -73,6 +75,26 @@ function readManifest(): Pick<Manifest, 'version' | 'engines'> {
   return { version, engines }
 }
 
+/** What the licences of the bundled packages of others want to be kept: their texts. */
+function licencesOf(chunks: readonly OutputChunk[]): string {
+  const folders = new Map<string, string>()
+  for (const id of chunks.flatMap(({ moduleIds }) => moduleIds)) {
+    const [folder, name] = /^.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(id) ?? []
+    if (folder !== undefined && name !== undefined) folders.set(name, folder)
+  }
+  const texts = [...folders.keys()].toSorted().map((name) => {
+    const folder = folders.get(name) ?? ''
+    const { version, license } = readJson(path.join(folder, 'package.json')) as Manifest
+    const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one))
+    const text = file === undefined ? '' : readFileSync(path.join(folder, file), 'latin1')
+    return `${name} ${version} (${license})\n\n${text.trim()}`
+  })
+  return texts
+    .join('\n\n---\n\n')
+    .replaceAll('*/', '* /')
+    .replaceAll(/[^\n -~]/g, ' ')
+}
+
 const output = path.resolve(process.argv[2] ?? path.join(root, '.cache/package/disk-image.mjs'))
 // A library of the fleet asks for it where it is installed, and does without.
 const external = ['@opentelemetry/api']
@@ -88,5 +110,6 @@ const [main] = await bundleAlone(path.join(command, 'src/main.ts'), 'esm', {
   transform: { define: { PARTS: JSON.stringify(lengths) } },
 })
 mkdirSync(path.dirname(output), { recursive: true })
+const notice = `/*! disk-image is licensed under Apache-2.0. It contains:\n\n${licencesOf(parts)}\n*/\n`
 const comment = `/*${packed.map(({ text }) => text).join('')}*/\n`
-writeFileSync(output, `#!/usr/bin/env node\n${main?.code ?? ''}${comment}`, { mode: 0o755 })
+writeFileSync(output, `#!/usr/bin/env node\n${main?.code ?? ''}${notice}${comment}`, { mode: 0o755 })
