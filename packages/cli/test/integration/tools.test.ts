@@ -72,6 +72,27 @@ test.each(['qcow2', 'vmdk', 'vhdx', 'vdi'])(
   },
 )
 
+test('a block device is written raw, and what its guest may have written onto it is no answer', async () => {
+  await using folder = await openWorkbench()
+  await makeDisk(folder)
+  execFileSync('truncate', ['-s', '16M', folder.path('backing')])
+  const device = execFileSync('losetup', ['--find', '--show', folder.path('backing')], {
+    encoding: 'utf8',
+  }).trim()
+  try {
+    expect((await run(folder, ['convert', 'disk.raw', 'disk.qcow2'])).exitCode).toBe(0)
+    expect(await json(folder, ['convert', 'disk.qcow2', device])).toMatchObject({ from: 'qcow2', to: 'raw' })
+    expect((await run(folder, ['verify', device, './disk.qcow2'])).exitCode).toBe(0)
+    expect((await run(folder, ['compare', 'disk.qcow2', device])).exitCode).toBe(0)
+    execFileSync('dd', [`if=${folder.path('disk.qcow2')}`, `of=${device}`, 'conv=notrunc', 'status=none'])
+    const refused = await run(folder, ['convert', device, 'out.raw'])
+    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('can be qcow2 or raw') })
+    expect(await readdir(folder.folder)).not.toContain('out.raw')
+  } finally {
+    execFileSync('losetup', ['--detach', device])
+  }
+})
+
 test('a disk is converted, and what it is said to be must be true', async () => {
   await using folder = await openWorkbench()
   await makeDisk(folder)
