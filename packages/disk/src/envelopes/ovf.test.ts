@@ -89,6 +89,11 @@ describe('a descriptor', () => {
     expect(parseOvf(wide).name).toBe('box')
   })
 
+  test('a break within a name is a blank, as XML has it', () => {
+    const broken = virtualBox.replace('box-disk001.vmdk', 'box\r\ndisk\t001.vmdk')
+    expect(parse(broken).disks[0]?.file).toBe('box disk 001.vmdk')
+  })
+
   test('a disk without a machine that has it, one without a file, a delta, one that is compressed again', () => {
     const text = `<Envelope ${schemas}><References><File ovf:id="f" ovf:href="a.gz" ovf:compression="gzip"/></References>
       <DiskSection><Disk ovf:diskId="a" ovf:fileRef="f" ovf:capacity="7"/><Disk ovf:diskId="b" ovf:capacity="999999999999999999"/>

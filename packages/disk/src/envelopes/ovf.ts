@@ -103,7 +103,10 @@ export function parseOvf(bytes: Uint8Array): Ovf {
     if (path.length === 0 && hasRoot) throw bad('it is no XML: it has two roots')
     hasRoot = true
     if (path.length === deepest) throw bad(`its elements are nested more than ${deepest} deep`)
-    const plain = Object.entries(attributes).map(([key, value]) => [localName(key), String(value)] as const)
+    // Every break within an attribute is a blank to XML, and no business of this parser.
+    const plain = Object.entries(attributes).map(
+      ([key, value]) => [localName(key), String(value).replaceAll(/\r\n|[\t\n\r]/g, ' ')] as const,
+    )
     const element = { name: localName(name), attributes: new Map(plain), text: '' }
     path.push(element)
     reader.open(element)

@@ -12,7 +12,7 @@ import { failed, inspectFile, run, streamFile, temporaryDirectory } from '../sup
 
 const qemuNames: Readonly<Record<string, string>> = { vhd: 'vpc', iso: 'raw' }
 /** Changed images of each one. */
-const { seed: firstSeed, runs: mutations } = campaign(40, 1000)
+const { seed: firstSeed, runs: mutations } = campaign(40, 100)
 /** Of larger images, the start is changed. */
 const mostBytes = 8 * 1024 ** 2
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>

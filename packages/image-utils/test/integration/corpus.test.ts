@@ -23,6 +23,20 @@ beforeAll(async () => {
 })
 afterAll(() => work[Symbol.asyncDispose]())
 
+const facades = new Map<string, ReturnType<typeof createImageUtils>>()
+
+/** One for each folder, as a process has it: each asks once which tools there are, and what they can. */
+function facadeOf(name: string): ReturnType<typeof createImageUtils> {
+  const dependencies = { imageService: work.store }
+  const options = {
+    imageConversionDir: `${work.conversionDir}-${name}`,
+    allowCompressionOnImageUpload: true,
+  }
+  const facade = facades.get(name) ?? createImageUtils(dependencies, options)
+  facades.set(name, facade)
+  return facade
+}
+
 /** What a declared format comes to: `SIZE HASH` of the disk, or the refusal. */
 async function fetchAs(...request: Parameters<typeof fetchOnce>): Promise<string | Error> {
   const result = await fetchOnce(...request)
@@ -38,15 +52,12 @@ async function fetchOnce(
 ): Promise<string | Error> {
   const { size: bytes } = await stat(file)
   const metadata = { disk_format: diskFormat, container_format: options.containerFormat ?? 'bare' }
-  const imageConversionDir = `${work.conversionDir}-${name}`
-  const imageUtils = createImageUtils(
-    { imageService: serveFile(file, metadata, bytes) },
-    { imageConversionDir, allowCompressionOnImageUpload: true },
-  )
+  const service = serveFile(file, metadata, bytes)
+  const imageUtils = facadeOf(name)
   const volume = work.file(`volume-${name}`)
   try {
     const { size, signal } = options
-    await imageUtils.fetchToRaw({}, undefined, 'corpus', volume, '1M', { runAsRoot: false, size, signal })
+    await imageUtils.fetchToRaw({}, service, 'corpus', volume, '1M', { runAsRoot: false, size, signal })
     return await fingerprint(volume)
   } catch (error) {
     const left = await stat(volume).then(
