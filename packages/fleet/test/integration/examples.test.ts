@@ -13,13 +13,12 @@ const command = fileURLToPath(new URL('../../../cli/src/main.ts', import.meta.ur
 
 /** Every long option that the command has. */
 async function knownOptions(): Promise<Set<string>> {
-  const { stdout } = await run(process.execPath, [
-    '--conditions=@disk-image/source',
-    command,
-    'worker',
-    '--help',
-  ])
-  return new Set(stdout.match(/--[a-z][a-z-]+/g))
+  const helps = [
+    ['worker', '--help'],
+    ['help', 'options'],
+  ].map((words) => run(process.execPath, ['--conditions=@disk-image/source', command, ...words]))
+  const said = (await Promise.all(helps)).map(({ stdout }) => stdout).join('\n')
+  return new Set(said.match(/--[a-z][a-z-]+/g))
 }
 
 test('systemd takes the unit, and the command its options', async () => {

@@ -11,7 +11,7 @@ test('inflates in place where the worker is missing, as in a bundled program', a
   const directory = await mkdtemp(path.join(import.meta.dirname, 'bundled-'))
   try {
     await writeFile(path.join(directory, 'package.json'), '{ "type": "module" }')
-    for (const name of ['decode-workers', 'decode-tasks', 'inflate-cluster', 'inflater']) {
+    for (const name of ['decode-workers', 'decode-tasks', 'inflate-cluster', 'inflater', 'zlib-engine']) {
       await copyFile(path.join(source, `${name}.ts`), path.join(directory, `${name}.ts`))
     }
     const url = pathToFileURL(path.join(directory, 'decode-workers.ts')).href
