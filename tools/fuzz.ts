@@ -28,6 +28,7 @@ const parts: Readonly<Record<string, string | readonly string[]>> = {
   qcow2: ['disk:integration', 'qcow2/differential'],
   mutations: ['format-policy:unit', 'unit/mutations'],
   corpus: ['format-policy:integration', 'integration/corpus'],
+  fetches: ['image-utils:integration', 'integration/corpus'],
   soundness: ['format-policy:integration', 'integration/soundness'],
   'vhd-chain': ['vhd:unit', 'unit/coalesce-property'],
   'vhd-stream': ['vhd:unit', 'unit/stream'],
