@@ -77,7 +77,7 @@ export async function verifyVolume(
 ): Promise<VerifyVolumeReport> {
   const { signal } = request
   return Cleanup.around(services.logger, async (cleanup) => {
-    const there = await openJudged(services, volume, { volumeFormat, signal }, cleanup)
+    const there = await openJudged(services, volume, { volumeFormat, isVolume: true, signal }, cleanup)
     const target = new ComparingTarget(there.disk, signal)
     cleanup.always(() => target.abandon())
     const found = await compare(services, request, { volume, target }).catch((error: unknown) => {
@@ -164,7 +164,12 @@ export function verifyVolumeChecksums(
       const { volume, volumeFormat, checksums, signal } = observed
       const plans = planChecksums(checksums)
       if (plans.length === 0) throw new InvalidError({ reason: 'A checksum to compare with is needed.' })
-      const { disk, format } = await openJudged(services, volume, { volumeFormat, signal }, cleanup)
+      const { disk, format } = await openJudged(
+        services,
+        volume,
+        { volumeFormat, isVolume: true, signal },
+        cleanup,
+      )
       const { sizeBytes = disk.size } = observed
       if (!(sizeBytes <= disk.size)) {
         throw new InvalidError({ reason: `${volume} has ${disk.size} bytes, not ${sizeBytes}.` })

@@ -21,13 +21,18 @@ export interface JudgedVolume {
 /**
  * Opens the disk in a file or device, judged as what it is said to be.
  *
- * @param options `volumeFormat`: its record's word; undefined for whatever the inspector finds
+ * @param options `volumeFormat`: its record's word; undefined for whatever the inspector finds. `isVolume`: a raw one is
+ *   raw, whatever its guest wrote there
  * @throws {ImageUnacceptableError | InvalidError}
  */
 export async function openJudged(
   services: Services,
   volume: string,
-  { volumeFormat, signal }: CallOptions & { readonly volumeFormat: DiskFormat | undefined },
+  {
+    volumeFormat,
+    isVolume = false,
+    signal,
+  }: CallOptions & { readonly volumeFormat: DiskFormat | undefined; readonly isVolume?: boolean },
   cleanup: Cleanup,
 ): Promise<JudgedVolume> {
   const held = await holdFile(volume)
@@ -38,11 +43,10 @@ export async function openJudged(
     cleanup.always(() => reader.close())
     const inspection = await inspect(reader)
     const claimedFormat = volumeFormat === undefined ? undefined : toQemuFormat(volumeFormat)
-    checkContent(services, volume, { claimedFormat, inspection, hasPassphrase: false })
-    const found = toQemuFormat(driverOf(inspection))
-    checkKey(volume, inspection, claimedFormat ?? found)
-    // What a guest wrote onto a raw volume may look like anything.
-    const format = claimedFormat === 'raw' ? 'raw' : found
+    const isRaw = isVolume && claimedFormat === 'raw'
+    if (!isRaw) checkContent(services, volume, { claimedFormat, inspection, hasPassphrase: false })
+    const format = isRaw ? 'raw' : toQemuFormat(driverOf(inspection))
+    if (!isRaw) checkKey(volume, inspection, claimedFormat ?? format)
     if (!layoutOf(format, inspection, await reader.read(0, headBytes)).reads) {
       throw new InvalidError({ reason: `A ${format} is not read in process: convert it to qcow2 first.` })
     }

@@ -188,3 +188,24 @@ test('who cancels is heard', async () => {
   })
   await expect(verifying).rejects.toBe(reason)
 })
+
+test('a raw volume is raw, whatever its guest wrote there', async () => {
+  const guest = await convert('qcow2')
+  const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+  const volume = work.file('volume')
+  await copyFile(guest, volume)
+  const differing = await imageUtils.verifyVolume({ imageId, volume, volumeFormat: 'raw' })
+  expect(differing).toMatchObject({ identical: false, volumeFormat: 'raw' })
+  const checksums = [
+    {
+      algorithm: 'sha256',
+      value: createHash('sha256')
+        .update(await readFile(guest))
+        .digest('hex'),
+    },
+  ]
+  expect(await imageUtils.verifyVolumeChecksums({ volume, volumeFormat: 'raw', checksums })).toMatchObject({
+    identical: true,
+    volumeFormat: 'raw',
+  })
+})
