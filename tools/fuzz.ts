@@ -86,7 +86,7 @@ async function take(name: string, seed: number, seconds: number): Promise<Turn> 
   })
   const repeat = (at: number | string): string => {
     const which = typeof at === 'string' ? at : `--seed ${at} --minutes 0`
-    return `pnpm fuzz ${[name, ...own, which].join(' ')}`
+    return `pnpm fuzz ${[name, ...own, ...rest, which].join(' ')}`
   }
   const failed: string[] = []
   let [current, last] = [seed, '']

@@ -99,7 +99,8 @@ export async function listStores(session: Session): Promise<void> {
       .filter((text) => text !== '')
       .join(', '),
   ])
-  session.answer({ stores }, alignRows([header, ...rows]), 'all')
+  const ids = stores.map(({ id }) => id).join('\n')
+  session.answer({ stores }, alignRows([header, ...rows]), stores.length === 0 ? 'none' : { line: ids })
 }
 
 /** Flags are strings on Glance's wire. */

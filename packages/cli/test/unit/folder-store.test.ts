@@ -108,6 +108,7 @@ test('an image is fetched into a file, and the report has its fixed shape', asyn
     imageId: id,
     volume: bench.path('volume.raw'),
     format: 'raw',
+    volumeFormat: 'raw',
     bytesDownloaded: data.length,
     resumedBytes: 0,
     bytesWritten: data.length,

@@ -95,18 +95,21 @@ export function readSparseExtents(block: Uint8Array, at: number, count: number):
   return extents
 }
 
-/** The keys of a pax header, the last of each. */
-export function readPaxKeys(bytes: Uint8Array): ReadonlyMap<string, string> {
+/** The keys of a pax header, the last of each. Undefined where a line is none: other readers leave out what follows. */
+export function readPaxKeys(bytes: Uint8Array): ReadonlyMap<string, string> | undefined {
   const keys = new Map<string, string>()
   let at = 0
-  while (at < bytes.length) {
+  while (at < bytes.length && bytes[at] !== 0) {
     const blank = bytes.indexOf(0x20, at)
-    const length = blank < 0 ? Number.NaN : Number(latin1(bytes, at, blank - at))
-    if (!Number.isSafeInteger(length) || length < 5) break
-    const line = text(bytes, blank + 1, at + length - 1 - blank - 1)
+    const digits = blank < 0 ? '' : latin1(bytes, at, Math.min(blank - at, 17))
+    const end = at + (/^\d{1,16}$/.test(digits) ? Number(digits) : 0)
+    // The line ends within the header, with a line end.
+    if (end <= blank || end > bytes.length || bytes[end - 1] !== 0x0a) return undefined
+    const line = text(bytes, blank + 1, end - 1 - blank - 1)
     const equals = line.indexOf('=')
-    if (equals > 0) keys.set(line.slice(0, equals), line.slice(equals + 1))
-    at += length
+    if (equals < 1) return undefined
+    keys.set(line.slice(0, equals), line.slice(equals + 1))
+    at = end
   }
   return keys
 }

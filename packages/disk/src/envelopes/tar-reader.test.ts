@@ -111,6 +111,11 @@ test.each<[string, () => Buffer]>([
   ['a map that goes on perhaps', () => edited(tar('--format=oldgnu', '-S', 'disk.raw'), 0, { 482: '0' })],
   ['a map whose number never ends', () => tar('--format=pax', '-S', 'disk.raw').fill('1', 1536, 3072)],
   [
+    'attributes whose last line goes on behind them',
+    () => edited(tar('--format=pax', '-S', 'disk.raw'), 0, { 124: '00000000074' }),
+  ],
+  ['attributes with a line that has no end', () => tar('--format=pax', '-S', 'disk.raw').fill(' ', 533, 534)],
+  [
     'attributes without end',
     () => {
       const one = tar('--format=pax', '-S', 'disk.raw').subarray(0, 1024)

@@ -214,7 +214,6 @@ export class TarReader implements Envelope {
   #beginAttributes({ storedBytes }: TarHeader, kind: Attributes): void {
     this.#setContent(storedBytes)
     this.#left += this.#padding
-    this.#padding = 0
     this.#attributeBytes += this.#left
     if (this.#attributeBytes > longestAttributes) {
       throw this.#refuse('a header of it is too long', 'attributes')
@@ -225,13 +224,15 @@ export class TarReader implements Envelope {
   }
 
   #takeAttributes(whole: Uint8Array): void {
-    if (this.#attributes === 'pax') this.#pax = new Map([...this.#pax, ...readPaxKeys(whole)])
-    else if (this.#attributes === 'global') {
-      // Of one file they can't hold for all, and readers disagree about what they do.
-      const isOfOne = [...readPaxKeys(whole).keys()].some((key) => /^(size|path|GNU\.sparse\..*)$/.test(key))
-      if (isOfOne) throw this.#refuse('it has the attributes of one file for all of them')
-    } else if (this.#attributes === 'name') this.#longName = textOf(whole)
     this.#step = 'header'
+    if (this.#attributes === 'name') this.#longName = textOf(whole)
+    if (this.#attributes !== 'pax' && this.#attributes !== 'global') return
+    const keys = readPaxKeys(whole.subarray(0, whole.length - this.#padding))
+    if (keys === undefined) throw this.#refuse('its attributes are damaged', 'attributes')
+    // Of one file they can't hold for all, and readers disagree about what they do.
+    const isOfOne = [...keys.keys()].some((key) => /^(size|path|GNU\.sparse\..*)$/.test(key))
+    if (this.#attributes === 'pax') this.#pax = new Map([...this.#pax, ...keys])
+    else if (isOfOne) throw this.#refuse('it has the attributes of one file for all of them')
   }
 
   #setContent(storedBytes: number): void {

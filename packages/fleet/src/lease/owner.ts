@@ -20,11 +20,20 @@ export async function describeOwner(endsAtOnce: boolean): Promise<Owner> {
 
 /** Reads what an owner said of itself; undefined where nothing can be known of it. */
 export function parseOwner(record: unknown): Owner | undefined {
-  if (typeof record !== 'string') return undefined
-  const { machine, pid, startTime, endsAtOnce } = JSON.parse(record) as Partial<Owner>
+  const { machine, pid, startTime, endsAtOnce } = fieldsOf(record)
   const isKnown = typeof machine === 'string' && machine !== '' && typeof startTime === 'string'
-  if (!isKnown || startTime === '' || typeof pid !== 'number' || pid < 2) return undefined
-  return { machine, pid, startTime, endsAtOnce: endsAtOnce === true }
+  if (!isKnown || startTime === '' || !Number.isSafeInteger(pid) || Number(pid) < 2) return undefined
+  return { machine, pid: Number(pid), startTime, endsAtOnce: endsAtOnce === true }
+}
+
+/** What another process wrote may be anything. */
+function fieldsOf(record: unknown): Partial<Record<keyof Owner, unknown>> {
+  try {
+    const said: unknown = JSON.parse(String(record))
+    return typeof said === 'object' && said !== null ? said : {}
+  } catch {
+    return {}
+  }
 }
 
 /**

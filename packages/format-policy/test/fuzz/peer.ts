@@ -44,14 +44,18 @@ export class Peer implements Disposable {
   readonly #answers: AsyncIterator<string> = createInterface(this.#python.stdout!)[Symbol.asyncIterator]()
 
   /** @returns where ours accepts what the other one refuses, or sees another size */
-  async compare(file: string, { format, virtualSizeBytes }: InspectionResult): Promise<string | undefined> {
+  async compare(
+    file: string,
+    { format, virtualSizeBytes, details }: InspectionResult,
+  ): Promise<string | undefined> {
     if (!known.has(format)) return undefined
     this.#python.stdin?.write(`${format} ${file}\n`)
     const { value, done } = await this.#answers.next()
     if (done === true) throw new Error('The inspector of OpenStack ended: apt-get install -y python3-glance')
     const { name, safe, size, refused, why = {} } = JSON.parse(value) as Answer
-    // It knows no VHD that has only the footer.
-    if (format === 'vhd' && refused === 'File is not in requested format') return undefined
+    // It knows no VHD that has only the footer, and reads no descriptor beyond the length that its header gives.
+    if (/^(vhd|vmdk)$/.test(format) && refused === 'File is not in requested format') return undefined
+    if (details['extendedL2'] === true && 'unknown_features' in why) return undefined
     if (safe !== true) return `${name} refuses this ${format}: ${refused ?? ''} ${JSON.stringify(why)}`
     // The disk of a VHD has its current size.
     return size === virtualSizeBytes

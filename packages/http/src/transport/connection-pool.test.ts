@@ -91,14 +91,19 @@ test.each([
 })
 
 test('what comes unasked on a kept connection answers nothing', async () => {
+  const ended = Promise.withResolvers<void>()
+  const forge = Promise.withResolvers<void>()
   const server = await serve((socket, { connection }) => {
     socket.write(whole)
-    if (connection === 1)
-      setTimeout(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged'), 5)
+    if (connection > 1) return
+    socket.once('close', () => ended.resolve())
+    void forge.promise.then(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged'))
   })
   const connections = pool()
   expect(await get(server.url, connections)).toBe('ok')
-  await soon()
+  forge.resolve()
+  // The client gives the connection up as soon as it has read that.
+  await ended.promise
   expect(await get(server.url, connections)).toBe('ok')
   expect(server.connections()).toBe(2)
 })

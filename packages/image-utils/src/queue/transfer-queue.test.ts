@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { ImageService, TemporaryPath } from '@disk-image/core'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -194,11 +195,13 @@ test('a destination that is in use is refused, and free again afterwards', async
 })
 
 test('a signal cancels all, before and during', async () => {
-  const { dependencies, sight } = fake(() => new Promise((resolve) => setTimeout(resolve, 20)))
+  // Whatever is begun goes on until the signal.
   const abort = new AbortController()
+  const aborted = once(abort.signal, 'abort')
+  const { dependencies, sight } = fake(async () => void (await aborted))
   const queue = open(dependencies, { jobs: 2, signal: abort.signal })
   const transfers = ['1', '1', '2', '3'].map((imageId, index) => queue.add({ imageId, volume: `a/${index}` }))
-  await new Promise((resolve) => setTimeout(resolve, 10))
+  await expect.poll(() => sight.downloads).toHaveLength(1)
   abort.abort('stop')
   expect(await queue.finished()).toMatchObject({ done: 0, cancelled: 4 })
   expect(await transfers[3]?.outcome).toEqual({ state: 'cancelled', reason: 'stop' })

@@ -18,7 +18,7 @@ import { openJudged } from '../write/open-judged.ts'
 import { Cleanup } from '../services/cleanup.ts'
 import type { Services } from '../services/services.ts'
 import { openSource } from '../sources/open-source.ts'
-import { observe } from '../telemetry/telemetry.ts'
+import { observe, silentTelemetry } from '../telemetry/telemetry.ts'
 import { ComparingTarget } from './comparing-target.ts'
 
 /** What {@link ImageUtils.verifyVolume} is asked to do. */
@@ -71,7 +71,18 @@ export interface VerifyVolumeReport {
  *
  * @throws as {@link ImageUtils.imageToVolume}; a difference is no error
  */
-export async function verifyVolume(
+export function verifyVolume(services: Services, request: VerifyVolumeRequest): Promise<VerifyVolumeReport> {
+  const { signal } = request
+  // The transfer within is no operation of its own: nothing is written by it. The caller hears of its progress.
+  const quiet = { ...services, telemetry: silentTelemetry }
+  return observe(services, 'verify', { signal }, async (_observed, operation) => {
+    const report = await compareVolume(quiet, request)
+    operation.note({ volumeFormat: report.volumeFormat, virtualSizeBytes: report.volumeBytes })
+    return report
+  })
+}
+
+function compareVolume(
   services: Services,
   { volume, volumeFormat, ...request }: VerifyVolumeRequest,
 ): Promise<VerifyVolumeReport> {

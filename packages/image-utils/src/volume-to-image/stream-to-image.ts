@@ -74,6 +74,9 @@ export async function streamToImage(
   }
 }
 
+/** Milliseconds that the removal may take: whoever cancels wants it to end. */
+const patienceMs = 5000
+
 /** The error that led here says more than one of deleting would. */
 async function takeBack(
   { logger }: Services,
@@ -82,7 +85,8 @@ async function takeBack(
   { id }: ImageRecord,
 ): Promise<void> {
   try {
-    await imageService.delete(context, id)
+    // Not with the call's own signal: what is cancelled is taken back, too.
+    await imageService.delete(context, id, { signal: AbortSignal.timeout(patienceMs) })
   } catch (error) {
     logger.warn('An image without data could not be deleted again', { imageId: id, error })
   }

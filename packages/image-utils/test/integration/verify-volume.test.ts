@@ -209,3 +209,29 @@ test('a raw volume is raw, whatever its guest wrote there', async () => {
     volumeFormat: 'raw',
   })
 })
+
+test('a comparison is an operation of its own, with the progress of the whole', async () => {
+  const operations: string[] = []
+  const measured = createImageUtils(
+    {
+      imageService: work.store,
+      telemetry: {
+        operation: (name, _signal, run) => {
+          operations.push(name)
+          return run({ stage: (_stage, act) => act(), note: () => undefined })
+        },
+      },
+    },
+    { imageConversionDir: work.conversionDir },
+  )
+  const imageId = await work.add(raw, { disk_format: 'raw', container_format: 'bare' })
+  const seen: (number | undefined)[] = []
+  await measured.verifyVolume({
+    imageId,
+    volume: raw,
+    volumeFormat: 'raw',
+    onProgress: ({ fraction }) => seen.push(fraction),
+  })
+  expect(operations).toEqual(['verify'])
+  expect(seen.at(-1)).toBe(1)
+})

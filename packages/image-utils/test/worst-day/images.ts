@@ -4,7 +4,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { execFile } from 'node:child_process'
 import { gzip } from 'node:zlib'
-import { requireTool } from '@disk-image/testing'
+import { requireTool, seededRandom } from '@disk-image/testing'
 import { createImageUtils, machineOfProperties } from '../../src/index.ts'
 
 const run = promisify(execFile)
@@ -16,20 +16,9 @@ export interface MadeImage {
   readonly container_format: string
 }
 
-/** Numbers from a seed, 0 to 1. */
-export function random(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 /** A disk with a boot sector, data that no compression makes smaller, text, and holes. */
 export function diskBytes(sizeBytes: number, seed: number): Buffer {
-  const next = random(seed)
+  const next = seededRandom(seed)
   const bytes = Buffer.alloc(sizeBytes)
   for (let at = 65_536; at < sizeBytes; at += 65_536) {
     const kind = next()

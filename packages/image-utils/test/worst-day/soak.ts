@@ -26,9 +26,9 @@ import {
   machineOfProperties,
   parseDiskFormat,
 } from '../../src/index.ts'
-import { settle, takeCensus } from '@disk-image/testing'
+import { seededRandom, settle, takeCensus } from '@disk-image/testing'
 import type { Entry, Trouble } from './image-server.ts'
-import { diskBytes, makeImages, type MadeImage, random } from './images.ts'
+import { diskBytes, makeImages, type MadeImage } from './images.ts'
 
 /* oxlint-disable no-console -- a script whose output is its result */
 const { values } = parseArgs({
@@ -86,7 +86,7 @@ async function serve(entry: Entry): Promise<void> {
   await once(server, 'message')
 }
 
-let next = random(seed)
+let next = seededRandom(seed)
 const below = (limit: number): number => Math.floor(next() * limit)
 const pick = <Item>(items: readonly Item[]): Item => items[below(items.length)] as Item
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
@@ -260,7 +260,7 @@ const outcomes: Record<string, number> = {}
 const cancelled = new Error('cancelled')
 
 async function transfer(index: number): Promise<string> {
-  next = random(seed * 100_003 + index)
+  next = seededRandom(seed * 100_003 + index)
   const verb = pick([
     'fetch',
     'fetch',

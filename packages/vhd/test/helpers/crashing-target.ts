@@ -103,14 +103,3 @@ export function crashingOpen(plan: CrashPlan, counted: { operations: number }): 
     return crashing
   }
 }
-
-/** A generator of numbers between 0 and 1 that gives the same ones again. */
-export function seededRandom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}

@@ -1,3 +1,4 @@
+import { seededRandom } from '@disk-image/testing'
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, readFileSync } from 'node:fs'
@@ -7,7 +8,6 @@ import { coalesceChain, examineVhd, openVhdChain } from '@disk-image/vhd'
 import { expect, test } from 'vitest'
 import { pattern, type DiskPlan } from '../helpers/build-vhd.ts'
 import { crashChains } from '../helpers/crash-chains.ts'
-import { seededRandom } from '../helpers/crashing-target.ts'
 import { chainView, writeChain } from '../helpers/model.ts'
 import { temporaryDirectory } from '../helpers/temporary.ts'
 
