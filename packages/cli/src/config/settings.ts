@@ -161,11 +161,6 @@ export function maskPassword(text: string): string {
 
 /** @throws {UsageError} where a password was typed: every user of this machine can read a command line */
 export function refuseSecrets(command: Command): void {
-  if (command.args.some(hasPassword)) {
-    throw new UsageError(
-      'An argument has a password in it, which every user of this machine can read. Set DISK_IMAGE_URL_USER and DISK_IMAGE_URL_PASSWORD instead.',
-    )
-  }
   for (let at: Command | null = command; at !== null; at = at.parent) {
     for (const setting of settingsOf(at)) {
       const name = setting.option.attributeName()

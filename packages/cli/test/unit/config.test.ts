@@ -133,10 +133,6 @@ test('a password is not taken from the command line, and not shown', async () =>
   expect(exitCode).toBe(2)
   expect(stderr).toContain('Set DISK_IMAGE_JOBS_REDIS instead')
   expect(stderr).not.toContain('secret')
-  const source = await bench.run(['fetch', 'https://user:secret@host/disk.qcow2', 'volume'])
-  expect(source.exitCode).toBe(2)
-  expect(source.stderr).toContain('Set DISK_IMAGE_URL_USER')
-  expect(source.stderr).not.toContain('secret')
   const environment = { DISK_IMAGE_REDIS: 'redis://user:secret@host' }
   expect(await show(bench, 'worker --redis', environment)).toEqual([
     'redis://user:***@host',
